@@ -1,0 +1,148 @@
+//! The management API's wire types. Unknown fields are ignored everywhere, and a resource may come bare or wrapped as
+//! `{data: …}` ([`Enveloped`]). Only `POST /v1/webhooks` with its `{url, events}` and `{id}` is documented; the rest is
+//! marked `Assumed:` and also stands in `docs/linktree-openapi.yaml`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{event::EventType, secret::Secret};
+
+/// Linktree's name for a subscription, the `id` in the answer to a registration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SubscriptionId(pub String);
+
+impl fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether Linktree sends to a subscription. Assumed: the two words, and that there are only two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SubscriptionStatus {
+    Active,
+    Disabled,
+}
+
+/// A subscription. Assumed: all but `id`; that is why all but `id` may be absent in an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    pub id: SubscriptionId,
+    #[serde(default)]
+    pub url: String,
+    #[serde(default)]
+    pub events: Vec<EventType>,
+    /// A word we do not know reads as `None`: nothing is concluded from it.
+    #[serde(default, deserialize_with = "known_or_none", skip_serializing_if = "Option::is_none")]
+    pub status: Option<SubscriptionStatus>,
+    /// Seconds since the epoch, as all times of this API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<i64>,
+    /// When the current run of failed deliveries began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_reason: Option<String>,
+    /// Only in the answer to a registration and to a rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_secret: Option<Secret>,
+}
+
+/// `POST /v1/webhooks` (documented).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateSubscription {
+    pub url: String,
+    pub events: Vec<EventType>,
+}
+
+/// `PATCH /v1/webhooks/{id}`. Assumed. Absent fields stay as they are; `status: active` re-enables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateSubscription {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<EventType>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<SubscriptionStatus>,
+}
+
+/// One page of `GET /v1/webhooks?cursor=&limit=`. Assumed; a missing or empty `next_cursor` ends the list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SubscriptionPage {
+    pub data: Vec<Subscription>,
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+/// `POST /v1/webhooks/{id}/rotate-secret`. Assumed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotatedSecret {
+    pub signing_secret: Secret,
+}
+
+/// `GET /v1/me`. Its path is known, its fields are assumed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub id: String,
+    #[serde(default)]
+    pub username: Option<String>,
+    #[serde(default)]
+    pub plan: Option<String>,
+}
+
+/// The body of an error answer. Assumed; only shown to people, never decided upon.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ErrorBody {
+    #[serde(default)]
+    pub error: String,
+    #[serde(default)]
+    pub message: String,
+}
+
+/// A resource that may come bare (`{id}`) or wrapped (`{data: {id}}`): both are accepted.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Enveloped<T> {
+    Wrapped { data: T },
+    Bare(T),
+}
+
+impl<T> Enveloped<T> {
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        match self {
+            Enveloped::Wrapped { data } | Enveloped::Bare(data) => data,
+        }
+    }
+}
+
+fn known_or_none<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SubscriptionStatus>, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Subscription {
+        serde_json::from_str::<Enveloped<Subscription>>(text).unwrap().into_inner()
+    }
+
+    #[test]
+    fn the_documented_answer_is_enough_bare_or_wrapped() {
+        assert_eq!(read(r#"{"id":"wh_1"}"#).id.0, "wh_1");
+        assert_eq!(read(r#"{"data":{"id":"wh_1","more":{}}}"#).id.0, "wh_1");
+    }
+
+    #[test]
+    fn a_status_we_do_not_know_concludes_nothing() {
+        assert_eq!(read(r#"{"id":"a","status":"disabled"}"#).status, Some(SubscriptionStatus::Disabled));
+        assert_eq!(read(r#"{"id":"a","status":"paused"}"#).status, None);
+        assert_eq!(read(r#"{"id":"a","status":null}"#).status, None);
+    }
+}

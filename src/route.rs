@@ -1,0 +1,198 @@
+//! The contract between operator and receiver: the operator renders the route file, the receiver loads and hot-reloads
+//! it; what the receiver tells back is [`status`]. Both sides are of one version, since they are one image.
+//!
+//! A [`Route`] holds secrets (signing keys, sink credentials, the admin token), so it lives in a Kubernetes Secret, is
+//! mounted as a file, and its `Debug` shows none of them.
+
+use std::{collections::BTreeSet, path::Path};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::linktree::{event::EventType, secret::Secret};
+
+pub mod status;
+
+/// The file's name inside the mounted Secret.
+pub const FILE: &str = "route.json";
+/// The port deliveries arrive at.
+pub const DELIVERY_PORT: u16 = 8080;
+/// The port for probes, metrics and the authenticated status; never publicly routed.
+pub const ADMIN_PORT: u16 = 9090;
+/// The version of this contract. A receiver refuses a file of another one.
+pub const VERSION: u32 = 1;
+
+/// Everything one receiver needs to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Route {
+    pub version: u32,
+    /// `namespace/name` of the `LinktreeWebhook`; the receiver uses it in logs and as the CloudEvents source.
+    pub webhook: WebhookName,
+    /// The path deliveries are posted to, `/h/…`.
+    pub path: String,
+    /// What the admin port's `/status` asks for as a bearer token.
+    pub admin_token: Secret,
+    /// Signing keys; the first is the current one. Empty while the secret is not known: every delivery is then
+    /// answered 503, so that Linktree tries again, rather than 403.
+    pub keys: Vec<Key>,
+    /// A delivery signed longer ago, or further ahead, is refused.
+    pub timestamp_tolerance_seconds: u32,
+    /// How long a delivery is remembered, so that it is not taken twice.
+    pub deduplication_window_seconds: u64,
+    /// How long a delivered event stays in the journal.
+    pub retention_seconds: u64,
+    /// How large the journal may grow before new deliveries are answered 503.
+    pub capacity_bytes: u64,
+    pub max_body_bytes: u64,
+    pub sinks: Vec<Sink>,
+}
+
+/// Which webhook a route serves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookName {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// A signing key under the name people know it by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Key {
+    pub name: String,
+    pub secret: Secret,
+}
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sink {
+    pub name: String,
+    pub url: Url,
+    /// Sent as `Authorization: Bearer …`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer: Option<Secret>,
+    /// The event types this sink wants; empty means all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub events: BTreeSet<EventType>,
+    pub timeout_seconds: u32,
+    pub retry: Retry,
+}
+
+/// How often and how soon a failed forward is tried again: `delay * 2^n`, at most `max_delay`, with jitter; after
+/// `limit` retries the event is a dead letter, kept in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    pub limit: u32,
+    pub delay_seconds: u32,
+    pub max_delay_seconds: u32,
+}
+
+/// Why a route file is not used. The receiver keeps the last good one. Never shows the file's content.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    #[error("cannot read the route file: {0}")]
+    Read(#[from] std::io::Error),
+    #[error("the route file is not what this version expects (line {line}, column {column})")]
+    Parse { line: usize, column: usize },
+    #[error("the route file has version {found}, this receiver reads version {VERSION}")]
+    Version { found: u32 },
+}
+
+impl Route {
+    /// Reads and checks a route file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not JSON of this shape, or is of another version.
+    pub fn load(file: &Path) -> Result<Self, RouteError> {
+        Route::parse(&std::fs::read(file)?)
+    }
+
+    /// Reads and checks the bytes of a route file.
+    ///
+    /// # Errors
+    /// When they are not JSON of this shape, or of another version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RouteError> {
+        // serde's own message may quote a value, and values here are secrets: only the position is passed on.
+        let route: Route = serde_json::from_slice(bytes)
+            .map_err(|error| RouteError::Parse { line: error.line(), column: error.column() })?;
+        if route.version == VERSION { Ok(route) } else { Err(RouteError::Version { found: route.version }) }
+    }
+
+    /// The file's bytes; the same route always renders to the same bytes.
+    ///
+    /// # Errors
+    /// Never for values of this type; the serializer's signature asks for it.
+    pub fn render(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec_pretty(self)
+    }
+
+    /// Names this exact route: the receiver reports the digest it has loaded, so the operator sees when a change has
+    /// arrived. The random admin token is part of what is digested, so no secret can be guessed from it.
+    #[must_use]
+    pub fn digest(bytes: &[u8]) -> String {
+        hex::encode(&Sha256::digest(bytes)[..16])
+    }
+}
+
+impl Sink {
+    #[must_use]
+    pub fn wants(&self, event_type: &EventType) -> bool {
+        self.events.is_empty() || self.events.contains(event_type)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A route for tests, with one key and one sink.
+    pub(crate) fn route() -> Route {
+        Route {
+            version: VERSION,
+            webhook: WebhookName { namespace: "marketing".into(), name: "links".into() },
+            path: "/h/abc".into(),
+            admin_token: Secret::new("admin"),
+            keys: vec![Key { name: "k1".into(), secret: Secret::new("s3cret") }],
+            timestamp_tolerance_seconds: 300,
+            deduplication_window_seconds: 604_800,
+            retention_seconds: 604_800,
+            capacity_bytes: 1 << 30,
+            max_body_bytes: 262_144,
+            sinks: vec![Sink {
+                name: "cms".into(),
+                url: Url::parse("http://127.0.0.1:1/in").unwrap(),
+                bearer: None,
+                events: BTreeSet::new(),
+                timeout_seconds: 10,
+                retry: Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 },
+            }],
+        }
+    }
+
+    #[test]
+    fn a_rendered_route_is_read_back_as_it_was() {
+        let bytes = route().render().unwrap();
+        assert_eq!(Route::parse(&bytes).unwrap(), route());
+        assert_eq!(Route::digest(&bytes), Route::digest(&route().render().unwrap()));
+    }
+
+    #[test]
+    fn a_bad_file_is_refused_without_quoting_it() {
+        let text = String::from_utf8(route().render().unwrap()).unwrap();
+        let broken = text.replace("\"s3cret\"", "s3cret");
+        let error = Route::parse(broken.as_bytes()).unwrap_err().to_string();
+        assert!(!error.contains("s3cret"), "{error}");
+        let other = text.replace("\"version\": 1", "\"version\": 2");
+        assert!(matches!(Route::parse(other.as_bytes()), Err(RouteError::Version { found: 2 })));
+    }
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        let shown = format!("{:?}", route());
+        assert!(!shown.contains("s3cret") && !shown.contains("admin\""), "{shown}");
+    }
+}

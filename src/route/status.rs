@@ -1,0 +1,74 @@
+//! What a receiver tells the operator: the JSON of `GET /status` on the admin port. Times are seconds since the epoch.
+
+use serde::{Deserialize, Serialize};
+
+/// A receiver's own account of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceiverStatus {
+    /// [`super::Route::digest`] of the route file in use.
+    pub route_digest: String,
+    pub journal: JournalHealth,
+    /// When a request with delivery headers last came in, verified or not.
+    pub last_received_time: Option<i64>,
+    pub last_verified_time: Option<i64>,
+    /// Which key verified the last accepted delivery.
+    pub last_verified_key: Option<String>,
+    /// Well-formed deliveries that no key verified, counted since the last one that was verified.
+    pub unverified_run: Option<UnverifiedRun>,
+    pub last_hour: Tally,
+    /// Events not yet settled, over all sinks.
+    pub backlog: u64,
+    pub sinks: Vec<SinkStatus>,
+}
+
+/// Whether deliveries can be kept. While they cannot, they are answered 503.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum JournalHealth {
+    Healthy,
+    /// The volume or the configured capacity is used up.
+    Full,
+    Failed {
+        problem: String,
+    },
+}
+
+/// Deliveries that were well-formed and recent, but that no key verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnverifiedRun {
+    pub since: i64,
+    pub count: u64,
+}
+
+/// What became of deliveries. One per verdict, so that the sum is what was received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tally {
+    pub verified: u64,
+    pub duplicate: u64,
+    /// The delivery id had come before with another body: kept, counted, flagged.
+    pub conflict: u64,
+    pub rejected_missing_header: u64,
+    pub rejected_signature: u64,
+    pub rejected_stale: u64,
+    /// Answered 503 because it could not be kept.
+    pub unavailable: u64,
+    pub forwarded: u64,
+    pub dead_lettered: u64,
+}
+
+/// One sink, as the receiver sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SinkStatus {
+    pub name: String,
+    pub last_success_time: Option<i64>,
+    pub consecutive_failures: u64,
+    /// Events waiting for this sink, a retry's delay included.
+    pub backlog: u64,
+    pub dead_lettered: u64,
+    /// What the last failure was, without anything the sink answered.
+    pub last_failure: Option<String>,
+}
