@@ -11,9 +11,13 @@
 //! | [`api`] | the custom resource types, conditions and reasons | behave: types only |
 //! | [`route`] | the contract between operator and receiver: the route file down, the status up | do IO |
 //! | [`linktree`] | Linktree's contract: events, signatures, wire types; the one place for what is assumed of it | do IO, but for `client` |
-//! | [`clock`], [`telemetry`], [`admin`], [`shutdown`] | leaves | import anything of ours |
+//! | [`clock`], [`telemetry`], [`serve`], [`admin`], [`shutdown`] | leaves | import anything of ours that is not a leaf |
 
+pub mod admin;
 pub mod api;
 pub mod clock;
 pub mod linktree;
 pub mod route;
+pub mod serve;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,114 @@
+//! The port for probes and metrics, the same for every service: `/healthz`, `/readyz`, `/metrics`. A service merges
+//! routes of its own into the router. Nothing here is secret, and nothing here is for the public internet.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper_util::service::TowerToHyperService;
+use prometheus_client::{encoding::text, registry::Registry};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::serve::{self, Limits};
+
+/// Enough for a kubelet, an operator, a few scrapers and a person.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    header: Duration::from_secs(30),
+    header_fields: 64,
+    header_bytes: 16 * 1024,
+    drain: Duration::from_secs(1),
+};
+
+/// The content type Prometheus asks for.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Says whether a service can do its work right now: `Ok`, or why not, in words that are safe to show.
+#[derive(Clone)]
+pub struct Readiness(Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+
+impl Readiness {
+    /// `check` is called for each probe, so it must be quick and must not wait.
+    pub fn new(check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Readiness(Arc::new(check))
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Readiness").field(&(self.0)()).finish()
+    }
+}
+
+/// `/healthz` answers 200 while the process runs; `/readyz` 200 or 503 with the reason; `/metrics` OpenMetrics text.
+pub fn router(registry: Arc<Registry>, readiness: Readiness) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready).with_state(readiness))
+        .route("/metrics", get(metrics).with_state(registry))
+}
+
+/// Serves `router` until `shutdown`, within limits that fit an admin port.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    serve::serve(listener, TowerToHyperService::new(router), LIMITS, shutdown).await;
+}
+
+async fn ready(State(Readiness(check)): State<Readiness>) -> Response {
+    match check() {
+        Ok(()) => "ok\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
+    let mut body = String::new();
+    match text::encode(&mut body, &registry) {
+        Ok(()) => ([(CONTENT_TYPE, OPENMETRICS)], body).into_response(),
+        Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::counter::Counter;
+
+    use super::*;
+
+    /// Serves on a port of its own and answers `GET path` with status and body.
+    async fn get(registry: Registry, readiness: Readiness, path: &str) -> (u16, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}{path}", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, router(Arc::new(registry), readiness), shutdown.clone()));
+        let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap();
+        let answer = (answer.status().as_u16(), answer.text().await.unwrap());
+        shutdown.cancel();
+        server.await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_unready_service_is_alive_and_says_why_it_is_not_ready() {
+        let unready = Readiness::new(|| Err("no route file yet".into()));
+        assert_eq!(get(Registry::default(), unready.clone(), "/healthz").await, (200, "ok\n".into()));
+        assert_eq!(get(Registry::default(), unready, "/readyz").await, (503, "no route file yet\n".into()));
+        assert_eq!(get(Registry::default(), Readiness::new(|| Ok(())), "/readyz").await, (200, "ok\n".into()));
+    }
+
+    #[tokio::test]
+    async fn metrics_come_as_openmetrics_text() {
+        let mut registry = Registry::default();
+        let counter = Counter::<u64>::default();
+        registry.register("deliveries", "Deliveries by verdict", counter.clone());
+        counter.inc_by(3);
+        let (status, body) = get(registry, Readiness::new(|| Ok(())), "/metrics").await;
+        assert_eq!(status, 200);
+        assert!(body.contains("deliveries_total 3") && body.ends_with("# EOF\n"), "{body}");
+    }
+}

@@ -1,0 +1,26 @@
+//! Turns SIGTERM and SIGINT into a [`CancellationToken`]. It decides nothing: each service says itself what it finishes
+//! before it ends.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// A token that is cancelled at the first SIGTERM (the kubelet) or SIGINT (a person's Ctrl-C). Must be called inside
+/// a Tokio runtime; from then on these signals no longer end the process by themselves.
+///
+/// # Errors
+/// When the signal handlers cannot be installed.
+pub fn on_signal() -> std::io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "shutting down");
+        cancelled.cancel();
+    });
+    Ok(token)
+}
