@@ -1,0 +1,199 @@
+//! Reads an answer: status and headers to an [`ApiError`], body to a value. Pure; what came over the wire is passed in.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
+use serde::de::DeserializeOwned;
+
+use crate::linktree::{
+    error::ApiError,
+    secret::Secret,
+    wire::{Enveloped, ErrorBody},
+};
+
+/// The longest `Retry-After` that is believed. Longer ones are absurd or hostile: trying once an hour harms no one.
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// The longest message of an error answer that is shown to a person, in characters.
+const MESSAGE_MAX: usize = 300;
+/// Assumed from sibling pages of the same API.
+const REMAINING: &str = "x-ratelimit-remaining";
+
+/// What a request was about: the same 404 means different things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A collection or a fixed path: its absence means that this Linktree does not offer the call.
+    Collection,
+    /// One subscription by its id: its absence is just that.
+    Subscription,
+}
+
+/// The body of a 2xx answer, bare or wrapped in `{data: …}`. The problem is described without quoting the body, which
+/// may hold a secret.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    read_exactly::<Enveloped<T>>(body).map(Enveloped::into_inner)
+}
+
+/// As [`read`], for a body that has no second form.
+pub(super) fn read_exactly<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let problem = match error.classify() {
+            serde_json::error::Category::Data => "JSON, but not what the contract says",
+            serde_json::error::Category::Eof if body.is_empty() => "an empty body",
+            serde_json::error::Category::Eof => "JSON that ends too early",
+            serde_json::error::Category::Io | serde_json::error::Category::Syntax => "not JSON",
+        };
+        ApiError::Unreadable { problem: problem.to_owned() }
+    })
+}
+
+/// The error that a non-2xx answer stands for.
+pub(super) fn failure(
+    target: Target,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    token: &Secret,
+    now: Timestamp,
+) -> ApiError {
+    let message = || message(status, body, token);
+    let retry_after = || retry_after(headers, now);
+    let code = status.as_u16();
+    match code {
+        401 => ApiError::TokenRejected { message: message() },
+        403 => ApiError::PlanExcludesWebhooks { message: message() },
+        404 if target == Target::Subscription => ApiError::NotFound,
+        404 | 405 | 501 => ApiError::Unsupported { status: code },
+        409 => ApiError::Conflict { message: message() },
+        400 | 422 => ApiError::Invalid { status: code, message: message() },
+        429 => ApiError::TooManyRequests { retry_after: retry_after() },
+        _ => ApiError::Server { status: code, retry_after: retry_after() },
+    }
+}
+
+/// The requests left in this window, where the answer says so.
+pub(super) fn remaining(headers: &HeaderMap) -> Option<u32> {
+    headers.get(REMAINING)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3), at most [`RETRY_AFTER_MAX`]; a date that has
+/// passed is zero, anything else is ignored.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a u64 holds are still a number, only an absurd one.
+        value.parse().unwrap_or(u64::MAX)
+    } else {
+        u64::try_from(http_date(value)?.as_second().saturating_sub(now.as_second())).unwrap_or(0)
+    };
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
+/// The three spellings a recipient must accept (RFC 9110, section 5.6.7).
+fn http_date(text: &str) -> Option<Timestamp> {
+    ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"].into_iter().find_map(|format| {
+        let date = strtime::parse(format, text).ok()?.to_datetime().ok()?;
+        // The last day of the year 9999 is a date, but past the end of what a timestamp holds.
+        Some(date.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |date| date.timestamp()))
+    })
+}
+
+/// What Linktree says about its refusal: one printable line, bounded, without the token even if it is echoed.
+fn message(status: StatusCode, body: &[u8], token: &Secret) -> String {
+    let said = serde_json::from_slice::<ErrorBody>(body).unwrap_or_default();
+    let said = [said.message, said.error].into_iter().find(|text| !text.trim().is_empty());
+    let said = said.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned());
+    let said = if token.is_empty() { said } else { said.replace(token.expose(), "…") };
+    said.split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(MESSAGE_MAX)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry_after_of(value: &str) -> Option<Duration> {
+        // Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110.
+        let now = Timestamp::from_second(784_111_777).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, value.parse().unwrap());
+        retry_after(&headers, now)
+    }
+
+    fn failure_of(target: Target, status: u16, body: &str) -> ApiError {
+        let status = StatusCode::from_u16(status).unwrap();
+        failure(target, status, &HeaderMap::new(), body.as_bytes(), &Secret::new("lt_test_1"), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn retry_after_is_read_in_every_spelling_and_capped() {
+        let seconds = |n| Some(Duration::from_secs(n));
+        for (value, expected) in [
+            ("0", seconds(0)),
+            ("17", seconds(17)),
+            ("99999999999999999999999999", Some(RETRY_AFTER_MAX)),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", seconds(30)),
+            ("Sunday, 06-Nov-94 08:50:07 GMT", seconds(30)),
+            ("Sun Nov  6 08:50:07 1994", seconds(30)),
+            ("Sun, 06 Nov 1994 08:49:07 GMT", seconds(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(RETRY_AFTER_MAX)),
+            ("-5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after_of(value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_means_what_the_contract_says() {
+        use Target::{Collection, Subscription};
+        for (target, status, kind) in [
+            (Collection, 401, "token_rejected"),
+            (Collection, 403, "plan_excludes_webhooks"),
+            (Collection, 404, "unsupported"),
+            (Subscription, 404, "not_found"),
+            (Subscription, 405, "unsupported"),
+            (Collection, 501, "unsupported"),
+            (Collection, 409, "conflict"),
+            (Collection, 400, "invalid"),
+            (Collection, 422, "invalid"),
+            (Collection, 429, "too_many_requests"),
+            (Collection, 302, "server"),
+            (Collection, 418, "server"),
+            (Collection, 500, "server"),
+            (Subscription, 503, "server"),
+        ] {
+            assert_eq!(failure_of(target, status, "").kind(), kind, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_bounded_line_without_the_token() {
+        let body =
+            serde_json::json!({"message": format!("bad\n\u{1b}[31m lt_test_1 {}", "x".repeat(1000))}).to_string();
+        let ApiError::Conflict { message } = failure_of(Target::Collection, 409, &body) else { panic!() };
+        assert!(message.starts_with("bad [31m … xxx"), "{message}");
+        assert_eq!(message.chars().count(), MESSAGE_MAX);
+        let plain = ApiError::Conflict { message: "Conflict".into() };
+        assert_eq!(failure_of(Target::Collection, 409, "<html>lt_test_1</html>"), plain);
+    }
+
+    #[test]
+    fn an_unreadable_body_is_described_but_not_quoted() {
+        for (body, problem) in [
+            ("", "an empty body"),
+            (r#"{"id":"wh_"#, "JSON that ends too early"),
+            ("<html>s3cret</html>", "not JSON"),
+            (r#"{"signing_secret":"s3cret"}"#, "JSON, but not what the contract says"),
+        ] {
+            let read = read::<crate::linktree::wire::Account>(body.as_bytes());
+            assert_eq!(read, Err(ApiError::Unreadable { problem: problem.into() }), "{body}");
+        }
+    }
+}

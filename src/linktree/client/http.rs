@@ -1,0 +1,253 @@
+//! [`HttpLinktree`]: the one place that sends requests to Linktree. It must not retry, follow redirects or log.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, header::AUTHORIZATION};
+use serde::Serialize;
+use url::Url;
+
+use super::{
+    Linktree,
+    answer::{self, Target},
+};
+use crate::{
+    clock,
+    linktree::{
+        error::ApiError,
+        secret::Secret,
+        wire::{
+            Account, CreateSubscription, RotatedSecret, Subscription, SubscriptionId, SubscriptionPage,
+            UpdateSubscription,
+        },
+    },
+};
+
+/// How long one call may take, from resolving the name to the last byte of the answer.
+pub const DEADLINE: Duration = Duration::from_secs(15);
+/// How long a connection may take to stand. Shorter than [`DEADLINE`], so that an unreachable host is told from a slow
+/// one: after the former nothing can have taken effect.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// The largest answer that is read. A page of 100 subscriptions takes about 50 KiB.
+const ANSWER_MAX: usize = 1024 * 1024;
+/// Subscriptions asked for per page. Assumed: that Linktree allows as many.
+const PAGE_LIMIT: &str = "100";
+
+/// Why a client cannot be made.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unusable {
+    #[error("the token holds characters that cannot stand in a header")]
+    Token,
+    #[error("the base URL must be an http or https URL without a user, query or fragment")]
+    BaseUrl,
+    #[error("no TLS client can be made (are there CA certificates?): {problem}")]
+    Tls { problem: String },
+}
+
+/// A connection pool that all clients share. It never follows a redirect: that would hand the token to another host.
+#[derive(Clone, Debug)]
+pub struct Transport(reqwest::Client);
+
+impl Transport {
+    /// # Errors
+    /// [`Unusable::Tls`] where the machine has no usable TLS set-up.
+    pub fn new() -> Result<Self, Unusable> {
+        reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_DEADLINE)
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map(Transport)
+            .map_err(|error| Unusable::Tls { problem: problem(error) })
+    }
+}
+
+/// [`Linktree`] over HTTP, for one token.
+pub struct HttpLinktree {
+    http: reqwest::Client,
+    base: Url,
+    token: Secret,
+    authorization: HeaderValue,
+    deadline: Duration,
+    /// The newest `X-RateLimit-Remaining`; negative as long as there was none.
+    remaining: AtomicI64,
+}
+
+impl HttpLinktree {
+    /// A client for `{base}/v1/…`. White space around the token is dropped: it comes from Secrets made from files.
+    ///
+    /// # Errors
+    /// [`Unusable::Token`] and [`Unusable::BaseUrl`]; nothing is sent yet.
+    pub fn new(transport: &Transport, base: Url, token: &Secret, deadline: Duration) -> Result<Self, Unusable> {
+        let plain = base.username().is_empty()
+            && base.password().is_none()
+            && base.query().is_none()
+            && base.fragment().is_none();
+        if !plain || !matches!(base.scheme(), "http" | "https") {
+            return Err(Unusable::BaseUrl);
+        }
+        let token = Secret::new(token.expose().trim());
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| Unusable::Token)?;
+        authorization.set_sensitive(true);
+        Ok(HttpLinktree {
+            http: transport.0.clone(),
+            base,
+            token,
+            authorization,
+            deadline,
+            remaining: AtomicI64::new(-1),
+        })
+    }
+
+    /// `{base}/v1/{segments}`, each segment percent-encoded.
+    fn url(&self, segments: &[&str]) -> Result<Url, ApiError> {
+        let mut url = self.base.clone();
+        // `http` and `https` URLs always have path segments, and `new` lets no other through.
+        let mut path = url.path_segments_mut().map_err(|()| ApiError::NotFound)?;
+        path.pop_if_empty().push("v1").extend(segments);
+        drop(path);
+        Ok(url)
+    }
+
+    /// The URL of one subscription. An id that cannot be a path segment names none: `DELETE {base}/v1/webhooks/..`
+    /// would be a call on the collection.
+    fn subscription_url(&self, id: &SubscriptionId, below: &[&str]) -> Result<Url, ApiError> {
+        if matches!(id.0.as_str(), "" | "." | "..") {
+            return Err(ApiError::NotFound);
+        }
+        self.url(&[&["webhooks", &id.0], below].concat())
+    }
+
+    /// One request and its whole answer before the deadline; the body if the status is 2xx.
+    async fn call(
+        &self,
+        target: Target,
+        method: Method,
+        url: Url,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<Bytes, ApiError> {
+        let mut request = self.http.request(method, url).header(AUTHORIZATION, self.authorization.clone());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let timed_out = |_| ApiError::TimedOut { after: self.deadline };
+        tokio::time::timeout(self.deadline, self.exchange(target, request)).await.map_err(timed_out)?
+    }
+
+    async fn exchange(&self, target: Target, request: reqwest::RequestBuilder) -> Result<Bytes, ApiError> {
+        let mut response = request.send().await.map_err(unreachable)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if let Some(left) = answer::remaining(&headers) {
+            self.remaining.store(i64::from(left), Ordering::Relaxed);
+        }
+        let body = read_bounded(&mut response).await;
+        if status.is_success() {
+            return body;
+        }
+        // The status alone says what is needed; the body only adds words.
+        let body = body.unwrap_or_default();
+        Err(answer::failure(target, status, &headers, &body, &self.token, clock::now()))
+    }
+}
+
+#[async_trait]
+impl Linktree for HttpLinktree {
+    async fn account(&self) -> Result<Account, ApiError> {
+        let url = self.url(&["me"])?;
+        answer::read(&self.call(Target::Collection, Method::GET, url, NO_BODY).await?)
+    }
+
+    async fn list_page(&self, cursor: Option<&str>) -> Result<(Vec<Subscription>, Option<String>), ApiError> {
+        let mut url = self.url(&["webhooks"])?;
+        url.query_pairs_mut().append_pair("limit", PAGE_LIMIT).extend_pairs(cursor.map(|cursor| ("cursor", cursor)));
+        let page: SubscriptionPage =
+            answer::read_exactly(&self.call(Target::Collection, Method::GET, url, NO_BODY).await?)?;
+        let subscriptions = page.data.into_iter().map(with_id).collect::<Result<_, _>>()?;
+        Ok((subscriptions, page.next_cursor.filter(|next| !next.is_empty())))
+    }
+
+    async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError> {
+        let url = self.subscription_url(id, &[])?;
+        with_id(answer::read(&self.call(Target::Subscription, Method::GET, url, NO_BODY).await?)?)
+    }
+
+    async fn create(&self, request: &CreateSubscription) -> Result<Subscription, ApiError> {
+        let url = self.url(&["webhooks"])?;
+        with_id(answer::read(&self.call(Target::Collection, Method::POST, url, Some(request)).await?)?)
+    }
+
+    async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<Subscription, ApiError> {
+        let url = self.subscription_url(id, &[])?;
+        with_id(answer::read(&self.call(Target::Subscription, Method::PATCH, url, Some(change)).await?)?)
+    }
+
+    async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError> {
+        let url = self.subscription_url(id, &[])?;
+        self.call(Target::Subscription, Method::DELETE, url, NO_BODY).await.map(drop)
+    }
+
+    async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError> {
+        let url = self.subscription_url(id, &["rotate-secret"])?;
+        let rotated: RotatedSecret = answer::read(&self.call(Target::Subscription, Method::POST, url, NO_BODY).await?)?;
+        Ok(rotated.signing_secret)
+    }
+
+    fn remaining_requests(&self) -> Option<u32> {
+        u32::try_from(self.remaining.load(Ordering::Relaxed)).ok()
+    }
+}
+
+impl fmt::Debug for HttpLinktree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpLinktree").field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+const NO_BODY: Option<&()> = None;
+
+/// An empty id is no id: no later call could name the subscription.
+fn with_id(subscription: Subscription) -> Result<Subscription, ApiError> {
+    if subscription.id.0.is_empty() {
+        return Err(ApiError::Unreadable { problem: "a subscription without an id".to_owned() });
+    }
+    Ok(subscription)
+}
+
+async fn read_bounded(response: &mut reqwest::Response) -> Result<Bytes, ApiError> {
+    let mut body = BytesMut::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= ANSWER_MAX => body.extend_from_slice(&chunk),
+            Ok(Some(_)) => {
+                return Err(ApiError::Unreadable { problem: format!("an answer of more than {ANSWER_MAX} bytes") });
+            }
+            Ok(None) => return Ok(body.freeze()),
+            Err(error) => {
+                return Err(ApiError::Unreadable { problem: format!("the answer broke off: {}", problem(error)) });
+            }
+        }
+    }
+}
+
+/// A connection that never stood (name, connect, TLS) is told from one that broke with the request under way.
+fn unreachable(error: reqwest::Error) -> ApiError {
+    ApiError::Unreachable { before_sending: error.is_connect(), problem: problem(error) }
+}
+
+/// The innermost cause, which is the one a person can act on. The URL is left out: it is known to the reader, and
+/// whatever was put into it stays out of logs.
+fn problem(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
