@@ -1,0 +1,3 @@
+module linktree-webhook-operator/tools/pause
+
+go 1.26.0
