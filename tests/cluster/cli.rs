@@ -1,0 +1,125 @@
+//! The command line: what a person or the Makefile types, and nothing else.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::{interrupt, lifecycle, process, teardown, tools};
+
+/// Starts and ends a real Kubernetes cluster on this machine.
+#[derive(Parser)]
+#[command(name = "cluster")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How much of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// etcd, kube-apiserver and the controllers that keep namespaces, owner references and ServiceAccounts true
+    ControlPlane,
+    /// a whole node as well: pods run, Services and DNS resolve
+    Node,
+}
+
+impl Mode {
+    /// The word used for it on command lines and in messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "control-plane",
+            Self::Node => "node",
+        }
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the pinned programs into the cache (done by `up` and `run` as well)
+    Tools {
+        #[arg(long, default_value = "node")]
+        mode: Mode,
+    },
+    /// Start a cluster that stays; the last line printed is the KUBECONFIG to export
+    Up {
+        #[arg(long, default_value = "control-plane")]
+        mode: Mode,
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+    /// End a cluster, also one that a crashed run left half started
+    Down {
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+    /// Start a cluster, run a command with KUBECONFIG and PATH set, end the cluster, exit with the command's code
+    Run {
+        #[arg(long, default_value = "control-plane")]
+        mode: Mode,
+        #[arg(long)]
+        name: Option<String>,
+        /// Leave the cluster running at the end
+        #[arg(long)]
+        keep: bool,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Import an OCI archive into the node's container runtime
+    Load {
+        archive: PathBuf,
+        /// Default: the cluster this command runs in, else `default`
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// End the clusters whose launcher died
+    Gc,
+    /// Become a program after writing down this process's id (what the launcher starts its programs through)
+    #[command(hide = true)]
+    Become {
+        #[arg(long)]
+        record: Option<PathBuf>,
+        #[arg(long)]
+        own_group: bool,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+/// Parses the arguments and does what they say; an error is one sentence on stderr.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match dispatch(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("cluster: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Become { record, own_group, command } => {
+            process::become_program(record.as_deref(), own_group, &command)
+        }
+        Command::Tools { mode } => {
+            println!("{}", tools::build(mode)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Up { mode, name } => {
+            interrupt::listen()?;
+            lifecycle::up(mode, &name)
+        }
+        Command::Down { name } => teardown::down(&name),
+        Command::Run { mode, name, keep, command } => {
+            interrupt::listen()?;
+            lifecycle::run(mode, name, keep, &command)
+        }
+        Command::Load { archive, name } => lifecycle::load(&archive, name.as_deref()),
+        Command::Gc => teardown::gc(),
+    }
+}

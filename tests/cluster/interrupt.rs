@@ -1,0 +1,38 @@
+//! SIGINT and SIGTERM as a flag that every wait looks at, so that an interrupted launcher still ends what it started.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread;
+
+use anyhow::{Result, bail};
+use nix::sys::signal::{SigSet, Signal};
+
+static RECEIVED: AtomicI32 = AtomicI32::new(0);
+
+/// Turns the two signals into the flag, from now to the end of the process. Must run before any other thread starts.
+pub fn listen() -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    // Blocked in every thread and taken by one that waits for them: no handler, hence no unsafe code. Programs started
+    // from here inherit the mask; `cluster become` clears it.
+    signals.thread_block()?;
+    thread::spawn(move || {
+        while let Ok(signal) = signals.wait() {
+            RECEIVED.store(signal as i32, Ordering::SeqCst);
+        }
+    });
+    Ok(())
+}
+
+/// The signal that asked this process to end, if one did.
+pub fn received() -> Option<Signal> {
+    Signal::try_from(RECEIVED.load(Ordering::SeqCst)).ok()
+}
+
+/// Fails once a signal has come.
+pub fn check() -> Result<()> {
+    match received() {
+        Some(signal) => bail!("interrupted by {signal}"),
+        None => Ok(()),
+    }
+}

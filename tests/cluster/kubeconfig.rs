@@ -1,0 +1,22 @@
+//! kubeconfig files: how each part, and the person at the terminal, reaches the API server.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::pki::{Authority, Pair};
+
+/// Writes one (as JSON, which is YAML). It names the certificate files, so it is of use on this machine only.
+pub fn write(path: &Path, server: &str, authority: &Authority, user: &Pair) -> Result<()> {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": authority.certificate()}}],
+        "users": [{"name": "test", "user": {"client-certificate": user.certificate, "client-key": user.key}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "current-context": "test",
+    });
+    Ok(fs::write(path, serde_json::to_vec_pretty(&config)?)?)
+}

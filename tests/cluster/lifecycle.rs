@@ -1,0 +1,156 @@
+//! `up`, `run` and `load`: a cluster from nothing to ready, and a command inside it.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::net::Ipv4Addr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use crate::cli::Mode;
+use crate::starter::Starter;
+use crate::state::{self, Claim, State};
+use crate::{control_plane, interrupt, network, node, process, teardown, tools, wait};
+
+/// A claimed cluster that is ended when this goes away, by whatever way that happens.
+struct Running {
+    claim: Claim,
+    keep: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        if let Err(error) = teardown::end(&self.claim.state) {
+            let name = &self.claim.state.name;
+            eprintln!("[cluster] ending {name}: {error:#}; `cluster down --name {name}` tries again");
+        }
+    }
+}
+
+/// `cluster up`: leaves a ready cluster behind, or nothing.
+pub fn up(mode: Mode, name: &str) -> Result<ExitCode> {
+    let existing = State::named(name)?;
+    if existing.is_kept() && existing.processes().iter().any(|(_, process)| process.is_alive()) {
+        let record = existing.record().context("the cluster has lost its record; end it with `cluster down`")?;
+        ensure!(record.mode == mode, "the cluster {name} is up in {} mode; end it first", record.mode.word());
+        eprintln!("[cluster] {name} is up already");
+        println!("export KUBECONFIG={}", existing.kubeconfig().display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut running = bring_up(mode, name)?.0;
+    running.claim.state.keep()?;
+    running.keep = true;
+    eprintln!("[cluster] end it with `cluster down --name {name}`");
+    println!("export KUBECONFIG={}", running.claim.state.kubeconfig().display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cluster run`: the command's exit code is ours; the cluster is gone afterwards in every case.
+pub fn run(mode: Mode, name: Option<String>, keep: bool, command: &[String]) -> Result<ExitCode> {
+    let name = name.unwrap_or_else(|| format!("run-{}", std::process::id()));
+    let (mut running, bin) = bring_up(mode, &name)?;
+    let state = running.claim.state.clone();
+    let code = run_command(&state, &bin, command)?;
+    if keep && interrupt::received().is_none() {
+        state.keep()?;
+        running.keep = true;
+        eprintln!("[cluster] kept: export KUBECONFIG={}", state.kubeconfig().display());
+    } else if code != 0 {
+        teardown::save_logs(&state);
+    }
+    drop(running);
+    Ok(ExitCode::from(code))
+}
+
+/// `cluster load`: makes an image known to the node under the name it has in the archive.
+pub fn load(archive: &Path, name: Option<&str>) -> Result<ExitCode> {
+    let dir = match (name, env::var_os("LINKTREE_CLUSTER_DIR")) {
+        (None, Some(dir)) => PathBuf::from(dir),
+        (name, _) => State::named(name.unwrap_or("default"))?.dir,
+    };
+    let socket = dir.join(node::SOCKET);
+    ensure!(socket.exists(), "{} is not a running node-mode cluster", dir.display());
+    ensure!(archive.is_file(), "there is no archive {}", archive.display());
+    let ctr = tools::build(Mode::Node)?.join("ctr");
+    node::import(&ctr, &socket, archive)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bring_up(mode: Mode, name: &str) -> Result<(Running, PathBuf)> {
+    tools::check_machine(mode)?;
+    let bin = tools::build(mode)?;
+    let claim = state::claim(mode, name)?;
+    let mut running = Running { claim, keep: false };
+    let began = Instant::now();
+    eprintln!("[cluster] starting {name} ({} mode)", mode.word());
+    if let Err(error) = start(&mut running.claim, mode, &bin) {
+        teardown::save_logs(&running.claim.state);
+        return Err(error);
+    }
+    eprintln!("[cluster] {name} is ready after {:.1} s", began.elapsed().as_secs_f32());
+    Ok((running, bin))
+}
+
+fn start(claim: &mut Claim, mode: Mode, bin: &Path) -> Result<()> {
+    match mode {
+        Mode::ControlPlane => {
+            let mut starter = Starter::new(&claim.state, &claim.record, bin, Ipv4Addr::LOCALHOST);
+            control_plane::start(&mut starter, mode)?;
+            control_plane::wait_for_controllers(&mut starter)
+        }
+        Mode::Node => {
+            network::prepare(&claim.state, &mut claim.record)?;
+            let mut starter = Starter::new(&claim.state, &claim.record, bin, network::NODE_ADDRESS);
+            node::start(&mut starter)
+        }
+    }
+}
+
+/// Runs the command in the cluster's environment and returns its exit code.
+fn run_command(state: &State, bin: &Path, command: &[String]) -> Result<u8> {
+    let (program, arguments) = command.split_first().context("no command given")?;
+    let mut path = OsString::from(bin);
+    path.push(":");
+    path.push(tools::system_path());
+    // At a terminal the command stays in the foreground group, so that it can read from it and gets Ctrl-C itself.
+    let own_group = !std::io::stdin().is_terminal();
+    let flags: &[&str] = if own_group { &["--own-group"] } else { &[] };
+    let mut child = process::through_become(flags, program, arguments)
+        .env("KUBECONFIG", state.kubeconfig())
+        .env("PATH", path)
+        .env("LINKTREE_CLUSTER_DIR", &state.dir)
+        .spawn()?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            let by_signal = status.signal().map(|signal| 128 + signal);
+            return Ok(u8::try_from(status.code().or(by_signal).unwrap_or(1)).unwrap_or(1));
+        }
+        if let Some(signal) = interrupt::received() {
+            end_command(&mut child, own_group)?;
+            bail!("interrupted by {signal}; the command was ended");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn end_command(child: &mut Child, own_group: bool) -> Result<()> {
+    let pid = Pid::from_raw(i32::try_from(child.id())?);
+    let send = |signal| if own_group { killpg(pid, signal) } else { kill(pid, signal) };
+    // It may have ended in the meantime; the wait below tells.
+    let _ = send(Signal::SIGTERM);
+    if !wait::briefly(Duration::from_secs(10), || !matches!(child.try_wait(), Ok(None))) {
+        let _ = send(Signal::SIGKILL);
+        child.wait()?;
+    }
+    Ok(())
+}

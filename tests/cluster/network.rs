@@ -1,0 +1,123 @@
+//! The node's network: one bridge that carries the node's address and the pods, and what kube-proxy adds to nftables.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use crate::starter::run;
+use crate::state::{Record, State};
+
+/// The bridge, and the CNI network on it.
+pub const NAME: &str = "ltw0";
+/// The node's address and the pods' gateway. Not a loopback address: pods must reach it, and Endpoints may not hold one.
+pub const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
+pub const POD_RANGE: &str = "10.244.0.0/24";
+/// kube-proxy's tables, one for each family.
+const TABLES: [&str; 2] = ["ip", "ip6"];
+
+/// Kernel parameters the node sets (with the value), and those the kubelet sets by itself; all are put back at the end.
+const SYSCTLS: [(&str, Option<&str>); 8] = [
+    ("net/ipv4/ip_forward", Some("1")),
+    // A Service's answer from a pod on the same bridge must pass through the tables that rewrote the question.
+    ("net/bridge/bridge-nf-call-iptables", Some("1")),
+    ("vm/overcommit_memory", None),
+    ("vm/panic_on_oom", None),
+    ("kernel/panic", None),
+    ("kernel/panic_on_oops", None),
+    ("kernel/keys/root_maxkeys", None),
+    ("kernel/keys/root_maxbytes", None),
+];
+
+/// Makes the bridge. Before anything is changed, the record says what it was like.
+pub fn prepare(state: &State, record: &mut Record) -> Result<()> {
+    ensure!(
+        !bridge_exists(),
+        "an interface {NAME} exists that no recorded cluster made; `ip link delete {NAME}` removes it"
+    );
+    ensure!(
+        tables().is_empty(),
+        "another kube-proxy runs on this machine, and two would fight over one nftables table"
+    );
+    if !Path::new("/proc/sys/net/bridge").exists() {
+        // Where it is neither built in nor loadable, Services still work between pods and the node.
+        let _ = run(Path::new("modprobe"), &["br_netfilter"]);
+    }
+    for (name, _) in SYSCTLS {
+        let path = PathBuf::from("/proc/sys").join(name);
+        if let Ok(value) = fs::read_to_string(&path) {
+            record.sysctls.insert(path, value.trim().to_owned());
+        }
+    }
+    state.write_record(record)?;
+    for (path, wanted) in SYSCTLS.map(|(name, wanted)| (PathBuf::from("/proc/sys").join(name), wanted)) {
+        if let Some(wanted) = wanted.filter(|_| path.exists()) {
+            fs::write(path, wanted)?;
+        }
+    }
+    let ip = Path::new("ip");
+    run(ip, &["link", "add", NAME, "type", "bridge"])?;
+    run(ip, &["address", "add", &format!("{NODE_ADDRESS}/24"), "dev", NAME])?;
+    run(ip, &["link", "set", NAME, "up"])
+}
+
+/// Removes the bridge, the pods' interfaces on it and kube-proxy's tables.
+pub fn remove() -> Result<()> {
+    let ports: Vec<String> = fs::read_dir(format!("/sys/class/net/{NAME}/brif"))
+        .map(|ports| ports.flatten().map(|port| port.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    for port in ports {
+        // A pod's interface goes with its network namespace, perhaps just now.
+        let _ = run(Path::new("ip"), &["link", "delete", &port]);
+    }
+    if bridge_exists() {
+        run(Path::new("ip"), &["link", "delete", NAME])?;
+    }
+    for family in tables() {
+        run(Path::new("nft"), &["delete", "table", family, "kube-proxy"])?;
+    }
+    Ok(())
+}
+
+/// Puts the kernel's parameters back to what the record says.
+pub fn restore(record: &Record) -> Result<()> {
+    for (path, value) in &record.sysctls {
+        if fs::read_to_string(path)?.trim() != value {
+            fs::write(path, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The CNI configuration. No masquerading: pods reach the node and each other, and nothing beyond.
+pub fn cni(state: &State) -> Value {
+    json!({
+        "cniVersion": "1.0.0",
+        "name": NAME,
+        "plugins": [{
+            "type": "bridge",
+            "bridge": NAME,
+            "isGateway": true,
+            // A pod may reach itself through its own Service.
+            "hairpinMode": true,
+            "ipMasq": false,
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": POD_RANGE, "gateway": NODE_ADDRESS}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+                "dataDir": state.path("data/cni"),
+            },
+        }],
+    })
+}
+
+fn bridge_exists() -> bool {
+    Path::new("/sys/class/net").join(NAME).exists()
+}
+
+fn tables() -> Vec<&'static str> {
+    let exists = |family: &&str| run(Path::new("nft"), &["list", "table", family, "kube-proxy"]).is_ok();
+    TABLES.into_iter().filter(exists).collect()
+}

@@ -1,0 +1,165 @@
+//! The configuration files of the node's programs, as values.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::network::{NODE_ADDRESS, POD_RANGE};
+use crate::node;
+use crate::pki::Pair;
+use crate::starter::Starter;
+use crate::state::Port;
+
+/// The image of the container that holds a pod's namespaces; the tools' build makes it.
+const PAUSE_IMAGE: &str = "localhost/pause:1";
+
+/// containerd's configuration. A JSON string is a TOML string as well, so paths are quoted by serde_json.
+pub fn containerd(starter: &Starter<'_>, cni_plugins: &Path, snapshotter: &str) -> String {
+    let path = |below: &str| json!(starter.state.path(below)).to_string();
+    let program = |name: &str| json!(starter.bin.join(name)).to_string();
+    // opt, nri and the rest would make directories or sockets of their own outside the cluster's.
+    format!(
+        r#"version = 3
+root = {root}
+state = {state}
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.blockfile",
+  "io.containerd.snapshotter.v1.erofs", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
+
+[grpc]
+address = {socket}
+
+[ttrpc]
+address = {ttrpc}
+
+[plugins.'io.containerd.cri.v1.images']
+snapshotter = "{snapshotter}"
+
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+sandbox = "{PAUSE_IMAGE}"
+
+[plugins.'io.containerd.cri.v1.runtime']
+# Where lowering oom_score_adj is forbidden, runc fails with "can't get final child's PID from pipe" without this.
+restrict_oom_score_adj = true
+# Network namespaces are then found, and unmounted, below the cluster's directory.
+netns_mounts_under_state_dir = true
+tolerate_missing_hugetlb_controller = true
+enable_cdi = false
+
+[plugins.'io.containerd.cri.v1.runtime'.cni]
+bin_dirs = [{cni_plugins}]
+conf_dir = {cni}
+use_internal_loopback = true
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd]
+default_runtime_name = "runc"
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+runtime_path = {shim}
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
+BinaryName = {runc}
+SystemdCgroup = false
+"#,
+        root = path("data/containerd"),
+        state = path("run/containerd"),
+        socket = path(node::SOCKET),
+        ttrpc = path("run/containerd.ttrpc.sock"),
+        cni_plugins = json!(cni_plugins),
+        cni = path("cni"),
+        shim = program("containerd-shim-runc-v2"),
+        runc = program("runc"),
+    )
+}
+
+/// The kubelet's configuration.
+pub fn kubelet(starter: &Starter<'_>, serving: &Pair) -> Value {
+    json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": NODE_ADDRESS,
+        "port": starter.port(Port::Kubelet),
+        "healthzBindAddress": "127.0.0.1",
+        "healthzPort": starter.port(Port::KubeletHealth),
+        "readOnlyPort": 0,
+        "authentication": {
+            "anonymous": {"enabled": false},
+            "webhook": {"enabled": true},
+            "x509": {"clientCAFile": starter.pki("ca.crt")},
+        },
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": serving.certificate,
+        "tlsPrivateKeyFile": serving.key,
+        "containerRuntimeEndpoint": format!("unix://{}", starter.state.path(node::SOCKET).display()),
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": format!("/{}", node::cgroup(starter.state)),
+        "failCgroupV1": false,
+        "failSwapOn": false,
+        "oomScoreAdj": 0,
+        "clusterDNS": [NODE_ADDRESS],
+        "clusterDomain": "cluster.local",
+        // Nothing of the machine's own resolver: names outside the cluster do not exist here.
+        "resolvConf": "",
+        "podLogsDir": starter.state.path("logs/pods"),
+        "volumePluginDir": starter.state.path("data/volume-plugins"),
+        // The machine's disk may well be nearly full of build products; that is no reason to evict pods.
+        "evictionHard": {
+            "memory.available": "0%",
+            "nodefs.available": "0%",
+            "nodefs.inodesFree": "0%",
+            "imagefs.available": "0%",
+            "imagefs.inodesFree": "0%",
+        },
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
+        // kube-proxy uses nftables; without this the kubelet would leave chains in iptables.
+        "makeIPTablesUtilChains": false,
+        "serializeImagePulls": false,
+    })
+}
+
+/// kube-proxy's configuration. The zeros leave the machine's connection tracking limits alone.
+pub fn kube_proxy(starter: &Starter<'_>, kubeconfig: &Path) -> Value {
+    json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "nftables",
+        "clientConnection": {"kubeconfig": kubeconfig},
+        "clusterCIDR": POD_RANGE,
+        "hostnameOverride": node::NAME,
+        "nodePortAddresses": [POD_RANGE],
+        "healthzBindAddress": starter.local(Port::ProxyHealth),
+        "metricsBindAddress": starter.local(Port::ProxyMetrics),
+        "oomScoreAdj": 0,
+        "conntrack": {
+            "maxPerCore": 0,
+            "min": 0,
+            "tcpEstablishedTimeout": "0s",
+            "tcpCloseWaitTimeout": "0s",
+        },
+    })
+}
+
+/// CoreDNS' configuration: the cluster's names, and no others.
+pub fn coredns(starter: &Starter<'_>, kubeconfig: &Path) -> String {
+    format!(
+        ".:53 {{
+    bind {NODE_ADDRESS}
+    errors
+    health {health}
+    ready {ready}
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        kubeconfig {kubeconfig}
+        ttl 5
+    }}
+    template ANY ANY . {{
+        rcode NXDOMAIN
+    }}
+}}
+",
+        health = starter.local(Port::DnsHealth),
+        ready = starter.local(Port::DnsReady),
+        kubeconfig = kubeconfig.display(),
+    )
+}
