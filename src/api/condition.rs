@@ -1,0 +1,143 @@
+//! Condition types and reasons: one reason per distinct remedy. `docs/conditions.md` documents each; `tests/tidy.rs`
+//! holds the two together.
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$variant_doc])* $variant),* }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &[$name] = &[$($name::$variant),*];
+
+            /// The word as it stands in a condition.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => stringify!($variant)),* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What a condition speaks of.
+    ConditionType {
+        /// Webhook: a signed event sent now would be accepted and kept. Connection: the API can be used.
+        Ready,
+        /// Connection: Linktree knows the token.
+        TokenAccepted,
+        /// Connection: the request budget is not used up.
+        QuotaAvailable,
+        /// The webhook's connection is ready.
+        ConnectionReady,
+        /// Linktree has a subscription for the webhook's url.
+        Registered,
+        /// The subscription's url and events are as the spec says.
+        UpToDate,
+        /// Linktree sends to the subscription.
+        SubscriptionEnabled,
+        /// The receiver has at least one signing key.
+        SigningKeysReady,
+        /// The receiver's pod is there and keeps deliveries.
+        ReceiverAvailable,
+        /// A request to the registered url reaches the receiver.
+        EndpointReachable,
+        /// What comes in is signed with a key the receiver has.
+        SignaturesVerified,
+        /// The sinks take what is forwarded to them.
+        Delivering,
+        /// Linktree's deliveries fail, or have stopped: events may be lost.
+        DeliveryAtRisk,
+        /// kstatus: work is under way. There only while true.
+        Reconciling,
+        /// kstatus: nothing more will happen until a person changes something. There only while true.
+        Stalled,
+    }
+}
+
+words! {
+    /// Why a condition is as it is.
+    Reason {
+        // Shared.
+        Available,
+        Pending,
+        // ConnectionReady, and the connection's own conditions.
+        ConnectionMissing,
+        TokenMissing,
+        TokenRejected,
+        PlanExcludesWebhooks,
+        QuotaExhausted,
+        LinktreeUnavailable,
+        // Registered.
+        Created,
+        Adopted,
+        Conflict,
+        Rejected,
+        // UpToDate.
+        Matched,
+        DriftDetected,
+        UpdateRestricted,
+        // SubscriptionEnabled.
+        Enabled,
+        DisabledByProvider,
+        ReenableBackoff,
+        WaitingForHealth,
+        // SigningKeysReady.
+        Loaded,
+        SecretMissing,
+        AwaitingProviderSecret,
+        // ReceiverAvailable.
+        Progressing,
+        Unschedulable,
+        StorageUnavailable,
+        StatusUnavailable,
+        // EndpointReachable.
+        ProbeSucceeded,
+        NotProbed,
+        NotExposed,
+        DNSFailed,
+        ConnectionFailed,
+        TLSFailed,
+        UnexpectedResponse,
+        // SignaturesVerified.
+        Verified,
+        PreviousKeyInUse,
+        SecretMismatch,
+        NoTraffic,
+        // Delivering.
+        Healthy,
+        SinkFailing,
+        Backlog,
+        // DeliveryAtRisk.
+        DeliveriesSucceeding,
+        DeliveriesFailing,
+        SubscriptionDisabled,
+        // Stalled and Reconciling.
+        InvalidSpec,
+        Terminating,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_camel_case_as_the_api_conventions_ask() {
+        for word in
+            Reason::ALL.iter().map(|reason| reason.as_str()).chain(ConditionType::ALL.iter().map(|t| t.as_str()))
+        {
+            assert!(
+                word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().all(|c| c.is_ascii_alphanumeric()),
+                "{word}"
+            );
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `LinktreeConnection`: the platform team's account at Linktree.
+
+#![allow(clippy::duplicated_attributes, reason = "printcolumn is given once per column")]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An account at Linktree: where its API is, the token that opens it, and the request budget that all webhooks of the
+/// account share. Linktree counts requests per token, so use one LinktreeConnection per token.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "webhooks.linktree-operator.dev",
+    version = "v1alpha1",
+    kind = "LinktreeConnection",
+    plural = "linktreeconnections",
+    shortname = "ltconn",
+    category = "linktree",
+    namespaced,
+    status = "LinktreeConnectionStatus",
+    derive = "PartialEq",
+    doc = "An account at Linktree: where its API is, the token that opens it, and the request budget that all webhooks of the account share.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Account", type_ = "string", json_path = ".status.account.id"),
+    printcolumn(name = "Managed", type_ = "integer", json_path = ".status.subscriptions.managed"),
+    printcolumn(name = "Unmanaged", type_ = "integer", json_path = ".status.subscriptions.unmanaged"),
+    printcolumn(name = "Remaining", type_ = "integer", json_path = ".status.requestBudget.remaining"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LinktreeConnectionSpec {
+    /// Base URL of Linktree's API, without a path. https; plain http only for a host inside the cluster (ending in
+    /// .svc or .svc.cluster.local) or on loopback, which is how the bundled simulator is reached.
+    #[serde(rename = "baseURL", default = "default_base_url")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(
+        validation = Rule::new(r"self.matches('^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$') || self.matches('^http://([a-z0-9.-]+[.]svc([.]cluster[.]local)?|localhost|127[.]0[.]0[.]1)(:[0-9]{1,5})?/?$')")
+            .message("baseURL must be https://HOST without a path; http://HOST is allowed only for a host ending in .svc or .svc.cluster.local, or on loopback")
+    )]
+    pub base_url: String,
+
+    /// The Secret key that holds the API token.
+    pub token_secret_ref: TokenSecretReference,
+
+    /// How many requests to Linktree's management API this connection may make.
+    #[serde(default)]
+    pub request_budget: RequestBudget,
+
+    /// How often the account's subscriptions are listed, in seconds. One paged list serves every webhook of this
+    /// connection; a subscription that Linktree disabled, or that somebody changed by hand, is seen within one period.
+    #[serde(default = "default_sync_period_seconds")]
+    #[schemars(range(min = 10, max = 86400))]
+    pub sync_period_seconds: i64,
+}
+
+/// Names the Secret key that holds the API token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenSecretReference {
+    /// Name of the Secret, in this object's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key inside the Secret's data.
+    #[serde(default = "default_token_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// The share of Linktree's rate limit that the operator may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestBudget {
+    /// Requests per minute, shared by all webhooks of this connection. Linktree allows 10 webhook-management requests
+    /// per minute and token; set less if something else uses the token too.
+    #[serde(default = "default_requests_per_minute")]
+    #[schemars(range(min = 1, max = 600))]
+    pub requests_per_minute: i64,
+}
+
+impl Default for RequestBudget {
+    fn default() -> Self {
+        RequestBudget { requests_per_minute: default_requests_per_minute() }
+    }
+}
+
+fn default_base_url() -> String {
+    "https://api.linktr.ee".to_owned()
+}
+
+fn default_token_key() -> String {
+    "token".to_owned()
+}
+
+fn default_requests_per_minute() -> i64 {
+    10
+}
+
+fn default_sync_period_seconds() -> i64 {
+    300
+}
+
+/// What the operator found out about the account.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LinktreeConnectionStatus {
+    /// The generation of the spec this status speaks of; -1 before it was first looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The account the token opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountStatus>,
+    /// What is left of the request budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_budget: Option<RequestBudgetStatus>,
+    /// The account's subscriptions, counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriptions: Option<SubscriptionCounts>,
+    /// Ready, TokenAccepted and QuotaAvailable; Reconciling and Stalled only while they are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// The account the token opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountStatus {
+    /// Linktree's id of the account.
+    pub id: String,
+    /// The account's plan. Not every plan includes webhooks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+}
+
+/// What is left of the request budget, as of the last list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestBudgetStatus {
+    /// Requests that may still be made now.
+    pub remaining: i64,
+    /// When requests may be made again, while none is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_time: Option<Time>,
+}
+
+/// The account's subscriptions, counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionCounts {
+    /// Subscriptions that belong to a LinktreeWebhook of this connection.
+    pub managed: i64,
+    /// Subscriptions of the account that belong to none.
+    pub unmanaged: i64,
+}

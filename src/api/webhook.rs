@@ -1,0 +1,314 @@
+//! `LinktreeWebhook`: the promise to an app team: these events reach these sinks.
+
+#![allow(clippy::duplicated_attributes, reason = "printcolumn is given once per column")]
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{LocalObjectReference, SecretKeyReference, webhook_status::LinktreeWebhookStatus};
+
+/// Linktree events, delivered: the operator keeps a subscription at Linktree, runs a receiver that verifies and keeps
+/// every delivery, and forwards the events to the sinks.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "webhooks.linktree-operator.dev",
+    version = "v1alpha1",
+    kind = "LinktreeWebhook",
+    plural = "linktreewebhooks",
+    shortname = "ltw",
+    category = "linktree",
+    category = "sources",
+    namespaced,
+    status = "LinktreeWebhookStatus",
+    derive = "PartialEq",
+    doc = "Linktree events, delivered: the operator keeps a subscription at Linktree, runs a receiver that verifies and keeps every delivery, and forwards the events to the sinks.",
+    validation = Rule::new("size(self.metadata.name) <= 50")
+        .message("metadata.name must be at most 50 characters: the names of the receiver's objects are made from it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must be lower case letters, digits and '-', starting with a letter: the receiver's Service is named after it"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.subscription.state"),
+    printcolumn(name = "Last-Event", type_ = "date", json_path = ".status.receiver.lastVerifiedTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "ID", type_ = "string", json_path = ".status.subscription.id", priority = 1),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.address.url", priority = 1),
+    printcolumn(name = "Deadline", type_ = "string", json_path = ".status.subscription.disableDeadlineTime", priority = 1),
+    printcolumn(name = "Backlog", type_ = "integer", json_path = ".status.receiver.backlog", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LinktreeWebhookSpec {
+    /// The LinktreeConnection, in this namespace, whose account sends the events.
+    pub connection_ref: LocalObjectReference,
+
+    /// The event types to subscribe to, such as link.created. Known: link.created, link.updated, link.deleted,
+    /// profile.updated, analytics.milestone. Another type is passed on to Linktree as it is. Milestones come only once
+    /// thresholds are set in Linktree's dashboard under Analytics.
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(max = 128), pattern(r"^[a-z][a-z0-9_]*([.][a-z0-9_]+)+$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub events: Vec<String>,
+
+    /// Where Linktree delivers to.
+    pub endpoint: Endpoint,
+
+    /// How deliveries are verified.
+    #[serde(default)]
+    pub signing: Signing,
+
+    /// The receiver that the operator runs.
+    #[serde(default)]
+    pub receiver: Receiver,
+
+    /// Where verified events go, each on its own. None means that events are only kept in the receiver's journal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub sinks: Vec<Sink>,
+}
+
+/// Where Linktree delivers to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// The bundled receiver, run by the operator.
+    pub managed: ManagedEndpoint,
+}
+
+/// How the bundled receiver is reached.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.exposure.type != 'None' || has(self.host)")
+        .message("endpoint.managed.host is missing: with exposure.type None write the public host name that you route to the receiver's Service"),
+    validation = Rule::new("self.exposure.type != 'Service' || !has(self.host)")
+        .message("endpoint.managed.host must be left out with exposure.type Service: the URL is the Service's own name")
+)]
+pub struct ManagedEndpoint {
+    /// Public host name. Linktree is given https://HOST/h/DIGEST, where DIGEST is derived from this object's namespace
+    /// and name only: it carries no secret and never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
+    pub host: Option<String>,
+    /// How the URL leads to the receiver.
+    pub exposure: Exposure,
+}
+
+/// How the URL leads to the receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Exposure {
+    /// None: you route the host to port 80 of the Service NAME-receiver yourself. Service: the Service's cluster-local
+    /// name is the URL, for a connection whose baseURL is inside the cluster too (the simulator).
+    #[serde(rename = "type")]
+    pub exposure_type: ExposureType,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ExposureType {
+    None,
+    Service,
+}
+
+/// How deliveries are verified.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Signing {
+    /// Signing secrets, the current one first; a delivery that any of them verifies is accepted. Left out: the secret
+    /// that Linktree's API returns is kept in the Secret NAME-signing, key secret (and the one before it in key
+    /// previous). Changes are taken up within seconds, without a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub keys: Vec<SigningKey>,
+    /// A delivery signed longer ago than this, or as far in the future, is refused. In seconds.
+    #[serde(default = "default_timestamp_tolerance_seconds")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub timestamp_tolerance_seconds: i64,
+}
+
+/// A signing secret and the name it goes by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SigningKey {
+    /// The name the status calls this key by.
+    #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The Secret key that holds the signing secret, exactly as Linktree's dashboard shows it.
+    pub secret_ref: SecretKeyReference,
+}
+
+/// The receiver that the operator runs: one pod with a volume.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Receiver {
+    /// How long a delivery is remembered so that it is not taken twice.
+    #[serde(default)]
+    pub deduplication: Deduplication,
+    /// Where accepted events are kept until every sink has them.
+    #[serde(default)]
+    pub journal: Journal,
+    /// Largest delivery accepted, in bytes. A larger one is answered 413.
+    #[serde(default = "default_max_body_bytes")]
+    #[schemars(range(min = 1024, max = 16_777_216))]
+    pub max_body_bytes: i64,
+}
+
+/// How long a delivery is remembered so that it is not taken twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deduplication {
+    /// In seconds. The default is 7 days.
+    #[serde(default = "default_week_seconds")]
+    #[schemars(range(min = 3600, max = 2_592_000))]
+    pub window_seconds: i64,
+}
+
+/// Where accepted events are kept until every sink has them.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Journal {
+    /// How long a delivered event is kept, in seconds. An event that a sink still lacks is kept for as long as it takes.
+    #[serde(default = "default_week_seconds")]
+    #[schemars(range(min = 60, max = 2_592_000))]
+    pub retention_seconds: i64,
+    /// Size of the volume. When it is full, new deliveries are answered 503, so that Linktree sends them again; nothing
+    /// is dropped. It cannot be changed later.
+    #[serde(default = "default_capacity")]
+    #[x_kube(
+        validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('64Mi')) >= 0")
+            .message("receiver.journal.capacity must be a quantity of at least 64Mi, such as 1Gi"),
+        validation = Rule::new("self == oldSelf")
+            .message("receiver.journal.capacity cannot be changed: make a new LinktreeWebhook, or delete and re-create this one")
+    )]
+    pub capacity: Quantity,
+    /// StorageClass of the volume; left out, the cluster's default. It cannot be changed later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self == oldSelf")
+            .message("receiver.journal.storageClassName cannot be changed: make a new LinktreeWebhook, or delete and re-create this one")
+    )]
+    pub storage_class_name: Option<String>,
+}
+
+/// A place that verified events are sent to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sink {
+    /// The name the status calls this sink by.
+    #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// An HTTP endpoint; each event is a POST in CloudEvents binary mode.
+    pub http: HttpSink,
+    /// The event types this sink is sent; left out, all that are subscribed to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(max = 128), pattern(r"^[a-z][a-z0-9_]*([.][a-z0-9_]+)+$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub events: Vec<String>,
+    /// Timeouts and retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+}
+
+/// An HTTP endpoint.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpSink {
+    /// The URL that events are posted to.
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(
+        validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != '' && !self.contains('@') && !self.contains('#')")
+            .message("http.url must be an absolute http:// or https:// URL without user name, password or fragment; put credentials into http.authSecretRef")
+    )]
+    pub url: String,
+    /// The Secret key that holds a token, sent as Authorization: Bearer TOKEN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_secret_ref: Option<SecretKeyReference>,
+}
+
+/// Timeouts and retries of one sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivery {
+    /// How long the sink may take to answer, in seconds. Left out: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 300))]
+    pub timeout_seconds: Option<i64>,
+    /// When and how often a failed event is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+/// When and how often a failed event is sent again: after delaySeconds, doubled each time up to maxDelaySeconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    /// Retries after the first attempt; then the event is a dead letter and stays in the journal. Left out: 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub limit: Option<i64>,
+    /// Left out: 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub delay_seconds: Option<i64>,
+    /// Left out: 300.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub max_delay_seconds: Option<i64>,
+}
+
+impl Default for Signing {
+    fn default() -> Self {
+        Signing { keys: Vec::new(), timestamp_tolerance_seconds: default_timestamp_tolerance_seconds() }
+    }
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Receiver {
+            deduplication: Deduplication::default(),
+            journal: Journal::default(),
+            max_body_bytes: default_max_body_bytes(),
+        }
+    }
+}
+
+impl Default for Deduplication {
+    fn default() -> Self {
+        Deduplication { window_seconds: default_week_seconds() }
+    }
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Journal { retention_seconds: default_week_seconds(), capacity: default_capacity(), storage_class_name: None }
+    }
+}
+
+fn default_timestamp_tolerance_seconds() -> i64 {
+    300
+}
+
+fn default_week_seconds() -> i64 {
+    604_800
+}
+
+fn default_capacity() -> Quantity {
+    Quantity("1Gi".to_owned())
+}
+
+fn default_max_body_bytes() -> i64 {
+    262_144
+}

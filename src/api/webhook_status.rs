@@ -1,0 +1,172 @@
+//! The status of a `LinktreeWebhook`: what a person reads with `kubectl`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator observed. Counters are brought up to date at most once a minute, or with a transition.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LinktreeWebhookStatus {
+    /// The generation of the spec this status speaks of; -1 before it was first looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where Linktree delivers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+    /// The subscription at Linktree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<SubscriptionStatus>,
+    /// The signing keys in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<SigningStatus>,
+    /// What the receiver says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<ReceiverStatus>,
+    /// Each sink, as the receiver sees it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub sinks: Vec<SinkStatus>,
+    /// Ready means: a signed event sent now would be accepted and kept. docs/conditions.md has every reason with its
+    /// remedy. Reconciling and Stalled are there only while they are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where Linktree delivers to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Address {
+    /// The URL registered at Linktree.
+    pub url: String,
+}
+
+/// The subscription at Linktree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionStatus {
+    /// Linktree's id of the subscription; absent until it is registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Registering: asked for, not yet confirmed. Enabled: Linktree sends. Disabled: it does not.
+    pub state: SubscriptionState,
+    /// When registration was last begun. Written before Linktree is asked, so that an operator that stopped in between
+    /// looks for the subscription first and never makes a second one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration_time: Option<Time>,
+    /// Since when Linktree's deliveries fail without one success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since_time: Option<Time>,
+    /// When Linktree disables the subscription if deliveries go on failing (72 hours after failingSinceTime).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disable_deadline_time: Option<Time>,
+    /// The last attempt to enable the subscription again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryStatus>,
+}
+
+/// Whether Linktree sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SubscriptionState {
+    Registering,
+    Enabled,
+    Disabled,
+}
+
+/// The last attempt to enable a subscription that Linktree had disabled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryStatus {
+    /// When it was made.
+    pub last_attempt_time: Time,
+    /// Attempts since the subscription was last known to deliver; each doubles the time to the next.
+    pub attempts: i64,
+}
+
+/// The signing keys in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SigningStatus {
+    /// The first of the keys: the one deliveries are expected to be signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_key: Option<String>,
+    /// The key that verified the last accepted delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_verified_key: Option<String>,
+    /// For each key a keyed digest, which changes when the secret changes and says nothing about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub key_digests: BTreeMap<String, String>,
+}
+
+/// What the receiver says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceiverStatus {
+    /// Pods that accept deliveries.
+    pub ready_replicas: i64,
+    /// When anything that looks like a delivery last came in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_received_time: Option<Time>,
+    /// When a delivery was last accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_verified_time: Option<Time>,
+    /// Events that some sink still lacks.
+    #[serde(default)]
+    pub backlog: i64,
+    /// What became of the last hour's deliveries.
+    #[serde(default)]
+    pub last_hour: DeliveryCounts,
+}
+
+/// What became of deliveries, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryCounts {
+    /// Accepted and kept.
+    pub verified: i64,
+    /// Had been accepted before.
+    pub duplicate: i64,
+    /// The delivery id had come before with another body: kept, and worth a look.
+    pub conflict: i64,
+    /// Signature or timestamp header missing (401).
+    pub rejected_missing_header: i64,
+    /// Signed by none of the keys (403).
+    pub rejected_signature: i64,
+    /// Signed too long ago, or in the future (403).
+    pub rejected_stale: i64,
+    /// Could not be kept (503); Linktree sends it again.
+    pub unavailable: i64,
+    /// Accepted by a sink.
+    pub forwarded: i64,
+    /// Given up for a sink; kept in the journal.
+    pub dead_lettered: i64,
+}
+
+/// One sink, as the receiver sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SinkStatus {
+    /// The sink's name in the spec.
+    pub name: String,
+    /// Healthy: the last attempt succeeded, or none was made. Failing: the last attempts failed.
+    pub state: SinkState,
+    /// When the sink last accepted an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success_time: Option<Time>,
+    /// Failed attempts since then.
+    pub consecutive_failures: i64,
+    /// Events waiting for this sink.
+    pub backlog: i64,
+    /// Events given up; they stay in the journal.
+    pub dead_lettered: i64,
+}
+
+/// Whether a sink takes events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SinkState {
+    Healthy,
+    Failing,
+}
