@@ -1,0 +1,83 @@
+{{/* The name of everything this release owns, at most 63 characters. */}}
+{{- define "operator.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "operator.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (include "operator.name" .) -}}
+{{- end -}}
+
+{{- define "operator.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+
+{{/* What identifies the operator's pods. The NetworkPolicies it makes for receivers let in pods with this `name`. */}}
+{{- define "operator.selectorLabels" -}}
+app.kubernetes.io/name: linktree-webhook-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "simulator.selectorLabels" -}}
+app.kubernetes.io/name: linktree-simulator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Labels every object of the release carries besides its selector labels. */}}
+{{- define "chart.labels" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: linktree-webhook-operator
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* Pod Security Standards, "restricted". */}}
+{{- define "pod.securityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "container.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* What the operator may do, in every namespace it looks after and nowhere else. */}}
+{{- define "operator.rules" -}}
+- apiGroups: [webhooks.linktree-operator.dev]
+  resources: [linktreewebhooks, linktreeconnections]
+  verbs: [get, list, watch, patch, update]
+- apiGroups: [webhooks.linktree-operator.dev]
+  resources: [linktreewebhooks/status, linktreeconnections/status]
+  verbs: [patch, update]
+# Owner references that block deletion ask for this where that admission is on.
+- apiGroups: [webhooks.linktree-operator.dev]
+  resources: [linktreewebhooks/finalizers, linktreeconnections/finalizers]
+  verbs: [update]
+# The receivers. Secrets: Linktree's token and sink credentials are read; signing secrets and route files are written.
+- apiGroups: [""]
+  resources: [secrets, services, serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+# Why a receiver is not up; and a pod's annotation is touched so that the kubelet refreshes its mounted route file.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, patch]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
