@@ -24,7 +24,7 @@ with-images = $(1) run --mode node $(if $(KEEP),--keep) -- \
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 	@printf '\n%s\n' 'KEEP=1 leaves the demo'\''s cluster running. CLUSTER=current runs the demo in the current kubectl context.'
 
 ##@ Try it
@@ -73,7 +73,7 @@ lint: ## Formatting and clippy, warnings denied
 	@cargo clippy --locked --all-targets -- -D warnings
 
 deny: ## Licences, banned crates, sources
-	@cargo deny --locked --offline --log-level error check bans licenses sources
+	@cargo deny --locked --log-level error check bans licenses sources
 
 generate: ## Write what is generated from the code: the custom resource definitions
 	@UPDATE_GENERATED=1 cargo test --locked --quiet --test tidy generated
