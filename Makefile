@@ -54,16 +54,16 @@ test: setup ## Everything, in order, with a line of counts at the end
 	@.ci/suite
 
 test-unit: ## Tests that need no cluster: unit, tidy, loopback
-	@$(NEXTEST) -E 'not (binary(controlplane) | binary(e2e))'
+	@$(NEXTEST) --lib --bins --examples --test it --test tidy
 
 test-chart: launcher ## The chart: linted, rendered, and accepted by a real API server
 	@tools=$$(tests/cluster/tools/build node); PATH=$$tools:$$PATH $(LAUNCHER) run --mode control-plane -- .ci/chart
 
 test-controlplane: launcher ## Tests against a real etcd and API server
-	@$(LAUNCHER) run --mode control-plane -- $(NEXTEST) -E 'binary(controlplane)'
+	@$(LAUNCHER) run --mode control-plane -- $(NEXTEST) --profile controlplane --test controlplane
 
 test-e2e: launcher image ## Tests on a real node, with the chart and the image
-	@$(call with-images,$(LAUNCHER),$(NEXTEST) -E "binary(e2e)")
+	@$(call with-images,$(LAUNCHER),$(NEXTEST) --profile e2e --test e2e)
 
 fmt: ## Format the code
 	@cargo fmt --all
