@@ -10,6 +10,8 @@ use std::{
 };
 
 mod adr;
+mod conditions;
+mod generated;
 
 mod layers;
 mod paths;
