@@ -20,6 +20,12 @@ pub const FILE: &str = "route.json";
 pub const DELIVERY_PORT: u16 = 8080;
 /// The port for probes, metrics and the authenticated status; never publicly routed.
 pub const ADMIN_PORT: u16 = 9090;
+/// The header, with value `1`, that every answer on a route's path carries. The operator's outside-in probe sends an
+/// unsigned request to the public URL and takes a 401 for the receiver's own only with this header and
+/// [`UNSIGNED_ANSWER`] as its body: not an ingress's, a login page's or another receiver's.
+pub const RECEIVER_HEADER: &str = "x-linktree-receiver";
+/// The body of the 401 to a request without signature or timestamp (the page, "Verify signatures").
+pub const UNSIGNED_ANSWER: &str = "Missing signature";
 /// The version of this contract. A receiver refuses a file of another one.
 pub const VERSION: u32 = 1;
 

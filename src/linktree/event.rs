@@ -27,6 +27,15 @@ impl EventType {
         EventType::AnalyticsMilestone,
     ];
 
+    /// The type of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        match name.parse() {
+            Ok(event_type) => event_type,
+            Err(never) => match never {},
+        }
+    }
+
     /// The name on the wire, `link.created` and so on.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -72,8 +81,7 @@ impl Serialize for EventType {
 
 impl<'de> Deserialize<'de> for EventType {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Ok(name.parse().unwrap_or_else(|never: Infallible| match never {}))
+        Ok(EventType::named(&String::deserialize(deserializer)?))
     }
 }
 
