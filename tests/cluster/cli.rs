@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::process::Place;
 use crate::{interrupt, lifecycle, process, teardown, tools};
 
 /// Starts and ends a real Kubernetes cluster on this machine.
@@ -81,9 +82,9 @@ enum Command {
     #[command(hide = true)]
     Become {
         #[arg(long)]
-        record: Option<PathBuf>,
+        record: PathBuf,
         #[arg(long)]
-        own_group: bool,
+        place: Place,
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
@@ -96,16 +97,14 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("cluster: {error:#}");
-            ExitCode::FAILURE
+            interrupt::exit_code().unwrap_or(ExitCode::FAILURE)
         }
     }
 }
 
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Become { record, own_group, command } => {
-            process::become_program(record.as_deref(), own_group, &command)
-        }
+        Command::Become { record, place, command } => process::become_program(&record, place, &command),
         Command::Tools { mode } => {
             println!("{}", tools::build(mode)?.display());
             Ok(ExitCode::SUCCESS)

@@ -132,6 +132,8 @@ fn start_controller_manager(starter: &mut Starter<'_>, mode: Mode, authority: &A
             ("bind-address", Ipv4Addr::LOCALHOST.to_string()),
             ("secure-port", starter.port(Port::ControllerManager).to_string()),
             ("cert-dir", shown(&starter.state.path("data/kube-controller-manager"))),
+            // It makes this directory, by default below /usr.
+            ("flex-volume-plugin-dir", shown(&starter.state.path("data/volume-plugins"))),
             ("profiling", "false".to_owned()),
         ],
     )

@@ -1,5 +1,6 @@
 //! SIGINT and SIGTERM as a flag that every wait looks at, so that an interrupted launcher still ends what it started.
 
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
@@ -27,6 +28,11 @@ pub fn listen() -> Result<()> {
 /// The signal that asked this process to end, if one did.
 pub fn received() -> Option<Signal> {
     Signal::try_from(RECEIVED.load(Ordering::SeqCst)).ok()
+}
+
+/// The exit code that tells a shell about that signal.
+pub fn exit_code() -> Option<ExitCode> {
+    Some(ExitCode::from(128 + u8::try_from(received()? as i32).ok()?))
 }
 
 /// Fails once a signal has come.

@@ -11,10 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::Signal;
 
 use crate::cli::Mode;
+use crate::process::Place;
 use crate::starter::Starter;
 use crate::state::{self, Claim, State};
 use crate::{control_plane, interrupt, network, node, process, teardown, tools, wait};
@@ -34,6 +35,7 @@ impl Drop for Running {
             let name = &self.claim.state.name;
             eprintln!("[cluster] ending {name}: {error:#}; `cluster down --name {name}` tries again");
         }
+        process::reap();
     }
 }
 
@@ -58,6 +60,8 @@ pub fn up(mode: Mode, name: &str) -> Result<ExitCode> {
 /// `cluster run`: the command's exit code is ours; the cluster is gone afterwards in every case.
 pub fn run(mode: Mode, name: Option<String>, keep: bool, command: &[String]) -> Result<ExitCode> {
     let name = name.unwrap_or_else(|| format!("run-{}", std::process::id()));
+    // Shims are orphans by design; as their heir this process can take leave of them (see `process::reap`).
+    set_child_subreaper(true)?;
     let (mut running, bin) = bring_up(mode, &name)?;
     let state = running.claim.state.clone();
     let code = run_command(&state, &bin, command)?;
@@ -94,7 +98,9 @@ fn bring_up(mode: Mode, name: &str) -> Result<(Running, PathBuf)> {
     let began = Instant::now();
     eprintln!("[cluster] starting {name} ({} mode)", mode.word());
     if let Err(error) = start(&mut running.claim, mode, &bin) {
-        teardown::save_logs(&running.claim.state);
+        if interrupt::received().is_none() {
+            teardown::save_logs(&running.claim.state);
+        }
         return Err(error);
     }
     eprintln!("[cluster] {name} is ready after {:.1} s", began.elapsed().as_secs_f32());
@@ -123,9 +129,9 @@ fn run_command(state: &State, bin: &Path, command: &[String]) -> Result<u8> {
     path.push(":");
     path.push(tools::system_path());
     // At a terminal the command stays in the foreground group, so that it can read from it and gets Ctrl-C itself.
-    let own_group = !std::io::stdin().is_terminal();
-    let flags: &[&str] = if own_group { &["--own-group"] } else { &[] };
-    let mut child = process::through_become(flags, program, arguments)
+    let place = if std::io::stdin().is_terminal() { Place::Foreground } else { Place::Group };
+    let record = state.process_record("command");
+    let mut child = process::through_become(&record, place, Path::new(program), arguments)
         .env("KUBECONFIG", state.kubeconfig())
         .env("PATH", path)
         .env("LINKTREE_CLUSTER_DIR", &state.dir)
@@ -136,21 +142,18 @@ fn run_command(state: &State, bin: &Path, command: &[String]) -> Result<u8> {
             return Ok(u8::try_from(status.code().or(by_signal).unwrap_or(1)).unwrap_or(1));
         }
         if let Some(signal) = interrupt::received() {
-            end_command(&mut child, own_group)?;
+            end_command(state, &mut child);
             bail!("interrupted by {signal}; the command was ended");
         }
         thread::sleep(Duration::from_millis(50));
     }
 }
 
-fn end_command(child: &mut Child, own_group: bool) -> Result<()> {
-    let pid = Pid::from_raw(i32::try_from(child.id())?);
-    let send = |signal| if own_group { killpg(pid, signal) } else { kill(pid, signal) };
-    // It may have ended in the meantime; the wait below tells.
-    let _ = send(Signal::SIGTERM);
+/// Ends the command with time to clean up after itself.
+fn end_command(state: &State, child: &mut Child) {
+    let command = state.process("command");
+    command.inspect(|command| command.signal(Signal::SIGTERM));
     if !wait::briefly(Duration::from_secs(10), || !matches!(child.try_wait(), Ok(None))) {
-        let _ = send(Signal::SIGKILL);
-        child.wait()?;
+        command.inspect(|command| command.signal(Signal::SIGKILL));
     }
-    Ok(())
 }

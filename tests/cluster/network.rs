@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
+use crate::control_plane::SERVICE_RANGE;
 use crate::starter::run;
 use crate::state::{Record, State};
 
@@ -91,7 +92,8 @@ pub fn restore(record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// The CNI configuration. No masquerading: pods reach the node and each other, and nothing beyond.
+/// The CNI configuration. There is no default route: pods reach the node, each other and Services, and all else fails at
+/// once instead of leaving the machine.
 pub fn cni(state: &State) -> Value {
     json!({
         "cniVersion": "1.0.0",
@@ -106,7 +108,7 @@ pub fn cni(state: &State) -> Value {
             "ipam": {
                 "type": "host-local",
                 "ranges": [[{"subnet": POD_RANGE, "gateway": NODE_ADDRESS}]],
-                "routes": [{"dst": "0.0.0.0/0"}],
+                "routes": [{"dst": SERVICE_RANGE}],
                 "dataDir": state.path("data/cni"),
             },
         }],

@@ -60,6 +60,7 @@ runtime_path = {shim}
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
 BinaryName = {runc}
+Root = {runc_root}
 SystemdCgroup = false
 "#,
         root = path("data/containerd"),
@@ -70,6 +71,7 @@ SystemdCgroup = false
         cni = path("cni"),
         shim = program("containerd-shim-runc-v2"),
         runc = program("runc"),
+        runc_root = path("run/runc"),
     )
 }
 
@@ -141,10 +143,11 @@ pub fn kube_proxy(starter: &Starter<'_>, kubeconfig: &Path) -> Value {
     })
 }
 
-/// CoreDNS' configuration: the cluster's names, and no others.
+/// CoreDNS' configuration: the cluster's names, and no others. Two blocks, because `template` comes before `kubernetes`
+/// within one.
 pub fn coredns(starter: &Starter<'_>, kubeconfig: &Path) -> String {
     format!(
-        ".:53 {{
+        "cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {{
     bind {NODE_ADDRESS}
     errors
     health {health}
@@ -153,7 +156,10 @@ pub fn coredns(starter: &Starter<'_>, kubeconfig: &Path) -> String {
         kubeconfig {kubeconfig}
         ttl 5
     }}
-    template ANY ANY . {{
+}}
+.:53 {{
+    bind {NODE_ADDRESS}
+    template ANY ANY {{
         rcode NXDOMAIN
     }}
 }}

@@ -10,8 +10,10 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::{Pid, setpgid, setsid};
+use clap::ValueEnum;
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpgid, setpgid, setsid};
 
 use crate::wait;
 
@@ -64,38 +66,57 @@ impl Identity {
         }
     }
 
+    /// Signals it, and its process group where it leads one.
     pub fn signal(self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid);
         if self.is_alive() {
             // It may end between the look and the signal; then there is nothing to do.
-            let _ = kill(Pid::from_raw(self.pid), signal);
+            let _ = if getpgid(Some(pid)) == Ok(pid) { killpg(pid, signal) } else { kill(pid, signal) };
         }
     }
+}
+
+/// How a program stands to the launcher's terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Place {
+    /// In a session of its own: it outlives the launcher, and Ctrl-C does not reach it.
+    Detached,
+    /// In a process group of its own, so that what it starts can be ended with it.
+    Group,
+    /// In the launcher's group: it may read from the terminal, and Ctrl-C reaches it.
+    Foreground,
 }
 
 /// The body of `cluster become`: writes this process's identity down, then turns into the program.
 ///
 /// The record exists before the program runs, so a launcher killed at any moment leaves nothing unrecorded.
-pub fn become_program(record: Option<&Path>, own_group: bool, command: &[String]) -> Result<ExitCode> {
-    if let Some(record) = record {
-        setsid().context("setsid")?;
-        let pid = i32::try_from(std::process::id())?;
-        let identity = Identity::of(pid).context("reading this process's own start time")?;
-        let partial = record.with_extension("partial");
-        fs::write(&partial, format!("{} {}\n", identity.pid, identity.start_ticks))?;
-        fs::rename(&partial, record)?;
-    } else if own_group {
-        setpgid(Pid::from_raw(0), Pid::from_raw(0)).context("setpgid")?;
+pub fn become_program(record: &Path, place: Place, command: &[String]) -> Result<ExitCode> {
+    match place {
+        Place::Detached => drop(setsid().context("setsid")?),
+        Place::Group => setpgid(Pid::from_raw(0), Pid::from_raw(0)).context("setpgid")?,
+        Place::Foreground => {}
     }
+    let pid = i32::try_from(std::process::id())?;
+    let identity = Identity::of(pid).context("reading this process's own start time")?;
+    let partial = record.with_extension("partial");
+    fs::write(&partial, format!("{} {}\n", identity.pid, identity.start_ticks))?;
+    fs::rename(&partial, record)?;
     SigSet::empty().thread_set_mask()?;
     let (program, arguments) = command.split_first().context("no program given")?;
     Err(Command::new(program).args(arguments).exec()).with_context(|| format!("running {program}"))
 }
 
 /// A command that goes through `cluster become`, in the launcher's own executable.
-pub fn through_become(flags: &[&str], program: &str, arguments: &[String]) -> Command {
+pub fn through_become(record: &Path, place: Place, program: &Path, arguments: &[String]) -> Command {
     // Not `current_exe()`: this still names the running file after a rebuild has replaced it.
     let mut command = Command::new("/proc/self/exe");
-    command.arg("become").args(flags).arg("--").arg(program).args(arguments);
+    command.arg("become").arg("--record").arg(record).arg("--place");
+    command.arg(match place {
+        Place::Detached => "detached",
+        Place::Group => "group",
+        Place::Foreground => "foreground",
+    });
+    command.arg("--").arg(program).args(arguments);
     command
 }
 
@@ -110,9 +131,7 @@ impl Program {
     /// Starts it detached, its output in `log`, its identity in `record`.
     pub fn start(name: &'static str, record: &Path, log: PathBuf, path: &Path, arguments: &[String]) -> Result<Self> {
         let output = File::options().create(true).append(true).open(&log)?;
-        let record = record.to_str().context("the state directory's path is not UTF-8")?;
-        let path = path.to_str().context("the tools' path is not UTF-8")?;
-        let child = through_become(&["--record", record], path, arguments)
+        let child = through_become(record, Place::Detached, path, arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -128,10 +147,21 @@ impl Program {
     }
 }
 
+/// Takes leave of this launcher's ended children, so that no zombie stays where process 1 does not care for orphans.
+pub fn reap() {
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            return;
+        }
+    }
+}
+
 /// The last lines of a log, for a person who has to find out why.
 pub fn tail(log: &Path) -> String {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
+    // klog's informational lines ("I1124 …") are many and seldom say why.
+    let informational = |line: &&str| line.starts_with('I') && line.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
+    let lines: Vec<&str> = text.lines().filter(|line| !informational(line)).collect();
     lines[lines.len().saturating_sub(25)..].join("\n")
 }
 

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::process::{self, Program};
 use crate::state::{Port, Record, State};
-use crate::tools;
 use crate::wait::{self, Look};
+use crate::{interrupt, tools};
 
 /// How long any one condition may take; generous, for a machine that is busy building at the same time.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -118,6 +118,9 @@ pub fn run(program: &Path, arguments: &[&str]) -> Result<()> {
 }
 
 fn with_tail(error: anyhow::Error, log: &Path) -> anyhow::Error {
+    if interrupt::received().is_some() {
+        return error;
+    }
     let tail = process::tail(log);
     // Only once: an error that comes with a tail already is passed on.
     if error.to_string().contains("\n--- ") { error } else { anyhow!("{error:#}\n--- {}\n{tail}", log.display()) }

@@ -161,8 +161,17 @@ pub fn traces(state: &State) {
             }
         }
     }
+    let _ = fs::remove_file("/var/lib/kubelet/device-plugins/kubelet.sock");
     // Only empty directories can be removed this way, so another runtime's are safe.
-    for dir in ["/var/log/containers", "/var/lib/cni/results", "/var/lib/cni", "/run/containerd/s", "/run/containerd"] {
+    for dir in [
+        "/var/log/containers",
+        "/var/lib/cni/results",
+        "/var/lib/cni",
+        "/run/containerd/s",
+        "/run/containerd",
+        "/var/lib/kubelet/device-plugins",
+        "/var/lib/kubelet",
+    ] {
         let _ = fs::remove_dir(dir);
     }
 }

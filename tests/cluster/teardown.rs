@@ -20,12 +20,18 @@ pub fn down(name: &str) -> Result<ExitCode> {
         eprintln!("[cluster] there is no cluster {name}");
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(_lock) = state.try_lock()? else {
+    // A launcher that was just killed may hold its lock a moment longer.
+    let mut lock = None;
+    wait::briefly(Duration::from_secs(1), || {
+        lock = state.try_lock().ok().flatten();
+        lock.is_some()
+    });
+    if lock.is_none() {
         let launcher = state.record().map(|record| format!(" (process {})", record.launcher)).unwrap_or_default();
         bail!(
             "a launcher{launcher} is at work on the cluster {name}; interrupt that one, and it ends the cluster itself"
         );
-    };
+    }
     end(&state)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -57,6 +63,8 @@ pub fn collect_leftovers() -> Result<()> {
 pub fn end(state: &State) -> Result<()> {
     let record = state.record();
     let mut failures = Vec::new();
+    // The command of a `run` whose launcher died would otherwise go on without its cluster.
+    end_programs(state, &["command"]);
     if let Some(record) = record.filter(|record| record.mode == Mode::Node) {
         end_programs(state, &["kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager", "coredns"]);
         let steps: [(&str, Result<()>); 6] = [
