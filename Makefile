@@ -3,6 +3,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
+# The order of prerequisites is the order things must be done in.
+.NOTPARALLEL:
 
 IMAGE := localhost/linktree-webhook-operator:dev
 SINK_IMAGE := localhost/event-sink:dev
