@@ -20,4 +20,5 @@ pub mod linktree;
 pub mod route;
 pub mod serve;
 pub mod shutdown;
+pub mod simulator;
 pub mod telemetry;

@@ -6,3 +6,6 @@
 
 mod canned;
 mod client;
+mod client_against_simulator;
+mod simulator;
+mod simulator_deliveries;
