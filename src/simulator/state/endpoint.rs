@@ -1,7 +1,5 @@
 //! Which urls a subscription may have.
 
-use std::net::IpAddr;
-
 use url::{Host, Url};
 
 use super::refusal::Refusal;
@@ -40,8 +38,8 @@ pub fn check(text: &str) -> Result<(), Refusal> {
 fn is_local(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => *name == "localhost" || name.ends_with(".svc") || name.ends_with(".svc.cluster.local"),
-        Host::Ipv4(address) => IpAddr::V4(*address).is_loopback(),
-        Host::Ipv6(address) => IpAddr::V6(*address).is_loopback(),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
     }
 }
 
