@@ -11,14 +11,15 @@
 //! | [`api`] | the custom resource types, conditions and reasons | behave: types only |
 //! | [`route`] | the contract between operator and receiver: the route file down, the status up | do IO |
 //! | [`linktree`] | Linktree's contract: events, signatures, wire types; the one place for what is assumed of it | do IO, but for `client` |
-//! | [`clock`], [`telemetry`], [`serve`], [`admin`], [`shutdown`] | leaves | import anything of ours that is not a leaf |
+//! | [`clock`], [`telemetry`], [`serve`], [`retry_after`], [`admin`], [`shutdown`] | leaves | import anything of ours that is not a leaf |
 
 pub mod admin;
 pub mod api;
 pub mod clock;
 pub mod linktree;
+pub mod receiver;
+pub mod retry_after;
 pub mod route;
 pub mod serve;
 pub mod shutdown;
-pub mod simulator;
 pub mod telemetry;

@@ -22,7 +22,8 @@ pub const DELIVERY_PORT: u16 = 8080;
 pub const ADMIN_PORT: u16 = 9090;
 /// The header, with value `1`, that every answer on a route's path carries. The operator's outside-in probe sends an
 /// unsigned request to the public URL and takes a 401 for the receiver's own only with this header and
-/// [`UNSIGNED_ANSWER`] as its body: not an ingress's, a login page's or another receiver's.
+/// [`UNSIGNED_ANSWER`] as its body: not an ingress's, a login page's or another receiver's. A request that bears it, too,
+/// is a probe, and not counted as a delivery that somebody forgot to sign.
 pub const RECEIVER_HEADER: &str = "x-linktree-receiver";
 /// The body of the 401 to a request without signature or timestamp (the page, "Verify signatures").
 pub const UNSIGNED_ANSWER: &str = "Missing signature";

@@ -1,46 +1,57 @@
 //! The one binary of the image: `operator`, `receiver`, `simulator`, `crds`.
 
-use std::{error::Error, io::Write};
+use std::{error::Error, io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use linktree_operator::{
-    api, shutdown, simulator,
+    receiver, shutdown,
     telemetry::{self, LogFormat},
 };
+use tokio_util::sync::CancellationToken;
 
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// How log lines are written, to stderr. RUST_LOG chooses which.
-    #[arg(long, global = true, value_enum, default_value_t)]
-    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+    /// How log lines are written to stderr. `RUST_LOG` chooses which.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log_format: LogFormat,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Verify deliveries, keep them, forward them.
+    Receiver(receiver::Args),
     /// Print the custom resource definitions as YAML.
     Crds,
-    /// Simulate Linktree: its API on one port, control endpoints on another.
-    Simulator(simulator::Args),
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let Arguments { log_format, command } = Arguments::parse();
-    match command {
-        Command::Crds => print_crds(&api::crds()),
-        Command::Simulator(args) => {
-            telemetry::init(log_format)?;
-            simulate(&args)
+fn main() -> ExitCode {
+    // One TLS provider for everything; it can only be installed once, and nobody was here before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let Arguments { command, log_format } = Arguments::parse();
+    let result = telemetry::init(log_format).map_err(Into::into).and_then(|()| match command {
+        Command::Receiver(args) => serve(|shutdown| receiver::run(args, shutdown)),
+        Command::Crds => print_crds(&linktree_operator::api::crds()),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
         }
     }
 }
 
-#[tokio::main]
-async fn simulate(args: &simulator::Args) -> Result<(), Box<dyn Error>> {
-    Ok(simulator::run(args, shutdown::on_signal()?).await?)
+/// Runs a service until it ends or a signal ends it.
+fn serve<S, E>(service: impl FnOnce(CancellationToken) -> S) -> Result<(), Box<dyn Error>>
+where
+    S: Future<Output = Result<(), E>>,
+    E: Error + 'static,
+{
+    tokio::runtime::Runtime::new()?.block_on(async { Ok(service(shutdown::on_signal()?).await?) })
 }
 
 fn print_crds(crds: &[CustomResourceDefinition]) -> Result<(), Box<dyn Error>> {

@@ -6,6 +6,4 @@
 
 mod canned;
 mod client;
-mod client_against_simulator;
-mod simulator;
-mod simulator_deliveries;
+mod receiver;

@@ -1,19 +1,18 @@
 //! Reads an answer: status and headers to an [`ApiError`], body to a value. Pure; what came over the wire is passed in.
 
-use std::time::Duration;
-
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
-use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
-use crate::linktree::{
-    error::ApiError,
-    secret::Secret,
-    wire::{Enveloped, ErrorBody},
+use crate::{
+    linktree::{
+        error::ApiError,
+        secret::Secret,
+        wire::{Enveloped, ErrorBody},
+    },
+    retry_after,
 };
 
-/// The longest `Retry-After` that is believed. Longer ones are absurd or hostile: trying once an hour harms no one.
-pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// The longest message of an error answer that is shown to a person, in characters.
 const MESSAGE_MAX: usize = 300;
 /// Assumed from sibling pages of the same API.
@@ -57,7 +56,7 @@ pub(super) fn failure(
     now: Timestamp,
 ) -> ApiError {
     let message = || message(status, body, token);
-    let retry_after = || retry_after(headers, now);
+    let retry_after = || retry_after::read(headers, now);
     let code = status.as_u16();
     match code {
         401 => ApiError::TokenRejected { message: message() },
@@ -74,28 +73,6 @@ pub(super) fn failure(
 /// The requests left in this window, where the answer says so.
 pub(super) fn remaining(headers: &HeaderMap) -> Option<u32> {
     headers.get(REMAINING)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3), at most [`RETRY_AFTER_MAX`]; a date that has
-/// passed is zero, anything else is ignored.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let seconds = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a u64 holds are still a number, only an absurd one.
-        value.parse().unwrap_or(u64::MAX)
-    } else {
-        u64::try_from(http_date(value)?.as_second().saturating_sub(now.as_second())).unwrap_or(0)
-    };
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-/// The three spellings a recipient must accept (RFC 9110, section 5.6.7).
-fn http_date(text: &str) -> Option<Timestamp> {
-    ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"].into_iter().find_map(|format| {
-        let date = strtime::parse(format, text).ok()?.to_datetime().ok()?;
-        // The last day of the year 9999 is a date, but past the end of what a timestamp holds.
-        Some(date.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |date| date.timestamp()))
-    })
 }
 
 /// What Linktree says about its refusal: one printable line, bounded, without the token even if it is echoed.
@@ -117,37 +94,9 @@ fn message(status: StatusCode, body: &[u8], token: &Secret) -> String {
 mod tests {
     use super::*;
 
-    fn retry_after_of(value: &str) -> Option<Duration> {
-        // Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110.
-        let now = Timestamp::from_second(784_111_777).unwrap();
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, value.parse().unwrap());
-        retry_after(&headers, now)
-    }
-
     fn failure_of(target: Target, status: u16, body: &str) -> ApiError {
         let status = StatusCode::from_u16(status).unwrap();
         failure(target, status, &HeaderMap::new(), body.as_bytes(), &Secret::new("lt_test_1"), Timestamp::UNIX_EPOCH)
-    }
-
-    #[test]
-    fn retry_after_is_read_in_every_spelling_and_capped() {
-        let seconds = |n| Some(Duration::from_secs(n));
-        for (value, expected) in [
-            ("0", seconds(0)),
-            ("17", seconds(17)),
-            ("99999999999999999999999999", Some(RETRY_AFTER_MAX)),
-            ("Sun, 06 Nov 1994 08:50:07 GMT", seconds(30)),
-            ("Sunday, 06-Nov-94 08:50:07 GMT", seconds(30)),
-            ("Sun Nov  6 08:50:07 1994", seconds(30)),
-            ("Sun, 06 Nov 1994 08:49:07 GMT", seconds(0)),
-            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(RETRY_AFTER_MAX)),
-            ("-5", None),
-            ("soon", None),
-            ("", None),
-        ] {
-            assert_eq!(retry_after_of(value), expected, "{value:?}");
-        }
     }
 
     #[test]

@@ -1,0 +1,194 @@
+//! The receiver: verifies deliveries, keeps them in a journal before it answers 200, and forwards them to the sinks.
+//! It faces the internet and holds no Kubernetes credentials: what it needs to know comes as a file, what it knows is
+//! asked for on its admin port.
+//!
+//! One delivery's way: [`intake`] → [`admit`] → [`journal`] → 200 → [`forward`] → [`sink`].
+
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::service::service_fn;
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    forward::Forwarder,
+    intake::Intake,
+    journal::{
+        Journal,
+        sqlite::{OpenError, SqliteJournal},
+    },
+    ledger::Ledger,
+    metrics::Metrics,
+    reload::Reloader,
+    status::Sources,
+};
+use crate::{
+    admin::{self, Readiness},
+    route, serve,
+};
+
+pub mod admit;
+pub mod cloudevent;
+pub mod config;
+pub mod event;
+pub mod forward;
+pub mod intake;
+pub mod journal;
+pub mod ledger;
+pub mod metrics;
+pub mod reload;
+pub mod retry;
+pub mod sink;
+pub mod status;
+pub mod tally;
+pub mod throttle;
+pub mod verdict;
+
+/// How often the metrics of what waits are brought up to date.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+
+/// What a receiver is started with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The route file, as the operator renders it. Waited for where it is missing, and reloaded when it changes.
+    #[arg(long)]
+    pub route_file: PathBuf,
+    /// The directory of the journal. One process at a time may use it.
+    #[arg(long)]
+    pub journal: PathBuf,
+    /// Where deliveries arrive.
+    #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, route::DELIVERY_PORT)))]
+    pub delivery_address: SocketAddr,
+    /// Where probes, metrics and the status are asked for. Not for the public internet.
+    #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, route::ADMIN_PORT)))]
+    pub admin_address: SocketAddr,
+}
+
+/// Why a receiver could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiverError {
+    #[error("cannot open the journal in {directory}: {source}")]
+    Journal { directory: PathBuf, source: OpenError },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("cannot set up TLS to the sinks: {0}")]
+    Tls(#[from] reqwest::Error),
+}
+
+/// A receiver that has its journal and its ports, and does not serve yet.
+#[derive(Debug)]
+pub struct Receiver {
+    journal: Arc<SqliteJournal>,
+    ledger: Arc<Ledger>,
+    registry: Registry,
+    client: reqwest::Client,
+    route_file: PathBuf,
+    delivery: TcpListener,
+    admin: TcpListener,
+}
+
+/// Runs a receiver until `shutdown`. Then requests in flight are answered, what was sent is recorded, and the journal
+/// is let go.
+///
+/// # Errors
+/// When it cannot start. A missing or bad route file is not an error: it is waited for.
+pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), ReceiverError> {
+    Receiver::bind(args).await?.serve(shutdown).await;
+    Ok(())
+}
+
+impl Receiver {
+    /// Opens the journal and both ports.
+    ///
+    /// # Errors
+    /// When the journal cannot be opened, or a port is taken.
+    pub async fn bind(args: Args) -> Result<Self, ReceiverError> {
+        let Args { route_file, journal: directory, delivery_address, admin_address } = args;
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let journal = SqliteJournal::open(&directory, metrics.commits.clone())
+            .map_err(|source| ReceiverError::Journal { directory, source })?;
+        Ok(Receiver {
+            journal: Arc::new(journal),
+            ledger: Arc::new(Ledger::new(metrics)),
+            registry,
+            client: sink::http::client()?,
+            route_file,
+            delivery: listen(delivery_address).await?,
+            admin: listen(admin_address).await?,
+        })
+    }
+
+    /// Where deliveries arrive: the port the system chose, where 0 was asked for.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn delivery_address(&self) -> std::io::Result<SocketAddr> {
+        self.delivery.local_addr()
+    }
+
+    /// Where the admin port is.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `shutdown`. The order of the end: no more deliveries, then no more forwarding, then the journal.
+    pub async fn serve(self, shutdown: CancellationToken) {
+        let Receiver { journal, ledger, registry, client, route_file, delivery, admin } = self;
+        let journal: Arc<dyn Journal> = journal;
+        let (publish, config) = watch::channel(None);
+        let intake = Intake::new(config.clone(), Arc::clone(&journal), Arc::clone(&ledger));
+        let forwarder =
+            Forwarder { config: config.clone(), journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), client };
+        let sources = Sources { config, journal: Arc::clone(&journal), ledger };
+        let answer = service_fn(move |request| {
+            let intake = intake.clone();
+            async move { Ok::<_, Infallible>(intake.answer(request).await) }
+        });
+        // Probes are still answered, and the route is still watched, while the last requests are.
+        let idle = CancellationToken::new();
+        let deliveries = async {
+            serve::serve(delivery, answer, intake::LIMITS, shutdown).await;
+            idle.cancel();
+        };
+        tokio::join!(
+            deliveries,
+            Reloader::new(route_file, Arc::clone(&journal), publish).run(idle.clone()),
+            forwarder.run(idle.clone()),
+            admin::serve(admin, admin_router(registry, &sources), idle.clone()),
+            idle.run_until_cancelled(measure(&sources)),
+        );
+        if let Err(error) = journal.close().await {
+            tracing::warn!(%error, "the journal was not closed in good order");
+        }
+    }
+}
+
+fn admin_router(registry: Registry, sources: &Sources) -> axum::Router {
+    let readiness = sources.clone();
+    let common = admin::router(Arc::new(registry), Readiness::new(move || readiness.ready()));
+    common.merge(status::router(sources.clone()))
+}
+
+async fn measure(sources: &Sources) {
+    loop {
+        if let Err(error) = sources.measure().await {
+            tracing::debug!(%error, "cannot measure the backlog");
+        }
+        sleep(MEASURE_EVERY).await;
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ReceiverError> {
+    TcpListener::bind(address).await.map_err(|source| ReceiverError::Listen { address, source })
+}

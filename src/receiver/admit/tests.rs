@@ -1,0 +1,174 @@
+//! What is admitted and what is refused, as tables; that nothing but what was signed gets in, as a property.
+
+use http::HeaderName;
+use proptest::prelude::*;
+
+use super::*;
+use crate::linktree::secret::Secret;
+
+const NOW: i64 = 1_700_000_000;
+const BODY: &[u8] = br#"{"type":"link.created","data":{"link_id":"l1"},"timestamp":1700000000}"#;
+
+fn keys() -> Vec<Key> {
+    ["new", "old"].map(|name| Key { name: name.into(), secret: Secret::new(format!("secret-{name}")) }).into()
+}
+
+fn signature(secret: &str, sent_at: i64, body: &[u8]) -> String {
+    Signature::sign(&Secret::new(secret), &SentAt::from_seconds(sent_at).unwrap(), body).to_hex()
+}
+
+fn header(fields: &[(&'static str, &str)]) -> HeaderMap {
+    let field = |(name, value): &(&'static str, &str)| {
+        (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+    };
+    let mut header = HeaderMap::new();
+    for (name, value) in fields.iter().map(field) {
+        header.append(name, value);
+    }
+    header
+}
+
+/// The verdict on a request with these fields, at [`NOW`] and with 300 s of tolerance.
+fn verdict(fields: &[(&'static str, &str)], body: &[u8]) -> Result<Event, Refusal> {
+    let credentials = Credentials::read(&header(fields))?;
+    admit(&keys(), 300, &credentials, Bytes::copy_from_slice(body), Timestamp::from_second(NOW).unwrap())
+}
+
+fn signed(secret: &str, sent_at: i64, body: &[u8]) -> Result<Event, Refusal> {
+    let signature = signature(secret, sent_at, body);
+    verdict(
+        &[(headers::SIGNATURE, &signature), (headers::TIMESTAMP, &sent_at.to_string()), (headers::DELIVERY_ID, "d1")],
+        body,
+    )
+}
+
+#[test]
+fn a_signed_delivery_is_admitted_by_whichever_key_signed_it() {
+    let event = signed("secret-new", NOW, BODY).unwrap();
+    assert_eq!((event.id.as_str(), event.event_type.as_str()), ("d1", "link.created"));
+    assert_eq!((event.key.as_str(), event.sent_at, event.received_at), ("new", NOW, NOW));
+    assert_eq!(&event.body[..], BODY);
+    assert_eq!(signed("secret-old", NOW, BODY).unwrap().key, "old");
+    assert_eq!(signed("secret-other", NOW, BODY).unwrap_err(), Refusal::Unverified { recent: true });
+}
+
+#[test]
+fn the_window_is_three_hundred_seconds_on_either_side() {
+    for age in [-300, -1, 0, 299, 300] {
+        assert!(signed("secret-new", NOW - age, BODY).is_ok(), "{age}");
+    }
+    for age in [-301, 301, 100_000] {
+        assert_eq!(signed("secret-new", NOW - age, BODY).unwrap_err(), Refusal::Stale, "{age}");
+        assert_eq!(signed("forged", NOW - age, BODY).unwrap_err(), Refusal::Unverified { recent: false }, "{age}");
+    }
+}
+
+#[test]
+fn a_request_without_signature_or_timestamp_is_missing_them_even_when_they_are_there_but_empty() {
+    let signature = signature("secret-new", NOW, BODY);
+    let (sign, time) = ((headers::SIGNATURE, signature.as_str()), (headers::TIMESTAMP, "1700000000"));
+    for fields in [
+        vec![],
+        vec![sign],
+        vec![time],
+        vec![(headers::SIGNATURE, ""), time],
+        vec![sign, (headers::TIMESTAMP, "")],
+        vec![(headers::DELIVERY_ID, "d1")],
+    ] {
+        assert_eq!(verdict(&fields, BODY).unwrap_err(), Refusal::MissingHeader, "{fields:?}");
+    }
+}
+
+#[test]
+fn credentials_have_one_spelling() {
+    let good = signature("secret-new", NOW, BODY);
+    let upper = good.to_uppercase();
+    let time = (headers::TIMESTAMP, "1700000000");
+    assert!(verdict(&[(headers::SIGNATURE, &upper), time], BODY).is_ok(), "hex of either case");
+    for bad in [
+        good[1..].to_owned(),
+        format!("{good}0"),
+        format!("sha256={good}"),
+        format!("{good},{good}"),
+        format!("{}é", &good[2..]),
+        "z".repeat(64),
+    ] {
+        assert_eq!(verdict(&[(headers::SIGNATURE, &bad), time], BODY).unwrap_err(), Refusal::Malformed, "{bad}");
+    }
+    for bad in ["+1700000000", "01700000000", "1700000000.0", "１７０００００００", "1700000000,1700000000"] {
+        let fields = [(headers::SIGNATURE, good.as_str()), (headers::TIMESTAMP, bad)];
+        assert_eq!(verdict(&fields, BODY).unwrap_err(), Refusal::Malformed, "{bad}");
+    }
+}
+
+#[test]
+fn a_doubled_header_is_refused_even_when_both_values_agree() {
+    let signature = signature("secret-new", NOW, BODY);
+    let (sign, time) = ((headers::SIGNATURE, signature.as_str()), (headers::TIMESTAMP, "1700000000"));
+    for fields in [vec![sign, sign, time], vec![sign, time, time]] {
+        assert_eq!(verdict(&fields, BODY).unwrap_err(), Refusal::Malformed);
+    }
+}
+
+#[test]
+fn a_verified_delivery_without_a_usable_id_is_kept_under_a_name_of_its_own() {
+    let signature = signature("secret-new", NOW, BODY);
+    let (sign, time) = ((headers::SIGNATURE, signature.as_str()), (headers::TIMESTAMP, "1700000000"));
+    let id = (headers::DELIVERY_ID, "d1");
+    let names: Vec<_> = [vec![], vec![id, id], vec![(headers::DELIVERY_ID, "a b")]]
+        .into_iter()
+        .map(|extra| verdict(&[vec![sign, time], extra].concat(), BODY).unwrap().id)
+        .collect();
+    assert!(names[0].starts_with("unidentified-"));
+    assert!(names.iter().all(|name| *name == names[0]), "{names:?}");
+}
+
+#[test]
+fn without_keys_nothing_can_be_said_about_a_signature() {
+    let signature = signature("secret-new", NOW, BODY);
+    let header = header(&[(headers::SIGNATURE, &signature), (headers::TIMESTAMP, "1700000000")]);
+    let credentials = Credentials::read(&header).unwrap();
+    let now = Timestamp::from_second(NOW).unwrap();
+    assert_eq!(admit(&[], 300, &credentials, BODY.into(), now).unwrap_err(), Refusal::NoKeys);
+}
+
+#[test]
+fn identity_tells_apart_what_the_delivery_id_does_not() {
+    let first = signed("secret-new", NOW, BODY).unwrap().identity;
+    let resigned = signed("secret-new", NOW + 10, BODY).unwrap().identity;
+    let poisoned = signed("secret-new", NOW, b"{}").unwrap().identity;
+    assert_eq!((first.delivery, first.body), (resigned.delivery, resigned.body));
+    assert_ne!(first.signature, resigned.signature);
+    assert_eq!(first.delivery, poisoned.delivery);
+    assert_ne!(first.body, poisoned.body);
+}
+
+proptest! {
+    #[test]
+    fn any_flipped_bit_of_body_signature_or_timestamp_is_refused(bit in 0..8 * (BODY.len() + 32 + 10)) {
+        let (byte, mask) = (bit / 8, 1 << (bit % 8));
+        let mut body = BODY.to_vec();
+        let mut mac = hex::decode(signature("secret-new", NOW, BODY)).unwrap();
+        let mut time = NOW.to_string().into_bytes();
+        match byte.checked_sub(BODY.len()) {
+            None => body[byte] ^= mask,
+            Some(byte) if byte < 32 => mac[byte] ^= mask,
+            Some(byte) => time[byte - 32] ^= mask,
+        }
+        let mut fields = HeaderMap::new();
+        fields.insert(headers::SIGNATURE, HeaderValue::from_str(&hex::encode(mac)).unwrap());
+        if let Ok(time) = HeaderValue::from_bytes(&time) {
+            fields.insert(headers::TIMESTAMP, time);
+        }
+        let verdict = Credentials::read(&fields).and_then(|credentials| {
+            admit(&keys(), 300, &credentials, Bytes::from(body), Timestamp::from_second(NOW).unwrap())
+        });
+        prop_assert!(verdict.is_err());
+    }
+
+    #[test]
+    fn whatever_is_signed_is_admitted_byte_for_byte(body: Vec<u8>, age in -300_i64..=300) {
+        let event = signed("secret-old", NOW - age, &body);
+        prop_assert_eq!(&event.unwrap().body[..], &body[..]);
+    }
+}

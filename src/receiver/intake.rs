@@ -1,0 +1,129 @@
+//! Answers requests to the delivery port: looks at the header, reads the body within bounds, has it verified and kept,
+//! and only then says 200. One instance serves all connections.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, header::CONTENT_ENCODING};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{
+    admit::{self, Credentials},
+    config::{Config, Current},
+    journal::{Journal, JournalError},
+    ledger::Ledger,
+    verdict::Verdict,
+};
+use crate::{clock, route, serve::Limits};
+
+/// What the delivery port allows.
+pub const LIMITS: Limits = Limits {
+    connections: 1024,
+    header: Duration::from_secs(30),
+    header_fields: 64,
+    header_bytes: 16 * 1024,
+    drain: Duration::from_secs(15),
+};
+/// From the end of the header to the end of the body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A disk that does not answer within this will not answer before the sender gives up.
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much all bodies being held may take up, in KiB: memory stays flat whatever comes in at once.
+const BODIES_KIB: u32 = 32 * 1024;
+
+/// Takes deliveries in.
+#[derive(Clone)]
+pub struct Intake {
+    config: Current,
+    journal: Arc<dyn Journal>,
+    ledger: Arc<Ledger>,
+    bodies: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Intake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Intake").field("bodies", &self.bodies).finish_non_exhaustive()
+    }
+}
+
+impl Intake {
+    #[must_use]
+    pub fn new(config: Current, journal: Arc<dyn Journal>, ledger: Arc<Ledger>) -> Self {
+        Intake { config, journal, ledger, bodies: Arc::new(Semaphore::new(BODIES_KIB as usize)) }
+    }
+
+    /// Answers one request and keeps account of it.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let config = self.config.borrow().clone();
+        let Some(config) = config else { return self.account(Verdict::NotConfigured).response(false) };
+        if request.uri().path() != config.route.path {
+            return self.account(Verdict::NotFound).response(false);
+        }
+        if request.method() != Method::POST {
+            return self.account(Verdict::MethodNotAllowed).response(true);
+        }
+        let (head, body) = request.into_parts();
+        let verdict = match self.deliver(&config, &head.headers, body).await {
+            Ok(verdict) | Err(verdict) => verdict,
+        };
+        if verdict == Verdict::MissingHeader && is_probe(&head.headers) {
+            self.ledger.probed();
+        } else {
+            self.account(verdict);
+        }
+        verdict.response(true)
+    }
+
+    /// What becomes of a delivery. `Err` ends it early; it is a verdict like any other.
+    async fn deliver(&self, config: &Config, header: &HeaderMap, body: Incoming) -> Result<Verdict, Verdict> {
+        let route = &config.route;
+        let credentials = Credentials::read(header)?;
+        if header
+            .get_all(CONTENT_ENCODING)
+            .iter()
+            .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+        {
+            return Err(Verdict::Encoded);
+        }
+        let announced = body.size_hint().upper();
+        if announced.is_some_and(|bytes| bytes > route.max_body_bytes) {
+            return Err(Verdict::TooLarge);
+        }
+        let kib = u32::try_from(announced.unwrap_or(route.max_body_bytes) / 1024).unwrap_or(BODIES_KIB);
+        let held = self.bodies.try_acquire_many((kib + 1).min(BODIES_KIB)).map_err(|_| Verdict::Overloaded)?;
+        let body = read(body, route.max_body_bytes).await?;
+        let now = clock::now();
+        let event = admit::admit(&route.keys, route.timestamp_tolerance_seconds, &credentials, body, now)?;
+        self.ledger.verified(&event.key, event.received_at);
+        if !event.event_type.is_known() {
+            self.ledger.unknown_type(&event.event_type, clock::monotonic());
+        }
+        let appended = timeout(JOURNAL_TIMEOUT, self.journal.append(event)).await;
+        drop(held);
+        Ok(appended.unwrap_or(Err(JournalError::Overloaded)).into())
+    }
+
+    fn account(&self, verdict: Verdict) -> Verdict {
+        self.ledger.answered(verdict, clock::now().as_second(), clock::monotonic());
+        verdict
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+async fn read(body: Incoming, limit: u64) -> Result<Bytes, Verdict> {
+    let limited = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
+    match timeout(BODY_TIMEOUT, limited.collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Verdict::TooLarge),
+        Ok(Err(_broken)) => Err(Verdict::BodyBroken),
+        Err(_elapsed) => Err(Verdict::BodyTimeout),
+    }
+}
+
+/// The operator's own look from outside. An attacker may say so too, and is then not counted as a sender who forgot to
+/// sign.
+fn is_probe(header: &HeaderMap) -> bool {
+    header.contains_key(route::RECEIVER_HEADER)
+}

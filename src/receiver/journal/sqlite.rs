@@ -1,0 +1,148 @@
+//! The embedded journal: one SQLite database in a directory of its own, which one process at a time may use.
+
+use std::{
+    fs,
+    path::Path,
+    sync::mpsc::{self, SyncSender, TrySendError},
+    thread,
+};
+
+use async_trait::async_trait;
+use prometheus_client::metrics::histogram::Histogram;
+use rusqlite::ErrorCode;
+use tokio::sync::{oneshot, watch};
+
+use self::{
+    reader::Reader,
+    writer::{Answer, Request, Work, Writer},
+};
+use super::{Appended, Backlog, Due, Journal, JournalError, Position, Settings, Settlement};
+use crate::{receiver::event::Event, route::status::JournalHealth};
+
+mod append;
+mod due;
+mod prune;
+mod reader;
+mod schema;
+mod settle;
+mod writer;
+
+/// How many requests may wait for the writer: what two commits take. More would only wait longer.
+const WAITING: usize = 512;
+
+/// A journal in a directory. Dropping it ends its threads; [`Journal::close`] also waits for what was begun.
+#[derive(Debug)]
+pub struct SqliteJournal {
+    requests: SyncSender<Request>,
+    reader: Reader,
+    health: watch::Receiver<JournalHealth>,
+    appended: watch::Receiver<Position>,
+}
+
+/// Why a journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("another process uses this journal")]
+    Locked,
+    #[error("the journal was written by a later version ({version}; this one knows up to {known})")]
+    TooNew { version: usize, known: usize },
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+impl SqliteJournal {
+    /// Opens the journal in `directory`, which is made where it is missing. Commits are timed into `commits`. Until
+    /// the first [`Journal::configure`], nothing is let go of.
+    ///
+    /// # Errors
+    /// When another process uses it, it is of a later version, or the volume fails.
+    pub fn open(directory: &Path, commits: Histogram) -> Result<Self, OpenError> {
+        fs::create_dir_all(directory)?;
+        let lock = schema::Lock::acquire(directory)?;
+        let connection = schema::open(directory)?;
+        let reader = Reader::start(schema::open_for_reading(directory)?)?;
+        let last = append::last_position(&connection)?;
+        let (requests, waiting) = mpsc::sync_channel(WAITING);
+        let (health, health_seen) = watch::channel(JournalHealth::Healthy);
+        let (appended, appended_seen) = watch::channel(last);
+        let settings = Settings {
+            sinks: Vec::new(),
+            deduplication_window_seconds: u64::MAX,
+            retention_seconds: u64::MAX,
+            capacity_bytes: u64::MAX,
+        };
+        let writer = Writer {
+            connection,
+            lock,
+            requests: waiting,
+            settings,
+            last,
+            health,
+            appended,
+            commits,
+            nothing_to_evict: false,
+        };
+        thread::Builder::new().name("journal-writer".into()).spawn(move || writer.run())?;
+        Ok(SqliteJournal { requests, reader, health: health_seen, appended: appended_seen })
+    }
+
+    /// Has `work` done. It is queued or refused at once, and never waits for room in the queue.
+    async fn write(&self, work: Work) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.requests.try_send(Request { work, answer }).map_err(|error| match error {
+            TrySendError::Full(_) => JournalError::Overloaded,
+            TrySendError::Disconnected(_) => JournalError::Closed,
+        })?;
+        answered.await.map_err(|_| JournalError::Closed)?
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    async fn append(&self, event: Event) -> Result<Appended, JournalError> {
+        self.write(Work::Append(event)).await?.ok_or(JournalError::Closed)
+    }
+
+    async fn configure(&self, settings: Settings) -> Result<(), JournalError> {
+        self.write(Work::Configure(settings)).await.map(|_| ())
+    }
+
+    async fn due(&self, sink: &str, now: i64, limit: usize) -> Result<Due, JournalError> {
+        let sink = sink.to_owned();
+        self.reader.read(move |connection| due::due(connection, &sink, now, limit)).await
+    }
+
+    async fn settle(&self, sink: &str, settlements: Vec<Settlement>) -> Result<(), JournalError> {
+        self.write(Work::Settle { sink: sink.to_owned(), settlements }).await.map(|_| ())
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, JournalError> {
+        self.reader.read(due::backlog).await
+    }
+
+    fn health(&self) -> JournalHealth {
+        self.health.borrow().clone()
+    }
+
+    fn appended(&self) -> watch::Receiver<Position> {
+        self.appended.clone()
+    }
+
+    async fn close(&self) -> Result<(), JournalError> {
+        self.write(Work::Close).await.map(|_| ())
+    }
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => JournalError::Full,
+            Some(_) | None => JournalError::Failed { problem: error.to_string() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

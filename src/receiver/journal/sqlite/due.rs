@@ -1,0 +1,61 @@
+//! What the reading connection is asked: what a sink should get next, and how much waits.
+
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use crate::{
+    linktree::event::EventType,
+    receiver::journal::{Backlog, Due, Pending, Position},
+};
+
+/// What is due for `sink` at `now`, oldest first. Up to half of it are events tried before, so that neither they nor
+/// the new ones starve.
+pub(super) fn due(connection: &Connection, sink: &str, now: i64, limit: usize) -> Result<Due> {
+    let position = "SELECT position FROM sinks WHERE name = ?1";
+    let position: Option<Position> =
+        connection.prepare_cached(position)?.query_row([sink], |row| row.get(0)).optional()?;
+    let Some(position) = position else { return Ok(Due::default()) };
+    let again = "SELECT id, name, type, sent_at, body, attempts FROM retries JOIN events ON id = event
+        WHERE sink = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3";
+    let mut again = connection.prepare_cached(again)?;
+    let again = again.query_map(params![sink, now, (limit / 2).max(1) as i64], pending)?;
+    let mut events = again.collect::<Result<Vec<_>>>()?;
+    events.sort_by_key(|event| event.position);
+    let fresh = "SELECT id, name, type, sent_at, body, 0 FROM events WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let mut fresh = connection.prepare_cached(fresh)?;
+    let room = limit.saturating_sub(events.len()) as i64;
+    for event in fresh.query_map(params![position, room], pending)? {
+        events.push(event?);
+    }
+    let next = "SELECT min(due_at) FROM retries WHERE sink = ?1 AND due_at > ?2";
+    let next = connection.prepare_cached(next)?.query_row(params![sink, now], |row| row.get(0))?;
+    Ok(Due { events, next })
+}
+
+/// How much waits for each sink. Events are numbered without gaps, so what lies behind a position need not be counted.
+pub(super) fn backlog(connection: &Connection) -> Result<Vec<Backlog>> {
+    let backlog = "SELECT name,
+            max(0, coalesce((SELECT max(id) FROM events), 0) - position)
+                + (SELECT count(*) FROM retries WHERE sink = name),
+            (SELECT count(*) FROM dead_letters WHERE sink = name)
+        FROM sinks ORDER BY name";
+    let mut statement = connection.prepare_cached(backlog)?;
+    let rows = statement.query_map([], |row| {
+        Ok(Backlog {
+            sink: row.get(0)?,
+            waiting: row.get::<_, i64>(1)?.unsigned_abs(),
+            dead_lettered: row.get::<_, i64>(2)?.unsigned_abs(),
+        })
+    })?;
+    rows.collect()
+}
+
+fn pending(row: &Row<'_>) -> Result<Pending> {
+    Ok(Pending {
+        position: row.get(0)?,
+        id: row.get(1)?,
+        event_type: EventType::named(row.get_ref(2)?.as_str()?),
+        sent_at: row.get(3)?,
+        body: row.get::<_, Vec<u8>>(4)?.into(),
+        attempts: row.get(5)?,
+    })
+}

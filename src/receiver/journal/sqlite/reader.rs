@@ -1,0 +1,49 @@
+//! The reading connection and its thread: reads never wait for writes, nor the other way round.
+
+use std::{
+    sync::mpsc::{self, SyncSender},
+    thread,
+};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::receiver::journal::JournalError;
+
+/// How many reads may wait; there is one per sink, and the odd look at the status.
+const WAITING: usize = 256;
+
+type Job = Box<dyn FnOnce(&Connection) + Send>;
+
+/// Where reads are sent. The thread ends when this is dropped.
+#[derive(Clone, Debug)]
+pub(super) struct Reader(SyncSender<Job>);
+
+impl Reader {
+    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+        let (jobs, waiting) = mpsc::sync_channel::<Job>(WAITING);
+        thread::Builder::new().name("journal-reader".into()).spawn(move || {
+            for job in waiting {
+                job(&connection);
+            }
+        })?;
+        Ok(Reader(jobs))
+    }
+
+    /// Runs `query` on the reading connection.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // Whoever asked may have gone; then nobody misses the answer.
+            let _ = answer.send(query(connection));
+        });
+        self.0.try_send(job).map_err(|error| match error {
+            mpsc::TrySendError::Full(_) => JournalError::Overloaded,
+            mpsc::TrySendError::Disconnected(_) => JournalError::Closed,
+        })?;
+        Ok(answered.await.map_err(|_| JournalError::Closed)??)
+    }
+}

@@ -1,0 +1,147 @@
+//! The database file: how it is opened, locked and brought to this version's tables.
+
+use std::{fs::File, path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::OpenError;
+
+/// The tables, one step per version; `user_version` counts the steps that were taken. A step that has been released
+/// is never changed: a change is another step.
+const MIGRATIONS: [&str; 1] = [V1];
+
+/// Why these tables, and not one row per event and sink: an append then touches only `events` and `identities`, however
+/// many sinks there are, and delivering in order moves one number per sink and batch.
+///
+/// `identities` outlive `events`; both are numbered in the order of arrival, so that the oldest are found without an
+/// index on time. The `heartbeat` is what a journal in trouble writes to find out whether it is over.
+const V1: &str = "
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    type TEXT NOT NULL,
+    sent_at INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    conflict INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE TABLE identities (
+    id INTEGER PRIMARY KEY,
+    delivery BLOB NOT NULL,
+    body BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    seen_at INTEGER NOT NULL
+);
+CREATE INDEX identities_by_delivery ON identities (delivery);
+CREATE INDEX identities_by_signature ON identities (signature);
+CREATE TABLE sinks (
+    name TEXT PRIMARY KEY,
+    position INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE retries (
+    sink TEXT NOT NULL,
+    event INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    PRIMARY KEY (sink, event)
+) WITHOUT ROWID;
+CREATE INDEX retries_by_due ON retries (sink, due_at);
+CREATE INDEX retries_by_event ON retries (event);
+CREATE TABLE dead_letters (
+    event INTEGER NOT NULL,
+    sink TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    failure TEXT NOT NULL,
+    PRIMARY KEY (event, sink)
+) WITHOUT ROWID;
+CREATE TABLE heartbeat (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL);
+INSERT INTO heartbeat VALUES (1, 0);
+";
+
+const DATABASE: &str = "journal.sqlite";
+const LOCK: &str = "journal.lock";
+
+/// Keeps every other process away from a journal for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(super) fn acquire(directory: &Path) -> Result<Self, OpenError> {
+        let file = File::options().create(true).truncate(false).write(true).open(directory.join(LOCK))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked),
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Opens the database for writing, made or migrated as needed.
+pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
+    let mut connection = Connection::open(directory.join(DATABASE))?;
+    connection.pragma_update(None, "page_size", 8192)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // FULL: a commit returns only after fsync. This is what the 200 promises.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // The lock file keeps other writers away; should one come all the same, deliveries must not wait for it.
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate(&mut connection)?;
+    // After a failed fsync the kernel may show pages that are not on the disk. What an earlier process left in the
+    // write-ahead log is therefore written and synced again before anything is answered on its strength.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// A second connection to an open database, which cannot write.
+pub(super) fn open_for_reading(directory: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(directory.join(DATABASE), flags)?)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = version as usize;
+    let steps = MIGRATIONS.get(version..).ok_or(OpenError::TooNew { version, known: MIGRATIONS.len() })?;
+    let transaction = connection.transaction()?;
+    for step in steps {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    Ok(transaction.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_journal_is_open_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = Lock::acquire(directory.path()).unwrap();
+        assert!(matches!(Lock::acquire(directory.path()), Err(OpenError::Locked)));
+        drop(lock);
+        assert!(Lock::acquire(directory.path()).is_ok());
+    }
+
+    #[test]
+    fn a_journal_of_a_later_version_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = open(directory.path()).unwrap();
+        journal.pragma_update(None, "user_version", 99).unwrap();
+        drop(journal);
+        assert!(matches!(open(directory.path()), Err(OpenError::TooNew { version: 99, .. })));
+    }
+
+    #[test]
+    fn a_commit_waits_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = open(directory.path()).unwrap();
+        let mode: String = journal.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        let synchronous: u8 = journal.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!((mode.as_str(), synchronous), ("wal", 2));
+    }
+}

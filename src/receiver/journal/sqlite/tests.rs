@@ -1,0 +1,206 @@
+//! The promises of [`Journal`], kept by the database in a directory of its own.
+
+use std::{path::Path, sync::LazyLock};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::{
+    clock,
+    linktree::{headers::DeliveryId, headers::SentAt, secret::Secret, signature::Signature},
+    receiver::journal::Outcome,
+};
+
+/// The journal forgets by the real clock, so deliveries come in now.
+static NOW: LazyLock<i64> = LazyLock::new(|| clock::now().as_second());
+
+fn open(directory: &Path) -> SqliteJournal {
+    SqliteJournal::open(directory, Histogram::new([0.1])).unwrap()
+}
+
+fn settings(sinks: &[&str]) -> Settings {
+    Settings {
+        sinks: sinks.iter().map(|&name| name.into()).collect(),
+        deduplication_window_seconds: 604_800,
+        retention_seconds: u64::MAX,
+        capacity_bytes: u64::MAX,
+    }
+}
+
+/// A delivery `id` of `body`, signed at `sent_at` and received then.
+fn delivery(id: &str, body: &str, sent_at: i64) -> Event {
+    let sent = SentAt::from_seconds(sent_at).unwrap();
+    let signature = Signature::sign(&Secret::new("s3cret"), &sent, body.as_bytes());
+    let id = DeliveryId::parse(id.as_bytes());
+    Event::new(id.as_ref(), &signature, &sent, "k1", Bytes::copy_from_slice(body.as_bytes()), sent_at)
+}
+
+async fn append(journal: &SqliteJournal, id: &str, body: &str) -> Appended {
+    journal.append(delivery(id, body, *NOW)).await.unwrap()
+}
+
+async fn due(journal: &SqliteJournal, sink: &str) -> Vec<String> {
+    journal.due(sink, *NOW * 1000, 100).await.unwrap().events.into_iter().map(|event| event.id).collect()
+}
+
+async fn settle(journal: &SqliteJournal, sink: &str, position: Position, outcome: Outcome) {
+    journal.settle(sink, vec![Settlement { position, outcome }]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_delivery_is_kept_once_also_across_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    assert_eq!(append(&journal, "d1", "{}").await, Appended::Stored);
+    assert_eq!(append(&journal, "d1", "{}").await, Appended::Duplicate);
+    journal.close().await.unwrap();
+    assert_eq!(append_error(&journal).await, JournalError::Closed);
+    let journal = open(directory.path());
+    assert_eq!(append(&journal, "d1", "{}").await, Appended::Duplicate);
+}
+
+async fn append_error(journal: &SqliteJournal) -> JournalError {
+    journal.append(delivery("fresh", "{\"fresh\":1}", *NOW)).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn identity_is_more_than_the_delivery_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    journal.configure(settings(&["cms"])).await.unwrap();
+    assert_eq!(append(&journal, "d1", "{}").await, Appended::Stored);
+    assert_eq!(append(&journal, "d2", "{}").await, Appended::Duplicate, "replayed under a fresh id");
+    let resigned = journal.append(delivery("d1", "{}", *NOW + 10)).await.unwrap();
+    assert_eq!(resigned, Appended::Duplicate, "a retry that was signed afresh");
+    assert_eq!(append(&journal, "d1", "[]").await, Appended::Conflict, "the same id with another body");
+    let again = journal.append(delivery("d1", "[]", *NOW + 10)).await.unwrap();
+    assert_eq!(again, Appended::Duplicate, "the retry of a conflict");
+    let equal = journal.append(delivery("d3", "{}", *NOW + 10)).await.unwrap();
+    assert_eq!(equal, Appended::Duplicate, "the signature of the retry is known, whatever the id");
+    let equal = journal.append(delivery("d3", "{}", *NOW + 20)).await.unwrap();
+    assert_eq!(equal, Appended::Stored, "two events may be equal");
+    let names = due(&journal, "cms").await;
+    assert_eq!((names[0].as_str(), names.len()), ("d1", 3));
+    assert!(names[1].starts_with("d1~"), "a consumer must be able to tell a conflict apart: {names:?}");
+}
+
+#[tokio::test]
+async fn a_delivery_is_remembered_for_the_window_and_longer_than_its_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    journal.configure(Settings { retention_seconds: 0, ..settings(&["cms"]) }).await.unwrap();
+    append(&journal, "d1", "{}").await;
+    settle(&journal, "cms", 1, Outcome::Done).await;
+    until(async || count(directory.path(), "events") == 0).await;
+    let late = *NOW + 604_800;
+    let later = late + 604_801;
+    assert_eq!(journal.append(delivery("d1", "{}", late)).await.unwrap(), Appended::Duplicate);
+    assert_eq!(journal.append(delivery("d1", "{}", later)).await.unwrap(), Appended::Stored);
+}
+
+#[tokio::test]
+async fn each_sink_has_a_position_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    append(&journal, "d0", "[0]").await;
+    journal.configure(settings(&["a", "b"])).await.unwrap();
+    append(&journal, "d1", "[1]").await;
+    append(&journal, "d2", "[2]").await;
+    settle(&journal, "a", 2, Outcome::Done).await;
+    assert_eq!(due(&journal, "a").await, ["d2"]);
+    assert_eq!(due(&journal, "b").await, ["d1", "d2"], "a new sink gets what comes from then on");
+    journal.configure(settings(&["b", "c"])).await.unwrap();
+    assert!(due(&journal, "a").await.is_empty(), "gone");
+    assert!(due(&journal, "c").await.is_empty(), "new");
+    journal.configure(settings(&["a", "b", "c"])).await.unwrap();
+    append(&journal, "d3", "[3]").await;
+    assert_eq!(due(&journal, "a").await, ["d3"], "what waited for a sink that went was given up");
+}
+
+#[tokio::test]
+async fn what_failed_comes_again_when_it_is_due_and_does_not_hold_up_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    journal.configure(settings(&["cms"])).await.unwrap();
+    for id in ["d1", "d2", "d3"] {
+        append(&journal, id, &format!("[\"{id}\"]")).await;
+    }
+    settle(&journal, "cms", 1, Outcome::Retry { attempts: 1, due_at: *NOW * 1000 + 5 }).await;
+    settle(&journal, "cms", 2, Outcome::DeadLetter { failure: "400".into(), at: *NOW }).await;
+    let now = journal.due("cms", *NOW * 1000, 100).await.unwrap();
+    assert_eq!((now.events.len(), now.events[0].id.as_str(), now.next), (1, "d3", Some(*NOW * 1000 + 5)));
+    let later = journal.due("cms", *NOW * 1000 + 5, 100).await.unwrap();
+    let later: Vec<_> = later.events.iter().map(|event| (event.id.as_str(), event.attempts)).collect();
+    assert_eq!(later, [("d1", 1), ("d3", 0)]);
+    let backlog = journal.backlog().await.unwrap();
+    assert_eq!(backlog, [Backlog { sink: "cms".into(), waiting: 2, dead_lettered: 1 }]);
+    settle(&journal, "cms", 1, Outcome::Done).await;
+    settle(&journal, "cms", 3, Outcome::Done).await;
+    let backlog = journal.backlog().await.unwrap();
+    assert_eq!(backlog, [Backlog { sink: "cms".into(), waiting: 0, dead_lettered: 1 }]);
+}
+
+#[tokio::test]
+async fn a_full_journal_refuses_new_events_drops_none_and_heals_when_room_returns() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    journal.configure(Settings { capacity_bytes: 200_000, ..settings(&["cms"]) }).await.unwrap();
+    let big = |n: usize| format!("[{n}, \"{}\"]", "x".repeat(20_000));
+    let mut kept = 0;
+    while journal.append(delivery(&format!("d{kept}"), &big(kept), *NOW)).await.is_ok() {
+        kept += 1;
+    }
+    assert!((1..10).contains(&kept), "{kept}");
+    assert_eq!(journal.health(), JournalHealth::Full);
+    assert_eq!(append(&journal, "d0", &big(0)).await, Appended::Duplicate, "what is known is still known");
+    assert_eq!(due(&journal, "cms").await.len(), kept, "nothing was dropped");
+    settle(&journal, "cms", 1, Outcome::Done).await;
+    until(async || journal.append(delivery("fresh", "[]", *NOW)).await.is_ok()).await;
+    until(async || journal.health() == JournalHealth::Healthy).await;
+    assert_eq!(due(&journal, "cms").await.len(), kept, "d0 made room for the fresh one");
+}
+
+#[tokio::test]
+async fn an_event_that_a_sink_waits_for_outlives_its_retention() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    journal.configure(Settings { retention_seconds: 0, ..settings(&["a", "b"]) }).await.unwrap();
+    for n in 1..=3 {
+        append(&journal, &format!("d{n}"), &format!("[{n}]")).await;
+        settle(&journal, "a", n, Outcome::Done).await;
+    }
+    settle(&journal, "b", 1, Outcome::Retry { attempts: 1, due_at: *NOW * 1000 }).await;
+    settle(&journal, "b", 2, Outcome::DeadLetter { failure: "400".into(), at: *NOW }).await;
+    until(async || count(directory.path(), "events") == 2).await;
+    assert_eq!(due(&journal, "b").await, ["d1", "d3"]);
+    assert_eq!(count(directory.path(), "dead_letters"), 0, "a dead letter is kept as long as a delivered event");
+}
+
+#[tokio::test]
+async fn a_failing_database_is_said_and_healed_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    append(&journal, "d1", "{}").await;
+    let intruder = schema::open(directory.path()).unwrap();
+    intruder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = append_error(&journal).await;
+    assert!(matches!(error, JournalError::Failed { .. }), "{error:?}");
+    assert!(matches!(journal.health(), JournalHealth::Failed { .. }));
+    intruder.execute_batch("ROLLBACK").unwrap();
+    until(async || journal.health() == JournalHealth::Healthy).await;
+    assert_eq!(append(&journal, "fresh", "{\"fresh\":1}").await, Appended::Stored, "the failed one was not kept");
+}
+
+fn count(directory: &Path, table: &str) -> i64 {
+    let connection = schema::open_for_reading(directory).unwrap();
+    connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+async fn until(condition: impl AsyncFn() -> bool) {
+    let met = async {
+        while !condition().await {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), met).await.expect("the condition is met in time");
+}

@@ -1,0 +1,282 @@
+//! The one thread that writes. Requests queue; the writer takes what is there, puts it into one transaction, and
+//! answers all of it when the commit, which is one fsync, has returned (group commit). Nobody waits for company: while
+//! one commit is at the disk, the next batch gathers.
+//!
+//! After an error everything of the batch is answered with that error, and the transaction is rolled back on the same
+//! connection: its index still ends where the last good commit ended, so the next one writes, and syncs, the same
+//! frames of the log anew. A failed commit is never tried again, nor taken for done.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::Duration,
+};
+
+use prometheus_client::metrics::histogram::Histogram;
+use rusqlite::{Connection, Result, Transaction, TransactionBehavior};
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    append::{self, Seen},
+    prune,
+    schema::Lock,
+    settle,
+};
+use crate::{
+    clock,
+    receiver::{
+        event::Event,
+        journal::{Appended, JournalError, Position, Settings, Settlement},
+    },
+    route::status::JournalHealth,
+};
+
+/// The most requests that share one commit: bounds how long the first of them waits for the last.
+const BATCH: usize = 256;
+/// How often the writer looks for what can go, and, while in trouble, whether it is over.
+const TICK: Duration = Duration::from_secs(1);
+/// What an event takes up besides its body.
+const OVERHEAD_BYTES: i128 = 512;
+
+/// Something to write, and where to say that it is written. What was appended is said only of [`Work::Append`].
+pub(super) struct Request {
+    pub(super) work: Work,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+pub(super) type Answer = std::result::Result<Option<Appended>, JournalError>;
+
+pub(super) enum Work {
+    Append(Event),
+    Settle {
+        sink: String,
+        settlements: Vec<Settlement>,
+    },
+    Configure(Settings),
+    /// Ends the thread, after what came before is written.
+    Close,
+}
+
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) lock: Lock,
+    pub(super) requests: Receiver<Request>,
+    pub(super) settings: Settings,
+    /// The number of the last event.
+    pub(super) last: Position,
+    pub(super) health: watch::Sender<JournalHealth>,
+    pub(super) appended: watch::Sender<Position>,
+    pub(super) commits: Histogram,
+    /// Whether looking for delivered events to evict is known to be in vain.
+    pub(super) nothing_to_evict: bool,
+}
+
+/// What a batch came to, once it is committed.
+struct Committed {
+    answers: Vec<Answer>,
+    last: Position,
+    settings: Settings,
+    nothing_to_evict: bool,
+}
+
+impl Writer {
+    /// Writes until it is told to close, or nobody is left to tell it anything.
+    pub(super) fn run(mut self) {
+        let mut tidied = clock::monotonic();
+        let mut more = false;
+        loop {
+            let wait = if more { Duration::ZERO } else { TICK };
+            let close = match self.requests.recv_timeout(wait) {
+                Ok(first) => self.commit(first),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Some(closed) = close {
+                drop(self.connection);
+                drop(self.lock);
+                let _ = closed.send(Ok(None));
+                return;
+            }
+            if more || tidied.elapsed() >= TICK {
+                tidied = clock::monotonic();
+                more = self.tidy();
+            }
+        }
+    }
+
+    /// Commits `first` and all that waits behind it. Returns where to say that the journal is closed, if it is to be.
+    fn commit(&mut self, first: Request) -> Option<oneshot::Sender<Answer>> {
+        let waiting = std::iter::from_fn(|| self.requests.try_recv().ok());
+        let mut batch: Vec<Request> = std::iter::once(first).chain(waiting.take(BATCH - 1)).collect();
+        let close = batch.iter().position(|request| matches!(request.work, Work::Close));
+        let close = close.map(|at| batch.split_off(at).swap_remove(0).answer);
+        if batch.is_empty() {
+            return close;
+        }
+        let started = clock::monotonic();
+        match self.transact(&batch) {
+            Ok(committed) => {
+                self.commits.observe(started.elapsed().as_secs_f64());
+                self.publish(committed, batch);
+            }
+            Err(error) => {
+                let error = JournalError::from(error);
+                self.fell_ill(&error);
+                for Request { answer, .. } in batch {
+                    let _ = answer.send(Err(error.clone()));
+                }
+            }
+        }
+        close
+    }
+
+    /// Everything of a batch in one transaction. Changes nothing of `self`: it may not take effect.
+    fn transact(&mut self, batch: &[Request]) -> Result<Committed> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut committed = Committed {
+            answers: Vec::with_capacity(batch.len()),
+            last: self.last,
+            settings: self.settings.clone(),
+            nothing_to_evict: self.nothing_to_evict,
+        };
+        let mut room = room(&transaction, &committed.settings)?;
+        if room <= 0 && !committed.nothing_to_evict {
+            committed.nothing_to_evict = prune::evict_events(&transaction)? == 0;
+            room = self::room(&transaction, &committed.settings)?;
+        }
+        for Request { work, .. } in batch {
+            let answer = match work {
+                Work::Append(event) => committed.append(&transaction, event, &mut room)?,
+                Work::Settle { sink, settlements } => {
+                    settle::settle(&transaction, sink, settlements)?;
+                    committed.nothing_to_evict = false;
+                    Ok(None)
+                }
+                Work::Configure(settings) => {
+                    settle::follow(&transaction, &settings.sinks, committed.last)?;
+                    committed.settings = settings.clone();
+                    committed.nothing_to_evict = false;
+                    room = self::room(&transaction, settings)?;
+                    Ok(None)
+                }
+                Work::Close => Err(JournalError::Closed),
+            };
+            committed.answers.push(answer);
+        }
+        transaction.commit()?;
+        Ok(committed)
+    }
+
+    /// Takes up what was committed, then tells those who wait for it.
+    fn publish(&mut self, committed: Committed, batch: Vec<Request>) {
+        let Committed { answers, last, settings, nothing_to_evict } = committed;
+        self.settings = settings;
+        self.nothing_to_evict = nothing_to_evict;
+        if answers.contains(&Err(JournalError::Full)) {
+            self.health.send_if_modified(|health| change(health, JournalHealth::Full));
+        } else if last > self.last {
+            self.health.send_if_modified(|health| change(health, JournalHealth::Healthy));
+        }
+        if last > self.last {
+            self.last = last;
+            self.appended.send_replace(last);
+        }
+        for (Request { answer, .. }, result) in batch.into_iter().zip(answers) {
+            // Whoever asked may have gone: a sender that hung up will ask again, and find it stored.
+            let _ = answer.send(result);
+        }
+    }
+
+    /// Lets a piece of what is old go and, while in trouble, finds out whether it is over. Returns whether there is
+    /// more to let go of.
+    fn tidy(&mut self) -> bool {
+        let ill = *self.health.borrow() != JournalHealth::Healthy;
+        match self.try_tidy(ill) {
+            Ok((more, room)) => {
+                let health = if room > 0 { JournalHealth::Healthy } else { JournalHealth::Full };
+                self.health.send_if_modified(|now| change(now, health));
+                more
+            }
+            Err(error) => {
+                self.fell_ill(&error.into());
+                false
+            }
+        }
+    }
+
+    fn try_tidy(&mut self, ill: bool) -> Result<(bool, i128)> {
+        let now = clock::now().as_second();
+        let transaction = self.connection.transaction()?;
+        if ill {
+            transaction.execute("UPDATE heartbeat SET at = ?1", [now])?;
+        }
+        let expired = prune::expire_events(&transaction, ago(now, self.settings.retention_seconds))?;
+        let window = self.settings.deduplication_window_seconds;
+        let forgotten = prune::forget_identities(&transaction, ago(now, window))?;
+        let mut room = room(&transaction, &self.settings)?;
+        let mut evicted = 0;
+        if room <= 0 && !self.nothing_to_evict {
+            evicted = prune::evict_events(&transaction)?;
+            self.nothing_to_evict = evicted == 0;
+            room = self::room(&transaction, &self.settings)?;
+        }
+        transaction.commit()?;
+        let more = expired == prune::PIECE || forgotten == prune::PIECE || (evicted > 0 && room <= 0);
+        Ok((more, room))
+    }
+
+    fn fell_ill(&self, error: &JournalError) {
+        let health = match error {
+            JournalError::Full => JournalHealth::Full,
+            JournalError::Overloaded | JournalError::Failed { .. } | JournalError::Closed => {
+                JournalHealth::Failed { problem: error.to_string() }
+            }
+        };
+        self.health.send_if_modified(|now| change(now, health));
+    }
+}
+
+impl Committed {
+    fn append(&mut self, transaction: &Transaction<'_>, event: &Event, room: &mut i128) -> Result<Answer> {
+        let since = ago(event.received_at, self.settings.deduplication_window_seconds);
+        let conflict = match append::seen(transaction, &event.identity, since)? {
+            Seen::Same => return Ok(Ok(Some(Appended::Duplicate))),
+            Seen::Resigned => {
+                // Its signature is remembered as well, or this retry could be replayed under a fresh id.
+                append::remember(transaction, &event.identity, event.received_at)?;
+                return Ok(Ok(Some(Appended::Duplicate)));
+            }
+            Seen::OtherBody => true,
+            Seen::Never => false,
+        };
+        if *room <= 0 {
+            return Ok(Err(JournalError::Full));
+        }
+        *room -= event.body.len() as i128 + OVERHEAD_BYTES;
+        self.last += 1;
+        append::insert(transaction, self.last, event, conflict).map(|appended| Ok(Some(appended)))
+    }
+}
+
+/// How many bytes the journal may still grow by; nothing fits once it is not positive.
+fn room(connection: &Connection, settings: &Settings) -> Result<i128> {
+    Ok(i128::from(settings.capacity_bytes) - i128::from(prune::used_bytes(connection)?))
+}
+
+/// The second that lies `seconds` before `now`; a moment before all others where that cannot be expressed.
+fn ago(now: i64, seconds: u64) -> i64 {
+    i64::try_from(seconds).ok().and_then(|seconds| now.checked_sub(seconds)).unwrap_or(i64::MIN)
+}
+
+/// Sets `now` to `next` and says whether that was a change, which is logged.
+fn change(now: &mut JournalHealth, next: JournalHealth) -> bool {
+    if *now == next {
+        return false;
+    }
+    match &next {
+        JournalHealth::Healthy => tracing::info!("the journal takes events again"),
+        JournalHealth::Full => tracing::error!("the journal is full: deliveries are answered 503"),
+        JournalHealth::Failed { problem } => tracing::error!(problem, "deliveries are answered 503"),
+    }
+    *now = next;
+    true
+}

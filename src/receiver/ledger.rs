@@ -1,0 +1,211 @@
+//! Keeps account of what became of deliveries and of attempts to forward them: for the status, the metrics and the
+//! log. It decides nothing and forgets everything at a restart; what must not be forgotten is in the journal.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::{
+    metrics::{Metrics, SinkLabel, VerdictLabel},
+    tally::LastHour,
+    throttle::Throttle,
+    verdict::{Column, Verdict},
+};
+use crate::{
+    linktree::event::EventType,
+    route::status::{Tally, UnverifiedRun},
+};
+
+/// The account. Shared by everything that counts.
+#[derive(Debug)]
+pub struct Ledger {
+    metrics: Metrics,
+    entries: Mutex<Entries>,
+}
+
+/// What is known at one moment. Times are seconds since the epoch.
+#[derive(Clone, Debug, Default)]
+pub struct Entries {
+    pub last_received: Option<i64>,
+    pub last_verified: Option<i64>,
+    pub last_key: Option<String>,
+    pub unverified_run: Option<UnverifiedRun>,
+    pub sinks: BTreeMap<String, SinkHealth>,
+    last_hour: LastHour,
+    throttles: HashMap<&'static str, Throttle>,
+}
+
+/// How a sink has taken what it was sent.
+#[derive(Clone, Debug, Default)]
+pub struct SinkHealth {
+    pub last_success: Option<i64>,
+    pub consecutive_failures: u64,
+    pub last_failure: Option<String>,
+}
+
+impl Ledger {
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Ledger { metrics, entries: Mutex::default() }
+    }
+
+    /// A copy of the account.
+    #[must_use]
+    pub fn entries(&self) -> Entries {
+        self.lock().clone()
+    }
+
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// A key verified a delivery, whatever becomes of it then.
+    pub fn verified(&self, key: &str, now: i64) {
+        let mut entries = self.lock();
+        entries.last_verified = Some(now);
+        entries.unverified_run = None;
+        if entries.last_key.as_deref() != Some(key) {
+            entries.last_key = Some(key.to_owned());
+        }
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, verdict: Verdict, now: i64, moment: Instant) {
+        let label = verdict.label();
+        self.metrics.requests.get_or_create(&VerdictLabel { verdict: label }).inc();
+        let mut entries = self.lock();
+        if let Some(column) = verdict.column() {
+            count(entries.last_hour.at(now), column);
+            if column != Column::RejectedMissingHeader {
+                entries.last_received = Some(now);
+            }
+        }
+        match verdict {
+            Verdict::Verified | Verdict::Duplicate => return,
+            Verdict::Unverified { recent: true } => {
+                let run = entries.unverified_run.get_or_insert(UnverifiedRun { since: now, count: 0 });
+                run.count += 1;
+            }
+            Verdict::Conflict
+            | Verdict::MissingHeader
+            | Verdict::Malformed
+            | Verdict::Unverified { recent: false }
+            | Verdict::Stale
+            | Verdict::NotConfigured
+            | Verdict::Overloaded
+            | Verdict::JournalFull
+            | Verdict::JournalFailed
+            | Verdict::NotFound
+            | Verdict::MethodNotAllowed
+            | Verdict::TooLarge
+            | Verdict::Encoded
+            | Verdict::BodyTimeout
+            | Verdict::BodyBroken => {}
+        }
+        if let Some(held_back) = entries.throttles.entry(label).or_default().pass(moment) {
+            tracing::warn!(verdict = label, status = verdict.status().as_u16(), held_back, "a request of note");
+        }
+    }
+
+    /// The operator looked whether the receiver is there: not a delivery.
+    pub fn probed(&self) {
+        self.metrics.requests.get_or_create(&VerdictLabel { verdict: "probe" }).inc();
+    }
+
+    /// A verified event is of a type this version does not know.
+    pub fn unknown_type(&self, event_type: &EventType, moment: Instant) {
+        if let Some(held_back) = self.lock().throttles.entry("unknown_type").or_default().pass(moment) {
+            tracing::warn!(event_type = ?event_type.as_str(), held_back, "an event of unknown type was kept");
+        }
+    }
+
+    /// A sink took an event.
+    pub fn forwarded(&self, sink: &str, now: i64) {
+        self.metrics.forwarded.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
+        let mut entries = self.lock();
+        entries.last_hour.at(now).forwarded += 1;
+        let health = entries.sinks.entry(sink.to_owned()).or_default();
+        (health.last_success, health.consecutive_failures) = (Some(now), 0);
+    }
+
+    /// A sink did not take an event.
+    pub fn failed(&self, sink: &str, failure: &str) {
+        self.metrics.failed.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
+        let mut entries = self.lock();
+        let health = entries.sinks.entry(sink.to_owned()).or_default();
+        health.consecutive_failures += 1;
+        health.last_failure = Some(failure.to_owned());
+    }
+
+    /// An event was given up for a sink.
+    pub fn dead_lettered(&self, sink: &str, now: i64) {
+        self.metrics.dead_lettered.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
+        self.lock().last_hour.at(now).dead_lettered += 1;
+    }
+
+    /// The account survives a panic of whoever held it: counters are never half-written in a way that matters.
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    /// What became of deliveries in the hour that ends at `now`.
+    #[must_use]
+    pub fn last_hour(&self, now: i64) -> Tally {
+        self.last_hour.sum(now)
+    }
+}
+
+fn count(tally: &mut Tally, column: Column) {
+    let count = match column {
+        Column::Verified => &mut tally.verified,
+        Column::Duplicate => &mut tally.duplicate,
+        Column::Conflict => &mut tally.conflict,
+        Column::RejectedMissingHeader => &mut tally.rejected_missing_header,
+        Column::RejectedSignature => &mut tally.rejected_signature,
+        Column::RejectedStale => &mut tally.rejected_stale,
+        Column::Unavailable => &mut tally.unavailable,
+    };
+    *count += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_run_of_unverified_deliveries_lasts_until_one_is_verified() {
+        let ledger = Ledger::new(Metrics::register(&mut Registry::default()));
+        let answered = |verdict, now| ledger.answered(verdict, now, clock::monotonic());
+        answered(Verdict::Unverified { recent: false }, 1);
+        assert_eq!(ledger.entries().unverified_run, None, "an old capture says nothing about our keys");
+        answered(Verdict::Unverified { recent: true }, 2);
+        answered(Verdict::MissingHeader, 3);
+        answered(Verdict::Unverified { recent: true }, 4);
+        assert_eq!(ledger.entries().unverified_run, Some(UnverifiedRun { since: 2, count: 2 }));
+        assert_eq!((ledger.entries().last_received, ledger.entries().last_verified), (Some(4), None));
+        ledger.verified("k1", 5);
+        answered(Verdict::Verified, 5);
+        assert_eq!(ledger.entries().unverified_run, None);
+        let hour = ledger.entries().last_hour(5);
+        assert_eq!((hour.verified, hour.rejected_signature, hour.rejected_missing_header), (1, 3, 1));
+    }
+
+    #[test]
+    fn a_sink_is_failing_until_it_takes_one() {
+        let ledger = Ledger::new(Metrics::register(&mut Registry::default()));
+        ledger.failed("cms", "answered 503");
+        ledger.failed("cms", "answered 503");
+        assert_eq!(ledger.entries().sinks["cms"].consecutive_failures, 2);
+        ledger.forwarded("cms", 7);
+        let health = &ledger.entries().sinks["cms"];
+        assert_eq!((health.consecutive_failures, health.last_success), (0, Some(7)));
+    }
+}

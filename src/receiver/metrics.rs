@@ -1,0 +1,55 @@
+//! What the receiver counts for Prometheus. Labels are our own static words and the sinks' names; nothing a sender
+//! wrote ever becomes one.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// From a tenth of a millisecond, a fast disk, to five seconds, a sick one.
+const COMMIT_SECONDS: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.25, 1.0, 5.0];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct VerdictLabel {
+    pub verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SinkLabel {
+    pub sink: String,
+}
+
+/// Handles to everything that is counted. Cloning one shares it.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub requests: Family<VerdictLabel, Counter>,
+    pub commits: Histogram,
+    pub forwarded: Family<SinkLabel, Counter>,
+    pub failed: Family<SinkLabel, Counter>,
+    pub dead_lettered: Family<SinkLabel, Counter>,
+    pub backlog: Family<SinkLabel, Gauge>,
+}
+
+impl Metrics {
+    /// Registers everything with `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Metrics {
+            requests: Family::default(),
+            commits: Histogram::new(COMMIT_SECONDS),
+            forwarded: Family::default(),
+            failed: Family::default(),
+            dead_lettered: Family::default(),
+            backlog: Family::default(),
+        };
+        let Metrics { requests, commits, forwarded, failed, dead_lettered, backlog } = metrics.clone();
+        let registry = registry.sub_registry_with_prefix("linktree_receiver");
+        registry.register("requests", "Requests to the delivery port by what became of them", requests);
+        registry.register("journal_commit_seconds", "How long a durable commit of the journal took", commits);
+        registry.register("forwarded", "Events that a sink took", forwarded);
+        registry.register("forward_failures", "Attempts that a sink did not take", failed);
+        registry.register("dead_letters", "Events given up for a sink and kept in the journal", dead_lettered);
+        registry.register("backlog", "Events that wait for a sink, a retry's delay included", backlog);
+        metrics
+    }
+}

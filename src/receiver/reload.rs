@@ -1,0 +1,93 @@
+//! Keeps the route in use as the file has it. The file is compared by content every second: a mounted Secret changes
+//! by swapping symbolic links, which file notifications see in a different way on every volume. A file that is not
+//! good leaves the last good route in use.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{fs, sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    config::Config,
+    journal::{Journal, Settings},
+};
+use crate::route::{Route, RouteError};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Watches one route file.
+pub struct Reloader {
+    file: PathBuf,
+    journal: Arc<dyn Journal>,
+    config: watch::Sender<Option<Arc<Config>>>,
+    /// What the last look found, so that each finding is logged once.
+    last: Option<Finding>,
+}
+
+impl std::fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reloader").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Finding {
+    /// A file of this digest, good or not.
+    File(String),
+    /// No file; the reason.
+    None(String),
+}
+
+impl Reloader {
+    #[must_use]
+    pub fn new(file: PathBuf, journal: Arc<dyn Journal>, config: watch::Sender<Option<Arc<Config>>>) -> Self {
+        Reloader { file, journal, config, last: None }
+    }
+
+    /// Looks until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let looking = async {
+            loop {
+                self.look().await;
+                sleep(EVERY).await;
+            }
+        };
+        shutdown.run_until_cancelled(looking).await;
+    }
+
+    /// Looks once and takes up what is new.
+    async fn look(&mut self) {
+        let (finding, route) = match fs::read(&self.file).await {
+            Ok(bytes) => (Finding::File(Route::digest(&bytes)), Route::parse(&bytes)),
+            Err(error) => (Finding::None(error.to_string()), Err(RouteError::Read(error))),
+        };
+        if self.last.as_ref() == Some(&finding) {
+            return;
+        }
+        let taken_up = match (&finding, route) {
+            (Finding::File(digest), Ok(route)) => self.take_up(digest.clone(), route).await,
+            (Finding::File(_) | Finding::None(_), Err(error)) => {
+                let in_use = self.config.borrow().as_ref().map(|config| config.digest.clone());
+                tracing::error!(file = %self.file.display(), %error, in_use, "the route file is not used");
+                true
+            }
+            (Finding::None(_), Ok(_)) => true,
+        };
+        if taken_up {
+            self.last = Some(finding);
+        }
+    }
+
+    /// Has the journal take the route up, then everything else. Returns whether it did; if not, the next look tries
+    /// again.
+    async fn take_up(&self, digest: String, route: Route) -> bool {
+        if let Err(error) = self.journal.configure(Settings::of(&route)).await {
+            tracing::error!(%error, "the journal does not take the new route up yet");
+            return false;
+        }
+        let (keys, sinks) = (route.keys.len(), route.sinks.len());
+        tracing::info!(digest, path = route.path, keys, sinks, "a new route is in use");
+        self.config.send_replace(Some(Arc::new(Config { route, digest })));
+        true
+    }
+}

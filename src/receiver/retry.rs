@@ -1,0 +1,109 @@
+//! What a failed attempt means for its event: when it is tried again, or that it is given up. Pure: the jitter is
+//! passed in like the time.
+
+use std::time::Duration;
+
+use super::{journal::Outcome, sink::Failure};
+use crate::route::Retry;
+
+/// What becomes of an event that failed for the `attempts`-th time, at `now` (milliseconds since the epoch). `jitter`
+/// is from 0 to 1: a delay is shortened by up to half, so that events that failed together do not all come again
+/// together. The sink's own `Retry-After` is never undercut.
+#[must_use]
+pub fn after(failure: &Failure, retry: &Retry, attempts: u32, jitter: f64, now: i64) -> Outcome {
+    if !worth_another(failure) || attempts > retry.limit {
+        return Outcome::DeadLetter { failure: failure.to_string(), at: now };
+    }
+    let backoff = backoff(retry, attempts).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0);
+    let delay = backoff.max(asked_for(failure));
+    let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+    Outcome::Retry { attempts, due_at: now.saturating_add(millis) }
+}
+
+/// Whether the same request may fare better later (Knative's data-plane contract): 408, 409, 429, any 5xx, and
+/// whatever never became an answer.
+fn worth_another(failure: &Failure) -> bool {
+    match failure {
+        Failure::Status { code, .. } => matches!(code, 408 | 409 | 429 | 500..=599),
+        Failure::TimedOut | Failure::Unreachable => true,
+    }
+}
+
+/// `delay * 2^(attempts - 1)`, at most `max_delay`.
+fn backoff(retry: &Retry, attempts: u32) -> Duration {
+    let doubled = 2_u64.saturating_pow(attempts.saturating_sub(1));
+    let seconds = u64::from(retry.delay_seconds).saturating_mul(doubled);
+    Duration::from_secs(seconds.min(retry.max_delay_seconds.into()))
+}
+
+fn asked_for(failure: &Failure) -> Duration {
+    match failure {
+        Failure::Status { retry_after, .. } => retry_after.unwrap_or_default(),
+        Failure::TimedOut | Failure::Unreachable => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETRY: Retry = Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 };
+
+    fn status(code: u16) -> Failure {
+        Failure::Status { code, retry_after: None }
+    }
+
+    /// Milliseconds until the next attempt; `None` once it is given up.
+    fn delay(failure: Failure, attempts: u32, jitter: f64) -> Option<i64> {
+        match after(&failure, &RETRY, attempts, jitter, 1_000_000) {
+            Outcome::Retry { due_at, .. } => Some(due_at - 1_000_000),
+            Outcome::DeadLetter { .. } | Outcome::Done => None,
+        }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for again in [status(408), status(409), status(429), status(500), status(503), status(599)] {
+            assert!(delay(again, 1, 0.0).is_some(), "{again}");
+        }
+        assert!(delay(Failure::TimedOut, 1, 0.0).is_some());
+        assert!(delay(Failure::Unreachable, 1, 0.0).is_some());
+        for dead in [status(301), status(307), status(400), status(401), status(404), status(413), status(422)] {
+            assert!(delay(dead, 1, 0.0).is_none(), "{dead}");
+        }
+    }
+
+    #[test]
+    fn the_delay_doubles_up_to_its_maximum_and_the_limit_ends_it() {
+        let delays: Vec<_> = (1..=9).map(|attempts| delay(status(500), attempts, 0.0)).collect();
+        let seconds = [2, 4, 8, 16, 32, 64, 128, 256].map(|seconds| Some(seconds * 1000));
+        assert_eq!(delays[..8], seconds);
+        assert_eq!(delays[8], None, "the first attempt and eight retries");
+        let patient = Retry { limit: u32::MAX, ..RETRY };
+        for attempts in [9, 64, 1000, u32::MAX] {
+            let Outcome::Retry { due_at, .. } = after(&status(500), &patient, attempts, 0.0, 0) else { panic!() };
+            assert_eq!(due_at, 300_000);
+        }
+    }
+
+    #[test]
+    fn jitter_shortens_by_up_to_half() {
+        assert_eq!(delay(status(500), 2, 0.5), Some(3000));
+        assert_eq!(delay(status(500), 2, 1.0), Some(2000));
+        assert_eq!(delay(status(500), 2, 7.0), Some(2000));
+    }
+
+    #[test]
+    fn a_sink_that_asks_for_time_gets_it() {
+        let asked = |seconds| Failure::Status { code: 429, retry_after: Some(Duration::from_secs(seconds)) };
+        assert_eq!(delay(asked(60), 1, 1.0), Some(60_000));
+        assert_eq!(delay(asked(1), 3, 0.0), Some(8000), "but not sooner than its turn");
+    }
+
+    #[test]
+    fn without_retries_the_first_failure_is_the_last() {
+        let once = Retry { limit: 0, ..RETRY };
+        let outcome = after(&Failure::TimedOut, &once, 1, 0.0, 5);
+        assert_eq!(outcome, Outcome::DeadLetter { failure: "did not answer in time".into(), at: 5 });
+    }
+}

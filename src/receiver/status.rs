@@ -1,0 +1,135 @@
+//! `GET /status` on the admin port: what the receiver knows of itself, for whoever has the route's admin token.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    routing::get,
+};
+
+use super::{
+    config::{Config, Current},
+    journal::{Backlog, Journal, JournalError},
+    ledger::{Entries, Ledger},
+    metrics::SinkLabel,
+};
+use crate::{
+    clock,
+    linktree::secret::Secret,
+    route::status::{JournalHealth, ReceiverStatus, SinkStatus},
+};
+
+/// What the status is made of.
+#[derive(Clone)]
+pub struct Sources {
+    pub config: Current,
+    pub journal: Arc<dyn Journal>,
+    pub ledger: Arc<Ledger>,
+}
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+/// The route `/status`, to be merged into the admin router.
+pub fn router(sources: Sources) -> Router {
+    Router::new().route("/status", get(status)).with_state(sources)
+}
+
+impl Sources {
+    /// Whether a signed delivery that came now would be kept, or why not.
+    ///
+    /// # Errors
+    /// The reason, in words that are safe to show.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.config.borrow().is_none() {
+            return Err("there is no usable route file yet".to_owned());
+        }
+        match self.journal.health() {
+            JournalHealth::Healthy => Ok(()),
+            JournalHealth::Full => Err("the journal is full".to_owned()),
+            JournalHealth::Failed { problem } => Err(problem),
+        }
+    }
+
+    /// Brings the metrics of what waits up to date.
+    pub async fn measure(&self) -> Result<Vec<Backlog>, JournalError> {
+        let backlog = self.journal.backlog().await?;
+        let gauges = &self.ledger.metrics().backlog;
+        gauges.clear();
+        for Backlog { sink, waiting, .. } in &backlog {
+            gauges.get_or_create(&SinkLabel { sink: sink.clone() }).set(i64::try_from(*waiting).unwrap_or(i64::MAX));
+        }
+        Ok(backlog)
+    }
+}
+
+async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Json<ReceiverStatus>, StatusCode> {
+    let config = sources.config.borrow().clone().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    if !authorized(&header, &config.route.admin_token) {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    // A journal that cannot be read is said by its health; the rest of the status is worth having all the same.
+    let backlog = sources.measure().await.unwrap_or_default();
+    let (entries, health) = (sources.ledger.entries(), sources.journal.health());
+    Ok(Json(compose(&config, health, &entries, &backlog, clock::now().as_second())))
+}
+
+/// Whether the bearer token is `token`, compared in constant time. An empty token authorizes nobody.
+fn authorized(header: &HeaderMap, token: &Secret) -> bool {
+    let given = header.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    !token.is_empty() && given.is_some_and(|given| Secret::new(given) == *token)
+}
+
+/// Puts the status together. Pure.
+fn compose(
+    config: &Config,
+    journal: JournalHealth,
+    entries: &Entries,
+    backlog: &[Backlog],
+    now: i64,
+) -> ReceiverStatus {
+    let sinks = config.route.sinks.iter().map(|sink| {
+        let health = entries.sinks.get(&sink.name).cloned().unwrap_or_default();
+        let waiting = backlog.iter().find(|backlog| backlog.sink == sink.name);
+        SinkStatus {
+            name: sink.name.clone(),
+            last_success_time: health.last_success,
+            consecutive_failures: health.consecutive_failures,
+            backlog: waiting.map_or(0, |backlog| backlog.waiting),
+            dead_lettered: waiting.map_or(0, |backlog| backlog.dead_lettered),
+            last_failure: health.last_failure,
+        }
+    });
+    ReceiverStatus {
+        route_digest: config.digest.clone(),
+        journal,
+        last_received_time: entries.last_received,
+        last_verified_time: entries.last_verified,
+        last_verified_key: entries.last_key.clone(),
+        unverified_run: entries.unverified_run.clone(),
+        last_hour: entries.last_hour(now),
+        backlog: backlog.iter().map(|backlog| backlog.waiting).sum(),
+        sinks: sinks.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_token_authorizes_and_an_empty_one_nobody() {
+        let header = |value: &str| HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+        assert!(authorized(&header("Bearer t0ken"), &Secret::new("t0ken")));
+        for wrong in ["Bearer t0ke", "Bearer t0kenn", "t0ken", "Basic t0ken", "Bearer "] {
+            assert!(!authorized(&header(wrong), &Secret::new("t0ken")), "{wrong}");
+        }
+        assert!(!authorized(&HeaderMap::new(), &Secret::new("t0ken")));
+        assert!(!authorized(&header("Bearer "), &Secret::new("")));
+    }
+}

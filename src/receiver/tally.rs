@@ -1,0 +1,103 @@
+//! Counts what became of deliveries in the last hour: one bucket per minute, in a ring. Pure.
+
+use crate::route::status::Tally;
+
+const MINUTES: usize = 60;
+
+/// The tally of the running minute and the 59 before it.
+#[derive(Clone, Debug)]
+pub struct LastHour([(i64, Tally); MINUTES]);
+
+impl Default for LastHour {
+    fn default() -> Self {
+        LastHour([(i64::MIN, Tally::default()); MINUTES])
+    }
+}
+
+impl LastHour {
+    /// The bucket of the minute that `now` (seconds since the epoch) falls into, to count in.
+    pub fn at(&mut self, now: i64) -> &mut Tally {
+        let minute = now.div_euclid(60);
+        let (bucket, tally) = &mut self.0[minute.rem_euclid(MINUTES as i64) as usize];
+        if *bucket != minute {
+            (*bucket, *tally) = (minute, Tally::default());
+        }
+        tally
+    }
+
+    /// The sum over the hour that ends at `now`. What was counted after `now`, before a clock was set back, is left
+    /// out.
+    #[must_use]
+    pub fn sum(&self, now: i64) -> Tally {
+        let minute = now.div_euclid(60);
+        let recent = self.0.iter().filter(|(bucket, _)| (minute - MINUTES as i64 + 1..=minute).contains(bucket));
+        recent.fold(Tally::default(), |sum, (_, tally)| add(sum, *tally))
+    }
+}
+
+/// Written out field by field, so that a new column that nobody adds up does not compile.
+fn add(left: Tally, right: Tally) -> Tally {
+    let Tally {
+        verified,
+        duplicate,
+        conflict,
+        rejected_missing_header,
+        rejected_signature,
+        rejected_stale,
+        unavailable,
+        forwarded,
+        dead_lettered,
+    } = right;
+    Tally {
+        verified: left.verified + verified,
+        duplicate: left.duplicate + duplicate,
+        conflict: left.conflict + conflict,
+        rejected_missing_header: left.rejected_missing_header + rejected_missing_header,
+        rejected_signature: left.rejected_signature + rejected_signature,
+        rejected_stale: left.rejected_stale + rejected_stale,
+        unavailable: left.unavailable + unavailable,
+        forwarded: left.forwarded + forwarded,
+        dead_lettered: left.dead_lettered + dead_lettered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: i64 = 1_700_006_400;
+
+    fn verified(hour: &LastHour, now: i64) -> u64 {
+        hour.sum(now).verified
+    }
+
+    #[test]
+    fn a_delivery_counts_for_an_hour() {
+        let mut hour = LastHour::default();
+        hour.at(NOON).verified += 1;
+        hour.at(NOON + 59).verified += 1;
+        hour.at(NOON + 60).verified += 1;
+        assert_eq!(verified(&hour, NOON), 2, "the minute after has not come yet");
+        assert_eq!(verified(&hour, NOON + 60), 3);
+        assert_eq!(verified(&hour, NOON + 59 * 60 + 59), 3);
+        assert_eq!(verified(&hour, NOON + 60 * 60), 1);
+        assert_eq!(verified(&hour, NOON + 61 * 60), 0);
+    }
+
+    #[test]
+    fn a_bucket_that_comes_round_again_starts_from_nothing() {
+        let mut hour = LastHour::default();
+        hour.at(NOON).forwarded += 5;
+        hour.at(NOON + 3600).forwarded += 1;
+        assert_eq!(hour.sum(NOON + 3600).forwarded, 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_shows_nothing_of_the_future() {
+        let mut hour = LastHour::default();
+        hour.at(NOON).verified += 1;
+        assert_eq!(verified(&hour, NOON - 7200), 0);
+        hour.at(-1).verified += 1;
+        assert_eq!(verified(&hour, -1), 1, "also before the epoch");
+    }
+}

@@ -1,0 +1,216 @@
+//! What became of a request, and everything that follows from it: the answer (the page's words to the letter), the
+//! place in the tally, the label in metrics and log. Pure.
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body_util::Full;
+
+use super::{
+    admit::Refusal,
+    journal::{Appended, JournalError},
+};
+use crate::route;
+
+/// Sent with 503. Linktree's own first retry comes after as many seconds.
+const RETRY_AFTER_SECONDS: &str = "10";
+
+/// What became of a request. Each has one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Verified and new: kept.
+    Verified,
+    /// Verified and kept before.
+    Duplicate,
+    /// Verified; the delivery id had come with another body. Kept.
+    Conflict,
+    MissingHeader,
+    /// Credentials that do not follow their grammar.
+    Malformed,
+    Unverified {
+        recent: bool,
+    },
+    Stale,
+    /// There is no key, or no route file at all, yet.
+    NotConfigured,
+    Overloaded,
+    JournalFull,
+    JournalFailed,
+    NotFound,
+    MethodNotAllowed,
+    /// The body is larger than the route allows.
+    TooLarge,
+    /// The body is encoded in some way; it is signed as it is, so it must come as it is.
+    Encoded,
+    /// The body did not come in time.
+    BodyTimeout,
+    /// The body broke off.
+    BodyBroken,
+}
+
+/// A column of [`crate::route::status::Tally`] that a request falls into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    Verified,
+    Duplicate,
+    Conflict,
+    RejectedMissingHeader,
+    RejectedSignature,
+    RejectedStale,
+    Unavailable,
+}
+
+impl Verdict {
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Verdict::Verified | Verdict::Duplicate | Verdict::Conflict => StatusCode::OK,
+            Verdict::MissingHeader => StatusCode::UNAUTHORIZED,
+            Verdict::Malformed | Verdict::Unverified { .. } | Verdict::Stale => StatusCode::FORBIDDEN,
+            // Anything else than 2xx feeds Linktree's failure clock, but a 4xx would also say that it is their fault.
+            Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Verdict::NotFound => StatusCode::NOT_FOUND,
+            Verdict::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Verdict::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Verdict::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Verdict::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Verdict::BodyBroken => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The body of the answer. Says nothing about keys, routes or the journal.
+    #[must_use]
+    pub fn body(self) -> &'static str {
+        match self {
+            Verdict::Verified | Verdict::Conflict => r#"{"received":true}"#,
+            Verdict::Duplicate => r#"{"duplicate":true}"#,
+            Verdict::MissingHeader => route::UNSIGNED_ANSWER,
+            Verdict::Malformed | Verdict::Unverified { .. } | Verdict::Stale => "Invalid signature",
+            Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
+                "Unavailable"
+            }
+            Verdict::NotFound => "Not found",
+            Verdict::MethodNotAllowed => "Method not allowed",
+            Verdict::TooLarge => "Body too large",
+            Verdict::Encoded => "Unsupported content encoding",
+            Verdict::BodyTimeout => "Body not received in time",
+            Verdict::BodyBroken => "Body incomplete",
+        }
+    }
+
+    /// A static word for metrics and log.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Verdict::Verified => "verified",
+            Verdict::Duplicate => "duplicate",
+            Verdict::Conflict => "conflict",
+            Verdict::MissingHeader => "missing_header",
+            Verdict::Malformed => "malformed",
+            Verdict::Unverified { .. } => "unverified",
+            Verdict::Stale => "stale",
+            Verdict::NotConfigured => "not_configured",
+            Verdict::Overloaded => "overloaded",
+            Verdict::JournalFull => "journal_full",
+            Verdict::JournalFailed => "journal_failed",
+            Verdict::NotFound => "not_found",
+            Verdict::MethodNotAllowed => "method_not_allowed",
+            Verdict::TooLarge => "too_large",
+            Verdict::Encoded => "encoded",
+            Verdict::BodyTimeout => "body_timeout",
+            Verdict::BodyBroken => "body_broken",
+        }
+    }
+
+    /// Where it counts; `None` for what is not a delivery, or never came to be one.
+    #[must_use]
+    pub fn column(self) -> Option<Column> {
+        match self {
+            Verdict::Verified => Some(Column::Verified),
+            Verdict::Duplicate => Some(Column::Duplicate),
+            Verdict::Conflict => Some(Column::Conflict),
+            Verdict::MissingHeader => Some(Column::RejectedMissingHeader),
+            Verdict::Malformed | Verdict::Unverified { .. } => Some(Column::RejectedSignature),
+            Verdict::Stale => Some(Column::RejectedStale),
+            Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
+                Some(Column::Unavailable)
+            }
+            Verdict::NotFound
+            | Verdict::MethodNotAllowed
+            | Verdict::TooLarge
+            | Verdict::Encoded
+            | Verdict::BodyTimeout
+            | Verdict::BodyBroken => None,
+        }
+    }
+
+    /// The answer. Those on the route's path carry [`route::RECEIVER_HEADER`], so that the operator's probe knows
+    /// them for ours.
+    #[must_use]
+    pub fn response(self, on_path: bool) -> Response<Full<Bytes>> {
+        let status = self.status();
+        let mut response = Response::new(Full::new(Bytes::from_static(self.body().as_bytes())));
+        *response.status_mut() = status;
+        let header = response.headers_mut();
+        let content_type = if status == StatusCode::OK { "application/json" } else { "text/plain; charset=utf-8" };
+        header.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            header.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        if on_path {
+            header.insert(HeaderName::from_static(route::RECEIVER_HEADER), HeaderValue::from_static("1"));
+        }
+        match self {
+            Verdict::MethodNotAllowed => {
+                header.insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+            // What is left of the body is not wanted.
+            Verdict::TooLarge | Verdict::BodyTimeout | Verdict::BodyBroken => {
+                header.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Verdict::Verified
+            | Verdict::Duplicate
+            | Verdict::Conflict
+            | Verdict::MissingHeader
+            | Verdict::Malformed
+            | Verdict::Unverified { .. }
+            | Verdict::Stale
+            | Verdict::NotConfigured
+            | Verdict::Overloaded
+            | Verdict::JournalFull
+            | Verdict::JournalFailed
+            | Verdict::NotFound
+            | Verdict::Encoded => {}
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Verdict {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::MissingHeader => Verdict::MissingHeader,
+            Refusal::Malformed => Verdict::Malformed,
+            Refusal::Unverified { recent } => Verdict::Unverified { recent },
+            Refusal::Stale => Verdict::Stale,
+            Refusal::NoKeys => Verdict::NotConfigured,
+        }
+    }
+}
+
+impl From<Result<Appended, JournalError>> for Verdict {
+    fn from(result: Result<Appended, JournalError>) -> Self {
+        match result {
+            Ok(Appended::Stored) => Verdict::Verified,
+            Ok(Appended::Duplicate) => Verdict::Duplicate,
+            Ok(Appended::Conflict) => Verdict::Conflict,
+            Err(JournalError::Overloaded) => Verdict::Overloaded,
+            Err(JournalError::Full) => Verdict::JournalFull,
+            Err(JournalError::Failed { .. } | JournalError::Closed) => Verdict::JournalFailed,
+        }
+    }
+}

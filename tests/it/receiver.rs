@@ -1,0 +1,8 @@
+//! The receiver as a whole: real sockets, a real journal in a directory of its own.
+
+mod answers;
+mod bounds;
+mod fixture;
+mod forwarding;
+mod reloading;
+mod storage;

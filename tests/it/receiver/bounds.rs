@@ -1,0 +1,80 @@
+//! Everything a request may be is bounded.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::fixture::{BODY, PATH, Running, SECRET, delivery, numbered, route};
+
+/// Sends `request` as it is and reads until the receiver closes.
+async fn raw(receiver: &Running, request: &str) -> String {
+    let mut stream = TcpStream::connect(receiver.delivery).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    tokio::time::timeout(Duration::from_secs(20), read).await.expect("it closes in time").unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The header of a signed request, without its end.
+fn head(extra: &str) -> String {
+    let signed = delivery("d1", BODY, SECRET);
+    format!(
+        "POST {PATH} HTTP/1.1\r\nhost: x\r\nx-linktree-signature: {}\r\nx-linktree-timestamp: {}\r\n{extra}",
+        signed.signature, signed.sent_at
+    )
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_read_and_while_it_is() {
+    let mut route = route(vec![]);
+    route.max_body_bytes = 1000;
+    let receiver = Running::start(&route).await;
+    let fits = delivery("d1", &"x".repeat(1000), SECRET);
+    assert_eq!(receiver.deliver(&fits).await.0, 200);
+    let over = delivery("d2", &"x".repeat(1001), SECRET);
+    assert_eq!(receiver.deliver(&over).await.0, 413);
+    let announced = raw(&receiver, &head("content-length: 1001\r\n\r\n")).await;
+    assert!(announced.starts_with("HTTP/1.1 413"), "{announced}");
+    let chunk = "x".repeat(600);
+    let chunks = head(&format!("transfer-encoding: chunked\r\n\r\n258\r\n{chunk}\r\n258\r\n{chunk}\r\n"));
+    let streamed = raw(&receiver, &chunks).await;
+    assert!(streamed.starts_with("HTTP/1.1 413"), "{streamed}");
+}
+
+#[tokio::test]
+async fn an_encoded_body_is_refused() {
+    let receiver = Running::start(&route(vec![])).await;
+    for (encoding, status) in [("gzip", 415), ("identity, gzip", 415), ("br", 415), ("Identity", 200)] {
+        let response = receiver.post(&numbered(1)).header("content-encoding", encoding).send().await.unwrap();
+        assert_eq!(response.status(), status, "{encoding}");
+    }
+}
+
+#[tokio::test]
+async fn an_unsigned_request_is_answered_without_waiting_for_its_body() {
+    let receiver = Running::start(&route(vec![])).await;
+    let request = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100000\r\n\r\n");
+    assert!(raw(&receiver, &request).await.starts_with("HTTP/1.1 401"));
+}
+
+#[tokio::test]
+async fn a_slow_body_is_given_up() {
+    let receiver = Running::start(&route(vec![])).await;
+    let answer = raw(&receiver, &head("content-length: 10\r\n\r\nx")).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn large_headers_are_refused() {
+    let receiver = Running::start(&route(vec![])).await;
+    let many = "a: b\r\n".repeat(100);
+    let long = format!("a: {}\r\n", "b".repeat(20_000));
+    for extra in [many, long] {
+        let answer = raw(&receiver, &head(&format!("{extra}\r\n"))).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+}

@@ -1,0 +1,244 @@
+//! A receiver on ports of its own, deliveries signed for it, and a sink that keeps what it is sent.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap};
+use linktree_operator::{
+    admin, clock,
+    linktree::{
+        headers::{self, SentAt},
+        secret::Secret,
+        signature::Signature,
+    },
+    receiver::{Args, Receiver},
+    route::{self, Key, Retry, Route, Sink, WebhookName, status::ReceiverStatus},
+};
+use reqwest::{Client, Response};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
+
+pub const PATH: &str = "/h/abc";
+pub const SECRET: &str = "s3cret";
+pub const BODY: &str = r#"{"type":"link.created","data":{"link_id":"l1","title":"Ü"},"timestamp":1700000000}"#;
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A route with one key and these sinks.
+pub fn route(sinks: Vec<Sink>) -> Route {
+    Route {
+        version: route::VERSION,
+        webhook: WebhookName { namespace: "marketing".into(), name: "links".into() },
+        path: PATH.into(),
+        admin_token: Secret::new("t0ken"),
+        keys: vec![key("k1", SECRET)],
+        timestamp_tolerance_seconds: 300,
+        deduplication_window_seconds: 604_800,
+        retention_seconds: 604_800,
+        capacity_bytes: 1 << 30,
+        max_body_bytes: 262_144,
+        sinks,
+    }
+}
+
+pub fn key(name: &str, secret: &str) -> Key {
+    Key { name: name.into(), secret: Secret::new(secret) }
+}
+
+/// A sink that is tried again every second, for long enough.
+pub fn sink(name: &str, address: SocketAddr) -> Sink {
+    Sink {
+        name: name.into(),
+        url: Url::parse(&format!("http://{address}/in")).unwrap(),
+        bearer: None,
+        events: BTreeSet::new(),
+        timeout_seconds: 2,
+        retry: Retry { limit: 30, delay_seconds: 1, max_delay_seconds: 1 },
+    }
+}
+
+/// A receiver that runs in this process. Ended and removed with its directory when dropped.
+pub struct Running {
+    pub delivery: SocketAddr,
+    pub admin: SocketAddr,
+    pub directory: TempDir,
+    pub client: Client,
+    shutdown: DropGuard,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts a receiver and waits until it is ready.
+    pub async fn start(route: &Route) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(route::FILE), route.render().unwrap()).unwrap();
+        let running = Running::start_in(directory).await;
+        until("it is ready", async || running.get("/readyz").await.status() == 200).await;
+        running
+    }
+
+    /// Starts a receiver on what is in `directory`.
+    pub async fn start_in(directory: TempDir) -> Self {
+        let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let args = Args {
+            route_file: directory.path().join(route::FILE),
+            journal: directory.path().join("journal"),
+            delivery_address: local,
+            admin_address: local,
+        };
+        let receiver = Receiver::bind(args).await.unwrap();
+        let (delivery, admin) = (receiver.delivery_address().unwrap(), receiver.admin_address().unwrap());
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(receiver.serve(shutdown.clone()));
+        let client = Client::builder().no_proxy().build().unwrap();
+        Running { delivery, admin, directory, client, shutdown: shutdown.drop_guard(), task }
+    }
+
+    /// Ends the receiver in good order and leaves its directory.
+    pub async fn stop(self) -> TempDir {
+        let Running { directory, shutdown, task, client, .. } = self;
+        drop(client);
+        drop(shutdown);
+        tokio::time::timeout(DEADLINE, task).await.expect("it ends in time").unwrap();
+        directory
+    }
+
+    pub fn route_file(&self) -> PathBuf {
+        self.directory.path().join(route::FILE)
+    }
+
+    /// Puts another route in place and waits until it is in use.
+    pub async fn reroute(&self, route: &Route) {
+        let bytes = route.render().unwrap();
+        std::fs::write(self.route_file(), &bytes).unwrap();
+        let digest = Route::digest(&bytes);
+        until("the route is in use", async || self.status().await.route_digest == digest).await;
+    }
+
+    /// Posts a delivery; answers with status and body.
+    pub async fn deliver(&self, delivery: &Delivery) -> (u16, String) {
+        let answer = self.post(delivery).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    pub fn post(&self, delivery: &Delivery) -> reqwest::RequestBuilder {
+        let Delivery { id, body, sent_at, signature } = delivery;
+        self.client
+            .post(format!("http://{}{PATH}", self.delivery))
+            .header("content-type", "application/json")
+            .header(headers::SIGNATURE, signature)
+            .header(headers::TIMESTAMP, sent_at)
+            .header(headers::DELIVERY_ID, id)
+            .body(body.clone())
+    }
+
+    /// Asks the admin port.
+    pub async fn get(&self, path: &str) -> Response {
+        self.client.get(format!("http://{}{path}", self.admin)).send().await.unwrap()
+    }
+
+    pub async fn status(&self) -> ReceiverStatus {
+        let request = self.client.get(format!("http://{}/status", self.admin)).bearer_auth("t0ken");
+        request.send().await.unwrap().json().await.unwrap()
+    }
+}
+
+/// A delivery, signed. Its parts may be changed, and then do not fit any more.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub id: String,
+    pub body: String,
+    pub sent_at: String,
+    pub signature: String,
+}
+
+/// A delivery of `body`, signed now by `secret`.
+pub fn delivery(id: &str, body: &str, secret: &str) -> Delivery {
+    delivery_at(id, body, secret, clock::now().as_second())
+}
+
+/// A delivery that was signed at `sent_at`.
+pub fn delivery_at(id: &str, body: &str, secret: &str, sent_at: i64) -> Delivery {
+    let sent_at = SentAt::from_seconds(sent_at).unwrap();
+    let signature = Signature::sign(&Secret::new(secret), &sent_at, body.as_bytes()).to_hex();
+    Delivery { id: id.into(), body: body.into(), sent_at: sent_at.as_str().into(), signature }
+}
+
+/// The n-th of many deliveries, each with an id and a body of its own.
+pub fn numbered(n: usize) -> Delivery {
+    let body = format!(r#"{{"type":"link.updated","data":{{"link_id":"l{n}"}},"timestamp":1700000000}}"#);
+    delivery(&format!("d{n}"), &body, SECRET)
+}
+
+/// A sink that keeps what it is sent and answers as it is told. Ends with the test's runtime.
+#[derive(Clone)]
+pub struct Collector {
+    pub address: SocketAddr,
+    taken: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+    answer: Arc<AtomicU16>,
+}
+
+impl Collector {
+    pub async fn start() -> Self {
+        Collector::start_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let collector = Collector {
+            address: listener.local_addr().unwrap(),
+            taken: Arc::default(),
+            answer: Arc::new(AtomicU16::new(204)),
+        };
+        let router = Router::new().fallback(Collector::take).with_state(collector.clone());
+        tokio::spawn(admin::serve(listener, router, CancellationToken::new()));
+        collector
+    }
+
+    async fn take(State(collector): State<Collector>, header: HeaderMap, body: Bytes) -> axum::http::StatusCode {
+        let answer = axum::http::StatusCode::from_u16(collector.answer.load(Ordering::SeqCst)).unwrap();
+        if answer.is_success() {
+            collector.taken.lock().unwrap().push((header, body));
+        }
+        answer
+    }
+
+    /// Answers with `status` from now on; what is not answered 2xx is not kept.
+    pub fn answers(&self, status: u16) {
+        self.answer.store(status, Ordering::SeqCst);
+    }
+
+    /// Header and body of all that was taken.
+    pub fn taken(&self) -> Vec<(HeaderMap, Bytes)> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    /// The ids of all that was taken, in that order.
+    pub fn ids(&self) -> Vec<String> {
+        self.taken().iter().map(|(header, _)| header["ce-id"].to_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// An address nobody listens on.
+pub async fn vacant() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let met = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, met).await.is_ok(), "not in time: {what}");
+}

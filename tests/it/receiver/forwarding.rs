@@ -1,0 +1,107 @@
+//! What was kept reaches every sink that wants it.
+
+use linktree_operator::{linktree::event::EventType, linktree::secret::Secret};
+
+use super::fixture::{BODY, Collector, Running, SECRET, delivery, numbered, route, sink, until, vacant};
+
+#[tokio::test]
+async fn an_event_arrives_as_a_cloudevent_with_its_body_untouched() {
+    let collector = Collector::start().await;
+    let mut cms = sink("cms", collector.address);
+    cms.bearer = Some(Secret::new("for-the-cms"));
+    let receiver = Running::start(&route(vec![cms])).await;
+    receiver.deliver(&delivery("dlv_1", BODY, SECRET)).await;
+    until("it arrived", async || collector.taken().len() == 1).await;
+    let (header, body) = collector.taken().remove(0);
+    assert_eq!(&body[..], BODY.as_bytes());
+    for (name, value) in [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "dlv_1"),
+        ("ce-type", "dev.linktree-operator.link.created"),
+        ("ce-source", "/apis/webhooks.linktree-operator.dev/v1alpha1/namespaces/marketing/linktreewebhooks/links"),
+        ("content-type", "application/json"),
+        ("authorization", "Bearer for-the-cms"),
+    ] {
+        assert_eq!(header[name], value, "{name}");
+    }
+    until("it is counted", async || receiver.status().await.last_hour.forwarded == 1).await;
+    let status = receiver.status().await;
+    assert!(status.sinks[0].last_success_time.is_some());
+}
+
+#[tokio::test]
+async fn a_sink_that_was_down_misses_nothing_and_gets_it_once() {
+    let address = vacant().await;
+    let receiver = Running::start(&route(vec![sink("cms", address)])).await;
+    for n in 0..20 {
+        assert_eq!(receiver.deliver(&numbered(n)).await.0, 200);
+    }
+    until("it is seen to fail", async || receiver.status().await.sinks[0].consecutive_failures >= 20).await;
+    let status = receiver.status().await;
+    assert_eq!((status.backlog, status.sinks[0].last_failure.as_deref()), (20, Some("could not be reached")));
+    let collector = Collector::start_at(address).await;
+    until("all is settled", async || receiver.status().await.backlog == 0).await;
+    let mut ids = collector.ids();
+    assert_eq!(ids.len(), 20, "{ids:?}");
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 20, "none came twice");
+    for n in 20..30 {
+        receiver.deliver(&numbered(n)).await;
+    }
+    until("the rest arrived", async || collector.ids().len() == 30).await;
+    assert_eq!(collector.ids()[20..], (20..30).map(|n| format!("d{n}")).collect::<Vec<_>>(), "in order");
+}
+
+#[tokio::test]
+async fn a_black_hole_holds_up_no_other_sink() {
+    let hole = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let collector = Collector::start().await;
+    let sinks = vec![sink("hole", hole.local_addr().unwrap()), sink("cms", collector.address)];
+    let receiver = Running::start(&route(sinks)).await;
+    for n in 0..50 {
+        assert_eq!(receiver.deliver(&numbered(n)).await.0, 200);
+    }
+    until("the healthy one has all", async || collector.ids().len() == 50).await;
+    assert_eq!(collector.ids(), (0..50).map(|n| format!("d{n}")).collect::<Vec<_>>(), "in order");
+    until("the other one is known", async || receiver.status().await.sinks[0].consecutive_failures > 0).await;
+    assert_eq!(receiver.status().await.sinks[0].last_failure.as_deref(), Some("did not answer in time"));
+}
+
+#[tokio::test]
+async fn a_refused_event_is_a_dead_letter_at_once_and_the_next_one_goes_on() {
+    let collector = Collector::start().await;
+    collector.answers(400);
+    let receiver = Running::start(&route(vec![sink("cms", collector.address)])).await;
+    receiver.deliver(&numbered(1)).await;
+    until("it is given up", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
+    collector.answers(204);
+    receiver.deliver(&numbered(2)).await;
+    until("the next one arrived", async || collector.ids() == ["d2"]).await;
+    until("all is settled", async || receiver.status().await.backlog == 0).await;
+    assert_eq!(receiver.status().await.last_hour.dead_lettered, 1);
+    let metrics = receiver.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains(r#"linktree_receiver_dead_letters_total{sink="cms"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_event_is_given_up_after_its_last_retry() {
+    let mut cms = sink("cms", vacant().await);
+    cms.retry.limit = 1;
+    let receiver = Running::start(&route(vec![cms])).await;
+    receiver.deliver(&numbered(1)).await;
+    until("it is given up", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
+    assert_eq!(receiver.status().await.sinks[0].consecutive_failures, 2, "one attempt and one retry");
+}
+
+#[tokio::test]
+async fn a_sink_gets_the_types_it_asks_for() {
+    let collector = Collector::start().await;
+    let mut cms = sink("cms", collector.address);
+    cms.events = [EventType::LinkCreated].into();
+    let receiver = Running::start(&route(vec![cms])).await;
+    receiver.deliver(&numbered(1)).await;
+    receiver.deliver(&delivery("wanted", BODY, SECRET)).await;
+    until("all is settled", async || receiver.status().await.backlog == 0).await;
+    assert_eq!(collector.ids(), ["wanted"]);
+}
