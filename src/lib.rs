@@ -22,4 +22,5 @@ pub mod retry_after;
 pub mod route;
 pub mod serve;
 pub mod shutdown;
+pub mod simulator;
 pub mod telemetry;

@@ -5,7 +5,7 @@ use std::{error::Error, io::Write, process::ExitCode};
 use clap::{Parser, Subcommand};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use linktree_operator::{
-    receiver, shutdown,
+    receiver, shutdown, simulator,
     telemetry::{self, LogFormat},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ struct Arguments {
 enum Command {
     /// Verify deliveries, keep them, forward them.
     Receiver(receiver::Args),
+    /// Simulate Linktree: its API on one port, control endpoints on another.
+    Simulator(simulator::Args),
     /// Print the custom resource definitions as YAML.
     Crds,
 }
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let Arguments { command, log_format } = Arguments::parse();
     let result = telemetry::init(log_format).map_err(Into::into).and_then(|()| match command {
         Command::Receiver(args) => serve(|shutdown| receiver::run(args, shutdown)),
+        Command::Simulator(args) => serve(|shutdown| simulator::run(args, shutdown)),
         Command::Crds => print_crds(&linktree_operator::api::crds()),
     });
     match result {

@@ -17,6 +17,7 @@ use super::{
 mod answer;
 mod http;
 
+pub(crate) use self::http::root_cause;
 pub use self::http::{DEADLINE, HttpLinktree, Transport, Unusable};
 
 /// No account has more pages than this: 200 pages of 100. Longer lists are an error, not an endless loop.

@@ -6,4 +6,7 @@
 
 mod canned;
 mod client;
+mod client_against_simulator;
 mod receiver;
+mod simulator;
+mod simulator_deliveries;

@@ -64,7 +64,7 @@ impl Transport {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .build()
             .map(Transport)
-            .map_err(|error| Unusable::Tls { problem: problem(error) })
+            .map_err(|error| Unusable::Tls { problem: root_cause(error) })
     }
 }
 
@@ -230,7 +230,7 @@ async fn read_bounded(response: &mut reqwest::Response) -> Result<Bytes, ApiErro
             }
             Ok(None) => return Ok(body.freeze()),
             Err(error) => {
-                return Err(ApiError::Unreadable { problem: format!("the answer broke off: {}", problem(error)) });
+                return Err(ApiError::Unreadable { problem: format!("the answer broke off: {}", root_cause(error)) });
             }
         }
     }
@@ -238,12 +238,12 @@ async fn read_bounded(response: &mut reqwest::Response) -> Result<Bytes, ApiErro
 
 /// A connection that never stood (name, connect, TLS) is told from one that broke with the request under way.
 fn unreachable(error: reqwest::Error) -> ApiError {
-    ApiError::Unreachable { before_sending: error.is_connect(), problem: problem(error) }
+    ApiError::Unreachable { before_sending: error.is_connect(), problem: root_cause(error) }
 }
 
 /// The innermost cause, which is the one a person can act on. The URL is left out: it is known to the reader, and
 /// whatever was put into it stays out of logs.
-fn problem(error: reqwest::Error) -> String {
+pub(crate) fn root_cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;
     while let Some(next) = cause.source() {

@@ -1,0 +1,169 @@
+//! A faithful Linktree to develop, demonstrate and test against. See [`Args`] for how it is started.
+//!
+//! On one port it is Linktree's API (`docs/linktree-openapi.yaml`), and sends real signed deliveries. On another port,
+//! for people and tests only, it is controlled: change links, move the clock ahead, make it misbehave, look inside.
+//! `GET /` on that port explains each endpoint.
+//!
+//! # Time
+//! The simulator's clock is the real clock plus an offset, and `POST /advance` makes the offset larger. Everything that
+//! falls due on the way is done, in order: retries are real HTTP requests, one after another, and a subscription is
+//! disabled at its moment. Request budgets follow this clock too.
+//!
+//! Whatever leaves the simulator is told in the time of the world outside: simulated time minus the offset. So after
+//! 72 hours were skipped a receiver and an operator, whose clocks did not move, see `failing_since` 72 hours in their
+//! past, and a delivery signed now carries their now.
+//!
+//! It must not know Kubernetes, nor the receiver and the operator it is used to test.
+
+mod answer;
+mod api;
+pub mod config;
+mod control;
+mod deliver;
+mod shared;
+pub mod state;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use hyper_util::service::TowerToHyperService;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    linktree::secret::Secret,
+    serve::{self, Limits},
+};
+
+use self::{
+    config::AccountConfig,
+    deliver::Sender,
+    shared::Shared,
+    state::{Setup, State, ids::Ids},
+};
+
+const LIMITS: Limits = Limits {
+    connections: 512,
+    header: Duration::from_secs(30),
+    header_fields: 64,
+    header_bytes: 16 * 1024,
+    drain: Duration::from_secs(5),
+};
+
+/// Simulate Linktree: its API on one port, and control endpoints on another.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The address both ports listen at. The control port asks for no credentials: open it only to people you trust.
+    #[arg(long, env = "SIMULATOR_LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub listen: IpAddr,
+    /// The port of the API; 0 for any.
+    #[arg(long, env = "SIMULATOR_API_PORT", default_value_t = 8081)]
+    pub api_port: u16,
+    /// The port of the control endpoints; 0 for any. `GET /` there explains them.
+    #[arg(long, env = "SIMULATOR_CONTROL_PORT", default_value_t = 8082)]
+    pub control_port: u16,
+    /// An account, as name=NAME,plan=PLAN,token=TOKEN; several tokens and several accounts are possible. Without one
+    /// there are acc_demo (plan Pro) and acc_free (plan Free, token lt_test_free).
+    #[arg(long = "account", value_name = "ACCOUNT", conflicts_with = "accounts_file")]
+    pub accounts: Vec<AccountConfig>,
+    /// The accounts as a JSON file: [{"name": …, "plan": …, "tokens": […]}].
+    #[arg(long, env = "SIMULATOR_ACCOUNTS_FILE")]
+    pub accounts_file: Option<PathBuf>,
+    /// The token of acc_demo.
+    #[arg(long, env = "SIMULATOR_TOKEN", default_value = "lt_test_demo", hide_env_values = true, value_parser = secret)]
+    pub token: Secret,
+    /// Do not limit the number of requests.
+    #[arg(long)]
+    pub no_rate_limit: bool,
+    /// Makes ids and secrets repeatable. Random if absent.
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+/// Why the simulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot read the accounts from {path}: {problem}")]
+    Accounts { path: PathBuf, problem: String },
+    #[error("cannot listen at {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("no TLS client can be made: {0}")]
+    Tls(#[source] reqwest::Error),
+}
+
+/// Runs the simulator until `shutdown`.
+///
+/// # Errors
+/// [`StartError`]; nothing fails once it is running.
+pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), StartError> {
+    start(&args, shutdown).await?.ended().await;
+    Ok(())
+}
+
+/// A simulator that is running, here or in a test.
+#[derive(Debug)]
+pub struct Running {
+    pub api: SocketAddr,
+    pub control: SocketAddr,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Waits until the shutdown it was started with is over. Dropping it instead ends everything at once.
+    pub async fn ended(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Starts the simulator and returns as soon as it accepts connections.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(args: &Args, shutdown: CancellationToken) -> Result<Running, StartError> {
+    let setup = Setup { accounts: accounts(args)?, rate_limits: !args.no_rate_limit };
+    let ids = Ids::from_seed(args.seed.unwrap_or_else(rand::random));
+    let shared = Shared::new(State::new(setup, ids));
+    let mut tasks = JoinSet::new();
+    let api = serve_at(args.listen, args.api_port, api::router(&shared), &shutdown, &mut tasks).await?;
+    let sender = Arc::new(Sender::new(shared).map_err(StartError::Tls)?);
+    let control = control::router(Arc::clone(&sender));
+    let control = serve_at(args.listen, args.control_port, control, &shutdown, &mut tasks).await?;
+    tasks.spawn(sender.run(shutdown));
+    tracing::info!(%api, %control, "the simulator is running");
+    Ok(Running { api, control, tasks })
+}
+
+async fn serve_at(
+    listen: IpAddr,
+    port: u16,
+    router: Router,
+    shutdown: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Result<SocketAddr, StartError> {
+    let address = SocketAddr::new(listen, port);
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    tasks.spawn(serve::serve(listener, TowerToHyperService::new(router), LIMITS, shutdown.clone()));
+    Ok(bound)
+}
+
+fn accounts(args: &Args) -> Result<Vec<AccountConfig>, StartError> {
+    let Some(path) = &args.accounts_file else {
+        let configured = args.accounts.clone();
+        return Ok(if configured.is_empty() { config::default_accounts(&args.token) } else { configured });
+    };
+    // serde's own message may quote a token, so only the place is told.
+    let failed = |problem| StartError::Accounts { path: path.clone(), problem };
+    let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| failed(format!("line {}, column {}", error.line(), error.column())))
+}

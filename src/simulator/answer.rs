@@ -1,0 +1,100 @@
+//! Turns refusals into answers and requests into values, for the API and the control endpoints alike.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        request::Parts,
+    },
+    response::{IntoResponse, Response},
+};
+use serde::de::DeserializeOwned;
+
+use super::state::refusal::Refusal;
+
+/// The largest body either port reads, in bytes.
+pub(super) const BODY_MAX: usize = 64 * 1024;
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        match self {
+            Refusal::TokenMissing | Refusal::TokenUnknown => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Refusal::TooManyRequests { retry_after_seconds } => {
+                headers.insert(RETRY_AFTER, retry_after_seconds.into());
+            }
+            Refusal::Malformed(_)
+            | Refusal::PlanExcludesWebhooks { .. }
+            | Refusal::NotFound
+            | Refusal::MethodNotAllowed
+            | Refusal::DuplicateUrl
+            | Refusal::Impossible(_)
+            | Refusal::TooLarge
+            | Refusal::NotDeclaredAsJson
+            | Refusal::Unprocessable(_) => {}
+        }
+        response
+    }
+}
+
+/// A JSON body: 415 if not declared as such, 413 if too large, 400 if no JSON, 422 if not what the call takes.
+#[derive(Debug)]
+pub(super) struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        if !is_declared_as_json(request.headers()) {
+            return Err(Refusal::NotDeclaredAsJson);
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
+            _ => Refusal::Malformed("the body cannot be read".to_owned()),
+        })?;
+        serde_json::from_slice(&body).map(JsonBody).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => Refusal::Unprocessable(error.to_string()),
+            serde_json::error::Category::Io
+            | serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof => Refusal::Malformed(format!("not JSON: {error}")),
+        })
+    }
+}
+
+fn is_declared_as_json(headers: &HeaderMap) -> bool {
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = declared.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// The variable segment of a path; what is no UTF-8 names nothing.
+#[derive(Debug)]
+pub(super) struct Id(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Id(id)).map_err(|_| Refusal::NotFound)
+    }
+}
+
+/// A query; 400 if it cannot be read.
+#[derive(Debug)]
+pub(super) struct QueryOf<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(query)| QueryOf(query)).map_err(|rejection| Refusal::Malformed(rejection.body_text()))
+    }
+}

@@ -1,0 +1,130 @@
+//! Linktree's API over HTTP, the port a client is pointed at. Only translates: the rules are in `state`, the tokens,
+//! budgets, faults and the call log in [`gate`].
+
+mod gate;
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json, Router,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    middleware::from_fn_with_state,
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::linktree::wire::{
+    Account, CreateSubscription, RotatedSecret, Subscription, SubscriptionId, SubscriptionPage, UpdateSubscription,
+};
+
+use super::{
+    answer::{BODY_MAX, Id, JsonBody, QueryOf},
+    shared::Shared,
+    state::{
+        accounts::AccountKey,
+        refusal::Refusal,
+        subscriptions::{Cursor, PAGE_DEFAULT, PAGE_MAX},
+    },
+};
+
+type Sim = State<Arc<Shared>>;
+/// Whose token the request holds; put there by [`gate`].
+type Caller = Extension<AccountKey>;
+
+pub(super) fn router(shared: &Arc<Shared>) -> Router {
+    let webhooks = Router::new()
+        .route("/v1/webhooks", post(create).get(list))
+        .route("/v1/webhooks/{id}", get(read).patch(update).delete(remove))
+        .route("/v1/webhooks/{id}/rotate-secret", post(rotate_secret))
+        .layer(from_fn_with_state(Arc::clone(shared), gate::admit_to_webhooks));
+    let account = Router::new().route("/v1/me", get(me)).layer(from_fn_with_state(Arc::clone(shared), gate::admit));
+    Router::new()
+        .merge(webhooks)
+        .merge(account)
+        .fallback(async || Refusal::NotFound)
+        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn_with_state(Arc::clone(shared), gate::misbehave_and_log))
+        // Below the log: probes ask every few seconds.
+        .route("/v1/health", get(health))
+        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .with_state(Arc::clone(shared))
+}
+
+/// Assumed: that no token is needed, and the body.
+async fn health() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+async fn me(State(sim): Sim, Extension(caller): Caller) -> Result<Json<Account>, Refusal> {
+    sim.with(|state, _| state.me(caller)).map(Json)
+}
+
+async fn create(
+    State(sim): Sim,
+    Extension(caller): Caller,
+    JsonBody(request): JsonBody<CreateSubscription>,
+) -> Result<(StatusCode, Json<Subscription>), Refusal> {
+    let created = sim.with(|state, real| state.register(caller, request, real))?;
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+#[derive(Debug, Deserialize)]
+struct PageQuery {
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn list(
+    State(sim): Sim,
+    Extension(caller): Caller,
+    QueryOf(query): QueryOf<PageQuery>,
+) -> Result<Json<SubscriptionPage>, Refusal> {
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Refusal::Malformed(format!("limit: between 1 and {PAGE_MAX}")));
+    }
+    let cursor = query.cursor.map_or(Some(Cursor::default()), |text| Cursor::parse(&text));
+    let cursor = cursor.ok_or_else(|| Refusal::Malformed("cursor: not one of ours".to_owned()))?;
+    Ok(Json(sim.with(|state, _| {
+        let (page, next) = state.subscriptions.page(caller, cursor, limit);
+        SubscriptionPage {
+            data: page.into_iter().map(|it| it.on_the_wire(&state.clock, false)).collect(),
+            next_cursor: next.map(|next| next.to_string()),
+        }
+    })))
+}
+
+async fn read(State(sim): Sim, Extension(caller): Caller, Id(id): Id) -> Result<Json<Subscription>, Refusal> {
+    sim.with(|state, _| state.owned(caller, &SubscriptionId(id)).map(|it| it.on_the_wire(&state.clock, false)))
+        .map(Json)
+}
+
+async fn update(
+    State(sim): Sim,
+    Extension(caller): Caller,
+    Id(id): Id,
+    JsonBody(change): JsonBody<UpdateSubscription>,
+) -> Result<Json<Subscription>, Refusal> {
+    sim.with(|state, real| state.update(caller, &SubscriptionId(id), change, real)).map(Json)
+}
+
+async fn remove(State(sim): Sim, Extension(caller): Caller, Id(id): Id) -> Result<StatusCode, Refusal> {
+    let id = SubscriptionId(id);
+    sim.with(|state, _| {
+        state.owned(caller, &id)?;
+        state.remove(&id)
+    })?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn rotate_secret(State(sim): Sim, Extension(caller): Caller, Id(id): Id) -> Result<Json<RotatedSecret>, Refusal> {
+    let id = SubscriptionId(id);
+    let signing_secret = sim.with(|state, _| {
+        state.owned(caller, &id)?;
+        state.rotate_secret(&id)
+    })?;
+    Ok(Json(RotatedSecret { signing_secret }))
+}

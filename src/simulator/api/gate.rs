@@ -1,0 +1,133 @@
+//! What every call to the API passes: first the faults and the call log, then token, budget and plan.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{
+        HeaderName, HeaderValue, StatusCode,
+        header::{AUTHORIZATION, CONTENT_LENGTH, RETRY_AFTER},
+    },
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+use futures::{StreamExt, stream};
+
+use crate::{
+    linktree::wire::ErrorBody,
+    simulator::{
+        shared::Shared,
+        state::{calls::Call, faults::ApiFault, limits::Budget},
+    },
+};
+
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+/// The largest answer that can be truncated, which is larger than any.
+const ANSWER_MAX: usize = 4 * 1024 * 1024;
+
+/// Left in an answer for the call log.
+#[derive(Clone, Debug)]
+struct AccountId(String);
+
+/// Left in an answer whose connection is dropped instead of sending it.
+#[derive(Clone, Copy, Debug)]
+struct Dropped;
+
+pub(super) async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    admit_for(Budget::Overall, &shared, request, next).await
+}
+
+pub(super) async fn admit_to_webhooks(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    admit_for(Budget::WebhookManagement, &shared, request, next).await
+}
+
+async fn admit_for(budget: Budget, shared: &Shared, mut request: Request, next: Next) -> Response {
+    let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let admission = shared.with(|state, real| state.admit(authorization, budget, real));
+    let mut response = match admission.verdict {
+        Ok(account) => {
+            request.extensions_mut().insert(account);
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    };
+    if let Some(remaining) = admission.remaining {
+        response.headers_mut().insert(REMAINING, remaining.into());
+    }
+    if let Some(account_id) = admission.account_id {
+        response.extensions_mut().insert(AccountId(account_id));
+    }
+    response
+}
+
+/// Makes the fault that is set for this call, if any, and logs the call.
+pub(super) async fn misbehave_and_log(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let (method, uri) = (request.method().as_str().to_owned(), request.uri().clone());
+    let fault = shared.with(|state, _| state.faults.take_api(&method, uri.path()));
+    let response = match &fault {
+        Some(fault) => misbehave(fault, request, next).await,
+        None => next.run(request).await,
+    };
+    let status = response.extensions().get::<Dropped>().is_none().then(|| response.status().as_u16());
+    let path = uri.path_and_query().map(|it| it.as_str()).unwrap_or_default().to_owned();
+    let account = response.extensions().get::<AccountId>().map(|it| it.0.clone());
+    let fault = fault.map(|fault| fault.name());
+    tracing::info!(method, path, status, account, fault, "call");
+    shared.with(|state, real| {
+        let at = state.clock.now(real);
+        state.calls.add(Call { at, method, path, status, account, fault });
+    });
+    response
+}
+
+async fn misbehave(fault: &ApiFault, request: Request, next: Next) -> Response {
+    match fault {
+        ApiFault::Status { status, retry_after } => answer_status(*status, retry_after.as_deref()),
+        ApiFault::Delay { milliseconds } => {
+            tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+            next.run(request).await
+        }
+        ApiFault::DropBefore => dropped(StatusCode::OK.into_response()),
+        ApiFault::DropAfter => dropped(next.run(request).await),
+        ApiFault::Truncate => truncated(next.run(request).await).await,
+        ApiFault::Html => Html("<!doctype html><title>Sign in</title><h1>Sign in</h1>").into_response(),
+    }
+}
+
+fn answer_status(status: u16, retry_after: Option<&str>) -> Response {
+    // Only statuses that can be answered get into a fault.
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = ErrorBody { error: "fault".to_owned(), message: "a fault of the simulator".to_owned() };
+    let mut response = (status, axum::Json(body)).into_response();
+    if let Some(Ok(value)) = retry_after.map(HeaderValue::from_str) {
+        response.headers_mut().insert(RETRY_AFTER, value);
+    }
+    response
+}
+
+/// An answer of which nothing is sent: its body fails before the server has flushed the head.
+fn dropped(mut response: Response) -> Response {
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response.extensions_mut().insert(Dropped);
+    *response.body_mut() = Body::from_stream(stream::once(broken_off()));
+    response
+}
+
+/// An answer of which the head and half of the body are sent.
+async fn truncated(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let body = to_bytes(body, ANSWER_MAX).await.unwrap_or_default();
+    parts.headers.insert(CONTENT_LENGTH, body.len().into());
+    let half = body.slice(..body.len() / 2);
+    // The pause lets the server flush before the body fails.
+    let failure = async {
+        tokio::task::yield_now().await;
+        broken_off().await
+    };
+    Response::from_parts(parts, Body::from_stream(stream::iter([Ok(half)]).chain(stream::once(failure))))
+}
+
+async fn broken_off() -> Result<Bytes, std::io::Error> {
+    Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+}

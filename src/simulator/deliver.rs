@@ -1,0 +1,178 @@
+//! Sends deliveries: in the background as they fall due, and in order while the clock is moved ahead. Decides nothing:
+//! what is due, signed and retried is in `state`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::http::header::CONTENT_TYPE;
+use reqwest::redirect::Policy;
+use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::linktree::{client::root_cause, headers, wire::SubscriptionId};
+
+use super::{
+    shared::Shared,
+    state::{
+        deliveries::Answer,
+        refusal::Refusal,
+        sender::Due,
+        sending::{Plan, Request},
+    },
+};
+
+/// How long a receiver may take to answer. Assumed.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts under way at once; further ones wait.
+const CONCURRENCY: usize = 64;
+/// How much of a receiver's answer is kept, in bytes.
+const ANSWER_KEPT: usize = 512;
+/// How often the clock is looked at when nothing is due: the machine may have slept.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Linktree's sender.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) shared: Arc<Shared>,
+    http: reqwest::Client,
+}
+
+/// What happened while the clock was moved ahead, and how long after the start of that.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) after: Duration,
+    pub(super) what: Happened,
+}
+
+#[derive(Debug)]
+pub(super) enum Happened {
+    Attempt { delivery: String, answer: Answer },
+    Disabled(SubscriptionId),
+}
+
+impl Sender {
+    /// Follows no redirect, uses no proxy, and makes a new connection for each request: a receiver that went away must
+    /// look like it at once.
+    ///
+    /// # Errors
+    /// Where the machine has no usable TLS set-up.
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .user_agent("Linktree-Webhooks (simulator)")
+            .build()?;
+        Ok(Sender { shared, http })
+    }
+
+    /// Makes the attempts as they fall due, until `shutdown`.
+    pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(CONCURRENCY));
+        let mut attempts = JoinSet::new();
+        loop {
+            let turn = Arc::clone(&self.shared.order).read_owned().await;
+            // Never closed, so there always is a slot in the end.
+            let slot = Arc::clone(&slots).acquire_owned().await.ok();
+            match self.shared.quietly(|state, real| state.take_due(real)) {
+                Some(Due::Attempt(plan)) => {
+                    let sender = Arc::clone(&self);
+                    attempts.spawn(async move {
+                        sender.attempt(plan).await;
+                        drop((turn, slot));
+                    });
+                    while attempts.try_join_next().is_some() {}
+                    continue;
+                }
+                Some(Due::Disabled(id)) => {
+                    tracing::warn!(subscription = %id, "disabled after 72 hours of failures");
+                    continue;
+                }
+                None => drop((turn, slot)),
+            }
+            tokio::select! {
+                () = self.shared.changed.notified() => {}
+                () = tokio::time::sleep(self.until_next_due()) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    fn until_next_due(&self) -> Duration {
+        self.shared.quietly(|state, real| {
+            let due = state.next_due().map(|due| due.duration_since(state.clock.now(real)));
+            due.map_or(IDLE, |wait| Duration::try_from(wait).unwrap_or_default().min(IDLE))
+        })
+    }
+
+    /// Moves the clock ahead by `by`, making in order and one by one all attempts that fall due between. With zero it
+    /// makes those that are due already. Attempts under way are waited for first.
+    ///
+    /// # Errors
+    /// [`Refusal::Unprocessable`] when the simulator would be too far ahead.
+    pub(super) async fn advance(&self, by: Duration) -> Result<Vec<Step>, Refusal> {
+        let _alone = self.shared.order.write().await;
+        let (start, target) = self.shared.with(|state, real| {
+            let start = state.clock.now(real);
+            state.clock.may_move_by(by).map(|()| (start, start + by))
+        })?;
+        let mut steps = Vec::new();
+        while let Some((at, due)) = self.shared.with(|state, real| state.move_to_next_due(target, real)) {
+            let what = match due {
+                Due::Disabled(id) => Happened::Disabled(id),
+                Due::Attempt(plan) => {
+                    let delivery = plan.delivery.clone();
+                    Happened::Attempt { delivery, answer: self.attempt(plan).await }
+                }
+            };
+            steps.push(Step { after: at.duration_since(start).unsigned_abs(), what });
+        }
+        self.shared.with(|state, real| state.clock.move_to(target, real));
+        Ok(steps)
+    }
+
+    /// Carries out one attempt and records its end.
+    async fn attempt(&self, plan: Plan) -> Answer {
+        tokio::time::sleep(plan.delay).await;
+        let mut answers = Vec::with_capacity(plan.requests.len());
+        for request in &plan.requests {
+            answers.push(self.send(request).await);
+        }
+        let delivery = plan.delivery.clone();
+        let answer = self.shared.with(|state, real| state.finish(plan, answers, real));
+        tracing::info!(delivery, ?answer, "attempt");
+        answer
+    }
+
+    /// Sends one request and reads its answer.
+    pub(super) async fn send(&self, request: &Request) -> Answer {
+        let mut builder = self
+            .http
+            .post(&request.url)
+            .header(CONTENT_TYPE, "application/json")
+            .header(headers::DELIVERY_ID, &request.delivery_id)
+            .body(request.body.clone());
+        if let Some((sent_at, signature)) = &request.signed {
+            builder =
+                builder.header(headers::TIMESTAMP, sent_at.as_str()).header(headers::SIGNATURE, signature.to_hex());
+        }
+        let no_answer = |problem| Answer::None { problem };
+        match tokio::time::timeout(TIMEOUT, exchange(builder)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => no_answer(root_cause(error)),
+            Err(_elapsed) => no_answer(format!("no answer within {TIMEOUT:?}")),
+        }
+    }
+}
+
+async fn exchange(builder: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let mut response = builder.send().await?;
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    while body.len() < ANSWER_KEPT {
+        // The status is the answer; a body that breaks off does not change it.
+        let Ok(Some(chunk)) = response.chunk().await else { break };
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(ANSWER_KEPT);
+    Ok(Answer::Status { status, body: String::from_utf8_lossy(&body).into_owned() })
+}

@@ -1,0 +1,245 @@
+//! Deliveries on their way: when each is due, what became of every attempt, and the retry table.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::linktree::{event::EventType, headers::SentAt, retry::DELAYS, signature::Signature, wire::SubscriptionId};
+
+use super::refusal::Refusal;
+
+/// Deliveries waiting or being sent; more events are refused until there is room.
+const PENDING_MAX: usize = 10_000;
+/// Finished deliveries remembered; older ones are forgotten.
+const FINISHED_MAX: usize = 1_000;
+
+/// Timestamp and signature of one request. `None` in its place means an unsigned one.
+pub type Signed = (SentAt, Signature);
+
+/// What came back from one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The receiver's status and the beginning of its body.
+    Status { status: u16, body: String },
+    /// No answer: refused, broken off, or none within the time.
+    None { problem: String },
+}
+
+impl Answer {
+    /// Any 2xx (known); everything else feeds the failure clock.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        match self {
+            Answer::Status { status, .. } => (200..300).contains(status),
+            Answer::None { .. } => false,
+        }
+    }
+}
+
+/// One attempt that is over.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// When it ended.
+    pub at: Timestamp,
+    pub signed: Option<Signed>,
+    pub answer: Answer,
+    /// Answers to what a fault sent beside the delivery itself.
+    pub further: Vec<Answer>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryState {
+    Waiting {
+        due: Timestamp,
+    },
+    Sending,
+    Delivered,
+    /// All retries failed.
+    GivenUp,
+    /// Its subscription was disabled or deleted.
+    Dropped,
+}
+
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub id: String,
+    pub subscription: SubscriptionId,
+    pub event_type: EventType,
+    /// Written once: every retry sends the same bytes.
+    pub body: Bytes,
+    pub state: DeliveryState,
+    pub attempts: Vec<Attempt>,
+}
+
+impl Delivery {
+    fn due(&self) -> Option<Timestamp> {
+        match self.state {
+            DeliveryState::Waiting { due } => Some(due),
+            DeliveryState::Sending | DeliveryState::Delivered | DeliveryState::GivenUp | DeliveryState::Dropped => None,
+        }
+    }
+
+    /// What follows an attempt with this answer that ended at `now`.
+    fn after(&self, answer: &Answer, now: Timestamp) -> DeliveryState {
+        match DELAYS.get(self.attempts.len()) {
+            _ if answer.is_success() => DeliveryState::Delivered,
+            Some(delay) => DeliveryState::Waiting { due: now + *delay },
+            None => DeliveryState::GivenUp,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    /// In the order in which they were made.
+    pending: Vec<Delivery>,
+    finished: VecDeque<Delivery>,
+}
+
+impl Deliveries {
+    /// # Errors
+    /// [`Refusal::Impossible`] when too many deliveries are under way.
+    pub fn has_room_for(&self, more: usize) -> Result<(), Refusal> {
+        if self.pending.len() + more > PENDING_MAX {
+            return Err(Refusal::Impossible("too many deliveries are under way".to_owned()));
+        }
+        Ok(())
+    }
+
+    pub fn add(&mut self, delivery: Delivery) {
+        self.pending.push(delivery);
+    }
+
+    /// When the next attempt is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.pending.iter().filter_map(Delivery::due).min()
+    }
+
+    /// Takes the delivery that is due first, if that is at `now` or before, for sending. Of several due at one moment
+    /// the one made first goes first.
+    pub fn start(&mut self, now: Timestamp) -> Option<&Delivery> {
+        let due = self.next_due().filter(|due| *due <= now)?;
+        let delivery = self.pending.iter_mut().find(|it| it.due() == Some(due))?;
+        delivery.state = DeliveryState::Sending;
+        Some(delivery)
+    }
+
+    /// Records how the attempt of the delivery `id` ended, and what follows; whose delivery it was. `None` if it was
+    /// dropped meanwhile: then nothing follows.
+    pub fn finish(&mut self, id: &str, attempt: Attempt) -> Option<SubscriptionId> {
+        let position = self.pending.iter().position(|it| it.id == id)?;
+        let delivery = &mut self.pending[position];
+        delivery.state = delivery.after(&attempt.answer, attempt.at);
+        delivery.attempts.push(attempt);
+        let subscription = delivery.subscription.clone();
+        if delivery.due().is_none() {
+            let delivery = self.pending.remove(position);
+            self.retire(delivery);
+        }
+        Some(subscription)
+    }
+
+    /// Drops what is on its way to a subscription. A request that is already being sent cannot be called back, but
+    /// nothing follows from its answer.
+    pub fn drop_for(&mut self, subscription: &SubscriptionId) {
+        let dropped = |it: &mut Delivery| it.subscription == *subscription;
+        for mut delivery in self.pending.extract_if(.., dropped).collect::<Vec<_>>() {
+            delivery.state = DeliveryState::Dropped;
+            self.retire(delivery);
+        }
+    }
+
+    /// Those finished, then those under way; of each the oldest first.
+    #[must_use]
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Delivery> {
+        self.finished.iter().chain(&self.pending)
+    }
+
+    fn retire(&mut self, delivery: Delivery) {
+        if self.finished.len() >= FINISHED_MAX {
+            self.finished.pop_front();
+        }
+        self.finished.push_back(delivery);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn delivery(id: &str, due: u64) -> Delivery {
+        Delivery {
+            id: id.into(),
+            subscription: SubscriptionId("wh_1".into()),
+            event_type: EventType::LinkCreated,
+            body: Bytes::new(),
+            state: DeliveryState::Waiting { due: at(due) },
+            attempts: Vec::new(),
+        }
+    }
+
+    fn attempt(now: u64, status: u16) -> Attempt {
+        let answer = Answer::Status { status, body: String::new() };
+        Attempt { at: at(now), signed: None, answer, further: Vec::new() }
+    }
+
+    #[test]
+    fn five_retries_follow_a_failure_each_so_long_after_the_last() {
+        let mut deliveries = Deliveries::default();
+        deliveries.add(delivery("d", 100));
+        let mut now = 100;
+        for delay in [10, 30, 90, 270, 810] {
+            assert!(deliveries.start(at(now - 1)).is_none(), "not before {now}");
+            assert!(deliveries.start(at(now)).is_some());
+            assert!(deliveries.start(at(now + 5000)).is_none(), "it is being sent");
+            // The attempt takes two seconds; the delay counts from its end.
+            deliveries.finish("d", attempt(now + 2, 500)).unwrap();
+            now += 2 + delay;
+            assert_eq!(deliveries.next_due(), Some(at(now)));
+        }
+        deliveries.start(at(now)).unwrap();
+        deliveries.finish("d", attempt(now, 500)).unwrap();
+        assert_eq!(deliveries.next_due(), None);
+        let last = deliveries.iter().next().unwrap();
+        assert_eq!((last.state, last.attempts.len()), (DeliveryState::GivenUp, 6));
+    }
+
+    #[test]
+    fn any_2xx_is_a_success_and_nothing_else_is() {
+        for (status, delivered) in [(200, true), (204, true), (299, true), (302, false), (401, false), (503, false)] {
+            let mut deliveries = Deliveries::default();
+            deliveries.add(delivery("d", 0));
+            deliveries.start(at(0)).unwrap();
+            deliveries.finish("d", attempt(0, status)).unwrap();
+            assert_eq!(deliveries.next_due().is_none(), delivered, "{status}");
+        }
+    }
+
+    #[test]
+    fn attempts_go_out_in_the_order_they_fall_due() {
+        let mut deliveries = Deliveries::default();
+        for (id, due) in [("late", 20), ("first", 10), ("second", 10)] {
+            deliveries.add(delivery(id, due));
+        }
+        let order: Vec<_> = std::iter::from_fn(|| deliveries.start(at(30)).map(|it| it.id.clone())).collect();
+        assert_eq!(order, ["first", "second", "late"]);
+    }
+
+    #[test]
+    fn nothing_follows_from_the_answer_to_a_dropped_delivery() {
+        let mut deliveries = Deliveries::default();
+        deliveries.add(delivery("d", 0));
+        deliveries.start(at(0)).unwrap();
+        deliveries.drop_for(&SubscriptionId("wh_1".into()));
+        assert_eq!(deliveries.finish("d", attempt(1, 500)), None);
+        assert_eq!(deliveries.iter().next().unwrap().state, DeliveryState::Dropped);
+    }
+}

@@ -1,0 +1,44 @@
+//! New ids and secrets. Random, so that a restarted simulator does not hand out an old id for another thing; from a
+//! seed, so that a run can be repeated.
+
+use rand::{RngCore, SeedableRng, rngs::StdRng};
+
+use crate::linktree::{secret::Secret, wire::SubscriptionId};
+
+#[derive(Debug)]
+pub struct Ids(StdRng);
+
+impl Ids {
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        Ids(StdRng::seed_from_u64(seed))
+    }
+
+    /// A seed for the ids that follow these.
+    pub fn seed(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    pub fn subscription(&mut self) -> SubscriptionId {
+        SubscriptionId(self.hex("wh_", 8))
+    }
+
+    pub fn link(&mut self) -> String {
+        self.hex("lnk_", 8)
+    }
+
+    pub fn delivery(&mut self) -> String {
+        self.hex("dlv_", 12)
+    }
+
+    /// A signing secret of 256 bits.
+    pub fn signing_secret(&mut self) -> Secret {
+        Secret::new(self.hex("whsec_", 32))
+    }
+
+    fn hex(&mut self, prefix: &str, bytes: usize) -> String {
+        let mut random = vec![0; bytes];
+        self.0.fill_bytes(&mut random);
+        format!("{prefix}{}", hex::encode(random))
+    }
+}

@@ -1,0 +1,247 @@
+//! Linktree as the sender: an event becomes deliveries, deliveries fall due, answers move the failure clock, and after
+//! 72 hours of failures a subscription is disabled.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::linktree::{
+    event::{Envelope, EventType},
+    wire::SubscriptionId,
+};
+
+use super::{
+    State,
+    catalog::Event,
+    deliveries::{Answer, Attempt, Delivery, DeliveryState},
+    refusal::Refusal,
+    sending::{Plan, Request},
+    subscriptions::{DisabledReason, Subscription},
+};
+
+/// What falls due.
+#[derive(Debug)]
+pub enum Due {
+    /// An attempt has to be made; its end is told to [`State::finish`].
+    Attempt(Plan),
+    /// A subscription has been disabled; there is nothing to do.
+    Disabled(SubscriptionId),
+}
+
+impl State {
+    /// Makes a delivery of `event` for every active subscription of the account that wants it, due at once. The ids of
+    /// the deliveries.
+    ///
+    /// # Errors
+    /// [`Refusal::Impossible`] when too many are under way; then none is made.
+    pub fn emit(&mut self, event: &Event, real: Timestamp) -> Result<Vec<String>, Refusal> {
+        let wants = |it: &&Subscription| {
+            it.account == event.account && it.disabled.is_none() && it.events.contains(&event.event_type)
+        };
+        let wanting: Vec<_> = self.subscriptions.iter().filter(wants).map(|it| it.id.clone()).collect();
+        self.deliver(&wanting, &event.event_type, &event.data, real)
+    }
+
+    /// Makes a delivery for these subscriptions, whatever events they asked for.
+    ///
+    /// # Errors
+    /// As [`State::emit`].
+    pub fn deliver(
+        &mut self,
+        to: &[SubscriptionId],
+        event_type: &EventType,
+        data: &Value,
+        real: Timestamp,
+    ) -> Result<Vec<String>, Refusal> {
+        self.deliveries.has_room_for(to.len())?;
+        let now = self.clock.now(real);
+        let body = body(event_type, data, self.clock.on_the_wire(now))?;
+        let made = to.iter().map(|subscription| {
+            let id = self.ids.delivery();
+            self.deliveries.add(Delivery {
+                id: id.clone(),
+                subscription: subscription.clone(),
+                event_type: event_type.clone(),
+                body: body.clone(),
+                state: DeliveryState::Waiting { due: now },
+                attempts: Vec::new(),
+            });
+            id
+        });
+        Ok(made.collect())
+    }
+
+    /// When something falls due next, in simulated time.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let disabling = self.subscriptions.iter().filter_map(Subscription::disable_due).min();
+        self.deliveries.next_due().into_iter().chain(disabling).min()
+    }
+
+    /// Takes the first thing that is due by now. What it was may have changed the rest, so ask again after each.
+    pub fn take_due(&mut self, real: Timestamp) -> Option<Due> {
+        let now = self.clock.now(real);
+        let due = self.next_due().filter(|due| *due <= now)?;
+        // At one and the same moment an attempt comes first: it may be the success that saves the subscription.
+        if self.deliveries.next_due() == Some(due) {
+            return self.plan_attempt(now).map(Due::Attempt);
+        }
+        let id = self.subscriptions.iter().find(|it| it.disable_due() == Some(due)).map(|it| it.id.clone())?;
+        self.subscriptions.get_mut(&id)?.disable(due, DisabledReason::ConsecutiveFailures);
+        self.deliveries.drop_for(&id);
+        Some(Due::Disabled(id))
+    }
+
+    /// Moves the clock ahead to the next thing that falls due by `target` and takes it; when that was.
+    pub fn move_to_next_due(&mut self, target: Timestamp, real: Timestamp) -> Option<(Timestamp, Due)> {
+        let due = self.next_due().filter(|due| *due <= target)?;
+        self.clock.move_to(due, real);
+        Some((due, self.take_due(real)?))
+    }
+
+    fn plan_attempt(&mut self, now: Timestamp) -> Option<Plan> {
+        let delivery = self.deliveries.start(now)?;
+        // A delivery is dropped together with its subscription, so there is one.
+        let subscription = self.subscriptions.get(&delivery.subscription)?;
+        let (url, id, body) = (subscription.url.clone(), delivery.id.clone(), delivery.body.clone());
+        let request = match delivery.attempts.first().filter(|_| !self.resign_retries) {
+            Some(first) => Request { url, delivery_id: id, signed: first.signed.clone(), body },
+            None => Request::signed(url, id, &subscription.secret, self.clock.on_the_wire(now), body),
+        };
+        let fault = self.faults.take_delivery(&subscription.id);
+        Some(Plan::new(request, fault.as_ref(), || self.ids.delivery()))
+    }
+
+    /// Takes in how an attempt ended: `answers` are those to the requests of `plan`, in order. The answer that counts.
+    pub fn finish(&mut self, plan: Plan, answers: Vec<Answer>, real: Timestamp) -> Answer {
+        let now = self.clock.now(real);
+        let mut answers = answers.into_iter();
+        let nothing = || Answer::None { problem: "nothing was sent".to_owned() };
+        let answer = plan.instead.or_else(|| answers.next()).unwrap_or_else(nothing);
+        let attempt = Attempt { at: now, signed: plan.signed, answer: answer.clone(), further: answers.collect() };
+        let subscription = self.deliveries.finish(&plan.delivery, attempt);
+        if let Some(subscription) = subscription.and_then(|id| self.subscriptions.get_mut(&id)) {
+            if answer.is_success() {
+                subscription.delivery_succeeded();
+            } else {
+                subscription.delivery_failed(now);
+            }
+        }
+        answer
+    }
+}
+
+/// The body of a delivery, `{type, data, timestamp}`.
+///
+/// # Errors
+/// [`Refusal::Unprocessable`] when it is no JSON, which a `Value` always is.
+pub(super) fn body(event_type: &EventType, data: &Value, seconds: i64) -> Result<Bytes, Refusal> {
+    let envelope = Envelope { event_type: event_type.clone(), data: data.clone(), timestamp: seconds.into() };
+    let json = serde_json::to_vec(&envelope).map_err(|error| Refusal::Unprocessable(error.to_string()))?;
+    Ok(json.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        linktree::{
+            retry::DISABLE_AFTER,
+            wire::{CreateSubscription, SubscriptionStatus, UpdateSubscription},
+        },
+        simulator::state::{Setup, accounts::AccountKey, ids::Ids},
+    };
+
+    const ACCOUNT: AccountKey = AccountKey(0);
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn state() -> (State, SubscriptionId) {
+        let accounts = vec!["name=a,token=t1".parse().unwrap()];
+        let mut state = State::new(Setup { accounts, rate_limits: true }, Ids::from_seed(1));
+        let request = CreateSubscription { url: "https://h.example/".into(), events: vec![EventType::LinkCreated] };
+        let id = state.register(ACCOUNT, request, START).unwrap().id;
+        (state, id)
+    }
+
+    fn emit(state: &mut State, event_type: EventType, real: Timestamp) -> usize {
+        state.emit(&Event { account: ACCOUNT, event_type, data: Value::Null }, real).unwrap().len()
+    }
+
+    fn attempt(state: &mut State, real: Timestamp, status: u16) -> Plan {
+        let Some(Due::Attempt(plan)) = state.take_due(real) else { panic!("no attempt is due") };
+        state.finish(plan.clone(), vec![Answer::Status { status, body: String::new() }], real);
+        plan
+    }
+
+    #[test]
+    fn only_active_subscriptions_that_want_an_event_get_it() {
+        let (mut state, id) = state();
+        assert_eq!(emit(&mut state, EventType::LinkCreated, START), 1);
+        assert_eq!(emit(&mut state, EventType::LinkDeleted, START), 0);
+        let disable = UpdateSubscription { status: Some(SubscriptionStatus::Disabled), ..Default::default() };
+        state.edit(&id, disable, START).unwrap();
+        assert_eq!(emit(&mut state, EventType::LinkCreated, START), 0);
+        assert!(state.take_due(START).is_none(), "what was on its way is dropped");
+    }
+
+    #[test]
+    fn a_retry_has_the_same_id_and_bytes_and_is_signed_afresh_unless_told_otherwise() {
+        for resign in [true, false] {
+            let (mut state, _) = state();
+            state.resign_retries = resign;
+            emit(&mut state, EventType::LinkCreated, START);
+            let first = attempt(&mut state, START, 500).requests.remove(0);
+            let second = attempt(&mut state, START + Duration::from_secs(10), 500).requests.remove(0);
+            assert_eq!((&first.delivery_id, &first.body), (&second.delivery_id, &second.body));
+            assert_eq!(first.signed != second.signed, resign);
+        }
+    }
+
+    #[test]
+    fn seventy_two_hours_after_the_first_failure_the_subscription_is_disabled() {
+        let (mut state, id) = state();
+        emit(&mut state, EventType::LinkCreated, START);
+        let mut now = START;
+        attempt(&mut state, now, 500);
+        for delay in crate::linktree::retry::DELAYS {
+            now += delay;
+            attempt(&mut state, now, 500);
+        }
+        let moment = START + DISABLE_AFTER;
+        assert_eq!(state.next_due(), Some(moment));
+        assert!(state.take_due(moment - Duration::from_secs(1)).is_none());
+        assert!(matches!(state.take_due(moment), Some(Due::Disabled(disabled)) if disabled == id));
+        assert_eq!(state.next_due(), None);
+        let enable = UpdateSubscription { status: Some(SubscriptionStatus::Active), ..Default::default() };
+        let shown = state.update(ACCOUNT, &id, enable, moment).unwrap();
+        assert_eq!((shown.status, shown.failing_since), (Some(SubscriptionStatus::Active), None));
+        assert_eq!(emit(&mut state, EventType::LinkCreated, moment), 1);
+    }
+
+    #[test]
+    fn one_success_stops_the_failure_clock() {
+        let (mut state, _) = state();
+        emit(&mut state, EventType::LinkCreated, START);
+        attempt(&mut state, START, 500);
+        let retry = START + Duration::from_secs(10);
+        attempt(&mut state, retry, 200);
+        assert_eq!(state.next_due(), None);
+        emit(&mut state, EventType::LinkCreated, retry);
+        attempt(&mut state, retry, 500);
+        let disabling = state.subscriptions.iter().find_map(Subscription::disable_due);
+        assert_eq!(disabling, Some(retry + DISABLE_AFTER), "it starts anew at the next failure");
+    }
+
+    #[test]
+    fn a_rotated_secret_signs_from_the_next_attempt_on() {
+        let (mut state, id) = state();
+        emit(&mut state, EventType::LinkCreated, START);
+        attempt(&mut state, START, 500);
+        let secret = state.rotate_secret(&id).unwrap();
+        let retry = attempt(&mut state, START + Duration::from_secs(10), 200).requests.remove(0);
+        let (sent_at, signature) = retry.signed.unwrap();
+        assert!(signature.verifies(&secret, &sent_at, &retry.body));
+    }
+}

@@ -1,0 +1,126 @@
+//! What an attempt puts on the wire: the signed request, and what a fault makes of it. Pure: the requests are planned
+//! here and sent elsewhere.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::linktree::{headers::SentAt, secret::Secret, signature::Signature};
+
+use super::{
+    deliveries::{Answer, Signed},
+    faults::DeliveryFault,
+};
+
+/// One HTTP request of the sender.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub url: String,
+    pub delivery_id: String,
+    /// `None`: without the signature and timestamp headers.
+    pub signed: Option<Signed>,
+    pub body: Bytes,
+}
+
+impl Request {
+    /// A request signed with `secret` at `seconds` since the epoch. Unsigned where the header's grammar cannot express
+    /// that time (before 1970, after 5138).
+    #[must_use]
+    pub fn signed(url: String, delivery_id: String, secret: &Secret, seconds: i64, body: Bytes) -> Self {
+        let signed = SentAt::from_seconds(seconds).map(|sent_at| {
+            let signature = Signature::sign(secret, &sent_at, &body);
+            (sent_at, signature)
+        });
+        Request { url, delivery_id, signed, body }
+    }
+}
+
+/// An attempt: the requests it makes, and which answer counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub delivery: String,
+    /// What the attempt was signed with before any fault; a retry that is not signed afresh repeats it.
+    pub signed: Option<Signed>,
+    pub delay: Duration,
+    /// Sent one after another; the answer to the first is the delivery's.
+    pub requests: Vec<Request>,
+    /// What the sender sees in place of the first answer.
+    pub instead: Option<Answer>,
+}
+
+impl Plan {
+    /// The plan for sending `request` under `fault`. `fresh_id` is used by [`DeliveryFault::Replay`].
+    #[must_use]
+    pub fn new(request: Request, fault: Option<&DeliveryFault>, fresh_id: impl FnOnce() -> String) -> Self {
+        let plan = Plan {
+            delivery: request.delivery_id.clone(),
+            signed: request.signed.clone(),
+            delay: Duration::ZERO,
+            requests: Vec::new(),
+            instead: None,
+        };
+        let lost = |problem: &str| Some(Answer::None { problem: problem.to_owned() });
+        match fault {
+            None => Plan { requests: vec![request], ..plan },
+            Some(DeliveryFault::Status { status }) => {
+                Plan { instead: Some(Answer::Status { status: *status, body: String::new() }), ..plan }
+            }
+            Some(DeliveryFault::Drop) => Plan { instead: lost("fault: not sent"), ..plan },
+            Some(DeliveryFault::LostAnswer) => {
+                Plan { requests: vec![request], instead: lost("fault: the answer was lost"), ..plan }
+            }
+            Some(DeliveryFault::Delay { milliseconds }) => {
+                Plan { delay: Duration::from_millis(*milliseconds), requests: vec![request], ..plan }
+            }
+            Some(DeliveryFault::Duplicate) => Plan { requests: vec![request.clone(), request], ..plan },
+            Some(DeliveryFault::Replay) => {
+                let replayed = Request { delivery_id: fresh_id(), ..request.clone() };
+                Plan { requests: vec![request, replayed], ..plan }
+            }
+            Some(DeliveryFault::Tamper) => {
+                let body = [&request.body[..], b" "].concat().into();
+                Plan { requests: vec![Request { body, ..request }], ..plan }
+            }
+            Some(DeliveryFault::Unsigned) => Plan { requests: vec![Request { signed: None, ..request }], ..plan },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(fault: Option<&DeliveryFault>) -> Plan {
+        let (url, secret) = ("https://h.example/".to_owned(), Secret::new("s3cret"));
+        let request = Request::signed(url, "dlv_1".into(), &secret, 1_700_000_000, Bytes::from_static(b"{}"));
+        Plan::new(request, fault, || "dlv_2".into())
+    }
+
+    fn verifies(request: &Request) -> bool {
+        let signed = request.signed.as_ref();
+        signed.is_some_and(|(at, signature)| signature.verifies(&Secret::new("s3cret"), at, &request.body))
+    }
+
+    #[test]
+    fn a_fault_changes_what_is_sent_or_what_the_sender_sees_of_it() {
+        let ids = |plan: &Plan| plan.requests.iter().map(|it| it.delivery_id.clone()).collect::<Vec<_>>().join(" ");
+        let good = plan(None);
+        assert!(verifies(&good.requests[0]) && good.instead.is_none());
+        for (fault, sent, genuine, answered) in [
+            (DeliveryFault::Status { status: 503 }, "", true, false),
+            (DeliveryFault::Drop, "", true, false),
+            (DeliveryFault::LostAnswer, "dlv_1", true, false),
+            (DeliveryFault::Delay { milliseconds: 5 }, "dlv_1", true, true),
+            (DeliveryFault::Duplicate, "dlv_1 dlv_1", true, true),
+            (DeliveryFault::Replay, "dlv_1 dlv_2", true, true),
+            (DeliveryFault::Tamper, "dlv_1", false, true),
+            (DeliveryFault::Unsigned, "dlv_1", false, true),
+        ] {
+            let plan = plan(Some(&fault));
+            assert_eq!(ids(&plan), sent, "{fault:?}");
+            assert_eq!(plan.requests.iter().all(verifies), genuine, "{fault:?}");
+            assert_eq!(plan.instead.is_none(), answered, "{fault:?}");
+            assert_eq!(plan.signed, good.signed, "{fault:?}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The calls on webhooks. Those of the API keep every rule; those "behind the API's back", as the dashboard or an
+//! accident would make them, go around the rules about urls.
+
+use jiff::Timestamp;
+
+use crate::linktree::{
+    event::EventType,
+    secret::Secret,
+    wire::{CreateSubscription, Subscription as Shown, SubscriptionId, SubscriptionStatus, UpdateSubscription},
+};
+
+use super::{
+    State,
+    accounts::AccountKey,
+    endpoint,
+    refusal::Refusal,
+    subscriptions::{DisabledReason, Registration, Subscription},
+};
+
+/// Event types one subscription may name. Assumed; there are five.
+const EVENTS_MAX: usize = 50;
+
+impl State {
+    /// Registers a webhook. The answer is the only one that shows the signing secret (assumed).
+    ///
+    /// # Errors
+    /// 409 when the account has this url already, 422 when url or events cannot be.
+    pub fn register(
+        &mut self,
+        account: AccountKey,
+        request: CreateSubscription,
+        real: Timestamp,
+    ) -> Result<Shown, Refusal> {
+        let CreateSubscription { url, events } = request;
+        endpoint::check(&url)?;
+        let events = check_events(events)?;
+        self.subscriptions.url_is_free(account, &url, None)?;
+        self.add(account, url, events, real)
+    }
+
+    /// Adds a webhook whatever its url: also one that another has.
+    ///
+    /// # Errors
+    /// 422 when there are too many.
+    pub fn add(
+        &mut self,
+        account: AccountKey,
+        url: String,
+        events: Vec<EventType>,
+        real: Timestamp,
+    ) -> Result<Shown, Refusal> {
+        let (id, secret) = (self.ids.subscription(), self.ids.signing_secret());
+        let new = Registration { id, account, url, events, secret };
+        let added = self.subscriptions.add(new, self.clock.now(real))?;
+        Ok(added.on_the_wire(&self.clock, true))
+    }
+
+    /// The subscription, if it is this account's.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn owned(&self, account: AccountKey, id: &SubscriptionId) -> Result<&Subscription, Refusal> {
+        self.subscriptions.get(id).filter(|it| it.account == account).ok_or(Refusal::NotFound)
+    }
+
+    /// # Errors
+    /// 404, 409 and 422 as for [`State::register`].
+    pub fn update(
+        &mut self,
+        account: AccountKey,
+        id: &SubscriptionId,
+        change: UpdateSubscription,
+        real: Timestamp,
+    ) -> Result<Shown, Refusal> {
+        self.owned(account, id)?;
+        if let Some(url) = &change.url {
+            endpoint::check(url)?;
+            self.subscriptions.url_is_free(account, url, Some(id))?;
+        }
+        let events = change.events.map(check_events).transpose()?;
+        self.edit(id, UpdateSubscription { events, ..change }, real)
+    }
+
+    /// Changes a webhook whatever the change. Enabling it clears its failure clock; disabling it drops what is on its
+    /// way.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn edit(&mut self, id: &SubscriptionId, change: UpdateSubscription, real: Timestamp) -> Result<Shown, Refusal> {
+        let UpdateSubscription { url, events, status } = change;
+        let now = self.clock.now(real);
+        let it = self.subscriptions.get_mut(id).ok_or(Refusal::NotFound)?;
+        url.into_iter().for_each(|url| it.url = url);
+        events.into_iter().for_each(|events| it.events = events);
+        match status {
+            Some(SubscriptionStatus::Active) => it.enable(),
+            Some(SubscriptionStatus::Disabled) => {
+                it.disable(now, DisabledReason::Requested);
+                self.deliveries.drop_for(id);
+            }
+            None => {}
+        }
+        Ok(it.on_the_wire(&self.clock, false))
+    }
+
+    /// # Errors
+    /// 404.
+    pub fn remove(&mut self, id: &SubscriptionId) -> Result<(), Refusal> {
+        self.subscriptions.remove(id).ok_or(Refusal::NotFound)?;
+        self.deliveries.drop_for(id);
+        Ok(())
+    }
+
+    /// A new signing secret, in use from the next attempt on. Assumed: there is no time of both.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn rotate_secret(&mut self, id: &SubscriptionId) -> Result<Secret, Refusal> {
+        let secret = self.ids.signing_secret();
+        self.subscriptions.get_mut(id).ok_or(Refusal::NotFound)?.secret = secret.clone();
+        Ok(secret)
+    }
+}
+
+/// At least one event, all documented; what is named twice counts once.
+fn check_events(events: Vec<EventType>) -> Result<Vec<EventType>, Refusal> {
+    if events.is_empty() || events.len() > EVENTS_MAX {
+        return Err(Refusal::Unprocessable(format!("events: between 1 and {EVENTS_MAX} of them")));
+    }
+    if let Some(unknown) = events.iter().find(|event| !event.is_known()) {
+        return Err(Refusal::Unprocessable(format!(
+            "events: there is no event {unknown:?}",
+            unknown = unknown.as_str()
+        )));
+    }
+    let mut distinct = Vec::with_capacity(events.len());
+    for event in events {
+        if !distinct.contains(&event) {
+            distinct.push(event);
+        }
+    }
+    Ok(distinct)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::state::{Setup, ids::Ids};
+
+    const OURS: AccountKey = AccountKey(0);
+    const THEIRS: AccountKey = AccountKey(1);
+    const REAL: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn state() -> State {
+        let accounts = ["name=a,token=t1", "name=b,token=t2"].map(|account| account.parse().unwrap()).into();
+        State::new(Setup { accounts, rate_limits: true }, Ids::from_seed(1))
+    }
+
+    fn request(url: &str, events: &[&str]) -> CreateSubscription {
+        CreateSubscription { url: url.into(), events: events.iter().map(|it| it.parse().unwrap()).collect() }
+    }
+
+    #[test]
+    fn a_registration_shows_the_secret_and_later_answers_do_not() {
+        let mut state = state();
+        let shown = state.register(OURS, request("https://h.example/1", &["link.created"; 2]), REAL).unwrap();
+        assert!(shown.signing_secret.is_some());
+        assert_eq!(shown.events, [EventType::LinkCreated], "named twice counts once");
+        assert_eq!(state.edit(&shown.id, UpdateSubscription::default(), REAL).unwrap().signing_secret, None);
+        assert_ne!(Some(state.rotate_secret(&shown.id).unwrap()), shown.signing_secret);
+    }
+
+    #[test]
+    fn a_url_is_taken_once_per_account() {
+        let mut state = state();
+        let same = request("https://h.example/1", &["link.created"]);
+        let first = state.register(OURS, same.clone(), REAL).unwrap();
+        assert_eq!(state.register(OURS, same.clone(), REAL), Err(Refusal::DuplicateUrl));
+        assert!(state.register(THEIRS, same.clone(), REAL).is_ok());
+        let second = state.register(OURS, request("https://h.example/2", &["link.created"]), REAL).unwrap();
+        let change = UpdateSubscription { url: Some(same.url), ..Default::default() };
+        assert_eq!(state.update(OURS, &second.id, change.clone(), REAL), Err(Refusal::DuplicateUrl));
+        assert!(state.update(OURS, &first.id, change, REAL).is_ok(), "its own url is no duplicate");
+    }
+
+    #[test]
+    fn what_cannot_be_registered_is_unprocessable() {
+        let mut state = state();
+        for bad in [
+            request("http://h.example/1", &["link.created"]),
+            request("https://h.example/1", &[]),
+            request("https://h.example/1", &["link.created", "link.exploded"]),
+        ] {
+            assert!(matches!(state.register(OURS, bad.clone(), REAL), Err(Refusal::Unprocessable(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn another_accounts_webhook_is_not_there() {
+        let mut state = state();
+        let theirs = state.register(THEIRS, request("https://h.example/1", &["link.created"]), REAL).unwrap().id;
+        assert!(matches!(state.owned(OURS, &theirs), Err(Refusal::NotFound)));
+        assert_eq!(state.update(OURS, &theirs, UpdateSubscription::default(), REAL), Err(Refusal::NotFound));
+        assert_eq!(state.remove(&SubscriptionId("wh_none".into())), Err(Refusal::NotFound));
+    }
+}
