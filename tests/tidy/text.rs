@@ -6,7 +6,7 @@ use super::{assert_none, tree};
 
 const LINES: usize = 500;
 /// A binary's file parses arguments and calls `run`; what is longer belongs in the library.
-const BINARY_LINES: usize = 60;
+const BINARY_LINES: usize = 80;
 
 /// Joined here, so that this file is not one that has them.
 fn words() -> Vec<String> {
