@@ -51,12 +51,16 @@ cluster-down: launcher ## End that cluster
 
 ##@ Change it
 
-.PHONY: test test-unit test-chart test-controlplane test-e2e fmt lint deny generate
+.PHONY: test test-unit test-contract test-chart test-controlplane test-e2e fmt lint deny generate
 test: setup ## Everything, in order, with a line of counts at the end
 	@.ci/suite
 
 test-unit: ## Tests that need no cluster: unit, tidy, loopback
 	@$(NEXTEST) --lib --bins --examples --test it --test tidy
+
+test-contract: ## The simulator against docs/linktree-openapi.yaml
+	@cargo build --locked --quiet --bin linktree-operator
+	@tests/schemathesis/run $(DEV)/linktree-operator
 
 test-chart: launcher ## The chart: linted, rendered, and accepted by a real API server
 	@tools=$$(tests/cluster/tools/build node); PATH=$$tools:$$PATH $(LAUNCHER) run --mode control-plane -- .ci/chart

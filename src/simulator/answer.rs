@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::state::refusal::Refusal;
 
@@ -58,12 +59,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
             StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
             _ => Refusal::Malformed("the body cannot be read".to_owned()),
         })?;
-        serde_json::from_slice(&body).map(JsonBody).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => Refusal::Unprocessable(error.to_string()),
-            serde_json::error::Category::Io
-            | serde_json::error::Category::Syntax
-            | serde_json::error::Category::Eof => Refusal::Malformed(format!("not JSON: {error}")),
-        })
+        read_object(&body).map(JsonBody)
+    }
+}
+
+/// Only objects: serde would also take an array, its items being the fields in order.
+fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    let value = serde_json::from_slice(body).map_err(|error| Refusal::Malformed(format!("not JSON: {error}")))?;
+    match value {
+        Value::Object(object) => {
+            T::deserialize(Value::Object(object)).map_err(|error| Refusal::Unprocessable(error.to_string()))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(Refusal::Unprocessable("not a JSON object".to_owned()))
+        }
     }
 }
 
@@ -96,5 +105,29 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for QueryOf
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let query = Query::<T>::from_request_parts(parts, state).await;
         query.map(|Query(query)| QueryOf(query)).map_err(|rejection| Refusal::Malformed(rejection.body_text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linktree::wire::CreateSubscription;
+
+    #[test]
+    fn what_is_no_json_is_malformed_and_what_is_no_such_object_is_unprocessable() {
+        let refusal = |body: &[u8]| read_object::<CreateSubscription>(body).unwrap_err().status().as_u16();
+        assert!(read_object::<CreateSubscription>(br#"{"url":"u","events":["link.created"],"more":1}"#).is_ok());
+        for (body, status) in [
+            ("", 400),
+            ("{", 400),
+            ("{}{}", 400),
+            ("null", 422),
+            ("{}", 422),
+            (r#"["u",["link.created"]]"#, 422),
+            (r#"{"url":1,"events":[]}"#, 422),
+        ] {
+            assert_eq!(refusal(body.as_bytes()), status, "{body}");
+        }
+        assert_eq!(refusal(b"\"\xff\""), 400);
     }
 }
