@@ -100,7 +100,11 @@ pub struct Receiver {
 /// # Errors
 /// When it cannot start. A missing or bad route file is not an error: it is waited for.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), ReceiverError> {
-    Receiver::bind(args).await?.serve(shutdown).await;
+    let receiver = Receiver::bind(args).await?;
+    if let (Ok(delivery), Ok(admin)) = (receiver.delivery_address(), receiver.admin_address()) {
+        tracing::info!(%delivery, %admin, "listening");
+    }
+    receiver.serve(shutdown).await;
     Ok(())
 }
 

@@ -141,9 +141,14 @@ impl Ledger {
     }
 
     /// An event was given up for a sink.
-    pub fn dead_lettered(&self, sink: &str, now: i64) {
+    pub fn dead_lettered(&self, sink: &str, now: i64, moment: Instant) {
         self.metrics.dead_lettered.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
-        self.lock().last_hour.at(now).dead_lettered += 1;
+        let mut entries = self.lock();
+        entries.last_hour.at(now).dead_lettered += 1;
+        if let Some(held_back) = entries.throttles.entry("dead_letter").or_default().pass(moment) {
+            let failure = entries.sinks.get(sink).and_then(|health| health.last_failure.as_deref());
+            tracing::error!(sink, failure, held_back, "an event became a dead letter");
+        }
     }
 
     /// The account survives a panic of whoever held it: counters are never half-written in a way that matters.

@@ -58,7 +58,7 @@ impl Worker {
     async fn idle(&mut self, next: Option<i64>) {
         let until = next.map(|next| Duration::from_millis(u64::try_from(next - now()).unwrap_or(0)));
         tokio::select! {
-            _ = self.appended.changed() => {}
+            Ok(()) = self.appended.changed() => {}
             () = sleep(until.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)) => {}
             () = self.stop.cancelled() => {}
         }
@@ -96,8 +96,7 @@ impl Worker {
         ledger.failed(&self.sink, &failure.to_string());
         match &outcome {
             Outcome::DeadLetter { .. } => {
-                ledger.dead_lettered(&self.sink, clock::now().as_second());
-                tracing::error!(sink = self.sink, event = ?event.id, %failure, "an event became a dead letter");
+                ledger.dead_lettered(&self.sink, clock::now().as_second(), clock::monotonic());
             }
             Outcome::Retry { attempts, .. } => {
                 tracing::debug!(sink = self.sink, event = ?event.id, %failure, attempts, "an attempt failed");

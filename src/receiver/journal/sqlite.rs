@@ -123,7 +123,10 @@ impl Journal for SqliteJournal {
     }
 
     fn health(&self) -> JournalHealth {
-        self.health.borrow().clone()
+        match self.health.has_changed() {
+            Ok(_) => self.health.borrow().clone(),
+            Err(_) => JournalHealth::Failed { problem: "the journal's writer has ended".to_owned() },
+        }
     }
 
     fn appended(&self) -> watch::Receiver<Position> {

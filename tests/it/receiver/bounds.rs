@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::fixture::{BODY, PATH, Running, SECRET, delivery, numbered, route};
+use super::fixture::{BODY, PATH, Running, SECRET, delivery, numbered, route, until};
 
 /// Sends `request` as it is and reads until the receiver closes.
 async fn raw(receiver: &Running, request: &str) -> String {
@@ -66,6 +66,25 @@ async fn a_slow_body_is_given_up() {
     let receiver = Running::start(&route(vec![])).await;
     let answer = raw(&receiver, &head("content-length: 10\r\n\r\nx")).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_request_that_has_begun_is_answered_before_the_receiver_ends() {
+    let receiver = Running::start(&route(vec![])).await;
+    let mut stream = TcpStream::connect(receiver.delivery).await.unwrap();
+    let begun = head(&format!("expect: 100-continue\r\ncontent-length: {}\r\n\r\n", BODY.len()));
+    stream.write_all(begun.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let delivery = receiver.delivery;
+    let stopped = tokio::spawn(receiver.stop());
+    until("nobody new is let in", async || TcpStream::connect(delivery).await.is_err()).await;
+    stream.write_all(BODY.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(r#"{"received":true}"#), "{answer}");
+    stopped.await.unwrap();
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use linktree_operator::{
     receiver::{Args, Receiver},
     route::{self, Key, Retry, Route, Sink, WebhookName, status::ReceiverStatus},
 };
-use reqwest::{Client, Response};
+use reqwest::{Client, RequestBuilder, Response};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -130,15 +130,8 @@ impl Running {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    pub fn post(&self, delivery: &Delivery) -> reqwest::RequestBuilder {
-        let Delivery { id, body, sent_at, signature } = delivery;
-        self.client
-            .post(format!("http://{}{PATH}", self.delivery))
-            .header("content-type", "application/json")
-            .header(headers::SIGNATURE, signature)
-            .header(headers::TIMESTAMP, sent_at)
-            .header(headers::DELIVERY_ID, id)
-            .body(body.clone())
+    pub fn post(&self, delivery: &Delivery) -> RequestBuilder {
+        signed(self.client.post(format!("http://{}{PATH}", self.delivery)), delivery)
     }
 
     /// Asks the admin port.
@@ -159,6 +152,17 @@ pub struct Delivery {
     pub body: String,
     pub sent_at: String,
     pub signature: String,
+}
+
+/// Puts a delivery into a request.
+pub fn signed(request: RequestBuilder, delivery: &Delivery) -> RequestBuilder {
+    let Delivery { id, body, sent_at, signature } = delivery;
+    request
+        .header("content-type", "application/json")
+        .header(headers::SIGNATURE, signature)
+        .header(headers::TIMESTAMP, sent_at)
+        .header(headers::DELIVERY_ID, id)
+        .body(body.clone())
 }
 
 /// A delivery of `body`, signed now by `secret`.

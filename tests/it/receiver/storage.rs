@@ -1,18 +1,25 @@
 //! What is acknowledged is kept; what cannot be kept is not acknowledged.
 
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
 use linktree_operator::{
     receiver::{Args, ReceiverError, run},
-    route::status::JournalHealth,
+    route::{self, status::JournalHealth},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::fixture::{BODY, Collector, Running, SECRET, delivery, numbered, route, sink, until, vacant};
+use super::fixture::{self, BODY, Collector, PATH, Running, SECRET, delivery, numbered, sink, until, vacant};
 
 #[tokio::test]
 async fn a_restart_loses_nothing_and_repeats_nothing() {
     let collector = Collector::start().await;
     collector.answers(503);
-    let receiver = Running::start(&route(vec![sink("cms", collector.address)])).await;
+    let receiver = Running::start(&fixture::route(vec![sink("cms", collector.address)])).await;
     for n in 0..5 {
         assert_eq!(receiver.deliver(&numbered(n)).await.0, 200);
     }
@@ -30,7 +37,7 @@ async fn a_restart_loses_nothing_and_repeats_nothing() {
 
 #[tokio::test]
 async fn a_full_journal_is_not_ready_answers_503_and_heals_when_there_is_room() {
-    let mut small = route(vec![sink("cms", vacant().await)]);
+    let mut small = fixture::route(vec![sink("cms", vacant().await)]);
     small.capacity_bytes = 200_000;
     let receiver = Running::start(&small).await;
     let big = |n: usize| delivery(&format!("big{n}"), &format!("[{n},\"{}\"]", "x".repeat(50_000)), SECRET);
@@ -56,7 +63,7 @@ async fn a_full_journal_is_not_ready_answers_503_and_heals_when_there_is_room() 
 
 #[tokio::test]
 async fn a_failing_database_is_answered_503_and_never_taken_for_done() {
-    let receiver = Running::start(&route(vec![])).await;
+    let receiver = Running::start(&fixture::route(vec![])).await;
     let database = receiver.directory.path().join("journal/journal.sqlite");
     let intruder = rusqlite::Connection::open(database).unwrap();
     intruder.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -68,9 +75,79 @@ async fn a_failing_database_is_answered_503_and_never_taken_for_done() {
     assert_eq!(receiver.status().await.journal, JournalHealth::Healthy);
 }
 
+/// The binary itself, killed without warning while deliveries come in.
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(route::FILE), fixture::route(vec![]).render().unwrap()).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_linktree-operator"))
+        .args(["receiver", "--delivery-address=127.0.0.1:0", "--admin-address=127.0.0.1:0", "--log-format=json"])
+        .arg(format!("--route-file={}", directory.path().join(route::FILE).display()))
+        .arg(format!("--journal={}", directory.path().join("journal").display()))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut child = Killed(child);
+    let mut log = BufReader::new(child.0.stderr.take().unwrap()).lines();
+    let (mut address, mut routed) = (None, false);
+    while address.is_none() || !routed {
+        let line = log.next().expect("it says where it listens and that it has its route").unwrap();
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        address = line["delivery"].as_str().map(|text| text.parse::<SocketAddr>().unwrap()).or(address);
+        routed |= line["path"].is_string();
+    }
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}{PATH}", address.unwrap());
+    let sending = (0..8).map(|lane| {
+        let (client, url) = (client.clone(), url.clone());
+        tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            for n in (lane..).step_by(8) {
+                let delivery = numbered(n);
+                match fixture::signed(client.post(&url), &delivery).send().await {
+                    Ok(answer) if answer.status() == 200 => acknowledged.push(delivery),
+                    Ok(_) | Err(_) => break,
+                }
+            }
+            acknowledged
+        })
+    });
+    let sending: Vec<_> = sending.collect();
+    until("it is under way", async || count(directory.path()) > 100).await;
+    drop(child);
+    let acknowledged: Vec<_> = futures::future::join_all(sending).await.into_iter().flat_map(Result::unwrap).collect();
+    assert!(acknowledged.len() > 100);
+    let receiver = Running::start_in(directory).await;
+    until("it is ready", async || receiver.get("/readyz").await.status() == 200).await;
+    for delivery in acknowledged {
+        let answer = receiver.deliver(&delivery).await;
+        assert_eq!(answer, (200, r#"{"duplicate":true}"#.to_owned()), "{} was lost", delivery.id);
+    }
+}
+
+/// A process that is killed, and gone, when this is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// How many events a journal holds, looked at from outside.
+fn count(directory: &Path) -> i64 {
+    let database = rusqlite::Connection::open_with_flags(
+        directory.join("journal/journal.sqlite"),
+        rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+    )
+    .unwrap();
+    database.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap()
+}
+
 #[tokio::test]
 async fn two_receivers_never_share_a_journal() {
-    let receiver = Running::start(&route(vec![])).await;
+    let receiver = Running::start(&fixture::route(vec![])).await;
     let args = Args {
         route_file: receiver.route_file(),
         journal: receiver.directory.path().join("journal"),

@@ -16,6 +16,7 @@ const REACH: i64 = 10 * PIECE as i64;
 pub(super) fn expire_events(connection: &Connection, before: i64) -> Result<usize> {
     let old = "SELECT id FROM events
         WHERE id < (SELECT min(id) FROM events) + ?3 AND id <= coalesce((SELECT min(position) FROM sinks), ?4)
+          AND (SELECT received_at FROM events ORDER BY id LIMIT 1) < ?1
           AND received_at < ?1 AND NOT EXISTS (SELECT 1 FROM retries WHERE event = id)
         ORDER BY id LIMIT ?2";
     let mut statement = connection.prepare_cached(old)?;

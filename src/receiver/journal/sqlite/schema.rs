@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::OpenError;
 
@@ -90,10 +90,21 @@ pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     connection.busy_timeout(Duration::ZERO)?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection)?;
-    // After a failed fsync the kernel may show pages that are not on the disk. What an earlier process left in the
-    // write-ahead log is therefore written and synced again before anything is answered on its strength.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    settle_log(&connection)?;
     Ok(connection)
+}
+
+/// After a failed fsync the kernel may show pages that are not on the disk. What an earlier process left in the
+/// write-ahead log is therefore written and synced again before anything is answered on its strength. A full volume
+/// is no reason to stop here: events that are on it can still be delivered, and so make room.
+fn settle_log(connection: &Connection) -> rusqlite::Result<()> {
+    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!("the journal's volume is full");
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// A second connection to an open database, which cannot write.
@@ -106,6 +117,9 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let version = version as usize;
     let steps = MIGRATIONS.get(version..).ok_or(OpenError::TooNew { version, known: MIGRATIONS.len() })?;
+    if steps.is_empty() {
+        return Ok(());
+    }
     let transaction = connection.transaction()?;
     for step in steps {
         transaction.execute_batch(step)?;

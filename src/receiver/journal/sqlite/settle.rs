@@ -16,7 +16,7 @@ pub(super) fn follow(connection: &Connection, names: &[String], last: Position) 
         connection.execute("DELETE FROM retries WHERE sink = ?1", [gone])?;
     }
     for name in names.iter().filter(|name| !known.contains(name)) {
-        connection.execute("INSERT INTO sinks VALUES (?1, ?2)", params![name, last])?;
+        connection.execute("INSERT OR IGNORE INTO sinks VALUES (?1, ?2)", params![name, last])?;
     }
     Ok(())
 }
