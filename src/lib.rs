@@ -17,6 +17,7 @@ pub mod admin;
 pub mod api;
 pub mod clock;
 pub mod linktree;
+pub mod operator;
 pub mod receiver;
 pub mod retry_after;
 pub mod route;

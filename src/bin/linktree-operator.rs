@@ -4,7 +4,7 @@ use std::{error::Error, io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use linktree_operator::{
-    api, receiver, shutdown, simulator,
+    api, operator, receiver, shutdown, simulator,
     telemetry::{self, LogFormat},
 };
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Print the custom resource definitions as YAML.
     Crds,
+    /// Keep LinktreeConnections and LinktreeWebhooks true.
+    Operator(operator::Args),
     /// Verify deliveries, keep them, forward them.
     Receiver(receiver::Args),
     /// Simulate Linktree: its API on one port, control endpoints on another.
@@ -44,6 +46,7 @@ fn run(Arguments { command, log_format }: Arguments) -> Result<(), Box<dyn Error
             let crds = api::crds().iter().map(serde_yaml_ng::to_string).collect::<Result<Vec<_>, _>>()?;
             Ok(std::io::stdout().write_all(format!("---\n{}", crds.join("---\n")).as_bytes())?)
         }
+        Command::Operator(args) => serve(|shutdown| operator::run(args, shutdown)),
         Command::Receiver(args) => serve(|shutdown| receiver::run(args, shutdown)),
         Command::Simulator(args) => serve(|shutdown| simulator::run(args, shutdown)),
     }

@@ -1,0 +1,286 @@
+//! What all webhooks of one connection share: the client with its request budget, and one snapshot of the account's
+//! subscriptions. Held in memory only: a new process lists the account before it writes to it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{backoff::Failures, budget::Budget, metrics::Metrics};
+use crate::{
+    clock,
+    linktree::{
+        client::Linktree,
+        error::ApiError,
+        secret::Secret,
+        wire::{Account as WireAccount, CreateSubscription, Subscription, SubscriptionId, UpdateSubscription},
+    },
+};
+
+/// `(namespace, name)` of an object.
+pub type Key = (String, String);
+
+/// How long to leave Linktree alone after a 429 that does not say so itself: the length of its window.
+const DEFAULT_RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
+/// The account's subscriptions as they were listed, brought up to date with our own writes since.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// When the list was *begun*: a subscription made before that is in it.
+    pub listed_at: Timestamp,
+    pub account: WireAccount,
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// What this Linktree has answered that it does not offer. Only POST is documented; the rest is found out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// It knows no PATCH.
+    pub update_unsupported: bool,
+    /// It cannot rotate secrets.
+    pub rotate_unsupported: bool,
+}
+
+/// One connection's account.
+pub struct Account {
+    linktree: Box<dyn Linktree>,
+    metrics: Metrics,
+    state: Mutex<State>,
+}
+
+struct State {
+    budget: Budget,
+    snapshot: Option<Arc<Snapshot>>,
+    list_wanted: bool,
+    capabilities: Capabilities,
+    /// Why the connection cannot be used at present; its webhooks show it.
+    trouble: Option<ApiError>,
+    failures: Failures,
+}
+
+impl Account {
+    #[must_use]
+    pub fn new(linktree: Box<dyn Linktree>, budget: Budget, metrics: Metrics) -> Self {
+        let state = State {
+            budget,
+            snapshot: None,
+            list_wanted: false,
+            capabilities: Capabilities::default(),
+            trouble: None,
+            failures: Failures::default(),
+        };
+        Account { linktree, metrics, state: Mutex::new(state) }
+    }
+
+    /// A client whose every call is paid for out of this account's budget.
+    #[must_use]
+    pub fn linktree(self: &Arc<Self>) -> impl Linktree + 'static {
+        Budgeted(Arc::clone(self))
+    }
+
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.state().snapshot.clone()
+    }
+
+    #[must_use]
+    pub fn trouble(&self) -> Option<ApiError> {
+        self.state().trouble.clone()
+    }
+
+    /// A list succeeded.
+    pub fn listed(&self, snapshot: Snapshot) {
+        let mut state = self.state();
+        state.snapshot = Some(Arc::new(snapshot));
+        state.list_wanted = false;
+        state.trouble = None;
+        state.failures = Failures::default();
+    }
+
+    /// A list failed. The last snapshot stays: what is known is better than nothing, and its age can be seen.
+    pub fn list_failed(&self, error: ApiError, now: Timestamp) {
+        let mut state = self.state();
+        state.failures.add(&error, now);
+        state.trouble = Some(error);
+    }
+
+    /// Until when the account is not listed after a list that failed.
+    #[must_use]
+    pub fn hold_until(&self) -> Option<Timestamp> {
+        self.state().failures.hold_until()
+    }
+
+    /// Asks for a list before the sync period is over.
+    pub fn want_list(&self) {
+        self.state().list_wanted = true;
+    }
+
+    #[must_use]
+    pub fn list_wanted(&self) -> bool {
+        self.state().list_wanted
+    }
+
+    /// Notes a subscription as Linktree answered it, so that the next decision sees our own write.
+    pub fn noted(&self, subscription: Subscription) {
+        self.change(|subscriptions| match subscriptions.iter_mut().find(|known| known.id == subscription.id) {
+            Some(known) => *known = subscription,
+            None => subscriptions.push(subscription),
+        });
+    }
+
+    /// Notes that a subscription is gone.
+    pub fn gone(&self, id: &SubscriptionId) {
+        self.change(|subscriptions| subscriptions.retain(|known| known.id != *id));
+    }
+
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.state().capabilities
+    }
+
+    /// Linktree answered that it does not offer a call.
+    pub fn lacks(&self, mark: impl FnOnce(&mut Capabilities)) {
+        mark(&mut self.state().capabilities);
+    }
+
+    /// Requests left now, by our own count and by Linktree's last word; and from when on there are some again.
+    #[must_use]
+    pub fn budget(&self, now: Timestamp) -> (usize, Option<Timestamp>) {
+        let state = self.state();
+        (state.budget.remaining(now), state.budget.next_free(now))
+    }
+
+    /// Follows a changed budget in the spec.
+    pub fn resize_budget(&self, requests_per_minute: usize) {
+        self.state().budget.resize(requests_per_minute);
+    }
+
+    fn change(&self, edit: impl FnOnce(&mut Vec<Subscription>)) {
+        if let Some(snapshot) = &mut self.state().snapshot {
+            edit(&mut Arc::make_mut(snapshot).subscriptions);
+        }
+    }
+
+    fn pay(&self) -> Result<(), ApiError> {
+        let now = clock::now();
+        let paid = self.state().budget.take(now);
+        paid.map_err(|free| ApiError::TooManyRequests { retry_after: free.duration_since(now).try_into().ok() })
+    }
+
+    /// Counts a call and heeds a 429, wherever it came from.
+    fn heed<T>(&self, call: &'static str, answer: Result<T, ApiError>) -> Result<T, ApiError> {
+        self.metrics.requested(call, answer.as_ref().map_or_else(ApiError::kind, |_| "ok"));
+        if let Err(ApiError::TooManyRequests { retry_after }) = &answer {
+            let wait = retry_after.and_then(|after| after.try_into().ok()).unwrap_or(DEFAULT_RETRY_AFTER);
+            self.state().budget.close(clock::now().saturating_add(wait).unwrap_or(Timestamp::MAX));
+        }
+        answer
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A poisoned lock means that another thread panicked between two assignments; each state in between is valid.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Account").finish_non_exhaustive()
+    }
+}
+
+/// Every call takes from the budget first; when it is used up, the answer is the one Linktree itself would give.
+struct Budgeted(Arc<Account>);
+
+#[async_trait]
+impl Linktree for Budgeted {
+    async fn account(&self) -> Result<WireAccount, ApiError> {
+        self.0.pay()?;
+        self.0.heed("account", self.0.linktree.account().await)
+    }
+
+    async fn list_page(&self, cursor: Option<&str>) -> Result<(Vec<Subscription>, Option<String>), ApiError> {
+        self.0.pay()?;
+        self.0.heed("list", self.0.linktree.list_page(cursor).await)
+    }
+
+    async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError> {
+        self.0.pay()?;
+        self.0.heed("get", self.0.linktree.get(id).await)
+    }
+
+    async fn create(&self, request: &CreateSubscription) -> Result<Subscription, ApiError> {
+        self.0.pay()?;
+        self.0.heed("create", self.0.linktree.create(request).await)
+    }
+
+    async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<Subscription, ApiError> {
+        self.0.pay()?;
+        self.0.heed("update", self.0.linktree.update(id, change).await)
+    }
+
+    async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError> {
+        self.0.pay()?;
+        self.0.heed("delete", self.0.linktree.delete(id).await)
+    }
+
+    async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError> {
+        self.0.pay()?;
+        self.0.heed("rotate_secret", self.0.linktree.rotate_secret(id).await)
+    }
+
+    fn remaining_requests(&self) -> Option<u32> {
+        self.0.linktree.remaining_requests()
+    }
+}
+
+/// The accounts of all connections. An account lives as long as its base URL and token stay the same.
+#[derive(Debug, Default)]
+pub struct Accounts(Mutex<HashMap<Key, (Credentials, Arc<Account>)>>);
+
+/// What an account's client was made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credentials {
+    pub base_url: String,
+    pub token: Secret,
+}
+
+impl Accounts {
+    /// The connection's account, made anew with `make` if there is none for these credentials.
+    ///
+    /// # Errors
+    /// What `make` returns.
+    pub fn get_or_make<E>(
+        &self,
+        connection: &Key,
+        credentials: &Credentials,
+        make: impl FnOnce() -> Result<Account, E>,
+    ) -> Result<Arc<Account>, E> {
+        let mut accounts = self.accounts();
+        if let Some((known, account)) = accounts.get(connection)
+            && known == credentials
+        {
+            return Ok(Arc::clone(account));
+        }
+        let account = Arc::new(make()?);
+        accounts.insert(connection.clone(), (credentials.clone(), Arc::clone(&account)));
+        Ok(account)
+    }
+
+    #[must_use]
+    pub fn get(&self, connection: &Key) -> Option<Arc<Account>> {
+        self.accounts().get(connection).map(|(_, account)| Arc::clone(account))
+    }
+
+    /// The connection is gone, or its token is.
+    pub fn forget(&self, connection: &Key) {
+        self.accounts().remove(connection);
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<Key, (Credentials, Arc<Account>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

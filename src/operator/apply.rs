@@ -1,0 +1,156 @@
+//! Server-side apply of the objects the operator owns, and the comparison that makes it unnecessary most of the time.
+
+use std::fmt::Debug;
+
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// The field manager all our writes carry.
+pub const FIELD_MANAGER: &str = "linktree-webhook-operator";
+
+/// Annotation with the digest of what was applied: shows that a field was taken out of the desired object, which the
+/// comparison with the live one cannot see.
+pub const DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/applied-digest";
+
+/// A desired object with its digest annotation, ready to be applied or found unchanged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    pub name: String,
+    value: Value,
+}
+
+impl Desired {
+    /// `object` as it should be, status and server-set metadata absent.
+    ///
+    /// # Errors
+    /// When the object cannot be written as JSON, which the types of the Kubernetes API always can.
+    pub fn new<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Result<Self, serde_json::Error> {
+        let mut value = serde_json::to_value(object)?;
+        let digest = hex::encode(&Sha256::digest(serde_json::to_vec(&value)?)[..16]);
+        value["apiVersion"] = K::api_version(&()).into();
+        value["kind"] = K::kind(&()).into();
+        value["metadata"]["annotations"][DIGEST_ANNOTATION] = digest.into();
+        Ok(Desired { name: object.meta().name.clone().unwrap_or_default(), value })
+    }
+
+    /// Whether `live` has everything this object asks for, so that applying it would change nothing.
+    #[must_use]
+    pub fn is_met_by<K: Serialize>(&self, live: &K) -> bool {
+        serde_json::to_value(live).is_ok_and(|live| {
+            // Kind and version are not part of an object that was read as a typed one.
+            let Value::Object(fields) = &self.value else { return false };
+            fields
+                .iter()
+                .filter(|(name, _)| *name != "apiVersion" && *name != "kind")
+                .all(|(name, wanted)| live.get(name).is_some_and(|live| contains(live, wanted)))
+        })
+    }
+
+    /// Applies it, taking fields over from other managers: these objects are ours.
+    ///
+    /// # Errors
+    /// What the API server answers.
+    pub async fn apply<K>(&self, api: &Api<K>) -> Result<K, kube::Error>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
+        api.patch(&self.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&self.value)).await
+    }
+}
+
+/// Writes a whole status; fields that are no longer in it are removed.
+///
+/// # Errors
+/// What the API server answers; 404 when the object is gone.
+pub async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let patch = serde_json::json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": name},
+        "status": status,
+    });
+    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await.map(|_| ())
+}
+
+/// Whether `live` holds all of `wanted`. The server fills in defaults, so `live` may hold more; lists must agree in
+/// length and element by element, since what is wanted there is a whole.
+fn contains(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
+            // An empty object and one that is absent say the same.
+            live.get(name).map_or_else(|| is_empty(wanted), |live| contains(live, wanted))
+        }),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| contains(live, wanted))
+        }
+        (live, wanted) => live == wanted,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Array(items) => items.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(port: i32) -> Service {
+        let ports = vec![ServicePort { port, name: Some("deliveries".into()), ..ServicePort::default() }];
+        let mut service =
+            Service { spec: Some(ServiceSpec { ports: Some(ports), ..ServiceSpec::default() }), ..Service::default() };
+        service.metadata.name = Some("links-receiver".into());
+        service
+    }
+
+    /// The object as the API server would hand it back after `desired` was applied.
+    fn live(desired: &Desired) -> Value {
+        let mut live = desired.value.clone();
+        live["spec"]["clusterIP"] = "10.0.0.1".into();
+        live["spec"]["ports"][0]["protocol"] = "TCP".into();
+        live["metadata"]["resourceVersion"] = "7".into();
+        live
+    }
+
+    #[test]
+    fn server_side_defaults_are_no_difference() {
+        let desired = Desired::new(&service(80)).unwrap();
+        assert!(desired.is_met_by(&live(&desired)));
+    }
+
+    #[test]
+    fn a_changed_field_an_edit_by_hand_and_a_removed_field_are_differences() {
+        let desired = Desired::new(&service(80)).unwrap();
+        assert!(!Desired::new(&service(81)).unwrap().is_met_by(&live(&desired)));
+
+        let mut edited = live(&desired);
+        edited["spec"]["ports"][0]["name"] = "other".into();
+        assert!(!desired.is_met_by(&edited));
+
+        let mut fewer = service(80);
+        fewer.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].name = None;
+        assert!(!Desired::new(&fewer).unwrap().is_met_by(&live(&desired)), "the digest tells");
+    }
+
+    #[test]
+    fn lists_must_agree_in_length() {
+        assert!(contains(&json!({"a": [1, {"b": 2, "c": 3}]}), &json!({"a": [1, {"b": 2}]})));
+        assert!(!contains(&json!({"a": [1, 2]}), &json!({"a": [1]})));
+    }
+}

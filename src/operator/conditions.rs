@@ -1,0 +1,135 @@
+//! The one place that writes conditions: transition times, generations and order are right because nothing else does.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::condition::{ConditionType, Reason};
+
+/// A condition's three-valued status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    True,
+    False,
+    Unknown,
+}
+
+impl Status {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::True => "True",
+            Status::False => "False",
+            Status::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Status {
+    fn from(holds: bool) -> Self {
+        if holds { Status::True } else { Status::False }
+    }
+}
+
+/// What a rule found out. The message is for a person: what is so, and what to do about it. It holds no text that
+/// changes from one look to the next, or the status would be written each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub status: Status,
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Finding {
+    pub fn new(status: impl Into<Status>, reason: Reason, message: impl Into<String>) -> Self {
+        Finding { status: status.into(), reason, message: message.into() }
+    }
+
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.status == Status::True
+    }
+}
+
+/// Renders findings as conditions, in the order given. A transition time changes only when the status does.
+#[must_use]
+pub fn render(
+    findings: &[(ConditionType, Finding)],
+    previous: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    findings
+        .iter()
+        .map(|(condition_type, Finding { status, reason, message })| {
+            let before = find(previous, *condition_type).filter(|before| before.status == status.as_str());
+            Condition {
+                type_: condition_type.to_string(),
+                status: status.as_str().to_owned(),
+                reason: reason.to_string(),
+                message: bounded(message),
+                observed_generation: generation,
+                last_transition_time: before
+                    .map_or_else(|| Time(whole_seconds(now)), |before| before.last_transition_time.clone()),
+            }
+        })
+        .collect()
+}
+
+/// The condition of a type, if it is there.
+#[must_use]
+pub fn find(conditions: &[Condition], condition_type: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == condition_type.as_str())
+}
+
+/// Whether the condition is there and has this reason.
+#[must_use]
+pub fn has_reason(conditions: &[Condition], condition_type: ConditionType, reason: Reason) -> bool {
+    find(conditions, condition_type).is_some_and(|condition| condition.reason == reason.as_str())
+}
+
+/// A time as the API keeps it, which is without fractions: so that what was written equals what is read back.
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// Kubernetes allows 32 KiB for a message; a person reads far less.
+const MESSAGE_MAX: usize = 1024;
+
+fn bounded(message: &str) -> String {
+    message.chars().take(MESSAGE_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn ready(holds: bool, message: &str) -> Vec<(ConditionType, Finding)> {
+        vec![(ConditionType::Ready, Finding::new(holds, Reason::Available, message))]
+    }
+
+    #[test]
+    fn the_transition_time_moves_with_the_status_and_not_with_the_message() {
+        let first = render(&ready(true, "a"), &[], Some(1), at(10));
+        let second = render(&ready(true, "b"), &first, Some(2), at(20));
+        assert_eq!((second[0].last_transition_time.0, second[0].message.as_str()), (at(10), "b"));
+        let third = render(&ready(false, "b"), &second, Some(2), at(30));
+        assert_eq!(third[0].last_transition_time.0, at(30));
+    }
+
+    #[test]
+    fn a_condition_no_rule_speaks_of_any_more_is_gone() {
+        let stalled = vec![(ConditionType::Stalled, Finding::new(true, Reason::InvalidSpec, ""))];
+        let before = render(&stalled, &[], Some(1), at(10));
+        assert!(find(&render(&ready(true, ""), &before, Some(1), at(20)), ConditionType::Stalled).is_none());
+    }
+
+    #[test]
+    fn a_message_is_bounded() {
+        assert_eq!(render(&ready(true, &"é".repeat(5000)), &[], None, at(0))[0].message.chars().count(), MESSAGE_MAX);
+    }
+}

@@ -1,0 +1,85 @@
+//! Decides whether an account is to be listed now. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::connection::LinktreeConnectionSpec;
+
+/// What was found under the token's Secret key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    Present,
+    Missing,
+    /// It holds characters that no token has.
+    Unusable,
+}
+
+/// What to do about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// There is no account to ask.
+    Nothing,
+    /// The last list is recent enough, or Linktree is to be left alone for now.
+    Wait,
+    List,
+}
+
+impl Plan {
+    /// Whether the webhooks of the connection see something else afterwards.
+    #[must_use]
+    pub fn changes_what_webhooks_see(self) -> bool {
+        match self {
+            Plan::Nothing | Plan::List => true,
+            Plan::Wait => false,
+        }
+    }
+}
+
+/// The list comes a tenth of the period early at most, which is how the looks are spread.
+#[must_use]
+pub fn decide(
+    spec: &LinktreeConnectionSpec,
+    token: Token,
+    listed_at: Option<Timestamp>,
+    list_wanted: bool,
+    hold_until: Option<Timestamp>,
+    now: Timestamp,
+) -> Plan {
+    match token {
+        Token::Missing | Token::Unusable => return Plan::Nothing,
+        Token::Present => {}
+    }
+    if hold_until.is_some_and(|until| now < until) {
+        return Plan::Wait;
+    }
+    let earliest = SignedDuration::from_millis(spec.sync_period_seconds.saturating_mul(900));
+    let due = listed_at.is_none_or(|listed_at| now.duration_since(listed_at) >= earliest || now < listed_at);
+    if due || list_wanted { Plan::List } else { Plan::Wait }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn an_account_is_listed_once_per_period_or_when_asked_for_and_never_while_held() {
+        let spec: LinktreeConnectionSpec =
+            serde_json::from_value(serde_json::json!({"tokenSecretRef": {"name": "t"}})).unwrap();
+        let cases = [
+            ("never listed", None, false, None, Plan::List),
+            ("listed just now", Some(at(1000)), false, None, Plan::Wait),
+            ("a period ago", Some(at(700)), false, None, Plan::List),
+            ("the clock was set back since", Some(at(2000)), false, None, Plan::List),
+            ("listed just now, and asked for", Some(at(999)), true, None, Plan::List),
+            ("asked for, but held", Some(at(999)), true, Some(at(1001)), Plan::Wait),
+            ("the hold is over", None, false, Some(at(1000)), Plan::List),
+        ];
+        for (case, listed_at, wanted, hold, plan) in cases {
+            assert_eq!(decide(&spec, Token::Present, listed_at, wanted, hold, at(1000)), plan, "{case}");
+        }
+        assert_eq!(decide(&spec, Token::Missing, None, true, None, at(1000)), Plan::Nothing);
+    }
+}

@@ -1,0 +1,135 @@
+//! Turns what is known of an account into the connection's status. Pure.
+
+use std::{collections::HashSet, sync::Arc};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{decide::Token, reason};
+use crate::{
+    api::{
+        condition::{ConditionType, Reason},
+        connection::{
+            AccountStatus, LinktreeConnection, LinktreeConnectionStatus, RequestBudgetStatus, SubscriptionCounts,
+        },
+        webhook::LinktreeWebhook,
+    },
+    linktree::error::{ApiError, RetryClass},
+    operator::{
+        account::{Account, Snapshot},
+        conditions::{self, Finding, Status},
+    },
+};
+
+pub struct Report<'a> {
+    pub connection: &'a LinktreeConnection,
+    pub token: Token,
+    pub account: Option<&'a Account>,
+    pub webhooks: &'a [Arc<LinktreeWebhook>],
+    pub now: Timestamp,
+}
+
+impl Report<'_> {
+    /// The status as it should stand now.
+    #[must_use]
+    pub fn status(&self) -> LinktreeConnectionStatus {
+        let previous = self.connection.status.clone().unwrap_or_default();
+        let snapshot = self.account.and_then(Account::snapshot);
+        let generation = self.connection.metadata.generation;
+        LinktreeConnectionStatus {
+            observed_generation: generation,
+            account: snapshot.as_ref().map_or(previous.account, |snapshot| Some(account(snapshot))),
+            request_budget: self.budget(),
+            subscriptions: snapshot.as_ref().map_or(previous.subscriptions, |snapshot| Some(self.counts(snapshot))),
+            conditions: conditions::render(
+                &self.findings(snapshot.is_some()),
+                &previous.conditions,
+                generation,
+                self.now,
+            ),
+        }
+    }
+
+    fn findings(&self, listed: bool) -> Vec<(ConditionType, Finding)> {
+        let trouble = self.account.and_then(Account::trouble);
+        let quota = match self.account.map(|account| account.budget(self.now)) {
+            Some((0, next)) => Finding::new(false, Reason::QuotaExhausted, exhausted(next)),
+            Some(_) | None => Finding::new(true, Reason::Available, "requests to Linktree are left"),
+        };
+        let token = self.token_accepted(trouble.as_ref(), listed);
+        let ready = match &trouble {
+            _ if token.status == Status::False => Finding { status: Status::False, ..token.clone() },
+            Some(error) => Finding::new(false, reason(error), error.to_string()),
+            None if listed => Finding::new(true, Reason::Available, "the account can be read and written"),
+            None => Finding::new(false, Reason::Pending, "the account has not been listed yet"),
+        };
+        let permanent = token.status == Status::False || trouble.as_ref().is_some_and(needs_a_person);
+        let mut findings = vec![(ConditionType::Ready, ready.clone())];
+        findings.push((ConditionType::TokenAccepted, token));
+        findings.push((ConditionType::QuotaAvailable, quota));
+        if !ready.holds() {
+            let kstatus = if permanent { ConditionType::Stalled } else { ConditionType::Reconciling };
+            findings.push((kstatus, Finding { status: Status::True, ..ready }));
+        }
+        findings
+    }
+
+    fn token_accepted(&self, trouble: Option<&ApiError>, listed: bool) -> Finding {
+        let place = &self.connection.spec.token_secret_ref;
+        match (self.token, trouble) {
+            (Token::Missing, _) => Finding::new(
+                false,
+                Reason::TokenMissing,
+                format!("put the API token into key {} of Secret {}", place.key, place.name),
+            ),
+            (Token::Unusable, _) => Finding::new(
+                false,
+                Reason::TokenRejected,
+                format!("key {} of Secret {} holds characters that no token has: copy it anew", place.key, place.name),
+            ),
+            (Token::Present, Some(error @ ApiError::TokenRejected { .. })) => Finding::new(
+                false,
+                Reason::TokenRejected,
+                format!("{error}; put a valid token into Secret {}", place.name),
+            ),
+            (Token::Present, _) if listed => Finding::new(true, Reason::Available, "Linktree knows the token"),
+            (Token::Present, _) => Finding::new(Status::Unknown, Reason::Pending, "the token has not been used yet"),
+        }
+    }
+
+    /// What was left at the last list: a number that moves with every request would be a write per request.
+    fn budget(&self) -> Option<RequestBudgetStatus> {
+        let (remaining, next) = self.account?.budget(self.now);
+        Some(RequestBudgetStatus {
+            remaining: i64::try_from(remaining).unwrap_or(i64::MAX),
+            reset_time: next.map(|next| Time(conditions::whole_seconds(next))),
+        })
+    }
+
+    fn counts(&self, snapshot: &Snapshot) -> SubscriptionCounts {
+        let ours: HashSet<&str> = self
+            .webhooks
+            .iter()
+            .filter_map(|webhook| webhook.status.as_ref()?.subscription.as_ref()?.id.as_deref())
+            .collect();
+        let managed = snapshot.subscriptions.iter().filter(|known| ours.contains(known.id.0.as_str())).count();
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        SubscriptionCounts { managed: count(managed), unmanaged: count(snapshot.subscriptions.len() - managed) }
+    }
+}
+
+fn account(snapshot: &Snapshot) -> AccountStatus {
+    AccountStatus { id: snapshot.account.id.clone(), plan: snapshot.account.plan.clone() }
+}
+
+fn exhausted(next: Option<Timestamp>) -> String {
+    let next = next.map(|next| format!("; the next is free at {}", conditions::whole_seconds(next)));
+    format!("the request budget is used up{}", next.unwrap_or_default())
+}
+
+fn needs_a_person(error: &ApiError) -> bool {
+    match error.retry_class() {
+        RetryClass::Permanent | RetryClass::Absent => true,
+        RetryClass::Transient { .. } => false,
+    }
+}

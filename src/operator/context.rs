@@ -1,0 +1,108 @@
+//! What the reconcilers of one scope (all namespaces, or one) share.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube::{
+    Client, Resource,
+    runtime::{
+        events::{Event, EventType, Recorder},
+        reflector::{ObjectRef, Store},
+    },
+};
+use tokio::sync::mpsc::Sender;
+
+use super::{
+    account::{Accounts, Key},
+    metrics::Metrics,
+    webhook::{children::Image, memory::Memory, probe::Prober, receiver_client::ReceiverClient},
+};
+use crate::{
+    api::{connection::LinktreeConnection, webhook::LinktreeWebhook},
+    linktree::client::Transport,
+};
+
+/// Everything that outlives a scope: one of each per process.
+#[derive(Clone)]
+pub struct Shared {
+    pub client: Client,
+    pub recorder: Recorder,
+    pub transport: Transport,
+    pub prober: Prober,
+    pub receivers: ReceiverClient,
+    pub accounts: Arc<Accounts>,
+    pub image: Image,
+    pub metrics: Metrics,
+}
+
+/// One scope's view of the custom resources, and the ways to have one looked at.
+pub struct Context {
+    pub shared: Shared,
+    pub webhooks: Store<LinktreeWebhook>,
+    pub connections: Store<LinktreeConnection>,
+    pub look_at_webhook: Sender<ObjectRef<LinktreeWebhook>>,
+    pub look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
+    memories: Mutex<HashMap<Key, Memory>>,
+}
+
+impl Context {
+    pub fn new(
+        shared: Shared,
+        webhooks: Store<LinktreeWebhook>,
+        connections: Store<LinktreeConnection>,
+        look_at_webhook: Sender<ObjectRef<LinktreeWebhook>>,
+        look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
+    ) -> Self {
+        let memories = Mutex::default();
+        Context { shared, webhooks, connections, look_at_webhook, look_at_connection, memories }
+    }
+
+    /// The webhooks of a connection, as last seen.
+    pub fn webhooks_of(&self, connection: &Key) -> Vec<Arc<LinktreeWebhook>> {
+        let (namespace, name) = connection;
+        let uses = |webhook: &Arc<LinktreeWebhook>| {
+            webhook.metadata.namespace.as_ref() == Some(namespace) && webhook.spec.connection_ref.name == *name
+        };
+        self.webhooks.state().into_iter().filter(uses).collect()
+    }
+
+    /// What is remembered of a webhook from the last look.
+    pub fn recall(&self, webhook: &Key) -> Memory {
+        self.memories().get(webhook).cloned().unwrap_or_default()
+    }
+
+    pub fn remember(&self, webhook: &Key, memory: Memory) {
+        self.memories().insert(webhook.clone(), memory);
+    }
+
+    pub fn forget(&self, webhook: &Key) {
+        self.memories().remove(webhook);
+    }
+
+    /// Publishes a Kubernetes Event about a transition. That it could not be published is logged and otherwise let be:
+    /// the status is what counts.
+    pub async fn publish<K: Resource<DynamicType = ()>>(
+        &self,
+        about: &K,
+        type_: EventType,
+        reason: &str,
+        note: String,
+    ) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.shared.recorder.publish(&event, &about.object_ref(&())).await {
+            tracing::warn!(%error, reason, "an Event could not be published");
+        }
+    }
+
+    fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Memory>> {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,256 @@
+//! One scope: the controllers of all namespaces, or of one. Wires watches to reconcilers; decides nothing.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, future::join};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::ListParams,
+    core::{NamespaceResourceScope, PartialObjectMeta},
+    runtime::{
+        Controller,
+        controller::{self, Action},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connection,
+    context::{Context, Shared},
+    webhook::{self, children::MANAGED_BY, spec},
+};
+use crate::api::{connection::LinktreeConnection, webhook::LinktreeWebhook};
+
+/// Requests for a look that may wait in line. More come with their period.
+const LOOKS_WAITING: usize = 1024;
+/// Objects looked at at the same time, per kind.
+const CONCURRENCY: u16 = 16;
+/// How long one look may take, whatever hangs.
+const LOOK_DEADLINE: Duration = Duration::from_secs(120);
+/// When a look that failed is repeated.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// All namespaces (`None`), or each of those named once.
+#[must_use]
+pub fn namespaces(named: Vec<String>) -> Vec<Option<String>> {
+    if named.is_empty() {
+        return vec![None];
+    }
+    named.into_iter().collect::<BTreeSet<_>>().into_iter().map(Some).collect()
+}
+
+/// Set once a scope has seen all of its objects.
+#[derive(Clone, Debug, Default)]
+pub struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+pub struct Scope {
+    shared: Shared,
+    namespace: Option<String>,
+    ready: Ready,
+}
+
+impl Scope {
+    #[must_use]
+    pub fn new(shared: Shared, namespace: Option<String>) -> Self {
+        Scope { shared, namespace, ready: Ready::default() }
+    }
+
+    #[must_use]
+    pub fn ready(&self) -> Ready {
+        self.ready.clone()
+    }
+
+    /// Whether the custom resources can be listed at all.
+    pub async fn check(&self) -> Result<(), kube::Error> {
+        self.api::<LinktreeConnection>().list(&ListParams::default().limit(1)).await?;
+        self.api::<LinktreeWebhook>().list(&ListParams::default().limit(1)).await?;
+        Ok(())
+    }
+
+    /// Runs both controllers until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let (look_at_webhook, webhooks_to_look_at) = mpsc::channel(LOOKS_WAITING);
+        let (look_at_connection, connections_to_look_at) = mpsc::channel(LOOKS_WAITING);
+        let webhooks = Controller::new(self.api::<LinktreeWebhook>(), watcher::Config::default());
+        let connections = Controller::new(self.api::<LinktreeConnection>(), watcher::Config::default());
+        let context = Arc::new(Context::new(
+            self.shared.clone(),
+            webhooks.store(),
+            connections.store(),
+            look_at_webhook,
+            look_at_connection,
+        ));
+
+        let ours = || watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
+        let config = controller::Config::default().concurrency(CONCURRENCY);
+        let of_secret = secret_to_webhooks(context.webhooks.clone());
+        let of_connection = connection_to_webhooks(context.webhooks.clone());
+        let webhooks = webhooks
+            .with_config(config.clone())
+            .owns(self.api::<StatefulSet>(), ours())
+            .owns(self.api::<Service>(), ours())
+            .owns(self.api::<ServiceAccount>(), ours())
+            .owns(self.api::<NetworkPolicy>(), ours())
+            .watches(self.api::<LinktreeConnection>(), watcher::Config::default(), of_connection)
+            .watches(self.api::<PartialObjectMeta<Secret>>(), watcher::Config::default(), of_secret)
+            .reconcile_on(received(webhooks_to_look_at))
+            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+            .run(reconcile_webhook, retry_later, Arc::clone(&context))
+            .for_each(|result| async move { note(&result) });
+        let of_secret = secret_to_connections(context.connections.clone());
+        let connections = connections
+            .with_config(config)
+            .watches(self.api::<PartialObjectMeta<Secret>>(), watcher::Config::default(), of_secret)
+            .reconcile_on(received(connections_to_look_at))
+            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+            .run(reconcile_connection, retry_later, Arc::clone(&context))
+            .for_each(|result| async move { note(&result) });
+        let filled = announce_filled(&context, &self.ready);
+        tokio::select! {
+            _ = join(webhooks, connections) => {}
+            () = filled => {}
+        }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let client: Client = self.shared.client.clone();
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        }
+    }
+}
+
+/// A webhook is looked at when its connection changes.
+fn connection_to_webhooks(
+    webhooks: Store<LinktreeWebhook>,
+) -> impl Fn(LinktreeConnection) -> Vec<ObjectRef<LinktreeWebhook>> {
+    move |connection| {
+        let uses = |webhook: &Arc<LinktreeWebhook>| {
+            webhook.namespace() == connection.namespace() && webhook.spec.connection_ref.name == connection.name_any()
+        };
+        webhooks.state().iter().filter(|webhook| uses(webhook)).map(|webhook| ObjectRef::from_obj(&**webhook)).collect()
+    }
+}
+
+/// A webhook is looked at when a Secret changes that it speaks of. Only metadata is watched: no secret is held in memory
+/// that is not in use.
+fn secret_to_webhooks(
+    webhooks: Store<LinktreeWebhook>,
+) -> impl Fn(PartialObjectMeta<Secret>) -> Vec<ObjectRef<LinktreeWebhook>> {
+    move |secret| {
+        let uses = |webhook: &Arc<LinktreeWebhook>| {
+            webhook.namespace() == secret.namespace() && spec::referenced_secrets(webhook).contains(&secret.name_any())
+        };
+        webhooks.state().iter().filter(|webhook| uses(webhook)).map(|webhook| ObjectRef::from_obj(&**webhook)).collect()
+    }
+}
+
+/// A connection is looked at when its token's Secret changes.
+fn secret_to_connections(
+    connections: Store<LinktreeConnection>,
+) -> impl Fn(PartialObjectMeta<Secret>) -> Vec<ObjectRef<LinktreeConnection>> {
+    move |secret| {
+        let uses = |connection: &Arc<LinktreeConnection>| {
+            connection.namespace() == secret.namespace() && connection.spec.token_secret_ref.name == secret.name_any()
+        };
+        let connections = connections.state();
+        connections.iter().filter(|connection| uses(connection)).map(|found| ObjectRef::from_obj(&**found)).collect()
+    }
+}
+
+/// Marks the scope as ready when both caches are filled, and then waits for ever.
+async fn announce_filled(context: &Context, ready: &Ready) {
+    if context.webhooks.wait_until_ready().await.is_ok() && context.connections.wait_until_ready().await.is_ok() {
+        ready.set();
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn reconcile_webhook(webhook: Arc<LinktreeWebhook>, context: Arc<Context>) -> Result<Action, LookError> {
+    let metrics = context.shared.metrics.clone();
+    let look = async {
+        // Which connection a webhook has is only known once connections are.
+        context.connections.wait_until_ready().await.map_err(|_| LookError::Ended)?;
+        webhook::reconcile(webhook, context).await.map_err(LookError::Failed)
+    };
+    counted("LinktreeWebhook", &metrics, look).await
+}
+
+async fn reconcile_connection(connection: Arc<LinktreeConnection>, context: Arc<Context>) -> Result<Action, LookError> {
+    let metrics = context.shared.metrics.clone();
+    let look = async {
+        // Which subscriptions are managed is only known once webhooks are.
+        context.webhooks.wait_until_ready().await.map_err(|_| LookError::Ended)?;
+        connection::reconcile(connection, context).await.map_err(LookError::Failed)
+    };
+    counted("LinktreeConnection", &metrics, look).await
+}
+
+async fn counted(
+    kind: &'static str,
+    metrics: &super::metrics::Metrics,
+    look: impl Future<Output = Result<Action, LookError>>,
+) -> Result<Action, LookError> {
+    let result = tokio::time::timeout(LOOK_DEADLINE, look).await.unwrap_or(Err(LookError::TookTooLong));
+    metrics.reconciled(kind, if result.is_ok() { "ok" } else { "error" });
+    result
+}
+
+/// Why a look was not finished.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Failed(webhook::Error),
+    #[error("it took longer than {LOOK_DEADLINE:?}")]
+    TookTooLong,
+    #[error("the watch has ended")]
+    Ended,
+}
+
+fn retry_later<K>(_: Arc<K>, _: &LookError, _: Arc<Context>) -> Action {
+    Action::requeue(RETRY)
+}
+
+fn note<K, E>(result: &Result<(ObjectRef<K>, Action), controller::Error<LookError, E>>)
+where
+    K: Resource<DynamicType = ()>,
+    E: std::error::Error + 'static,
+{
+    match result {
+        Ok((object, _)) => tracing::debug!(%object, "looked at"),
+        Err(error) => tracing::warn!(%error, "a look failed and is repeated"),
+    }
+}
+
+fn received<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> + Send {
+    futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|item| (item, receiver)) })
+}

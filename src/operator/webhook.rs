@@ -1,0 +1,216 @@
+//! Reconciles a `LinktreeWebhook`: observe → decide → execute → report. This file is the driver; each stage has its own.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{Api, ResourceExt, runtime::controller::Action};
+
+use self::{
+    children::Children,
+    execute::Executor,
+    memory::Memory,
+    observed::Secrets,
+    outcome::Outcome,
+    plan::Plan,
+    report::Report,
+    spec::{InvalidSpec, Spec},
+};
+use super::{apply, context::Context};
+use crate::{
+    api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
+    clock,
+    linktree::secret::Secret,
+    route::Route,
+};
+
+pub mod children;
+pub mod decide;
+mod execute;
+pub mod memory;
+mod observe;
+pub mod observed;
+pub mod outcome;
+pub mod plan;
+pub mod probe;
+pub mod receiver_client;
+pub mod render;
+pub mod report;
+pub mod spec;
+
+/// Keeps a webhook from vanishing before its subscription has.
+pub const FINALIZER: &str = "webhooks.linktree-operator.dev/subscription";
+
+/// Why a look could not be finished. Everything expected is an outcome instead, and stands in the status.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the Kubernetes API could not be used: {0}")]
+    Kubernetes(#[from] kube::Error),
+    #[error("an object could not be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// All that is rendered from the spec and its secrets: what should be.
+pub struct Rendered {
+    pub children: Children,
+    pub route: Route,
+    pub route_secret: apply::Desired,
+    pub route_digest: String,
+    pub admin_token: Secret,
+    pub keys: observed::Keys,
+}
+
+/// Looks at one webhook and does what is to be done.
+///
+/// # Errors
+/// When Kubernetes cannot be read or written; the look is then repeated.
+pub async fn reconcile(webhook: Arc<LinktreeWebhook>, context: Arc<Context>) -> Result<Action, Error> {
+    let key = (webhook.namespace().unwrap_or_default(), webhook.name_any());
+    // Read afresh: the watch may lag behind our own last write, and a forgotten subscription id would look like none.
+    let Some(webhook) = api(&webhook, &context).get_opt(&key.1).await? else {
+        context.forget(&key);
+        return Ok(Action::await_change());
+    };
+    let mut memory = context.recall(&key);
+    let result = match (&webhook.metadata.deletion_timestamp, Spec::parse(&webhook)) {
+        (Some(deleted_at), _) => delete(&webhook, deleted_at.0, &context, &mut memory).await,
+        (None, Ok(spec)) => keep(&webhook, &spec, &context, &mut memory).await,
+        (None, Err(error)) => refuse(&webhook, &error, &context).await,
+    };
+    if matches!(result, Ok(None)) {
+        context.forget(&key);
+    } else {
+        context.remember(&key, memory);
+    }
+    Ok(result?.map_or_else(Action::await_change, Action::requeue))
+}
+
+async fn keep(
+    webhook: &LinktreeWebhook,
+    spec: &Spec,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Option<Duration>, Error> {
+    let secrets = observe::secrets(context, spec).await?;
+    let rendered = render_all(spec, &secrets, context)?;
+    let observed = observe::observe(context, webhook, spec, &rendered, memory, clock::now()).await?;
+    let plan = decide::decide(spec, &observed, clock::now());
+    let requeue = plan.requeue;
+
+    let outcome = execute(webhook, Some((spec, &rendered)), context, &plan).await;
+    note(&outcome, &plan, spec.generation, memory);
+
+    let report = Report {
+        generation: spec.generation,
+        url: spec.url.as_str(),
+        route: &rendered.route,
+        observed: &observed,
+        plan,
+        outcome: &outcome,
+        hold_until: memory.hold_until(spec.generation),
+        now: clock::now(),
+    };
+    let previous = status_before(&observed.status, &outcome);
+    write(webhook, context, previous, report.status(), memory).await?;
+    Ok(Some(if outcome.performed > 0 && outcome.failures.is_empty() { SOON } else { requeue }))
+}
+
+async fn delete(
+    webhook: &LinktreeWebhook,
+    deleted_at: jiff::Timestamp,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Option<Duration>, Error> {
+    let mut observed = observe::without_children(context, webhook);
+    observed.hold_until = memory.hold_until(webhook.metadata.generation);
+    let url = observed.status.address.as_ref().map(|address| address.url.clone());
+    let plan = decide::decide_deletion(url.as_deref(), &observed, deleted_at, clock::now());
+    let requeue = plan.requeue;
+    let outcome = execute(webhook, None, context, &plan).await;
+    note(&outcome, &plan, webhook.metadata.generation, memory);
+    if outcome.released || !observed.finalizer {
+        return Ok(None);
+    }
+    let hold_until = memory.hold_until(webhook.metadata.generation);
+    let next =
+        report::terminating(&observed.status, webhook.metadata.generation, plan, &outcome, hold_until, clock::now());
+    write(webhook, context, Some(&observed.status), next, memory).await?;
+    Ok(Some(requeue))
+}
+
+/// A spec that cannot be used: the status says why; what is there stays as it is.
+async fn refuse(webhook: &LinktreeWebhook, error: &InvalidSpec, context: &Context) -> Result<Option<Duration>, Error> {
+    let previous = webhook.status.clone().unwrap_or_default();
+    let next = report::invalid(&previous, webhook.metadata.generation, error, clock::now());
+    write(webhook, context, Some(&previous), next, &mut Memory::default()).await?;
+    Ok(Some(LATER))
+}
+
+/// After a step was taken its effect is looked at soon.
+const SOON: Duration = Duration::from_millis(200);
+/// A refused spec is looked at again when it changes; this is only for the case that the change was missed.
+const LATER: Duration = Duration::from_secs(300);
+
+fn render_all(spec: &Spec, secrets: &Secrets, context: &Context) -> Result<Rendered, Error> {
+    let route = render::route(spec, secrets);
+    let file = route.render()?;
+    Ok(Rendered {
+        children: children::render(spec, &context.shared.image)?,
+        route_digest: Route::digest(&file),
+        route_secret: children::route_secret(spec, file, secrets.admin_token.expose())?,
+        route,
+        admin_token: secrets.admin_token.clone(),
+        keys: render::keys(spec, secrets),
+    })
+}
+
+async fn execute(
+    webhook: &LinktreeWebhook,
+    spec: Option<(&Spec, &Rendered)>,
+    context: &Context,
+    plan: &Plan,
+) -> Outcome {
+    let connection = (webhook.namespace().unwrap_or_default(), webhook.spec.connection_ref.name.clone());
+    let account = context.shared.accounts.get(&connection);
+    let executor = Executor { context, webhook, spec, account };
+    let outcome = executor.execute(&plan.steps).await;
+    for failure in &outcome.failures {
+        tracing::warn!(namespace = connection.0, webhook = webhook.name_any(), ?failure, "a step failed");
+    }
+    outcome
+}
+
+/// Remembers how the calls to Linktree went.
+fn note(outcome: &Outcome, plan: &Plan, generation: Option<i64>, memory: &mut Memory) {
+    match outcome.linktree_error() {
+        Some(error) => memory.failed(error, generation, clock::now()),
+        None if plan.steps.iter().any(plan::Step::calls_linktree) => memory.succeeded(),
+        None => {}
+    }
+}
+
+/// The status that stands in the cluster; `None` where a step of this look has written another one meanwhile.
+fn status_before<'a>(observed: &'a LinktreeWebhookStatus, outcome: &Outcome) -> Option<&'a LinktreeWebhookStatus> {
+    (!outcome.registration_recorded).then_some(observed)
+}
+
+/// One status write, none if nothing changed.
+async fn write(
+    webhook: &LinktreeWebhook,
+    context: &Context,
+    previous: Option<&LinktreeWebhookStatus>,
+    next: LinktreeWebhookStatus,
+    memory: &mut Memory,
+) -> Result<(), Error> {
+    let now = clock::now();
+    let next = match previous {
+        Some(previous) => report::worth_writing(previous, next, memory.counters_due(now)),
+        None => Some(next),
+    };
+    let Some(next) = next else { return Ok(()) };
+    apply::apply_status(&api(webhook, context), &webhook.name_any(), &next).await?;
+    memory.reported(now);
+    Ok(())
+}
+
+fn api(webhook: &LinktreeWebhook, context: &Context) -> Api<LinktreeWebhook> {
+    Api::namespaced(context.shared.client.clone(), &webhook.namespace().unwrap_or_default())
+}

@@ -1,0 +1,100 @@
+//! Decides what to do about one webhook: a pure total function of the spec, what was observed, and now. Reads as a
+//! checklist; each rule finds out one condition and may ask for steps. Does no IO, and never fails: trouble is a finding.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    observed::{Connection, Observed},
+    plan::{Plan, Step},
+    spec::Spec,
+};
+use crate::{
+    api::condition::{ConditionType, Reason},
+    operator::conditions::{Finding, Status},
+};
+
+mod deletion;
+mod endpoint;
+mod receiver;
+mod signing;
+mod sinks;
+mod subscription;
+
+pub use deletion::decide as decide_deletion;
+pub(super) use sinks::FAILURES;
+pub(super) use subscription::{attempted, registering};
+
+/// How often a settled webhook is looked at: its counters come from the receiver, which is asked.
+const SETTLED: Duration = Duration::from_secs(15);
+/// How often one is looked at that is on its way.
+const UNSETTLED: Duration = Duration::from_secs(3);
+
+/// The plan for a webhook that is not being deleted.
+#[must_use]
+pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
+    let connection = connection(&observed.connection);
+    let receiver = receiver::decide(observed);
+    let endpoint = endpoint::decide(&observed.probe, &spec.url);
+    let keys = signing::keys(observed);
+    let health = subscription::Health { receiver: &receiver, endpoint: &endpoint, keys: &keys };
+    let subscription = subscription::decide(spec, observed, &health, now);
+    let signatures = signing::verified(observed, &subscription, &spec.keys);
+    let delivering = sinks::decide(spec, observed);
+
+    let mut steps = Vec::new();
+    if !observed.finalizer {
+        steps.push(Step::AddFinalizer);
+    }
+    steps.extend(observed.children_outdated.iter().map(|child| Step::Apply(*child)));
+    steps.extend(receiver::point_kubelet(observed));
+    steps.extend(subscription.steps);
+
+    let findings = vec![
+        (ConditionType::ConnectionReady, connection),
+        (ConditionType::ReceiverAvailable, receiver),
+        (ConditionType::EndpointReachable, endpoint),
+        (ConditionType::SigningKeysReady, keys),
+        (ConditionType::Registered, subscription.registered),
+        (ConditionType::UpToDate, subscription.up_to_date),
+        (ConditionType::SubscriptionEnabled, subscription.enabled),
+        (ConditionType::SignaturesVerified, signatures),
+        (ConditionType::Delivering, delivering),
+        (ConditionType::DeliveryAtRisk, subscription.at_risk),
+    ];
+    let settled = steps.is_empty() && findings.iter().all(|(of, finding)| rests(*of, finding));
+    let requeue = if settled { SETTLED } else { UNSETTLED };
+    Plan { steps, findings, subscription: subscription.status, requeue }
+}
+
+fn connection(connection: &Connection) -> Finding {
+    match connection {
+        Connection::Unusable { reason, message } => Finding::new(false, *reason, message),
+        Connection::Unlisted => {
+            Finding::new(Status::Unknown, Reason::Pending, "the account's subscriptions have not been listed yet")
+        }
+        Connection::Listed { .. } => Finding::new(true, Reason::Available, "the connection can be used"),
+    }
+}
+
+/// Whether a finding is one to be left alone with.
+fn rests(of: ConditionType, finding: &Finding) -> bool {
+    match of {
+        ConditionType::SignaturesVerified => true,
+        ConditionType::DeliveryAtRisk => finding.status == Status::False,
+        ConditionType::Ready
+        | ConditionType::TokenAccepted
+        | ConditionType::QuotaAvailable
+        | ConditionType::ConnectionReady
+        | ConditionType::Registered
+        | ConditionType::UpToDate
+        | ConditionType::SubscriptionEnabled
+        | ConditionType::SigningKeysReady
+        | ConditionType::ReceiverAvailable
+        | ConditionType::EndpointReachable
+        | ConditionType::Delivering
+        | ConditionType::Reconciling
+        | ConditionType::Stalled => finding.holds(),
+    }
+}

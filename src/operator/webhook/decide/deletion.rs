@@ -1,0 +1,65 @@
+//! What to do about a webhook that is being deleted: its subscription goes first, then the finalizer. It never hangs:
+//! that Linktree has no such subscription counts as done, and after a deadline the object is let go with a word about
+//! what may stay behind.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::condition::{ConditionType, Reason},
+    linktree::wire::SubscriptionId,
+    operator::{
+        conditions::Finding,
+        webhook::{
+            observed::{Connection, Observed},
+            plan::{Plan, Step},
+        },
+    },
+};
+
+/// How long an unreachable Linktree, or a missing token, may hold a deletion up.
+const DEADLINE: SignedDuration = SignedDuration::from_hours(1);
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The plan for a webhook that is being deleted. `url` is the one it was registered with.
+#[must_use]
+pub fn decide(url: Option<&str>, observed: &Observed, deleted_at: Timestamp, now: Timestamp) -> Plan {
+    let deadline = deleted_at.saturating_add(DEADLINE).unwrap_or(Timestamp::MAX);
+    let steps = if observed.finalizer { steps(url, observed, deadline, now) } else { Vec::new() };
+    let message = format!(
+        "deleting the subscription at Linktree first; if that does not succeed it is left behind at {}",
+        crate::operator::conditions::whole_seconds(deadline)
+    );
+    Plan {
+        steps,
+        findings: vec![(ConditionType::Reconciling, Finding::new(true, Reason::Terminating, message))],
+        subscription: observed.status.subscription.clone(),
+        requeue: RETRY,
+    }
+}
+
+fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Timestamp) -> Vec<Step> {
+    let subscription = observed.status.subscription.as_ref();
+    let id = subscription.and_then(|subscription| subscription.id.clone()).map(SubscriptionId);
+    let begun = subscription.and_then(|subscription| subscription.registration_time.as_ref()).map(|time| time.0);
+    if id.is_none() && begun.is_none() {
+        return vec![Step::Release { orphan: None }];
+    }
+    if now >= deadline {
+        let orphan = id.map_or_else(|| url.unwrap_or_default().to_owned(), |id| id.0);
+        return vec![Step::Release { orphan: Some(orphan) }];
+    }
+    let Connection::Listed { snapshot, .. } = &observed.connection else { return Vec::new() };
+    if observed.hold_until.is_some_and(|until| now < until) {
+        return Vec::new();
+    }
+    let by_url =
+        snapshot.subscriptions.iter().find(|known| Some(known.url.as_str()) == url).map(|known| known.id.clone());
+    match id.or(by_url) {
+        Some(id) => vec![Step::Unsubscribe { id }, Step::Release { orphan: None }],
+        // A registration was begun and its end is not known: only a list taken since then says that there is none.
+        None if begun.is_some_and(|begun| snapshot.listed_at < begun) => vec![Step::RequestList],
+        None => vec![Step::Release { orphan: None }],
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether the receiver's pod is there and keeps deliveries.
+
+use crate::{
+    api::condition::Reason,
+    operator::{
+        conditions::{Finding, Status},
+        webhook::{
+            observed::{Observed, Pod},
+            plan::Step,
+        },
+    },
+    route::status::JournalHealth,
+};
+
+pub(super) fn decide(observed: &Observed) -> Finding {
+    let receiver = &observed.receiver;
+    let Some(pod) = &receiver.pod else { return progressing("the receiver's pod is being created") };
+    if pod.terminating {
+        return progressing(format!("pod {} is being replaced", pod.name));
+    }
+    if let Some(problem) = &pod.unschedulable {
+        return unschedulable(pod, problem);
+    }
+    if let Some(problem) = &pod.waiting {
+        return progressing(format!("pod {} waits: {problem}", pod.name));
+    }
+    match receiver.status.as_ref().map(|status| &status.journal) {
+        Some(JournalHealth::Full) => storage(
+            "the journal is full: deliveries are answered 503 until sinks take events or retention ends".to_owned(),
+        ),
+        Some(JournalHealth::Failed { problem }) => storage(format!("the journal cannot be written: {problem}")),
+        Some(JournalHealth::Healthy) if pod.ready => {
+            Finding::new(true, Reason::Available, format!("pod {} keeps deliveries", pod.name))
+        }
+        Some(JournalHealth::Healthy) => progressing(format!("pod {} is not ready yet", pod.name)),
+        None if pod.ready => Finding::new(
+            Status::Unknown,
+            Reason::StatusUnavailable,
+            format!("pod {} is ready, but its status on port 9090 cannot be read from the operator", pod.name),
+        ),
+        None => progressing(format!("pod {} is starting", pod.name)),
+    }
+}
+
+/// A pod that does not yet have the newest route is pointed at it once.
+pub(super) fn point_kubelet(observed: &Observed) -> Option<Step> {
+    let pod = observed.receiver.pod.as_ref().filter(|pod| !pod.terminating)?;
+    let status = observed.receiver.status.as_ref()?;
+    let wanted = &observed.route_digest;
+    let behind = status.route_digest != *wanted && pod.route_digest.as_ref() != Some(wanted);
+    behind.then(|| Step::PointKubelet { pod: pod.name.clone() })
+}
+
+fn unschedulable(pod: &Pod, problem: &str) -> Finding {
+    let message = format!("no node takes pod {}: {problem}", pod.name);
+    // The scheduler says in one sentence what it lacks; a volume has another remedy than a node.
+    if problem.to_ascii_lowercase().contains("volume") {
+        storage(message)
+    } else {
+        Finding::new(false, Reason::Unschedulable, message)
+    }
+}
+
+fn progressing(message: impl Into<String>) -> Finding {
+    Finding::new(false, Reason::Progressing, message)
+}
+
+fn storage(message: String) -> Finding {
+    Finding::new(false, Reason::StorageUnavailable, message)
+}

@@ -1,0 +1,42 @@
+//! Whether the sinks take what is forwarded to them. Trouble here never touches `Ready`: the intake goes on.
+
+use crate::{
+    api::condition::{ConditionType, Reason},
+    operator::{
+        conditions::Finding,
+        webhook::{observed::Observed, spec::Spec},
+    },
+    route::status::SinkStatus,
+};
+
+/// Failed attempts in a row from which a sink counts as failing.
+pub(in crate::operator::webhook) const FAILURES: u64 = 3;
+/// Events waiting for one sink from which it counts as behind.
+const BACKLOG: u64 = 1_000;
+
+pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
+    if spec.sinks.is_empty() {
+        return Finding::new(true, Reason::Healthy, "there are no sinks; events are kept in the journal");
+    }
+    let Some(status) = &observed.receiver.status else {
+        return super::signing::kept(observed, ConditionType::Delivering);
+    };
+    let failing = names(&status.sinks, |sink| sink.consecutive_failures >= FAILURES);
+    if !failing.is_empty() {
+        return Finding::new(
+            false,
+            Reason::SinkFailing,
+            format!("sinks do not take events: {failing}; their events are kept and sent again (see status.sinks)"),
+        );
+    }
+    let behind = names(&status.sinks, |sink| sink.backlog >= BACKLOG);
+    if !behind.is_empty() {
+        return Finding::new(false, Reason::Backlog, format!("sinks are more than {BACKLOG} events behind: {behind}"));
+    }
+    Finding::new(true, Reason::Healthy, "the sinks take events")
+}
+
+fn names(sinks: &[SinkStatus], which: impl Fn(&SinkStatus) -> bool) -> String {
+    let names: Vec<_> = sinks.iter().filter(|sink| which(sink)).map(|sink| sink.name.as_str()).collect();
+    names.join(", ")
+}

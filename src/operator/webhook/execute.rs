@@ -1,0 +1,350 @@
+//! Performs the steps of a plan, in order: the only place with effects. A failed step ends its side of the plan, the
+//! Kubernetes side or the Linktree side, and becomes part of the outcome; it is never an error of the reconciler, so
+//! that the status is written all the same.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{Pod, Secret as KubernetesSecret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::events::EventType,
+};
+use serde_json::json;
+
+use super::{
+    FINALIZER, Rendered, children,
+    decide::registering,
+    observe::ROUTE_DIGEST_ANNOTATION,
+    observed::Child,
+    outcome::{Failure, Outcome},
+    plan::Step,
+    spec::{Keys, SIGNING_SECRET_KEY, Spec},
+};
+use crate::{
+    api::{condition::ConditionType, webhook::LinktreeWebhook},
+    linktree::{
+        client::Linktree,
+        error::ApiError,
+        secret::Secret,
+        wire::{CreateSubscription, Subscription, SubscriptionId, SubscriptionStatus, UpdateSubscription},
+    },
+    operator::{
+        account::Account,
+        apply::{self, FIELD_MANAGER},
+        context::Context,
+    },
+};
+
+/// What the steps are performed with.
+pub struct Executor<'a> {
+    pub context: &'a Context,
+    pub webhook: &'a LinktreeWebhook,
+    /// Absent where the object is deleted with a spec that cannot be read; its steps do not need it.
+    pub spec: Option<(&'a Spec, &'a Rendered)>,
+    pub account: Option<Arc<Account>>,
+}
+
+/// The two sides fail independently.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Kubernetes,
+    Linktree,
+}
+
+/// Why a step failed.
+enum Trouble {
+    Kubernetes(kube::Error),
+    Linktree(ConditionType, ApiError),
+}
+
+impl From<kube::Error> for Trouble {
+    fn from(error: kube::Error) -> Self {
+        Trouble::Kubernetes(error)
+    }
+}
+
+impl Executor<'_> {
+    /// Performs the steps and tells what came of them.
+    pub async fn execute(&self, steps: &[Step]) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut failed: Vec<Side> = Vec::new();
+        for step in steps.iter() {
+            let side = side(step);
+            if failed.contains(&side) {
+                continue;
+            }
+            match self.perform(step, &mut outcome).await {
+                Ok(()) => outcome.performed += 1,
+                Err(trouble) => {
+                    failed.push(side);
+                    if *step == Step::AddFinalizer {
+                        // Without it a deletion would leave the subscription behind.
+                        failed.push(Side::Linktree);
+                    }
+                    outcome.failures.push(self.failure(trouble));
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn perform(&self, step: &Step, outcome: &mut Outcome) -> Result<(), Trouble> {
+        match step {
+            Step::AddFinalizer => self.set_finalizers(|finalizers| finalizers.push(FINALIZER.to_owned())).await?,
+            Step::Apply(child) => self.apply(*child).await?,
+            Step::PointKubelet { pod } => self.point_kubelet(pod).await?,
+            Step::RequestList => self.request_list(),
+            Step::RecordRegistration { at } => {
+                self.record_registration(*at).await?;
+                outcome.registration_recorded = true;
+            }
+            Step::Register => self.register(outcome).await?,
+            Step::Adopt { id } => {
+                self.publish(
+                    EventType::Normal,
+                    "Adopted",
+                    format!("took over subscription {id}, which has this webhook's url"),
+                )
+                .await;
+            }
+            Step::RotateSecret { id } => self.rotate_secret(id).await?,
+            Step::Update { id, change } => self.update(id, change).await?,
+            Step::Reenable { id } => self.reenable(id, outcome).await?,
+            Step::Unsubscribe { id } => self.unsubscribe(id).await?,
+            Step::Release { orphan } => self.release(orphan.as_deref(), outcome).await?,
+        }
+        Ok(())
+    }
+
+    fn failure(&self, trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::Kubernetes(error) => Failure::Kubernetes { problem: error.to_string() },
+            Trouble::Linktree(of, error) => {
+                // What may have taken effect, and what our picture of the account did not foresee, is looked up.
+                if error.may_have_taken_effect() || matches!(error, ApiError::Conflict { .. } | ApiError::NotFound) {
+                    self.request_list();
+                }
+                Failure::Linktree { of, error }
+            }
+        }
+    }
+
+    async fn apply(&self, child: Child) -> Result<(), kube::Error> {
+        let Some((_, rendered)) = self.spec else { return Ok(()) };
+        let children = &rendered.children;
+        match child {
+            Child::ServiceAccount => children.service_account.apply(&self.api::<ServiceAccount>()).await.map(drop),
+            Child::Service => children.service.apply(&self.api::<Service>()).await.map(drop),
+            Child::NetworkPolicy => children.network_policy.apply(&self.api::<NetworkPolicy>()).await.map(drop),
+            Child::RouteSecret => rendered.route_secret.apply(&self.api::<KubernetesSecret>()).await.map(drop),
+            Child::StatefulSet => children.stateful_set.apply(&self.api::<StatefulSet>()).await.map(drop),
+        }
+    }
+
+    async fn point_kubelet(&self, pod: &str) -> Result<(), kube::Error> {
+        let Some((_, rendered)) = self.spec else { return Ok(()) };
+        let patch = json!({"metadata": {"annotations": {ROUTE_DIGEST_ANNOTATION: rendered.route_digest}}});
+        self.api::<Pod>().patch(pod, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+    }
+
+    /// Has the connection looked at now rather than at its next period.
+    fn request_list(&self) {
+        let Some(account) = &self.account else { return };
+        account.want_list();
+        let namespace = self.webhook.namespace().unwrap_or_default();
+        let connection =
+            kube::runtime::reflector::ObjectRef::new(&self.webhook.spec.connection_ref.name).within(&namespace);
+        if self.context.look_at_connection.try_send(connection).is_err() {
+            tracing::debug!("many connections wait to be looked at; this one's list comes with its period");
+        }
+    }
+
+    async fn record_registration(&self, at: Timestamp) -> Result<(), kube::Error> {
+        let mut status = self.webhook.status.clone().unwrap_or_default();
+        status.subscription = Some(registering(Some(Time(at))));
+        apply::apply_status(&self.api::<LinktreeWebhook>(), &self.webhook.name_any(), &status).await
+    }
+
+    async fn register(&self, outcome: &mut Outcome) -> Result<(), Trouble> {
+        let Some(((spec, _), account)) = self.spec.zip(self.account.as_ref()) else { return Ok(()) };
+        let request = CreateSubscription { url: spec.url.to_string(), events: spec.events.iter().cloned().collect() };
+        let answer = account
+            .linktree()
+            .create(&request)
+            .await
+            .map_err(|error| Trouble::Linktree(ConditionType::Registered, error))?;
+        let secret = answer.signing_secret.clone();
+        let subscription = completed(answer, request);
+        let id = subscription.id.clone();
+        account.noted(subscription);
+        outcome.registered = Some(id.clone());
+        self.publish(EventType::Normal, "SubscriptionCreated", format!("registered {} as subscription {id}", spec.url))
+            .await;
+        match secret {
+            Some(secret) => Ok(self.keep_secret(&secret).await?),
+            None => Ok(()),
+        }
+    }
+
+    async fn rotate_secret(&self, id: &SubscriptionId) -> Result<(), Trouble> {
+        let Some(account) = &self.account else { return Ok(()) };
+        match account.linktree().rotate_secret(id).await {
+            Ok(secret) => {
+                self.keep_secret(&secret).await?;
+                self.publish(EventType::Normal, "SecretRotated", format!("subscription {id} has a new signing secret"))
+                    .await;
+                Ok(())
+            }
+            // Not an error of this webhook: the secret then comes from a person, and the condition says where it goes.
+            Err(ApiError::Unsupported { .. }) => {
+                account.lacks(|capabilities| capabilities.rotate_unsupported = true);
+                Ok(())
+            }
+            Err(error) => Err(Trouble::Linktree(ConditionType::SigningKeysReady, error)),
+        }
+    }
+
+    async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<(), Trouble> {
+        if self.patch(id, change, ConditionType::UpToDate).await? {
+            self.publish(EventType::Normal, "DriftCorrected", format!("subscription {id} is as the spec says again"))
+                .await;
+        }
+        Ok(())
+    }
+
+    async fn reenable(&self, id: &SubscriptionId, outcome: &mut Outcome) -> Result<(), Trouble> {
+        // Counted before it is tried: an attempt whose answer is lost was one too.
+        outcome.recovery_attempted = true;
+        let change = UpdateSubscription { status: Some(SubscriptionStatus::Active), ..UpdateSubscription::default() };
+        if self.patch(id, &change, ConditionType::SubscriptionEnabled).await? {
+            self.publish(
+                EventType::Normal,
+                "Reenabled",
+                format!("subscription {id} is enabled again: its receiver is healthy"),
+            )
+            .await;
+        }
+        Ok(())
+    }
+
+    /// Whether the change was made; `false` where Linktree knows no such call.
+    async fn patch(
+        &self,
+        id: &SubscriptionId,
+        change: &UpdateSubscription,
+        of: ConditionType,
+    ) -> Result<bool, Trouble> {
+        let Some(account) = &self.account else { return Ok(false) };
+        match account.linktree().update(id, change).await {
+            Ok(answer) => {
+                account.noted(updated(answer, id, change, account));
+                Ok(true)
+            }
+            Err(ApiError::Unsupported { .. }) => {
+                account.lacks(|capabilities| capabilities.update_unsupported = true);
+                Ok(false)
+            }
+            Err(error) => Err(Trouble::Linktree(of, error)),
+        }
+    }
+
+    async fn unsubscribe(&self, id: &SubscriptionId) -> Result<(), Trouble> {
+        let Some(account) = &self.account else { return Ok(()) };
+        match account.linktree().delete(id).await {
+            // That it is not there is what was wanted.
+            Ok(()) | Err(ApiError::NotFound) => {
+                account.gone(id);
+                Ok(())
+            }
+            Err(error) => Err(Trouble::Linktree(ConditionType::Registered, error)),
+        }
+    }
+
+    async fn release(&self, orphan: Option<&str>, outcome: &mut Outcome) -> Result<(), kube::Error> {
+        if let Some(orphan) = orphan {
+            let note = format!(
+                "subscription {orphan} may be left at Linktree: it could not be deleted in time; delete it in the dashboard"
+            );
+            self.publish(EventType::Warning, "OrphanReleased", note).await;
+        }
+        self.set_finalizers(|finalizers| finalizers.retain(|finalizer| finalizer != FINALIZER)).await?;
+        outcome.released = true;
+        Ok(())
+    }
+
+    /// Keeps a secret from Linktree where the spec asks for that. Without the digest that other objects carry: a digest
+    /// of nothing but a secret could be guessed against.
+    async fn keep_secret(&self, secret: &Secret) -> Result<(), kube::Error> {
+        let Some((spec, _)) = self.spec else { return Ok(()) };
+        let Keys::Provider { secret_name } = &spec.keys else { return Ok(()) };
+        let data = [(SIGNING_SECRET_KEY, secret.expose().as_bytes().to_vec())];
+        let object = children::secret(spec, secret_name.clone(), data);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        self.api::<KubernetesSecret>().patch(secret_name, &params, &Patch::Apply(&object)).await.map(drop)
+    }
+
+    /// Edits the finalizers as they were seen; a change in between is a conflict, and the next look decides anew.
+    async fn set_finalizers(&self, edit: impl FnOnce(&mut Vec<String>)) -> Result<(), kube::Error> {
+        let mut finalizers = self.webhook.finalizers().to_vec();
+        edit(&mut finalizers);
+        let patch = json!({"metadata": {"resourceVersion": self.webhook.resource_version(), "finalizers": finalizers}});
+        let name = self.webhook.name_any();
+        self.api::<LinktreeWebhook>().patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+    }
+
+    async fn publish(&self, type_: EventType, reason: &str, note: String) {
+        self.context.publish(self.webhook, type_, reason, note).await;
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.context.shared.client.clone(), &self.webhook.namespace().unwrap_or_default())
+    }
+}
+
+fn side(step: &Step) -> Side {
+    match step {
+        Step::AddFinalizer | Step::Apply(_) | Step::PointKubelet { .. } => Side::Kubernetes,
+        Step::RequestList
+        | Step::RecordRegistration { .. }
+        | Step::Register
+        | Step::Adopt { .. }
+        | Step::RotateSecret { .. }
+        | Step::Update { .. }
+        | Step::Reenable { .. }
+        | Step::Unsubscribe { .. }
+        | Step::Release { .. } => Side::Linktree,
+    }
+}
+
+/// The documented answer to a registration is an id alone; the rest is as it was asked for.
+fn completed(mut answer: Subscription, request: CreateSubscription) -> Subscription {
+    if answer.url.is_empty() {
+        answer.url = request.url;
+    }
+    if answer.events.is_empty() {
+        answer.events = request.events;
+    }
+    answer.signing_secret = None;
+    answer
+}
+
+/// As [`completed`], for an update: what the answer leaves out is as it was, or as it was asked for.
+fn updated(answer: Subscription, id: &SubscriptionId, change: &UpdateSubscription, account: &Account) -> Subscription {
+    let snapshot = account.snapshot();
+    let before = snapshot.and_then(|snapshot| snapshot.subscriptions.iter().find(|known| known.id == *id).cloned());
+    let url = change.url.clone().or_else(|| before.as_ref().map(|before| before.url.clone())).unwrap_or_default();
+    let events = change.events.clone().or_else(|| before.map(|before| before.events)).unwrap_or_default();
+    completed(answer, CreateSubscription { url, events })
+}

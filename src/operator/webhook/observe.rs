@@ -1,0 +1,209 @@
+//! Looks at the world for one webhook. Reads only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    Metadata,
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{Pod, Secret as KubernetesSecret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    FINALIZER, Rendered, children,
+    memory::Memory,
+    observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
+    render,
+    spec::Spec,
+};
+use crate::{
+    api::{
+        condition::{ConditionType, Reason},
+        connection::LinktreeConnection,
+        webhook::LinktreeWebhook,
+    },
+    linktree::{error::ApiError, secret::Secret},
+    operator::{account::Key, apply::Desired, conditions, connection, context::Context},
+};
+
+/// The annotation that makes the kubelet look at a pod's mounted Secrets, with the digest it was pointed at.
+pub const ROUTE_DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/route-digest";
+
+/// The Secrets a spec speaks of, and the receiver's admin token.
+pub async fn secrets(context: &Context, spec: &Spec) -> Result<Secrets, kube::Error> {
+    let api: Api<KubernetesSecret> = api(context, spec);
+    let places = render::places(spec);
+    let names: BTreeSet<_> = places.iter().map(|place| place.name.as_str()).collect();
+    let mut values = BTreeMap::new();
+    for name in names {
+        let Some(found) = api.get_opt(name).await? else { continue };
+        let data = found.data.unwrap_or_default();
+        for place in places.iter().filter(|place| place.name == name) {
+            if let Some(value) = data.get(&place.key).and_then(|bytes| render::secret(&bytes.0)) {
+                values.insert(place.clone(), value);
+            }
+        }
+    }
+    let route = api.get_opt(&spec.route_secret_name()).await?;
+    let token = route.and_then(|route| render::secret(&route.data?.get(children::ADMIN_TOKEN_KEY)?.0));
+    Ok(Secrets { values, admin_token: token.unwrap_or_else(random_token) })
+}
+
+/// Everything else.
+pub async fn observe(
+    context: &Context,
+    webhook: &LinktreeWebhook,
+    spec: &Spec,
+    rendered: &Rendered,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<Observed, kube::Error> {
+    let receiver = receiver(context, spec, &rendered.admin_token).await?;
+    let probe = match memory.believed_probe(&spec.url, now) {
+        Some(result) => result,
+        // Nothing can answer before there is a pod; a first look that fails would only be noise in the status.
+        None if receiver.pod.is_none() => ProbeResult::NotProbed,
+        None => {
+            let result = context.shared.prober.probe(&spec.url).await;
+            memory.probed(spec.url.clone(), result.clone(), now);
+            result
+        }
+    };
+    Ok(Observed {
+        keys: rendered.keys.clone(),
+        route_digest: rendered.route_digest.clone(),
+        children_outdated: children_outdated(context, spec, rendered).await?,
+        receiver,
+        probe,
+        hold_until: memory.hold_until(spec.generation),
+        ..without_children(context, webhook)
+    })
+}
+
+/// What can be said without the receiver: all that a deletion needs.
+pub fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
+    let namespace = webhook.namespace().unwrap_or_default();
+    Observed {
+        finalizer: webhook.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        status: webhook.status.clone().unwrap_or_default(),
+        connection: connection(context, &(namespace, webhook.spec.connection_ref.name.clone())),
+        keys: observed::Keys::Found { active: String::new(), missing: Vec::new() },
+        route_digest: String::new(),
+        children_outdated: Vec::new(),
+        receiver: Receiver::default(),
+        probe: ProbeResult::NotProbed,
+        hold_until: None,
+    }
+}
+
+fn connection(context: &Context, key: &Key) -> Connection {
+    let object = context.connections.get(&ObjectRef::<LinktreeConnection>::new(&key.1).within(&key.0));
+    let Some(object) = object else {
+        let message =
+            format!("there is no LinktreeConnection {} in this namespace: create it, or correct connectionRef", key.1);
+        return Connection::Unusable { reason: Reason::ConnectionMissing, message };
+    };
+    let Some(account) = context.shared.accounts.get(key) else { return without_account(&object) };
+    match (account.trouble(), account.snapshot()) {
+        (Some(trouble @ (ApiError::TokenRejected { .. } | ApiError::PlanExcludesWebhooks { .. })), _)
+        | (Some(trouble), None) => {
+            Connection::Unusable { reason: connection::reason(&trouble), message: trouble.to_string() }
+        }
+        (None, None) => Connection::Unlisted,
+        // Trouble that passes does not take away what is known.
+        (_, Some(snapshot)) => Connection::Listed {
+            snapshot,
+            in_cluster: object.spec.base_url.starts_with("http://"),
+            capabilities: account.capabilities(),
+        },
+    }
+}
+
+/// No token, or not looked at yet: the connection's own status says which.
+fn without_account(object: &LinktreeConnection) -> Connection {
+    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let missing = conditions::find(conditions, ConditionType::Ready)
+        .filter(|ready| ready.reason == Reason::TokenMissing.as_str());
+    match missing {
+        Some(ready) => Connection::Unusable { reason: Reason::TokenMissing, message: ready.message.clone() },
+        None => Connection::Unlisted,
+    }
+}
+
+async fn children_outdated(context: &Context, spec: &Spec, rendered: &Rendered) -> Result<Vec<Child>, kube::Error> {
+    let children = &rendered.children;
+    let outdated = [
+        (Child::ServiceAccount, is_outdated::<ServiceAccount>(context, spec, &children.service_account).await?),
+        (Child::Service, is_outdated::<Service>(context, spec, &children.service).await?),
+        (Child::NetworkPolicy, is_outdated::<NetworkPolicy>(context, spec, &children.network_policy).await?),
+        (Child::RouteSecret, is_outdated::<KubernetesSecret>(context, spec, &rendered.route_secret).await?),
+        (Child::StatefulSet, is_outdated::<StatefulSet>(context, spec, &children.stateful_set).await?),
+    ];
+    Ok(outdated.into_iter().filter_map(|(child, outdated)| outdated.then_some(child)).collect())
+}
+
+async fn is_outdated<K>(context: &Context, spec: &Spec, desired: &Desired) -> Result<bool, kube::Error>
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Metadata<Ty = ObjectMeta>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let live = api::<K>(context, spec).get_opt(&desired.name).await?;
+    Ok(live.is_none_or(|live| !desired.is_met_by(&live)))
+}
+
+async fn receiver(context: &Context, spec: &Spec, admin_token: &Secret) -> Result<Receiver, kube::Error> {
+    let Some(pod) = api::<Pod>(context, spec).get_opt(&format!("{}-0", spec.receiver_name())).await? else {
+        return Ok(Receiver::default());
+    };
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).and_then(|ip| ip.parse().ok());
+    let pod = summary(&pod);
+    let status = match address {
+        Some(address) if !pod.terminating => context.shared.receivers.status(address, admin_token).await,
+        Some(_) | None => None,
+    };
+    Ok(Receiver { pod: Some(pod), status })
+}
+
+fn summary(pod: &Pod) -> observed::Pod {
+    let status = pod.status.clone().unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let waiting = status.container_statuses.unwrap_or_default().into_iter().find_map(|container| {
+        let waiting = container.state?.waiting?;
+        // Every pod starts so; it says nothing.
+        let reason = waiting.reason.filter(|reason| reason != "ContainerCreating")?;
+        Some(waiting.message.map_or(reason.clone(), |message| format!("{reason}: {message}")))
+    });
+    observed::Pod {
+        name: pod.name_any(),
+        ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        unschedulable: conditions
+            .into_iter()
+            .find(|condition| condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable"))
+            .map(|condition| condition.message.unwrap_or_default()),
+        waiting,
+        route_digest: pod.annotations().get(ROUTE_DIGEST_ANNOTATION).cloned(),
+    }
+}
+
+fn random_token() -> Secret {
+    Secret::new(hex::encode(rand::random::<[u8; 32]>()))
+}
+
+fn api<K>(context: &Context, spec: &Spec) -> Api<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    let client: Client = context.shared.client.clone();
+    Api::namespaced(client, &spec.name.namespace)
+}

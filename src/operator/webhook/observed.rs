@@ -1,0 +1,110 @@
+//! What was found out about one webhook: everything a decision is made from, and nothing else.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{SecretKeyReference, condition::Reason, webhook_status::LinktreeWebhookStatus},
+    linktree::secret::Secret,
+    operator::account::{Capabilities, Snapshot},
+    route::status::ReceiverStatus,
+};
+
+/// A look at the world, taken at one time.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The object carries our finalizer.
+    pub finalizer: bool,
+    /// The status as it stands.
+    pub status: LinktreeWebhookStatus,
+    pub connection: Connection,
+    /// Whether the signing keys could be found.
+    pub keys: Keys,
+    /// The digest of the route the receiver should have.
+    pub route_digest: String,
+    /// Which of the receiver's objects are missing or not as they should be.
+    pub children_outdated: Vec<Child>,
+    pub receiver: Receiver,
+    pub probe: ProbeResult,
+    /// After a failed write to Linktree: no further one before this.
+    pub hold_until: Option<Timestamp>,
+}
+
+/// The webhook's connection.
+#[derive(Clone, Debug)]
+pub enum Connection {
+    /// Not usable: why, and whether only a person can change that.
+    Unusable { reason: Reason, message: String },
+    /// Usable, but the account was not listed yet.
+    Unlisted,
+    /// Usable.
+    Listed {
+        snapshot: Arc<Snapshot>,
+        /// The base URL leads to a host inside the cluster.
+        in_cluster: bool,
+        capabilities: Capabilities,
+    },
+}
+
+/// The signing keys the spec asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// The current key is there; `missing` names the others that are not.
+    Found { active: String, missing: Vec<SecretKeyReference> },
+    /// The current key, which the user was to supply, is not there.
+    CurrentMissing(SecretKeyReference),
+    /// There is no secret from Linktree yet; it belongs into this Secret key.
+    ProviderMissing(SecretKeyReference),
+}
+
+/// The values of the Secret keys the spec speaks of; a key that is missing or empty is not here.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    pub values: BTreeMap<SecretKeyReference, Secret>,
+    /// The receiver's admin token: the one in the route Secret, or a new random one.
+    pub admin_token: Secret,
+}
+
+/// One of the receiver's objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Child {
+    ServiceAccount,
+    Service,
+    NetworkPolicy,
+    RouteSecret,
+    StatefulSet,
+}
+
+/// The receiver's pod.
+#[derive(Clone, Debug, Default)]
+pub struct Receiver {
+    pub pod: Option<Pod>,
+    /// Its own word, if it could be asked.
+    pub status: Option<ReceiverStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    pub name: String,
+    pub ready: bool,
+    /// Being deleted: what it says no longer counts.
+    pub terminating: bool,
+    /// The scheduler's word, if it found no node.
+    pub unschedulable: Option<String>,
+    /// Why a container waits, such as `ImagePullBackOff`.
+    pub waiting: Option<String>,
+    /// The route digest the kubelet was last pointed at.
+    pub route_digest: Option<String>,
+}
+
+/// What an unsigned request to the public URL got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeResult {
+    NotProbed,
+    Succeeded,
+    DnsFailed { problem: String },
+    ConnectionFailed { problem: String },
+    TlsFailed { problem: String },
+    Unexpected { problem: String },
+}

@@ -1,0 +1,44 @@
+//! What came of a plan's steps, as far as the status has to know.
+
+use crate::{
+    api::condition::ConditionType,
+    linktree::{error::ApiError, wire::SubscriptionId},
+};
+
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// How many steps were performed.
+    pub performed: usize,
+    /// The intent to register stands in the status now.
+    pub registration_recorded: bool,
+    /// The subscription that was made.
+    pub registered: Option<SubscriptionId>,
+    /// It was tried to enable the subscription again.
+    pub recovery_attempted: bool,
+    /// The finalizer is off: there may be no object any more.
+    pub released: bool,
+    pub failures: Vec<Failure>,
+}
+
+#[derive(Debug)]
+pub enum Failure {
+    Kubernetes {
+        problem: String,
+    },
+    /// The condition that stays unfulfilled, and why.
+    Linktree {
+        of: ConditionType,
+        error: ApiError,
+    },
+}
+
+impl Outcome {
+    /// The failed call to Linktree, of which there is at most one: it ends that side of the plan.
+    #[must_use]
+    pub fn linktree_error(&self) -> Option<&ApiError> {
+        self.failures.iter().find_map(|failure| match failure {
+            Failure::Linktree { error, .. } => Some(error),
+            Failure::Kubernetes { .. } => None,
+        })
+    }
+}

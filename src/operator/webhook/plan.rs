@@ -1,0 +1,87 @@
+//! A decision, as data: what is to be done, in order, and what the status is to say. Nothing here does anything.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::observed::Child;
+use crate::{
+    api::{condition::ConditionType, webhook_status::SubscriptionStatus},
+    linktree::wire::{SubscriptionId, UpdateSubscription},
+    operator::conditions::Finding,
+};
+
+/// One effect. `execute` is the only place that performs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    AddFinalizer,
+    /// Applies one of the receiver's objects.
+    Apply(Child),
+    /// Annotates the pod, which makes the kubelet look at its mounted Secret at once instead of a minute later.
+    PointKubelet {
+        pod: String,
+    },
+    /// Asks for a list of the account before the sync period is over.
+    RequestList,
+    /// Writes down that registration begins, before Linktree is asked.
+    RecordRegistration {
+        at: Timestamp,
+    },
+    /// `POST /v1/webhooks`; keeps the secret that comes with the answer.
+    Register,
+    /// Takes over a subscription that is there already for our url: no effect at Linktree.
+    Adopt {
+        id: SubscriptionId,
+    },
+    /// Has Linktree make a new secret and keeps it.
+    RotateSecret {
+        id: SubscriptionId,
+    },
+    Update {
+        id: SubscriptionId,
+        change: UpdateSubscription,
+    },
+    Reenable {
+        id: SubscriptionId,
+    },
+    /// `DELETE /v1/webhooks/{id}`; that it is not there counts as done.
+    Unsubscribe {
+        id: SubscriptionId,
+    },
+    /// Removes the finalizer. `orphan`: a subscription may stay behind at Linktree.
+    Release {
+        orphan: Option<String>,
+    },
+}
+
+impl Step {
+    /// Whether the step is a request to Linktree.
+    #[must_use]
+    pub fn calls_linktree(&self) -> bool {
+        match self {
+            Step::Register
+            | Step::RotateSecret { .. }
+            | Step::Update { .. }
+            | Step::Reenable { .. }
+            | Step::Unsubscribe { .. } => true,
+            Step::AddFinalizer
+            | Step::Apply(_)
+            | Step::PointKubelet { .. }
+            | Step::RequestList
+            | Step::RecordRegistration { .. }
+            | Step::Adopt { .. }
+            | Step::Release { .. } => false,
+        }
+    }
+}
+
+/// What is to be done about one webhook, and what is known of it before that.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// One per condition type, in the order they are shown in; `Ready` and the kstatus conditions are added by `report`.
+    pub findings: Vec<(ConditionType, Finding)>,
+    pub subscription: Option<SubscriptionStatus>,
+    /// When to look again if nothing happens before.
+    pub requeue: Duration,
+}

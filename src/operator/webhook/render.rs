@@ -1,0 +1,155 @@
+//! Renders the route file from the spec and the secrets it names. Pure.
+
+use crate::{
+    api::SecretKeyReference,
+    linktree::secret::Secret,
+    operator::webhook::{
+        observed::{self, Secrets},
+        spec::{Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec},
+    },
+    route::{Key, Route, Sink, VERSION},
+};
+
+/// The name the status calls the secret by that Linktree's API returned, and the one before it.
+const PROVIDER_KEY: &str = "provider";
+const PREVIOUS_PROVIDER_KEY: &str = "provider-previous";
+
+/// The journal may fill nine tenths of its volume: SQLite needs room to merge its log.
+const CAPACITY_SHARE: (u64, u64) = (9, 10);
+
+/// The route the receiver should have. A secret that is missing is left out: of the keys that one, of a sink the
+/// credential, which the sink then answers with a refusal that is kept and retried or dead-lettered by its own rules.
+#[must_use]
+pub fn route(spec: &Spec, secrets: &Secrets) -> Route {
+    let (share, of) = CAPACITY_SHARE;
+    Route {
+        version: VERSION,
+        webhook: spec.name.clone(),
+        path: spec.url.path().to_owned(),
+        admin_token: secrets.admin_token.clone(),
+        keys: candidates(&spec.keys)
+            .into_iter()
+            .filter_map(|(name, place)| Some(Key { name, secret: secrets.values.get(&place)?.clone() }))
+            .collect(),
+        timestamp_tolerance_seconds: spec.timestamp_tolerance_seconds,
+        deduplication_window_seconds: spec.deduplication_window_seconds,
+        retention_seconds: spec.journal.retention_seconds,
+        capacity_bytes: spec.journal.capacity_bytes / of * share,
+        max_body_bytes: spec.max_body_bytes,
+        sinks: spec
+            .sinks
+            .iter()
+            .map(|sink| Sink {
+                name: sink.name.clone(),
+                url: sink.url.clone(),
+                bearer: sink.auth.as_ref().and_then(|place| secrets.values.get(place)).cloned(),
+                events: sink.events.clone(),
+                timeout_seconds: sink.timeout_seconds,
+                retry: sink.retry,
+            })
+            .collect(),
+    }
+}
+
+/// Whether the signing keys the spec asks for are there.
+#[must_use]
+pub fn keys(spec: &Spec, secrets: &Secrets) -> observed::Keys {
+    let mut candidates = candidates(&spec.keys).into_iter();
+    let Some((active, place)) = candidates.next() else {
+        return observed::Keys::Found { active: String::new(), missing: Vec::new() };
+    };
+    if !secrets.values.contains_key(&place) {
+        return match spec.keys {
+            Keys::Provider { .. } => observed::Keys::ProviderMissing(place),
+            Keys::Named(_) => observed::Keys::CurrentMissing(place),
+        };
+    }
+    let missing = match spec.keys {
+        // A previous secret is there only around a rotation.
+        Keys::Provider { .. } => Vec::new(),
+        Keys::Named(_) => {
+            candidates.map(|(_, place)| place).filter(|place| !secrets.values.contains_key(place)).collect()
+        }
+    };
+    observed::Keys::Found { active, missing }
+}
+
+/// Every Secret key the route needs.
+#[must_use]
+pub fn places(spec: &Spec) -> Vec<SecretKeyReference> {
+    let auth = spec.sinks.iter().filter_map(|sink| sink.auth.clone());
+    candidates(&spec.keys).into_iter().map(|(_, place)| place).chain(auth).collect()
+}
+
+/// The names of the keys and where each is kept, the current one first.
+fn candidates(keys: &Keys) -> Vec<(String, SecretKeyReference)> {
+    match keys {
+        Keys::Provider { secret_name } => {
+            [(PROVIDER_KEY, SIGNING_SECRET_KEY), (PREVIOUS_PROVIDER_KEY, PREVIOUS_SECRET_KEY)]
+                .map(|(name, key)| {
+                    (name.to_owned(), SecretKeyReference { name: secret_name.clone(), key: key.to_owned() })
+                })
+                .into()
+        }
+        Keys::Named(keys) => keys.iter().map(|key| (key.name.clone(), key.secret.clone())).collect(),
+    }
+}
+
+/// A secret as people paste it: without the newline that a file or an editor added.
+#[must_use]
+pub fn secret(bytes: &[u8]) -> Option<Secret> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    (!text.is_empty()).then(|| Secret::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::operator::webhook::spec::tests::webhook;
+
+    fn secrets(values: &[(&str, &str, &str)]) -> Secrets {
+        let place = |name: &str, key: &str| SecretKeyReference { name: name.into(), key: key.into() };
+        Secrets {
+            values: values.iter().map(|(name, key, value)| (place(name, key), Secret::new(*value))).collect(),
+            admin_token: Secret::new("admin"),
+        }
+    }
+
+    fn names(route: &Route) -> Vec<&str> {
+        route.keys.iter().map(|key| key.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_providers_secret_is_the_key_and_the_previous_one_is_tried_after_it() {
+        let spec = Spec::parse(&webhook(|_| {})).unwrap();
+        assert!(matches!(keys(&spec, &secrets(&[])), observed::Keys::ProviderMissing(_)));
+        let one = secrets(&[("links-signing", "secret", "s")]);
+        assert_eq!(names(&route(&spec, &one)), ["provider"]);
+        let both = secrets(&[("links-signing", "previous", "p"), ("links-signing", "secret", "s")]);
+        assert_eq!(names(&route(&spec, &both)), ["provider", "provider-previous"]);
+    }
+
+    #[test]
+    fn named_keys_come_in_the_order_of_the_spec_and_a_missing_one_is_named() {
+        let spec = Spec::parse(&webhook(|object| {
+            let key = |name: &str| json!({"name": name, "secretRef": {"name": "keys", "key": name}});
+            object["spec"]["signing"] = json!({"keys": [key("k2"), key("k1")]});
+        }));
+        let spec = spec.unwrap();
+        let both = secrets(&[("keys", "k1", "a"), ("keys", "k2", "b")]);
+        assert_eq!(names(&route(&spec, &both)), ["k2", "k1"]);
+        let new_only = secrets(&[("keys", "k2", "b")]);
+        let place = SecretKeyReference { name: "keys".into(), key: "k1".into() };
+        assert_eq!(keys(&spec, &new_only), observed::Keys::Found { active: "k2".into(), missing: vec![place] });
+        assert!(matches!(keys(&spec, &secrets(&[("keys", "k1", "a")])), observed::Keys::CurrentMissing(_)));
+    }
+
+    #[test]
+    fn white_space_around_a_pasted_secret_is_not_part_of_it() {
+        assert_eq!(secret(b"s3cret\n"), Some(Secret::new("s3cret")));
+        assert_eq!(secret(b" \n"), None);
+        assert_eq!(secret(&[0xff]), None);
+    }
+}

@@ -1,0 +1,325 @@
+//! A `LinktreeWebhook` parsed into types that cannot be wrong. The schema and its CEL rules refuse most mistakes before
+//! they get here; what they let through is refused here, with the same kind of message.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::{
+    api::{
+        SecretKeyReference,
+        webhook::{self as api, ExposureType, LinktreeWebhook},
+    },
+    linktree::event::EventType,
+    route::{Retry, WebhookName},
+};
+
+/// Key of the current secret in the Secret NAME-signing.
+pub const SIGNING_SECRET_KEY: &str = "secret";
+/// Key of the secret before it.
+pub const PREVIOUS_SECRET_KEY: &str = "previous";
+
+/// What the owner of a webhook asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    pub name: WebhookName,
+    pub uid: String,
+    pub generation: Option<i64>,
+    /// Name of the `LinktreeConnection`.
+    pub connection: String,
+    pub events: BTreeSet<EventType>,
+    /// The URL registered at Linktree; it identifies the subscription, so it never depends on anything but host,
+    /// namespace and name.
+    pub url: Url,
+    pub exposure: ExposureType,
+    pub keys: Keys,
+    pub timestamp_tolerance_seconds: u32,
+    pub deduplication_window_seconds: u64,
+    pub journal: Journal,
+    pub max_body_bytes: u64,
+    pub sinks: Vec<Sink>,
+}
+
+/// Where the signing keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// The secret Linktree's API returned, kept in this Secret.
+    Provider { secret_name: String },
+    /// Secrets the user names, the current one first.
+    Named(Vec<NamedKey>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedKey {
+    pub name: String,
+    pub secret: SecretKeyReference,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Journal {
+    pub retention_seconds: u64,
+    pub capacity: Quantity,
+    pub capacity_bytes: u64,
+    pub storage_class_name: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sink {
+    pub name: String,
+    pub url: Url,
+    pub auth: Option<SecretKeyReference>,
+    pub events: BTreeSet<EventType>,
+    pub timeout_seconds: u32,
+    pub retry: Retry,
+}
+
+/// A field with a value that cannot be used, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {problem}")]
+pub struct InvalidSpec {
+    pub field: String,
+    pub problem: String,
+}
+
+impl Spec {
+    /// Parses the object once, at the edge; inner code never sees the raw one.
+    ///
+    /// # Errors
+    /// The first field that cannot be used.
+    pub fn parse(webhook: &LinktreeWebhook) -> Result<Self, InvalidSpec> {
+        let name = WebhookName { namespace: webhook.namespace().unwrap_or_default(), name: webhook.name_any() };
+        let api::LinktreeWebhookSpec { connection_ref, events, endpoint, signing, receiver, sinks } = &webhook.spec;
+        let api::Receiver { deduplication, journal, max_body_bytes } = receiver;
+        Ok(Spec {
+            connection: connection_ref.name.clone(),
+            events: event_types(events),
+            url: delivery_url(&name, &endpoint.managed)?,
+            exposure: endpoint.managed.exposure.exposure_type,
+            keys: keys(&name, &signing.keys),
+            timestamp_tolerance_seconds: whole(
+                "signing.timestampToleranceSeconds",
+                signing.timestamp_tolerance_seconds,
+            )?,
+            deduplication_window_seconds: whole("receiver.deduplication.windowSeconds", deduplication.window_seconds)?,
+            journal: parse_journal(journal)?,
+            max_body_bytes: whole("receiver.maxBodyBytes", *max_body_bytes)?,
+            sinks: sinks.iter().map(parse_sink).collect::<Result<_, _>>()?,
+            uid: webhook.uid().unwrap_or_default(),
+            generation: webhook.metadata.generation,
+            name,
+        })
+    }
+
+    /// The name of everything the receiver consists of: workload, Service, ServiceAccount, NetworkPolicy.
+    #[must_use]
+    pub fn receiver_name(&self) -> String {
+        receiver_name(&self.name.name)
+    }
+
+    /// The Secret that holds the route file.
+    #[must_use]
+    pub fn route_secret_name(&self) -> String {
+        format!("{}-route", self.receiver_name())
+    }
+}
+
+/// The Secrets a webhook's spec speaks of, so that a change of one of them is looked at at once.
+#[must_use]
+pub fn referenced_secrets(webhook: &LinktreeWebhook) -> BTreeSet<String> {
+    let named = webhook.spec.signing.keys.iter().map(|key| key.secret_ref.name.clone());
+    let auth = webhook.spec.sinks.iter().filter_map(|sink| sink.http.auth_secret_ref.as_ref());
+    named.chain(auth.map(|secret| secret.name.clone())).chain([signing_secret_name(&webhook.name_any())]).collect()
+}
+
+/// The Secret that keeps the signing secret Linktree's API returned.
+#[must_use]
+pub fn signing_secret_name(webhook: &str) -> String {
+    format!("{webhook}-signing")
+}
+
+fn receiver_name(webhook: &str) -> String {
+    format!("{webhook}-receiver")
+}
+
+fn event_types(names: &[String]) -> BTreeSet<EventType> {
+    names.iter().map(|name| EventType::named(name)).collect()
+}
+
+/// `/h/` and half a SHA-256 of `namespace/name`: stable when the cluster is rebuilt, different for each webhook, and
+/// saying nothing about secrets.
+fn delivery_path(name: &WebhookName) -> String {
+    let digest = Sha256::digest(format!("{}/{}", name.namespace, name.name));
+    format!("/h/{}", hex::encode(&digest[..16]))
+}
+
+fn delivery_url(name: &WebhookName, endpoint: &api::ManagedEndpoint) -> Result<Url, InvalidSpec> {
+    let path = delivery_path(name);
+    let url = match (endpoint.exposure.exposure_type, &endpoint.host) {
+        (ExposureType::Service, _) => {
+            format!("http://{}.{}.svc.cluster.local{path}", receiver_name(&name.name), name.namespace)
+        }
+        (ExposureType::None, Some(host)) => format!("https://{host}{path}"),
+        (ExposureType::None, None) => {
+            return Err(invalid("endpoint.managed.host", "is missing: write the public host name"));
+        }
+    };
+    Url::parse(&url)
+        .map_err(|_| invalid("endpoint.managed.host", "is no host name: write one such as hooks.example.com"))
+}
+
+fn keys(name: &WebhookName, keys: &[api::SigningKey]) -> Keys {
+    if keys.is_empty() {
+        return Keys::Provider { secret_name: signing_secret_name(&name.name) };
+    }
+    Keys::Named(keys.iter().map(|key| NamedKey { name: key.name.clone(), secret: key.secret_ref.clone() }).collect())
+}
+
+fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
+    let api::Journal { retention_seconds, capacity, storage_class_name } = journal;
+    let capacity_bytes = quantity_bytes(&capacity.0)
+        .ok_or_else(|| invalid("receiver.journal.capacity", "is no size in bytes: write a quantity such as 1Gi"))?;
+    Ok(Journal {
+        retention_seconds: whole("receiver.journal.retentionSeconds", *retention_seconds)?,
+        capacity: capacity.clone(),
+        capacity_bytes,
+        storage_class_name: storage_class_name.clone(),
+    })
+}
+
+fn parse_sink(sink: &api::Sink) -> Result<Sink, InvalidSpec> {
+    let api::Sink { name, http, events, delivery } = sink;
+    let field = |of: &str| format!("sinks[{name}].{of}");
+    let url = Url::parse(&http.url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let delivery = delivery.clone().unwrap_or_default();
+    let retry = delivery.retry.unwrap_or_default();
+    Ok(Sink {
+        name: name.clone(),
+        url: url.ok_or_else(|| invalid(field("http.url"), "is no http:// or https:// URL"))?,
+        auth: http.auth_secret_ref.clone(),
+        events: event_types(events),
+        timeout_seconds: whole(field("delivery.timeoutSeconds"), delivery.timeout_seconds.unwrap_or(10))?,
+        retry: Retry {
+            limit: whole(field("delivery.retry.limit"), retry.limit.unwrap_or(8))?,
+            delay_seconds: whole(field("delivery.retry.delaySeconds"), retry.delay_seconds.unwrap_or(2))?,
+            max_delay_seconds: whole(field("delivery.retry.maxDelaySeconds"), retry.max_delay_seconds.unwrap_or(300))?,
+        },
+    })
+}
+
+fn whole<T: TryFrom<i64>>(field: impl Into<String>, value: i64) -> Result<T, InvalidSpec> {
+    T::try_from(value).map_err(|_| invalid(field, "is out of range: write a whole number that is not negative"))
+}
+
+/// Bytes of a Kubernetes quantity written as a whole number with a binary, decimal or no suffix.
+fn quantity_bytes(text: &str) -> Option<u64> {
+    const SUFFIXES: [(&str, u64); 8] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("Ti", 1 << 40),
+        ("k", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("T", 1_000_000_000_000),
+    ];
+    let (number, unit) = SUFFIXES
+        .iter()
+        .find_map(|(suffix, unit)| text.strip_suffix(suffix).map(|number| (number, *unit)))
+        .unwrap_or((text, 1));
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+fn invalid(field: impl Into<String>, problem: &str) -> InvalidSpec {
+    InvalidSpec { field: format!("spec.{}", field.into()), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The smallest useful webhook, changed by `edit`.
+    pub(in crate::operator) fn webhook(edit: impl FnOnce(&mut Value)) -> LinktreeWebhook {
+        let mut object = json!({
+            "apiVersion": "webhooks.linktree-operator.dev/v1alpha1",
+            "kind": "LinktreeWebhook",
+            "metadata": {"namespace": "marketing", "name": "links", "uid": "u-1", "generation": 1},
+            "spec": {
+                "connectionRef": {"name": "brand"},
+                "events": ["link.created", "link.updated"],
+                "endpoint": {"managed": {"exposure": {"type": "Service"}}},
+                "sinks": [{"name": "cms", "http": {"url": "http://cms.marketing.svc/in"}}],
+            },
+        });
+        edit(&mut object);
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn the_url_is_derived_from_namespace_and_name_alone() {
+        let service = Spec::parse(&webhook(|_| {})).unwrap().url;
+        assert!(service.as_str().starts_with("http://links-receiver.marketing.svc.cluster.local/h/"), "{service}");
+        let public = Spec::parse(&webhook(|object| {
+            object["spec"]["endpoint"] =
+                json!({"managed": {"host": "hooks.example.com", "exposure": {"type": "None"}}});
+            object["metadata"]["uid"] = "u-2".into();
+            object["spec"]["sinks"] = json!([]);
+        }));
+        let public = public.unwrap().url;
+        assert_eq!((public.host_str(), public.path()), (Some("hooks.example.com"), service.path()));
+        let other = Spec::parse(&webhook(|object| object["metadata"]["name"] = "other".into())).unwrap().url;
+        assert_ne!(other.path(), service.path());
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_documented_default() {
+        let spec = Spec::parse(&webhook(|_| {})).unwrap();
+        assert_eq!(spec.keys, Keys::Provider { secret_name: "links-signing".into() });
+        assert_eq!((spec.timestamp_tolerance_seconds, spec.max_body_bytes), (300, 262_144));
+        assert_eq!(spec.journal.capacity_bytes, 1 << 30);
+        assert_eq!(spec.sinks[0].retry, Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 });
+    }
+
+    #[test]
+    fn a_value_the_schema_let_through_is_refused_with_its_field() {
+        type Edit = fn(&mut Value);
+        let cases: [(Edit, &str); 3] = [
+            (
+                |o| o["spec"]["receiver"] = json!({"journal": {"capacity": "lots"}}),
+                "spec.receiver.journal.capacity is no size",
+            ),
+            (|o| o["spec"]["sinks"][0]["http"]["url"] = "ftp://x/".into(), "spec.sinks[cms].http.url is no http://"),
+            (
+                |o| o["spec"]["endpoint"]["managed"]["exposure"]["type"] = "None".into(),
+                "spec.endpoint.managed.host is missing",
+            ),
+        ];
+        for (edit, expected) in cases {
+            let message = Spec::parse(&webhook(edit)).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn quantities_are_read_as_kubernetes_writes_them() {
+        for (text, bytes) in [("64Mi", 64 << 20), ("5Gi", 5 << 30), ("1G", 1_000_000_000), ("1073741824", 1 << 30)] {
+            assert_eq!(quantity_bytes(text), Some(bytes), "{text}");
+        }
+        for text in ["", "Gi", "-1Gi", "1.5Gi", "99999999999Ti"] {
+            assert_eq!(quantity_bytes(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_secret_a_webhook_depends_on_is_named() {
+        let webhook = webhook(|object| {
+            object["spec"]["signing"] = json!({"keys": [{"name": "k1", "secretRef": {"name": "keys", "key": "a"}}]});
+            object["spec"]["sinks"][0]["http"]["authSecretRef"] = json!({"name": "cms", "key": "bearer"});
+        });
+        assert_eq!(referenced_secrets(&webhook), ["cms", "keys", "links-signing"].map(String::from).into());
+    }
+}
