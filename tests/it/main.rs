@@ -10,3 +10,4 @@ mod client_against_simulator;
 mod receiver;
 mod simulator;
 mod simulator_deliveries;
+mod simulator_to_receiver;

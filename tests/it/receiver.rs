@@ -2,7 +2,7 @@
 
 mod answers;
 mod bounds;
-mod fixture;
+pub mod fixture;
 mod forwarding;
 mod reloading;
 mod storage;

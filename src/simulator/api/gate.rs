@@ -72,22 +72,23 @@ pub(super) async fn misbehave_and_log(State(shared): State<Arc<Shared>>, request
     let status = response.extensions().get::<Dropped>().is_none().then(|| response.status().as_u16());
     let path = uri.path_and_query().map(|it| it.as_str()).unwrap_or_default().to_owned();
     let account = response.extensions().get::<AccountId>().map(|it| it.0.clone());
-    let fault = fault.map(|fault| fault.name());
-    tracing::info!(method, path, status, account, fault, "call");
+    let name = fault.as_ref().map(ApiFault::name);
+    tracing::info!(method, path, status, account, fault = name, "call");
     shared.with(|state, real| {
         let at = state.clock.now(real);
-        state.calls.add(Call { at, method, path, status, account, fault });
+        state.calls.add(Call { at, method, path, status, account, fault: name });
     });
+    if let Some(ApiFault::Delay { milliseconds }) = fault {
+        // Last, for it may never end: a caller who hangs up takes this task along.
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
     response
 }
 
 async fn misbehave(fault: &ApiFault, request: Request, next: Next) -> Response {
     match fault {
         ApiFault::Status { status, retry_after } => answer_status(*status, retry_after.as_deref()),
-        ApiFault::Delay { milliseconds } => {
-            tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
-            next.run(request).await
-        }
+        ApiFault::Delay { .. } => next.run(request).await,
         ApiFault::DropBefore => dropped(StatusCode::OK.into_response()),
         ApiFault::DropAfter => dropped(next.run(request).await),
         ApiFault::Truncate => truncated(next.run(request).await).await,

@@ -18,7 +18,7 @@ pub const DELAY_MAX_MS: u64 = 120_000;
 pub enum ApiFault {
     /// Answers this status; the call has no effect.
     Status { status: u16, retry_after: Option<String> },
-    /// Waits, then carries on as usual.
+    /// The call takes effect at once, but its answer comes late.
     Delay { milliseconds: u64 },
     /// Closes the connection; the call has no effect.
     DropBefore,
