@@ -5,4 +5,5 @@ mod bounds;
 pub mod fixture;
 mod forwarding;
 mod reloading;
+mod simulated;
 mod storage;
