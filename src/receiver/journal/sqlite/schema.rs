@@ -88,6 +88,8 @@ pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // The lock file keeps other writers away; should one come all the same, deliveries must not wait for it.
     connection.busy_timeout(Duration::ZERO)?;
+    // The container's file system cannot be written to, but for the journal's volume.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection)?;
     settle_log(&connection)?;
@@ -110,7 +112,9 @@ fn settle_log(connection: &Connection) -> rusqlite::Result<()> {
 /// A second connection to an open database, which cannot write.
 pub(super) fn open_for_reading(directory: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(directory.join(DATABASE), flags)?)
+    let connection = Connection::open_with_flags(directory.join(DATABASE), flags)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(connection)
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
