@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
+use serde_json::{Map, Value, json};
 
 use crate::{
     linktree::{event::EventType, wire::SubscriptionId},
@@ -23,11 +26,20 @@ use crate::{
 use super::Ctl;
 
 /// A change, and in which account.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct In<T> {
     account: Option<String>,
-    #[serde(flatten)]
     change: T,
+}
+
+/// By hand, since a flattened field would take no notice of misspelt ones.
+impl<'de, T: DeserializeOwned> Deserialize<'de> for In<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Map::deserialize(deserializer)?;
+        let account = fields.remove("account").map_or(Ok(None), Deserialize::deserialize);
+        let change = T::deserialize(Value::Object(fields));
+        Ok(In { account: account.map_err(D::Error::custom)?, change: change.map_err(D::Error::custom)? })
+    }
 }
 
 pub(super) async fn create_link(
@@ -109,4 +121,19 @@ fn happen(
         let deliveries = world.emit(&event, real)?;
         Ok(Json(json!({"type": event.event_type, "data": event.data, "deliveries": deliveries})))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_may_name_its_account_and_a_misspelt_field_is_refused() {
+        let read = |json| serde_json::from_str::<In<LinkChange>>(json);
+        let named = read(r#"{"account":"acc_1","title":"Shop"}"#).unwrap();
+        assert_eq!((named.account.as_deref(), named.change.title.as_deref()), (Some("acc_1"), Some("Shop")));
+        assert_eq!(read("{}").unwrap().account, None);
+        assert!(read(r#"{"titel":"Shop"}"#).is_err());
+        assert!(read(r#"{"account":1}"#).is_err());
+    }
 }

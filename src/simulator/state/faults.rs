@@ -14,7 +14,7 @@ pub const DELAY_MAX_MS: u64 = 120_000;
 
 /// How the API misbehaves.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum ApiFault {
     /// Answers this status; the call has no effect.
     Status { status: u16, retry_after: Option<String> },
@@ -47,7 +47,7 @@ impl ApiFault {
 
 /// How a delivery goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum DeliveryFault {
     /// Is not sent; the sender sees this status.
     Status { status: u16 },
