@@ -79,6 +79,7 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
         token,
         account: account.as_deref(),
         webhooks: &context.webhooks_of(&key),
+        listed: plan == Plan::List,
         now: clock::now(),
     };
     let next = report.status();

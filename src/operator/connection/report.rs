@@ -26,6 +26,8 @@ pub struct Report<'a> {
     pub token: Token,
     pub account: Option<&'a Account>,
     pub webhooks: &'a [Arc<LinktreeWebhook>],
+    /// The account was listed in this look.
+    pub listed: bool,
     pub now: Timestamp,
 }
 
@@ -39,7 +41,7 @@ impl Report<'_> {
         LinktreeConnectionStatus {
             observed_generation: generation,
             account: snapshot.as_ref().map_or(previous.account, |snapshot| Some(account(snapshot))),
-            request_budget: self.budget(),
+            request_budget: self.budget(previous.request_budget),
             subscriptions: snapshot.as_ref().map_or(previous.subscriptions, |snapshot| Some(self.counts(snapshot))),
             conditions: conditions::render(
                 &self.findings(snapshot.is_some()),
@@ -97,13 +99,14 @@ impl Report<'_> {
         }
     }
 
-    /// What was left at the last list: a number that moves with every request would be a write per request.
-    fn budget(&self) -> Option<RequestBudgetStatus> {
+    /// As of the last list: a number that moved with every request would be a write per request.
+    fn budget(&self, previous: Option<RequestBudgetStatus>) -> Option<RequestBudgetStatus> {
         let (remaining, next) = self.account?.budget(self.now);
-        Some(RequestBudgetStatus {
+        let fresh = RequestBudgetStatus {
             remaining: i64::try_from(remaining).unwrap_or(i64::MAX),
             reset_time: next.map(|next| Time(conditions::whole_seconds(next))),
-        })
+        };
+        previous.filter(|_| !self.listed).or(Some(fresh))
     }
 
     fn counts(&self, snapshot: &Snapshot) -> SubscriptionCounts {
