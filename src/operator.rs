@@ -94,6 +94,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
         .await
         .map_err(|source| Error::Listen { address: args.metrics_address, source })?;
     let namespaces = scope::namespaces(args.watch_namespaces);
+    tracing::info!(admin = %args.metrics_address, ?namespaces, "watching (None: all namespaces)");
     let mut scopes = JoinSet::new();
     let mut ready = Vec::new();
     for namespace in namespaces {

@@ -90,6 +90,7 @@ impl Context {
         reason: &str,
         note: String,
     ) {
+        tracing::info!(object = %ObjectRef::from_obj(about), reason, "{note}");
         let event = Event {
             type_,
             reason: reason.to_owned(),

@@ -14,7 +14,10 @@ use crate::{
         },
         webhook::LinktreeWebhook,
     },
-    linktree::error::{ApiError, RetryClass},
+    linktree::{
+        error::{ApiError, RetryClass},
+        wire::Subscription,
+    },
     operator::{
         account::{Account, Snapshot},
         conditions::{self, Finding, Status},
@@ -109,13 +112,13 @@ impl Report<'_> {
         previous.filter(|_| !self.listed).or(Some(fresh))
     }
 
+    /// A subscription is managed if it is a webhook's by id, or by url where the id was not written down yet.
     fn counts(&self, snapshot: &Snapshot) -> SubscriptionCounts {
-        let ours: HashSet<&str> = self
-            .webhooks
-            .iter()
-            .filter_map(|webhook| webhook.status.as_ref()?.subscription.as_ref()?.id.as_deref())
-            .collect();
-        let managed = snapshot.subscriptions.iter().filter(|known| ours.contains(known.id.0.as_str())).count();
+        let statuses = || self.webhooks.iter().filter_map(|webhook| webhook.status.as_ref());
+        let ids: HashSet<&str> = statuses().filter_map(|status| status.subscription.as_ref()?.id.as_deref()).collect();
+        let urls: HashSet<&str> = statuses().filter_map(|status| Some(status.address.as_ref()?.url.as_str())).collect();
+        let ours = |known: &&Subscription| ids.contains(known.id.0.as_str()) || urls.contains(known.url.as_str());
+        let managed = snapshot.subscriptions.iter().filter(ours).count();
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         SubscriptionCounts { managed: count(managed), unmanaged: count(snapshot.subscriptions.len() - managed) }
     }

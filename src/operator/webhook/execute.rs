@@ -156,15 +156,20 @@ impl Executor<'_> {
         self.api::<Pod>().patch(pod, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
     }
 
-    /// Has the connection looked at now rather than at its next period.
+    /// Has the account listed now rather than at the end of its period.
     fn request_list(&self) {
         let Some(account) = &self.account else { return };
         account.want_list();
+        self.look_at_connection();
+    }
+
+    /// Has the connection count its subscriptions anew, or list them where that is wanted.
+    fn look_at_connection(&self) {
         let namespace = self.webhook.namespace().unwrap_or_default();
         let connection =
             kube::runtime::reflector::ObjectRef::new(&self.webhook.spec.connection_ref.name).within(&namespace);
         if self.context.look_at_connection.try_send(connection).is_err() {
-            tracing::debug!("many connections wait to be looked at; this one's list comes with its period");
+            tracing::debug!("many connections wait to be looked at; this one comes with its period");
         }
     }
 
@@ -186,6 +191,7 @@ impl Executor<'_> {
         let subscription = completed(answer, request);
         let id = subscription.id.clone();
         account.noted(subscription);
+        self.look_at_connection();
         outcome.registered = Some(id.clone());
         self.publish(EventType::Normal, "SubscriptionCreated", format!("registered {} as subscription {id}", spec.url))
             .await;
@@ -204,8 +210,9 @@ impl Executor<'_> {
                     .await;
                 Ok(())
             }
-            // Not an error of this webhook: the secret then comes from a person, and the condition says where it goes.
-            Err(ApiError::Unsupported { .. }) => {
+            // Not an error of this webhook: the secret then comes from a person, and the condition says where it goes. The
+            // subscription was listed, so a 404 speaks of the call.
+            Err(ApiError::Unsupported { .. } | ApiError::NotFound) => {
                 account.lacks(|capabilities| capabilities.rotate_unsupported = true);
                 Ok(())
             }
@@ -263,6 +270,13 @@ impl Executor<'_> {
             // That it is not there is what was wanted.
             Ok(()) | Err(ApiError::NotFound) => {
                 account.gone(id);
+                self.look_at_connection();
+                self.publish(
+                    EventType::Normal,
+                    "SubscriptionDeleted",
+                    format!("subscription {id} is gone from Linktree"),
+                )
+                .await;
                 Ok(())
             }
             Err(error) => Err(Trouble::Linktree(ConditionType::Registered, error)),
