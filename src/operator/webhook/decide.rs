@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::condition::{ConditionType, Reason},
-    operator::conditions::{Finding, Status},
+    operator::conditions::{self, Finding, Status},
 };
 
 mod deletion;
@@ -28,7 +28,7 @@ pub(super) use subscription::{attempted, registering};
 
 /// How often a settled webhook is looked at: its counters come from the receiver, which is asked.
 const SETTLED: Duration = Duration::from_secs(15);
-/// How often one is looked at that is on its way.
+/// How often one is looked at that has just set out; less and less often the longer it takes, down to [`SETTLED`].
 const UNSETTLED: Duration = Duration::from_secs(3);
 
 /// The plan for a webhook that is not being deleted.
@@ -64,8 +64,16 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         (ConditionType::DeliveryAtRisk, subscription.at_risk),
     ];
     let settled = steps.is_empty() && findings.iter().all(|(of, finding)| rests(*of, finding));
-    let requeue = if settled { SETTLED } else { UNSETTLED };
+    let requeue = if settled { SETTLED } else { pace(observed, now) };
     Plan { steps, findings, subscription: subscription.status, requeue }
+}
+
+/// A tenth of the time that `Ready` has been false: what takes long is not hurried by looking.
+fn pace(observed: &Observed, now: Timestamp) -> Duration {
+    let ready = conditions::find(&observed.status.conditions, ConditionType::Ready);
+    let since = ready.filter(|ready| ready.status != Status::True.as_str()).map(|ready| ready.last_transition_time.0);
+    let waited = since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default();
+    (waited / 10).clamp(UNSETTLED, SETTLED)
 }
 
 fn connection(connection: &Connection) -> Finding {
