@@ -1,8 +1,14 @@
 //! What was kept reaches every sink that wants it.
 
-use linktree_operator::{linktree::event::EventType, linktree::secret::Secret};
+use std::time::Duration;
+
+use linktree_operator::{
+    clock,
+    linktree::{event::EventType, secret::Secret},
+};
 
 use super::fixture::{BODY, Collector, Running, SECRET, delivery, numbered, route, sink, until, vacant};
+use crate::canned::{Canned, answer};
 
 #[tokio::test]
 async fn an_event_arrives_as_a_cloudevent_with_its_body_untouched() {
@@ -82,6 +88,34 @@ async fn a_refused_event_is_a_dead_letter_at_once_and_the_next_one_goes_on() {
     assert_eq!(receiver.status().await.last_hour.dead_lettered, 1);
     let metrics = receiver.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains(r#"linktree_receiver_dead_letters_total{sink="cms"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_event_goes_where_the_route_says_and_follows_no_redirect() {
+    let elsewhere = Collector::start().await;
+    let head = format!("307 Temporary Redirect\r\nlocation: http://{}/in", elsewhere.address);
+    let redirecting = Canned::answering([answer(&head, "")]).await;
+    let mut cms = sink("cms", elsewhere.address);
+    cms.url = redirecting.base.clone();
+    let receiver = Running::start(&route(vec![cms])).await;
+    receiver.deliver(&numbered(1)).await;
+    until("it is given up", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
+    assert_eq!(receiver.status().await.sinks[0].last_failure.as_deref(), Some("answered 307"));
+    assert!(elsewhere.ids().is_empty());
+}
+
+#[tokio::test]
+async fn a_sink_that_asks_for_time_gets_it() {
+    let busy = answer("429 Too Many Requests\r\nretry-after: 3", "");
+    let canned = Canned::answering([busy, answer("204 No Content", "")]).await;
+    let mut cms = sink("cms", vacant().await);
+    cms.url = canned.base.clone();
+    let receiver = Running::start(&route(vec![cms])).await;
+    let started = clock::monotonic();
+    receiver.deliver(&numbered(1)).await;
+    until("it is taken", async || receiver.status().await.backlog == 0).await;
+    assert_eq!(canned.requests().len(), 2);
+    assert!(started.elapsed() >= Duration::from_secs(3), "it came back too soon");
 }
 
 #[tokio::test]
