@@ -2,7 +2,7 @@
 //! It faces the internet and holds no Kubernetes credentials: what it needs to know comes as a file, what it knows is
 //! asked for on its admin port.
 //!
-//! One delivery's way: [`intake`] → [`admit`] → [`journal`] → 200 → [`forward`] → [`sink`].
+//! One delivery's way: [`intake`] → [`admit`] → [`redact`] → [`journal`] → 200 → [`forward`] → [`sink`].
 
 use std::{
     convert::Infallible,
@@ -43,9 +43,11 @@ pub mod intake;
 pub mod journal;
 pub mod ledger;
 pub mod metrics;
+pub mod redact;
 pub mod reload;
 pub mod retry;
 pub mod sink;
+pub mod skew;
 pub mod status;
 pub mod tally;
 pub mod throttle;

@@ -44,8 +44,9 @@ pub struct Route {
     /// Signing keys; the first is the current one. Empty while the secret is not known: every delivery is then
     /// answered 503, so that Linktree tries again, rather than 403.
     pub keys: Vec<Key>,
-    /// A delivery signed longer ago, or further ahead, is refused.
+    /// A delivery signed longer ago, or further ahead, is refused, but for what the policy says.
     pub timestamp_tolerance_seconds: u32,
+    pub stale_delivery_policy: StaleDeliveryPolicy,
     /// How long a delivery is remembered, so that it is not taken twice.
     pub deduplication_window_seconds: u64,
     /// How long a delivered event stays in the journal.
@@ -53,7 +54,19 @@ pub struct Route {
     /// How large the journal may grow before new deliveries are answered 503.
     pub capacity_bytes: u64,
     pub max_body_bytes: u64,
+    /// Names of JSON fields whose values are never kept.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub redact_fields: BTreeSet<String>,
     pub sinks: Vec<Sink>,
+}
+
+/// What becomes of a delivery that a key signed, but longer ago than the tolerance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StaleDeliveryPolicy {
+    /// It is refused.
+    Reject,
+    /// It is accepted if it has not come before, and is so young that it would still be remembered if it had.
+    AcceptOnce,
 }
 
 /// Which webhook a route serves.
@@ -165,10 +178,12 @@ pub(crate) mod tests {
             admin_token: Secret::new("admin"),
             keys: vec![Key { name: "k1".into(), secret: Secret::new("s3cret") }],
             timestamp_tolerance_seconds: 300,
+            stale_delivery_policy: StaleDeliveryPolicy::Reject,
             deduplication_window_seconds: 604_800,
             retention_seconds: 604_800,
             capacity_bytes: 1 << 30,
             max_body_bytes: 262_144,
+            redact_fields: BTreeSet::from(["ip_address".into()]),
             sinks: vec![Sink {
                 name: "cms".into(),
                 url: Url::parse("http://127.0.0.1:1/in").unwrap(),

@@ -110,6 +110,7 @@ words! {
         Verified,
         PreviousKeyInUse,
         SecretMismatch,
+        ClockSkew,
         NoTraffic,
         // Delivering.
         Healthy,

@@ -133,6 +133,20 @@ pub struct Signing {
     #[serde(default = "default_timestamp_tolerance_seconds")]
     #[schemars(range(min = 1, max = 3600))]
     pub timestamp_tolerance_seconds: i64,
+    /// What becomes of a delivery that one of the keys signed, but longer ago than the tolerance. Reject: it is refused.
+    /// AcceptOnce: it is accepted, unless it has come before or is older than the deduplication window less the
+    /// tolerance. Write AcceptOnce if Linktree does not sign its retries afresh, or those that come later than the
+    /// tolerance are lost; the price is that who captured a delivery that never arrived may still deliver it.
+    #[serde(default)]
+    pub stale_delivery_policy: StaleDeliveryPolicy,
+}
+
+/// What becomes of a delivery that was signed longer ago than the tolerance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StaleDeliveryPolicy {
+    #[default]
+    Reject,
+    AcceptOnce,
 }
 
 /// A signing secret and the name it goes by.
@@ -160,6 +174,16 @@ pub struct Receiver {
     #[serde(default = "default_max_body_bytes")]
     #[schemars(range(min = 1024, max = 16_777_216))]
     pub max_body_bytes: i64,
+    /// Names of JSON fields, at any depth, whose values are replaced by "[redacted]" before an event is kept: neither
+    /// the journal nor a sink ever has them, in no format. Write [] to keep everything. The rest of the body stays byte
+    /// for byte as it came, and deduplication goes by the body as it came. A body that is no JSON is kept as it is.
+    #[serde(default = "default_redact_fields")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 128)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub redact_fields: Vec<String>,
 }
 
 /// How long a delivery is remembered so that it is not taken twice.
@@ -271,7 +295,11 @@ pub struct Retry {
 
 impl Default for Signing {
     fn default() -> Self {
-        Signing { keys: Vec::new(), timestamp_tolerance_seconds: default_timestamp_tolerance_seconds() }
+        Signing {
+            keys: Vec::new(),
+            timestamp_tolerance_seconds: default_timestamp_tolerance_seconds(),
+            stale_delivery_policy: StaleDeliveryPolicy::default(),
+        }
     }
 }
 
@@ -281,6 +309,7 @@ impl Default for Receiver {
             deduplication: Deduplication::default(),
             journal: Journal::default(),
             max_body_bytes: default_max_body_bytes(),
+            redact_fields: default_redact_fields(),
         }
     }
 }
@@ -311,4 +340,9 @@ fn default_capacity() -> Quantity {
 
 fn default_max_body_bytes() -> i64 {
     262_144
+}
+
+/// What the API's documentation asks to be redacted.
+fn default_redact_fields() -> Vec<String> {
+    ["ip_address", "user_agent", "referrer_url", "geo_city"].map(str::to_owned).into()
 }

@@ -14,7 +14,7 @@ use crate::{
         headers::{self, DeliveryId, SentAt},
         signature::Signature,
     },
-    route::Key,
+    route::{Key, Route, StaleDeliveryPolicy},
 };
 
 /// What a delivery carries in its header, in strict grammar but not yet verified.
@@ -36,8 +36,8 @@ pub enum Refusal {
     /// No key made this signature. `recent` when its timestamp was inside the window: then either somebody forges, or
     /// our keys are not Linktree's.
     Unverified { recent: bool },
-    /// A key made this signature, but too long ago, or in the future.
-    Stale,
+    /// A key made this signature, but `off` seconds ago, which is too long, or in the future, where it is negative.
+    Stale { off: i64 },
     /// There is no key yet to verify with: our fault, not the sender's.
     NoKeys,
 }
@@ -56,10 +56,35 @@ impl Credentials {
             delivery_id: single(header, headers::DELIVERY_ID).ok().and_then(DeliveryId::parse),
         })
     }
+}
 
-    /// Whether it was signed at most `tolerance_seconds` before or after `now`.
-    fn recent(&self, tolerance_seconds: u32, now: Timestamp) -> bool {
-        now.as_second().abs_diff(self.sent_at.seconds()) <= u64::from(tolerance_seconds)
+/// When a delivery may have been signed, in seconds before or after it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    tolerance: i64,
+    oldest: i64,
+}
+
+impl Window {
+    /// What a route allows. With `AcceptOnce` a delivery may be so old that it would still be remembered had it come
+    /// before. It may then have come `tolerance` earlier than it was signed, and been forgotten that much sooner.
+    #[must_use]
+    pub fn of(route: &Route) -> Self {
+        let tolerance = i64::from(route.timestamp_tolerance_seconds);
+        let remembered = i64::try_from(route.deduplication_window_seconds).unwrap_or(i64::MAX);
+        let oldest = match route.stale_delivery_policy {
+            StaleDeliveryPolicy::Reject => tolerance,
+            StaleDeliveryPolicy::AcceptOnce => tolerance.max(remembered.saturating_sub(tolerance) - 1),
+        };
+        Window { tolerance, oldest }
+    }
+
+    fn is_recent(self, age: i64) -> bool {
+        (-self.tolerance..=self.tolerance).contains(&age)
+    }
+
+    fn allows(self, age: i64) -> bool {
+        (-self.tolerance..=self.oldest).contains(&age)
     }
 }
 
@@ -69,7 +94,7 @@ impl Credentials {
 /// Why it is not admitted; [`Refusal::MissingHeader`] and [`Refusal::Malformed`] do not occur any more.
 pub fn admit(
     keys: &[Key],
-    tolerance_seconds: u32,
+    window: Window,
     credentials: &Credentials,
     body: Bytes,
     now: Timestamp,
@@ -78,10 +103,10 @@ pub fn admit(
         return Err(Refusal::NoKeys);
     }
     let Credentials { signature, sent_at, delivery_id } = credentials;
-    let recent = credentials.recent(tolerance_seconds, now);
+    let age = now.as_second().saturating_sub(sent_at.seconds());
     match keys.iter().find(|key| signature.verifies(&key.secret, sent_at, &body)) {
-        None => Err(Refusal::Unverified { recent }),
-        Some(_) if !recent => Err(Refusal::Stale),
+        None => Err(Refusal::Unverified { recent: window.is_recent(age) }),
+        Some(_) if !window.allows(age) => Err(Refusal::Stale { off: age }),
         Some(key) => Ok(Event::new(delivery_id.as_ref(), signature, sent_at, &key.name, body, now.as_second())),
     }
 }

@@ -28,7 +28,7 @@ pub struct Event {
     /// The name of the key that verified it.
     pub key: String,
     pub identity: Identity,
-    /// The body, byte for byte as it was signed.
+    /// The body as it is kept: byte for byte as it was signed, but for what is redacted. `identity` is of the signed one.
     pub body: Bytes,
 }
 

@@ -95,8 +95,9 @@ impl Intake {
         let held = self.bodies.try_acquire_many((kib + 1).min(BODIES_KIB)).map_err(|_| Verdict::Overloaded)?;
         let body = read(body, route.max_body_bytes).await?;
         let now = clock::now();
-        let event = admit::admit(&route.keys, route.timestamp_tolerance_seconds, &credentials, body, now)?;
-        self.ledger.verified(&event.key, event.received_at);
+        let mut event = admit::admit(&route.keys, config.window, &credentials, body, now)?;
+        event.body = config.redaction.apply(event.body);
+        self.ledger.verified(&event.key, event.sent_at, event.received_at);
         if !event.event_type.is_known() {
             self.ledger.unknown_type(&event.event_type, clock::monotonic());
         }

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     metrics::{Metrics, SinkLabel, VerdictLabel},
+    skew::Skew,
     tally::LastHour,
     throttle::Throttle,
     verdict::{Column, Verdict},
@@ -32,6 +33,7 @@ pub struct Entries {
     pub last_verified: Option<i64>,
     pub last_key: Option<String>,
     pub unverified_run: Option<UnverifiedRun>,
+    pub skew: Skew,
     pub sinks: BTreeMap<String, SinkHealth>,
     last_hour: LastHour,
     throttles: HashMap<&'static str, Throttle>,
@@ -62,11 +64,12 @@ impl Ledger {
         &self.metrics
     }
 
-    /// A key verified a delivery, whatever becomes of it then.
-    pub fn verified(&self, key: &str, now: i64) {
+    /// A key verified a delivery signed at `sent_at`, whatever becomes of it then.
+    pub fn verified(&self, key: &str, sent_at: i64, now: i64) {
         let mut entries = self.lock();
         entries.last_verified = Some(now);
         entries.unverified_run = None;
+        entries.skew.observe(sent_at, now);
         if entries.last_key.as_deref() != Some(key) {
             entries.last_key = Some(key.to_owned());
         }
@@ -89,11 +92,11 @@ impl Ledger {
                 let run = entries.unverified_run.get_or_insert(UnverifiedRun { since: now, count: 0 });
                 run.count += 1;
             }
+            Verdict::Stale { off } => entries.skew.observe(now.saturating_sub(off), now),
             Verdict::Conflict
             | Verdict::MissingHeader
             | Verdict::Malformed
             | Verdict::Unverified { recent: false }
-            | Verdict::Stale
             | Verdict::NotConfigured
             | Verdict::Overloaded
             | Verdict::JournalFull
@@ -196,7 +199,7 @@ mod tests {
         answered(Verdict::Unverified { recent: true }, 4);
         assert_eq!(ledger.entries().unverified_run, Some(UnverifiedRun { since: 2, count: 2 }));
         assert_eq!((ledger.entries().last_received, ledger.entries().last_verified), (Some(4), None));
-        ledger.verified("k1", 5);
+        ledger.verified("k1", 5, 5);
         answered(Verdict::Verified, 5);
         assert_eq!(ledger.entries().unverified_run, None);
         let hour = ledger.entries().last_hour(5);

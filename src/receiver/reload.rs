@@ -87,7 +87,7 @@ impl Reloader {
         }
         let (keys, sinks) = (route.keys.len(), route.sinks.len());
         tracing::info!(digest, path = route.path, keys, sinks, "a new route is in use");
-        self.config.send_replace(Some(Arc::new(Config { route, digest })));
+        self.config.send_replace(Some(Arc::new(Config::new(route, digest))));
         true
     }
 }

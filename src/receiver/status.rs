@@ -112,6 +112,7 @@ fn compose(
         last_verified_time: entries.last_verified,
         last_verified_key: entries.last_key.clone(),
         unverified_run: entries.unverified_run.clone(),
+        clock_offset_seconds: entries.skew.estimate(),
         last_hour: entries.last_hour(now),
         backlog: backlog.iter().map(|backlog| backlog.waiting).sum(),
         sinks: sinks.collect(),

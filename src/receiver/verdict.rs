@@ -32,7 +32,9 @@ pub enum Verdict {
     Unverified {
         recent: bool,
     },
-    Stale,
+    Stale {
+        off: i64,
+    },
     /// There is no key, or no route file at all, yet.
     NotConfigured,
     Overloaded,
@@ -68,7 +70,7 @@ impl Verdict {
         match self {
             Verdict::Verified | Verdict::Duplicate | Verdict::Conflict => StatusCode::OK,
             Verdict::MissingHeader => StatusCode::UNAUTHORIZED,
-            Verdict::Malformed | Verdict::Unverified { .. } | Verdict::Stale => StatusCode::FORBIDDEN,
+            Verdict::Malformed | Verdict::Unverified { .. } | Verdict::Stale { .. } => StatusCode::FORBIDDEN,
             // Anything else than 2xx feeds Linktree's failure clock, but a 4xx would also say that it is their fault.
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -89,7 +91,7 @@ impl Verdict {
             Verdict::Verified | Verdict::Conflict => r#"{"received":true}"#,
             Verdict::Duplicate => r#"{"duplicate":true}"#,
             Verdict::MissingHeader => route::UNSIGNED_ANSWER,
-            Verdict::Malformed | Verdict::Unverified { .. } | Verdict::Stale => "Invalid signature",
+            Verdict::Malformed | Verdict::Unverified { .. } | Verdict::Stale { .. } => "Invalid signature",
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
                 "Unavailable"
             }
@@ -112,7 +114,7 @@ impl Verdict {
             Verdict::MissingHeader => "missing_header",
             Verdict::Malformed => "malformed",
             Verdict::Unverified { .. } => "unverified",
-            Verdict::Stale => "stale",
+            Verdict::Stale { .. } => "stale",
             Verdict::NotConfigured => "not_configured",
             Verdict::Overloaded => "overloaded",
             Verdict::JournalFull => "journal_full",
@@ -135,7 +137,7 @@ impl Verdict {
             Verdict::Conflict => Some(Column::Conflict),
             Verdict::MissingHeader => Some(Column::RejectedMissingHeader),
             Verdict::Malformed | Verdict::Unverified { .. } => Some(Column::RejectedSignature),
-            Verdict::Stale => Some(Column::RejectedStale),
+            Verdict::Stale { .. } => Some(Column::RejectedStale),
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
                 Some(Column::Unavailable)
             }
@@ -178,7 +180,7 @@ impl Verdict {
             | Verdict::MissingHeader
             | Verdict::Malformed
             | Verdict::Unverified { .. }
-            | Verdict::Stale
+            | Verdict::Stale { .. }
             | Verdict::NotConfigured
             | Verdict::Overloaded
             | Verdict::JournalFull
@@ -196,7 +198,7 @@ impl From<Refusal> for Verdict {
             Refusal::MissingHeader => Verdict::MissingHeader,
             Refusal::Malformed => Verdict::Malformed,
             Refusal::Unverified { recent } => Verdict::Unverified { recent },
-            Refusal::Stale => Verdict::Stale,
+            Refusal::Stale { off } => Verdict::Stale { off },
             Refusal::NoKeys => Verdict::NotConfigured,
         }
     }

@@ -16,6 +16,9 @@ pub struct ReceiverStatus {
     pub last_verified_key: Option<String>,
     /// Well-formed deliveries that no key verified, counted since the last one that was verified.
     pub unverified_run: Option<UnverifiedRun>,
+    /// By how much the receiver's clock is ahead of the timestamps Linktree signs (negative: behind), once the last
+    /// deliveries agree on it; `None` while they do not, or it is little.
+    pub clock_offset_seconds: Option<i64>,
     pub last_hour: Tally,
     /// Events not yet settled, over all sinks.
     pub backlog: u64,

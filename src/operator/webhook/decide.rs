@@ -40,7 +40,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let keys = signing::keys(observed);
     let health = subscription::Health { receiver: &receiver, endpoint: &endpoint, keys: &keys };
     let subscription = subscription::decide(spec, observed, &health, now);
-    let signatures = signing::verified(observed, &subscription, &spec.keys);
+    let signatures = signing::verified(observed, &subscription, spec);
     let delivering = sinks::decide(spec, observed);
 
     let mut steps = Vec::new();

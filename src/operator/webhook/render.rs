@@ -32,10 +32,12 @@ pub fn route(spec: &Spec, secrets: &Secrets) -> Route {
             .filter_map(|(name, place)| Some(Key { name, secret: secrets.values.get(&place)?.clone() }))
             .collect(),
         timestamp_tolerance_seconds: spec.timestamp_tolerance_seconds,
+        stale_delivery_policy: spec.stale_delivery_policy,
         deduplication_window_seconds: spec.deduplication_window_seconds,
         retention_seconds: spec.journal.retention_seconds,
         capacity_bytes: spec.journal.capacity_bytes / of * share,
         max_body_bytes: spec.max_body_bytes,
+        redact_fields: spec.redact_fields.clone(),
         sinks: spec
             .sinks
             .iter()

@@ -14,7 +14,7 @@ use crate::{
         webhook::{self as api, ExposureType, LinktreeWebhook},
     },
     linktree::event::EventType,
-    route::{Retry, WebhookName},
+    route::{Retry, StaleDeliveryPolicy, WebhookName},
 };
 
 /// Key of the current secret in the Secret NAME-signing.
@@ -37,9 +37,11 @@ pub struct Spec {
     pub exposure: ExposureType,
     pub keys: Keys,
     pub timestamp_tolerance_seconds: u32,
+    pub stale_delivery_policy: StaleDeliveryPolicy,
     pub deduplication_window_seconds: u64,
     pub journal: Journal,
     pub max_body_bytes: u64,
+    pub redact_fields: BTreeSet<String>,
     pub sinks: Vec<Sink>,
 }
 
@@ -92,7 +94,7 @@ impl Spec {
     pub fn parse(webhook: &LinktreeWebhook) -> Result<Self, InvalidSpec> {
         let name = WebhookName { namespace: webhook.namespace().unwrap_or_default(), name: webhook.name_any() };
         let api::LinktreeWebhookSpec { connection_ref, events, endpoint, signing, receiver, sinks } = &webhook.spec;
-        let api::Receiver { deduplication, journal, max_body_bytes } = receiver;
+        let api::Receiver { deduplication, journal, max_body_bytes, redact_fields } = receiver;
         Ok(Spec {
             connection: connection_ref.name.clone(),
             events: event_types(events),
@@ -103,9 +105,11 @@ impl Spec {
                 "signing.timestampToleranceSeconds",
                 signing.timestamp_tolerance_seconds,
             )?,
+            stale_delivery_policy: stale_delivery_policy(signing.stale_delivery_policy),
             deduplication_window_seconds: whole("receiver.deduplication.windowSeconds", deduplication.window_seconds)?,
             journal: parse_journal(journal)?,
             max_body_bytes: whole("receiver.maxBodyBytes", *max_body_bytes)?,
+            redact_fields: redact_fields.iter().cloned().collect(),
             sinks: sinks.iter().map(parse_sink).collect::<Result<_, _>>()?,
             uid: webhook.uid().unwrap_or_default(),
             generation: webhook.metadata.generation,
@@ -175,6 +179,13 @@ fn keys(name: &WebhookName, keys: &[api::SigningKey]) -> Keys {
         return Keys::Provider { secret_name: signing_secret_name(&name.name) };
     }
     Keys::Named(keys.iter().map(|key| NamedKey { name: key.name.clone(), secret: key.secret_ref.clone() }).collect())
+}
+
+fn stale_delivery_policy(policy: api::StaleDeliveryPolicy) -> StaleDeliveryPolicy {
+    match policy {
+        api::StaleDeliveryPolicy::Reject => StaleDeliveryPolicy::Reject,
+        api::StaleDeliveryPolicy::AcceptOnce => StaleDeliveryPolicy::AcceptOnce,
+    }
 }
 
 fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
@@ -280,6 +291,11 @@ pub(super) mod tests {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
         assert_eq!(spec.keys, Keys::Provider { secret_name: "links-signing".into() });
         assert_eq!((spec.timestamp_tolerance_seconds, spec.max_body_bytes), (300, 262_144));
+        assert_eq!(spec.stale_delivery_policy, StaleDeliveryPolicy::Reject);
+        assert_eq!(
+            spec.redact_fields,
+            ["geo_city", "ip_address", "referrer_url", "user_agent"].map(String::from).into()
+        );
         assert_eq!(spec.journal.capacity_bytes, 1 << 30);
         assert_eq!(spec.sinks[0].retry, Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 });
     }

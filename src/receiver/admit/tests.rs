@@ -28,10 +28,25 @@ fn header(fields: &[(&'static str, &str)]) -> HeaderMap {
     header
 }
 
+fn window(policy: StaleDeliveryPolicy, remembered: u64) -> Window {
+    Window::of(&Route {
+        timestamp_tolerance_seconds: 300,
+        stale_delivery_policy: policy,
+        deduplication_window_seconds: remembered,
+        ..crate::route::tests::route()
+    })
+}
+
 /// The verdict on a request with these fields, at [`NOW`] and with 300 s of tolerance.
 fn verdict(fields: &[(&'static str, &str)], body: &[u8]) -> Result<Event, Refusal> {
     let credentials = Credentials::read(&header(fields))?;
-    admit(&keys(), 300, &credentials, Bytes::copy_from_slice(body), Timestamp::from_second(NOW).unwrap())
+    admit(
+        &keys(),
+        window(StaleDeliveryPolicy::Reject, 604_800),
+        &credentials,
+        Bytes::copy_from_slice(body),
+        Timestamp::from_second(NOW).unwrap(),
+    )
 }
 
 fn signed(secret: &str, sent_at: i64, body: &[u8]) -> Result<Event, Refusal> {
@@ -58,9 +73,23 @@ fn the_window_is_three_hundred_seconds_on_either_side() {
         assert!(signed("secret-new", NOW - age, BODY).is_ok(), "{age}");
     }
     for age in [-301, 301, 100_000] {
-        assert_eq!(signed("secret-new", NOW - age, BODY).unwrap_err(), Refusal::Stale, "{age}");
+        assert_eq!(signed("secret-new", NOW - age, BODY).unwrap_err(), Refusal::Stale { off: age }, "{age}");
         assert_eq!(signed("forged", NOW - age, BODY).unwrap_err(), Refusal::Unverified { recent: false }, "{age}");
     }
+}
+
+#[test]
+fn a_stale_delivery_is_accepted_once_for_as_long_as_it_would_be_remembered() {
+    let accept_once = window(StaleDeliveryPolicy::AcceptOnce, 3600);
+    for age in [-300, 0, 301, 1210, 3299] {
+        assert!(accept_once.allows(age), "{age}");
+    }
+    for age in [-301, 3300, 3600, i64::MAX, i64::MIN] {
+        assert!(!accept_once.allows(age), "{age}");
+    }
+    assert!(!accept_once.is_recent(301), "an unverified one says nothing about our keys");
+    assert!(window(StaleDeliveryPolicy::AcceptOnce, 100).allows(300), "never less than the tolerance");
+    assert!(!window(StaleDeliveryPolicy::Reject, 3600).allows(301));
 }
 
 #[test]
@@ -129,7 +158,10 @@ fn without_keys_nothing_can_be_said_about_a_signature() {
     let header = header(&[(headers::SIGNATURE, &signature), (headers::TIMESTAMP, "1700000000")]);
     let credentials = Credentials::read(&header).unwrap();
     let now = Timestamp::from_second(NOW).unwrap();
-    assert_eq!(admit(&[], 300, &credentials, BODY.into(), now).unwrap_err(), Refusal::NoKeys);
+    assert_eq!(
+        admit(&[], window(StaleDeliveryPolicy::Reject, 604_800), &credentials, BODY.into(), now).unwrap_err(),
+        Refusal::NoKeys
+    );
 }
 
 #[test]
@@ -161,7 +193,7 @@ proptest! {
             fields.insert(headers::TIMESTAMP, time);
         }
         let verdict = Credentials::read(&fields).and_then(|credentials| {
-            admit(&keys(), 300, &credentials, Bytes::from(body), Timestamp::from_second(NOW).unwrap())
+            admit(&keys(), window(StaleDeliveryPolicy::Reject, 604_800), &credentials, Bytes::from(body), Timestamp::from_second(NOW).unwrap())
         });
         prop_assert!(verdict.is_err());
     }

@@ -1,6 +1,10 @@
 //! The page's answers, to the letter.
 
-use linktree_operator::{clock, linktree::headers, route};
+use linktree_operator::{
+    clock,
+    linktree::headers,
+    route::{self, StaleDeliveryPolicy},
+};
 
 use super::fixture::{BODY, Delivery, PATH, Running, SECRET, delivery, delivery_at, route};
 
@@ -72,6 +76,36 @@ async fn what_is_not_signed_by_a_key_and_recently_is_invalid() {
     assert_eq!(receiver.deliver(&upper).await, answer(200, r#"{"received":true}"#));
     let status = receiver.status().await;
     assert_eq!((status.unverified_run, status.last_verified_key.as_deref()), (None, Some("k1")));
+}
+
+#[tokio::test]
+async fn a_late_delivery_is_accepted_once_where_the_policy_says_so() {
+    let late = |id: &str| delivery_at(id, BODY, SECRET, clock::now().as_second() - 1210);
+    let mut route = route(vec![]);
+    let receiver = Running::start(&route).await;
+    let (first, other) = (late("d1"), late("d2"));
+    assert_eq!(receiver.deliver(&first).await, answer(403, "Invalid signature"));
+    route.stale_delivery_policy = StaleDeliveryPolicy::AcceptOnce;
+    receiver.reroute(&route).await;
+    assert_eq!(receiver.deliver(&first).await, answer(200, r#"{"received":true}"#));
+    assert_eq!(receiver.deliver(&first).await, answer(200, r#"{"duplicate":true}"#));
+    let replayed = Delivery { signature: first.signature.clone(), sent_at: first.sent_at.clone(), ..other };
+    assert_eq!(receiver.deliver(&replayed).await, answer(200, r#"{"duplicate":true}"#), "under a fresh id");
+    let too_late = delivery_at("d3", BODY, SECRET, clock::now().as_second() - 604_500);
+    assert_eq!(receiver.deliver(&too_late).await.0, 403, "it might have been forgotten");
+}
+
+#[tokio::test]
+async fn deliveries_that_agree_on_another_time_show_a_wrong_clock() {
+    let receiver = Running::start(&route(vec![])).await;
+    let now = clock::now().as_second();
+    for n in 0..8 {
+        assert_eq!(receiver.status().await.clock_offset_seconds, None, "{n}");
+        let sent = delivery_at(&format!("d{n}"), &format!("[{n}]"), SECRET, now - 400 - n);
+        assert_eq!(receiver.deliver(&sent).await.0, 403);
+    }
+    let offset = receiver.status().await.clock_offset_seconds;
+    assert!(offset.is_some_and(|offset| (400..420).contains(&offset)), "{offset:?}");
 }
 
 #[tokio::test]

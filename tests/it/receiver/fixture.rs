@@ -20,7 +20,7 @@ use linktree_operator::{
         signature::Signature,
     },
     receiver::{Args, Receiver},
-    route::{self, Key, Retry, Route, Sink, WebhookName, status::ReceiverStatus},
+    route::{self, Key, Retry, Route, Sink, StaleDeliveryPolicy, WebhookName, status::ReceiverStatus},
 };
 use reqwest::{Client, RequestBuilder, Response};
 use tempfile::TempDir;
@@ -42,10 +42,12 @@ pub fn route(sinks: Vec<Sink>) -> Route {
         admin_token: Secret::new("t0ken"),
         keys: vec![key("k1", SECRET)],
         timestamp_tolerance_seconds: 300,
+        stale_delivery_policy: StaleDeliveryPolicy::Reject,
         deduplication_window_seconds: 604_800,
         retention_seconds: 604_800,
         capacity_bytes: 1 << 30,
         max_body_bytes: 262_144,
+        redact_fields: BTreeSet::new(),
         sinks,
     }
 }

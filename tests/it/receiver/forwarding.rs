@@ -36,6 +36,26 @@ async fn an_event_arrives_as_a_cloudevent_with_its_body_untouched() {
 }
 
 #[tokio::test]
+async fn a_redacted_field_reaches_neither_the_journal_nor_a_sink() {
+    let collector = Collector::start().await;
+    let mut route = route(vec![sink("cms", collector.address)]);
+    route.redact_fields = ["geo_city".to_owned()].into();
+    let receiver = Running::start(&route).await;
+    let body = r#"{"type":"link.created", "data":{"geo_city":"Reykjavik","n":1.10}}"#;
+    let sent = delivery("d1", body, SECRET);
+    assert_eq!(receiver.deliver(&sent).await.1, r#"{"received":true}"#);
+    assert_eq!(receiver.deliver(&sent).await.1, r#"{"duplicate":true}"#, "it is known by the body as it came");
+    until("it arrived", async || collector.taken().len() == 1).await;
+    let (_, body) = collector.taken().remove(0);
+    assert_eq!(body, r#"{"type":"link.created", "data":{"geo_city":"[redacted]","n":1.10}}"#);
+    let directory = receiver.stop().await;
+    for file in std::fs::read_dir(directory.path().join("journal")).unwrap() {
+        let kept = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!kept.windows(9).any(|window| window == b"Reykjavik"));
+    }
+}
+
+#[tokio::test]
 async fn a_sink_that_was_down_misses_nothing_and_gets_it_once() {
     let address = vacant().await;
     let receiver = Running::start(&route(vec![sink("cms", address)])).await;

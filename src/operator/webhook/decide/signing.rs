@@ -13,13 +13,18 @@ use crate::{
         conditions::{self, Finding, Status},
         webhook::{
             observed::{Connection, Keys, Observed},
-            spec,
+            spec::{self, Spec},
         },
     },
+    route::status::ReceiverStatus,
 };
 
 /// So many well-formed deliveries in a row that no key verifies are no accident.
 const MISMATCHES: u64 = 3;
+/// Appended while the receiver counts conflicts: the id of a delivery is not signed, so somebody may be trying to make
+/// an event look like a repetition.
+const REUSED: &str = "; in the last hour deliveries came under an id that another body had before: all were kept, see \
+    status.receiver.lastHour.conflict";
 
 pub(super) fn keys(observed: &Observed) -> Finding {
     match &observed.keys {
@@ -67,7 +72,8 @@ fn asked_in_vain(observed: &Observed) -> bool {
 
 /// `SecretMismatch` is the page's "401 on every delivery": the secret was rotated in the dashboard and not copied.
 /// Anyone can send a badly signed request, so it is concluded only when Linktree too says that its deliveries fail.
-pub(super) fn verified(observed: &Observed, subscription: &Subscription, keys: &spec::Keys) -> Finding {
+pub(super) fn verified(observed: &Observed, subscription: &Subscription, spec: &Spec) -> Finding {
+    let Spec { keys, timestamp_tolerance_seconds: tolerance_seconds, .. } = spec;
     let Some(status) = &observed.receiver.status else {
         return kept(observed, ConditionType::SignaturesVerified);
     };
@@ -85,6 +91,9 @@ pub(super) fn verified(observed: &Observed, subscription: &Subscription, keys: &
             ),
         );
     }
+    if let Some(finding) = skewed(status, subscription, *tolerance_seconds) {
+        return finding;
+    }
     match (&status.last_verified_key, &observed.keys) {
         (None, _) => Finding::new(Status::Unknown, Reason::NoTraffic, "no delivery has come yet"),
         (Some(last), Keys::Found { active, .. }) if last != active => Finding::new(
@@ -93,8 +102,36 @@ pub(super) fn verified(observed: &Observed, subscription: &Subscription, keys: &
             format!("the last delivery was signed with key {last}, not with the current one, {active}"),
         ),
         (Some(last), _) => {
-            Finding::new(true, Reason::Verified, format!("the last delivery was signed with key {last}"))
+            let reused = if status.last_hour.conflict == 0 { "" } else { REUSED };
+            Finding::new(true, Reason::Verified, format!("the last delivery was signed with key {last}{reused}"))
         }
+    }
+}
+
+/// The deliveries agree that a clock is wrong. As long as they are accepted it is a warning. That they are refused
+/// is concluded only when Linktree too says so: anyone may have captured some and send them again late.
+fn skewed(status: &ReceiverStatus, subscription: &Subscription, tolerance_seconds: u32) -> Option<Finding> {
+    let off = status.clock_offset_seconds?;
+    let refused = off.unsigned_abs() > u64::from(tolerance_seconds);
+    if refused && !subscription.failing() {
+        return None;
+    }
+    let (by, direction) = (roughly(off.unsigned_abs()), if off > 0 { "ahead of" } else { "behind" });
+    let consequence = if refused { ", so they are refused" } else { "" };
+    let message = format!(
+        "the receiver's clock is more than {by} {direction} the one that signs the deliveries{consequence}: set the clock of its node right",
+    );
+    Some(Finding::new(!refused, Reason::ClockSkew, message))
+}
+
+/// A message holds nothing that changes from one look to the next, so the offset is given as an order of magnitude.
+fn roughly(seconds: u64) -> &'static str {
+    match seconds {
+        0..60 => "half a minute",
+        60..300 => "a minute",
+        300..3600 => "5 minutes",
+        3600..86_400 => "an hour",
+        86_400.. => "a day",
     }
 }
 
@@ -128,4 +165,55 @@ fn place(secret: &SecretKeyReference) -> String {
 
 fn seconds(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::status::{JournalHealth, Tally};
+
+    fn status(clock_offset_seconds: Option<i64>) -> ReceiverStatus {
+        ReceiverStatus {
+            route_digest: String::new(),
+            journal: JournalHealth::Healthy,
+            last_received_time: None,
+            last_verified_time: None,
+            last_verified_key: None,
+            unverified_run: None,
+            clock_offset_seconds,
+            last_hour: Tally::default(),
+            backlog: 0,
+            sinks: Vec::new(),
+        }
+    }
+
+    fn subscription(failing: bool) -> Subscription {
+        let fine = Finding::new(true, Reason::Available, "");
+        Subscription {
+            status: None,
+            registered: fine.clone(),
+            up_to_date: fine.clone(),
+            enabled: fine.clone(),
+            at_risk: Finding { status: failing.into(), ..fine },
+            steps: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_a_warning_until_linktree_too_says_that_deliveries_fail() {
+        for (offset, failing, expected) in [
+            (None, true, None),
+            (Some(95), false, Some(Status::True)),
+            (Some(-95), true, Some(Status::True)),
+            (Some(400), false, None),
+            (Some(400), true, Some(Status::False)),
+            (Some(-86_400), true, Some(Status::False)),
+        ] {
+            let finding = skewed(&status(offset), &subscription(failing), 300);
+            assert_eq!(finding.as_ref().map(|finding| finding.status), expected, "{offset:?} {failing}");
+            assert!(finding.is_none_or(|finding| finding.reason == Reason::ClockSkew));
+        }
+        let message = skewed(&status(Some(-7000)), &subscription(true), 300).unwrap().message;
+        assert!(message.starts_with("the receiver's clock is more than an hour behind"), "{message}");
+    }
 }
