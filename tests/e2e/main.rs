@@ -1,0 +1,63 @@
+//! End to end: the chart and the image on a real node, a real kubelet under the receiver. `make test-e2e` runs it; it
+//! needs the current kubectl context to be a cluster that ends with it.
+#![allow(clippy::print_stdout, reason = "what was seen is shown when a test fails")]
+#![allow(clippy::disallowed_methods, reason = "waiting for a real cluster has deadlines by the real clock")]
+#![allow(unreachable_pub, reason = "nothing of a test is reachable from outside")]
+
+use anyhow::Result;
+
+use self::{narrator::Narrator, place::Place, story::Story};
+
+mod call;
+mod dump;
+mod forward;
+mod killed;
+mod narrator;
+mod outside;
+mod place;
+mod reload;
+mod restricted;
+mod simulator;
+mod sink;
+mod story;
+mod wait;
+
+const INSTALL_FLAGS: &str = "--set image.tag=dev --set simulator.enabled=true --values tests/e2e/accounts.yaml";
+
+#[test]
+fn the_whole_life_of_a_subscription() -> Result<()> {
+    let mut story = Story::new(Narrator::new(), INSTALL_FLAGS)?;
+    let told = story.tell();
+    dump::if_failed(&told, story.narrator, story::NAMESPACE, &mut story.simulator);
+    told
+}
+
+#[test]
+fn every_pod_is_restricted_and_only_the_operators_has_credentials() -> Result<()> {
+    check("restricted", restricted::check)
+}
+
+#[test]
+fn an_operator_killed_at_random_moments_of_registration_leaves_one_subscription() -> Result<()> {
+    check("killed", killed::check)
+}
+
+#[test]
+fn an_operator_outside_the_cluster_does_the_same_work() -> Result<()> {
+    check("outside", outside::check)
+}
+
+#[test]
+fn another_sink_is_taken_up_within_ten_seconds_and_without_a_restart() -> Result<()> {
+    check("reload", reload::check)
+}
+
+/// Runs a check in a namespace, and with a Linktree account, of its own.
+fn check(name: &str, check: fn(&mut Place) -> Result<()>) -> Result<()> {
+    let narrator = Narrator::new();
+    story::begin::install(narrator, INSTALL_FLAGS)?;
+    let mut place = Place::new(narrator, name)?;
+    let checked = place.become_ready().and_then(|()| check(&mut place));
+    dump::if_failed(&checked, narrator, name, &mut place.simulator);
+    checked
+}

@@ -1,0 +1,40 @@
+//! Every pod of the chart and every receiver is restricted, as the API server sees it and field by field.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{call::kubectl, place::Place};
+
+pub fn check(place: &mut Place) -> Result<()> {
+    for namespace in ["linktree-system", &place.name] {
+        // What is there already and would be refused is named in a warning, which --warnings-as-errors makes a failure.
+        let label = "label --overwrite --dry-run=server --warnings-as-errors namespace";
+        let level = "pod-security.kubernetes.io/enforce=restricted";
+        kubectl(&format!("{label} {namespace} {level}-")).anything();
+        place.narrator.show(&kubectl(&format!("{label} {namespace} {level}")))?;
+        let pods = kubectl(&format!("--namespace={namespace} get pods")).json()?;
+        let pods = pods["items"].as_array().cloned().unwrap_or_default();
+        ensure!(!pods.is_empty(), "there are no pods in {namespace}");
+        pods.iter().try_for_each(restricted)?;
+    }
+    Ok(())
+}
+
+fn restricted(pod: &Value) -> Result<()> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let spec = &pod["spec"];
+    ensure!(spec["securityContext"]["runAsNonRoot"] == true, "{name} may run as root");
+    ensure!(spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", "{name} has no seccomp profile");
+    let containers = spec["containers"].as_array().cloned().unwrap_or_default();
+    for container in &containers {
+        let context = &container["securityContext"];
+        ensure!(context["allowPrivilegeEscalation"] == false, "{name} may gain privileges");
+        ensure!(context["readOnlyRootFilesystem"] == true, "{name} may write to its image");
+        ensure!(context["capabilities"]["drop"] == json!(["ALL"]), "{name} keeps capabilities");
+        ensure!(container["resources"]["limits"]["memory"].is_string(), "{name} has no memory limit");
+    }
+    let operator = pod["metadata"]["labels"]["app.kubernetes.io/name"] == "linktree-webhook-operator";
+    let token = containers.iter().any(|container| container["volumeMounts"].to_string().contains("serviceaccount"));
+    ensure!(token == operator, "{name}: a token is mounted: {token}, it is an operator: {operator}");
+    Ok(())
+}
