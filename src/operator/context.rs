@@ -17,6 +17,7 @@ use tokio::sync::mpsc::Sender;
 use super::{
     account::{Accounts, Key},
     metrics::Metrics,
+    scope::Ready,
     webhook::{children::Image, memory::Memory, probe::Prober, receiver_client::ReceiverClient},
 };
 use crate::{
@@ -44,6 +45,8 @@ pub struct Context {
     pub connections: Store<LinktreeConnection>,
     pub look_at_webhook: Sender<ObjectRef<LinktreeWebhook>>,
     pub look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
+    /// Waited for before anything is concluded from what a store does not hold.
+    pub ready: Ready,
     memories: Mutex<HashMap<Key, Memory>>,
 }
 
@@ -54,9 +57,10 @@ impl Context {
         connections: Store<LinktreeConnection>,
         look_at_webhook: Sender<ObjectRef<LinktreeWebhook>>,
         look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
+        ready: Ready,
     ) -> Self {
         let memories = Mutex::default();
-        Context { shared, webhooks, connections, look_at_webhook, look_at_connection, memories }
+        Context { shared, webhooks, connections, look_at_webhook, look_at_connection, ready, memories }
     }
 
     /// The webhooks of a connection, as last seen.

@@ -1,13 +1,6 @@
 //! One scope: the controllers of all namespaces, or of one. Wires watches to reconcilers; decides nothing.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, future::join};
 use k8s_openapi::api::{
@@ -26,7 +19,7 @@ use kube::{
         watcher,
     },
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -54,17 +47,27 @@ pub fn namespaces(named: Vec<String>) -> Vec<Option<String>> {
     named.into_iter().collect::<BTreeSet<_>>().into_iter().map(Some).collect()
 }
 
-/// Set once a scope has seen all of its objects.
-#[derive(Clone, Debug, Default)]
-pub struct Ready(Arc<AtomicBool>);
+/// Set once a scope has seen all of its objects. Anyone may wait for it, which is why it is not the stores' own
+/// readiness: a kube store wakes only the last that waits, and reconciles run as tasks of their own.
+#[derive(Clone, Debug)]
+pub struct Ready(Arc<watch::Sender<bool>>);
 
 impl Ready {
+    fn new() -> Self {
+        Ready(Arc::new(watch::Sender::new(false)))
+    }
+
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
     }
 
     fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.send_replace(true);
+    }
+
+    async fn wait(&self) {
+        // It fails only without a sender, and `self` is one.
+        let _ = self.0.subscribe().wait_for(|set| *set).await;
     }
 }
 
@@ -77,7 +80,7 @@ pub struct Scope {
 impl Scope {
     #[must_use]
     pub fn new(shared: Shared, namespace: Option<String>) -> Self {
-        Scope { shared, namespace, ready: Ready::default() }
+        Scope { shared, namespace, ready: Ready::new() }
     }
 
     #[must_use]
@@ -104,6 +107,7 @@ impl Scope {
             connections.store(),
             look_at_webhook,
             look_at_connection,
+            self.ready.clone(),
         ));
 
         let ours = || watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
@@ -187,7 +191,7 @@ fn secret_to_connections(
     }
 }
 
-/// Marks the scope as ready when both caches are filled, and then waits for ever.
+/// Marks the scope as ready when both caches are filled, and then waits for ever. The only one to wait for the stores.
 async fn announce_filled(context: &Context, ready: &Ready) {
     if context.webhooks.wait_until_ready().await.is_ok() && context.connections.wait_until_ready().await.is_ok() {
         ready.set();
@@ -199,7 +203,7 @@ async fn reconcile_webhook(webhook: Arc<LinktreeWebhook>, context: Arc<Context>)
     let metrics = context.shared.metrics.clone();
     let look = async {
         // Which connection a webhook has is only known once connections are.
-        context.connections.wait_until_ready().await.map_err(|_| LookError::Ended)?;
+        context.ready.wait().await;
         webhook::reconcile(webhook, context).await.map_err(LookError::Failed)
     };
     counted("LinktreeWebhook", &metrics, look).await
@@ -209,7 +213,7 @@ async fn reconcile_connection(connection: Arc<LinktreeConnection>, context: Arc<
     let metrics = context.shared.metrics.clone();
     let look = async {
         // Which subscriptions are managed is only known once webhooks are.
-        context.webhooks.wait_until_ready().await.map_err(|_| LookError::Ended)?;
+        context.ready.wait().await;
         connection::reconcile(connection, context).await.map_err(LookError::Failed)
     };
     counted("LinktreeConnection", &metrics, look).await
@@ -232,8 +236,6 @@ enum LookError {
     Failed(webhook::Error),
     #[error("it took longer than {LOOK_DEADLINE:?}")]
     TookTooLong,
-    #[error("the watch has ended")]
-    Ended,
 }
 
 fn retry_later<K>(_: Arc<K>, _: &LookError, _: Arc<Context>) -> Action {
