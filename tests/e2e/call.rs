@@ -68,6 +68,20 @@ impl Call {
         Ok(text(&output.stdout))
     }
 
+    /// All it printed, as a person sees it.
+    ///
+    /// # Errors
+    /// As [`Call::output`].
+    pub fn screen(&self) -> Result<String> {
+        let output = self.run()?;
+        let screen = text(&output.stdout) + &text(&output.stderr);
+        if output.status.success() {
+            Ok(screen)
+        } else {
+            bail!("`{self}` failed ({}): {}", output.status, screen.trim())
+        }
+    }
+
     /// What it printed to standard error while failing.
     ///
     /// # Errors

@@ -41,10 +41,10 @@ impl Narrator {
     /// Runs the command, shows it with what it printed, and returns that.
     ///
     /// # Errors
-    /// As [`Call::output`].
+    /// As [`Call::screen`].
     pub fn show(self, call: &Call) -> Result<String> {
         self.command(call);
-        let output = call.output()?;
+        let output = call.screen()?;
         self.lines(output.lines());
         Ok(output)
     }

@@ -41,8 +41,8 @@ pub(super) fn broken_is_refused(story: &mut Story) -> Result<()> {
 pub(super) fn delete(story: &mut Story) -> Result<()> {
     story.nothing_else_arrived()?;
     story.show(&marketing("delete ltw links-to-cms --timeout=60s"))?;
-    let state = story.simulator.state()?;
-    story.narrator.say(&format!("Linktree's subscriptions: {:?}", state.subscriptions));
+    let left: Vec<_> = story.simulator.state()?.subscriptions.into_iter().map(|it| it.url).collect();
+    story.narrator.say(&format!("subscriptions at Linktree, of whomever: {left:?}"));
     let owned = "get statefulsets,pods,services,networkpolicies,serviceaccounts,persistentvolumeclaims \
                  --selector=app.kubernetes.io/instance=links-to-cms --output=name";
     wait::until("the receiver's objects are gone", 60, || {

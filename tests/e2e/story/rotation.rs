@@ -36,7 +36,8 @@ pub(super) fn in_the_dashboard(story: &mut Story) -> Result<()> {
         story.narrator.say(&format!("Linktree's attempts to deliver {}: {}", delivery.id, answers.join(" → ")));
     }
     story.arrived(&refused, 30)?;
-    story.arrived(&story.sent.clone(), 10)?;
+    let all = story.sink.wait_for(&story.sent, 10)?.len();
+    story.narrator.say(&format!("the sink now has all {all} events that Linktree has told of since the beginning"));
     wait_for_reason("SignaturesVerified", "Verified", 60)?;
     story.show(&marketing("get ltw links-to-cms --output=jsonpath={.status.signing}"))?;
     story.show_conditions(&["Ready", "SignaturesVerified"])
