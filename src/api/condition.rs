@@ -79,6 +79,7 @@ words! {
         Created,
         Adopted,
         Conflict,
+        SubscriptionNotFound,
         Rejected,
         // UpToDate.
         Matched,
@@ -88,6 +89,8 @@ words! {
         Enabled,
         DisabledByProvider,
         ReenableBackoff,
+        ReenableBudgetExhausted,
+        RecoveryDisabled,
         WaitingForHealth,
         // SigningKeysReady.
         Loaded,

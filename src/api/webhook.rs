@@ -7,7 +7,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LocalObjectReference, SecretKeyReference, webhook_status::LinktreeWebhookStatus};
+use super::{
+    LocalObjectReference, SecretKeyReference, subscription::Subscription, webhook_status::LinktreeWebhookStatus,
+};
 
 /// Linktree events, delivered: the operator keeps a subscription at Linktree, runs a receiver that verifies and keeps
 /// every delivery, and forwards the events to the sinks.
@@ -59,6 +61,10 @@ pub struct LinktreeWebhookSpec {
     /// How deliveries are verified.
     #[serde(default)]
     pub signing: Signing,
+
+    /// What the operator may do to the subscription at Linktree.
+    #[serde(default)]
+    pub subscription: Subscription,
 
     /// The receiver that the operator runs.
     #[serde(default)]

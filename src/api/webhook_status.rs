@@ -29,6 +29,9 @@ pub struct LinktreeWebhookStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub sinks: Vec<SinkStatus>,
+    /// The last ten intervals in which events may have been lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
     /// Ready means: a signed event sent now would be accepted and kept. docs/conditions.md has every reason with its
     /// remedy. Reconciling and Stalled are there only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -51,7 +54,7 @@ pub struct SubscriptionStatus {
     /// Linktree's id of the subscription; absent until it is registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Registering: asked for, not yet confirmed. Enabled: Linktree sends. Disabled: it does not.
+    /// Absent: there is none. Registering: asked for, not yet confirmed. Enabled: Linktree sends. Disabled: it does not.
     pub state: SubscriptionState,
     /// When registration was last begun. Written before Linktree is asked, so that an operator that stopped in between
     /// looks for the subscription first and never makes a second one.
@@ -63,27 +66,107 @@ pub struct SubscriptionStatus {
     /// When Linktree disables the subscription if deliveries go on failing (72 hours after failingSinceTime).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disable_deadline_time: Option<Time>,
-    /// The last attempt to enable the subscription again.
+    /// Since when Linktree sends nothing, while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_time: Option<Time>,
+    /// How the subscription at Linktree differs from the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["field"]))]
+    pub drift: Vec<DriftStatus>,
+    /// With managementPolicy Observe: what Manage would do now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<PlannedAction>,
+    /// The attempts to enable the subscription again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,
+}
+
+/// One field that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftStatus {
+    /// url or events.
+    pub field: String,
+    /// As the spec asks for it.
+    pub desired: String,
+    /// As it is at Linktree.
+    pub observed: String,
+}
+
+/// One thing that would be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedAction {
+    /// What would be done.
+    pub action: Action,
+    /// The fields it would change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+}
+
+/// What would be done to the subscription at Linktree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Action {
+    Create,
+    Adopt,
+    Update,
+    Enable,
+    RotateSecret,
+    Delete,
 }
 
 /// Whether Linktree sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SubscriptionState {
+    Absent,
     Registering,
     Enabled,
     Disabled,
 }
 
-/// The last attempt to enable a subscription that Linktree had disabled.
+/// The attempts to enable a subscription that Linktree had disabled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecoveryStatus {
-    /// When it was made.
+    /// When the last one was made.
     pub last_attempt_time: Time,
-    /// Attempts since the subscription was last known to deliver; each doubles the time to the next.
+    /// What came of it.
+    pub last_result: RecoveryResult,
+    /// Attempts since the last delivery arrived; each doubles the time to the next.
     pub attempts: i64,
+    /// When the 24 hours began that attemptsToday counts in.
+    pub day_start_time: Time,
+    /// Attempts in those 24 hours.
+    pub attempts_today: i64,
+    /// When the next attempt may be made, while it has to wait for its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_time: Option<Time>,
+}
+
+/// What came of an attempt to enable the subscription again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RecoveryResult {
+    Succeeded,
+    Failed,
+}
+
+/// An interval in which events may have been lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Gap {
+    pub start_time: Time,
+    /// Absent while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<Time>,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Why events may have been lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GapReason {
+    /// Linktree had disabled the subscription.
+    SubscriptionDisabled,
 }
 
 /// The signing keys in use.

@@ -12,7 +12,8 @@ use self::{
     outcome::Outcome,
     plan::Plan,
     report::Report,
-    spec::{InvalidSpec, Spec},
+    spec::{Deletion, InvalidSpec, Spec},
+    transitions::Notice,
 };
 use super::{apply, context::Context};
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
 pub mod children;
 pub mod decide;
 mod execute;
+pub mod gaps;
 pub mod memory;
 mod observe;
 pub mod observed;
@@ -35,6 +37,7 @@ pub mod receiver_client;
 pub mod render;
 pub mod report;
 pub mod spec;
+pub mod transitions;
 
 /// Keeps a webhook from vanishing before its subscription has.
 pub const FINALIZER: &str = "webhooks.linktree-operator.dev/subscription";
@@ -108,8 +111,12 @@ async fn keep(
         hold_until: memory.hold_until(spec.generation),
         now: clock::now(),
     };
-    let previous = status_before(&observed.status, &outcome);
-    write(webhook, context, previous, report.status(), memory).await?;
+    let next = report.status();
+    let notices = transitions::between(&observed.status, &next);
+    write(webhook, context, status_before(&observed.status, &outcome), next, memory).await?;
+    for Notice { event_type, reason, note } in notices {
+        context.publish(webhook, event_type, reason, note).await;
+    }
     Ok(Some(if outcome.performed > 0 && outcome.failures.is_empty() { SOON } else { requeue }))
 }
 
@@ -122,7 +129,8 @@ async fn delete(
     let mut observed = observe::without_children(context, webhook);
     observed.hold_until = memory.hold_until(webhook.metadata.generation);
     let url = observed.status.address.as_ref().map(|address| address.url.clone());
-    let plan = decide::decide_deletion(url.as_deref(), &observed, deleted_at, clock::now());
+    let terms = Deletion::of(&webhook.spec.subscription);
+    let plan = decide::decide_deletion(terms, url.as_deref(), &observed, deleted_at, clock::now());
     let requeue = plan.requeue;
     let outcome = execute(webhook, None, context, &plan).await;
     note(&outcome, &plan, webhook.metadata.generation, memory);

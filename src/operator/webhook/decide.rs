@@ -37,7 +37,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let connection = connection(&observed.connection);
     let receiver = receiver::decide(observed);
     let endpoint = endpoint::decide(&observed.probe, &spec.url);
-    let keys = signing::keys(observed);
+    let keys = signing::keys(spec, observed);
     let health = subscription::Health { receiver: &receiver, endpoint: &endpoint, keys: &keys };
     let subscription = subscription::decide(spec, observed, &health, now);
     let signatures = signing::verified(observed, &subscription, spec);

@@ -230,9 +230,10 @@ impl Executor<'_> {
 
     async fn reenable(&self, id: &SubscriptionId, outcome: &mut Outcome) -> Result<(), Trouble> {
         // Counted before it is tried: an attempt whose answer is lost was one too.
-        outcome.recovery_attempted = true;
+        outcome.recovery = Some(false);
         let change = UpdateSubscription { status: Some(SubscriptionStatus::Active), ..UpdateSubscription::default() };
         if self.patch(id, &change, ConditionType::SubscriptionEnabled).await? {
+            outcome.recovery = Some(true);
             self.publish(
                 EventType::Normal,
                 "Reenabled",

@@ -13,8 +13,8 @@ pub struct Outcome {
     pub registration_recorded: bool,
     /// The subscription that was made.
     pub registered: Option<SubscriptionId>,
-    /// It was tried to enable the subscription again.
-    pub recovery_attempted: bool,
+    /// It was tried to enable the subscription again, and whether that succeeded.
+    pub recovery: Option<bool>,
     /// The finalizer is off: there may be no object any more.
     pub released: bool,
     pub failures: Vec<Failure>,

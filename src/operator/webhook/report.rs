@@ -8,6 +8,7 @@ use sha2::Sha256;
 
 use super::{
     decide::{FAILURES, attempted, registering},
+    gaps,
     observed::{Keys, Observed},
     outcome::{Failure, Outcome},
     plan::Plan,
@@ -74,15 +75,14 @@ impl Report<'_> {
             registered.state = SubscriptionState::Enabled;
             subscription = Some(registered);
         }
-        if outcome.recovery_attempted
-            && let Some(subscription) = &mut subscription
-        {
-            subscription.recovery = Some(attempted(subscription.recovery.take(), now));
+        if let (Some(succeeded), Some(subscription)) = (outcome.recovery, &mut subscription) {
+            subscription.recovery = Some(attempted(subscription.recovery.take(), succeeded, now));
         }
         summarize(&mut findings, !steps.is_empty());
         LinktreeWebhookStatus {
             observed_generation: generation,
             address: Some(Address { url: url.to_owned() }),
+            gaps: gaps::follow(&previous.gaps, subscription.as_ref(), now),
             subscription,
             signing: Some(signing(route, observed)),
             receiver: receiver(observed),
@@ -242,6 +242,9 @@ fn needs_a_person(reason: Reason) -> bool {
             | Reason::TokenRejected
             | Reason::PlanExcludesWebhooks
             | Reason::Conflict
+            | Reason::SubscriptionNotFound
+            | Reason::RecoveryDisabled
+            | Reason::NotExposed
             | Reason::Rejected
             | Reason::SecretMissing
             | Reason::AwaitingProviderSecret

@@ -17,6 +17,10 @@ use crate::{
     route::{Retry, StaleDeliveryPolicy, WebhookName},
 };
 
+mod policies;
+
+pub use policies::{Adoption, Deletion, Policies, Recovery};
+
 /// Key of the current secret in the Secret NAME-signing.
 pub const SIGNING_SECRET_KEY: &str = "secret";
 /// Key of the secret before it.
@@ -39,6 +43,7 @@ pub struct Spec {
     pub timestamp_tolerance_seconds: u32,
     pub stale_delivery_policy: StaleDeliveryPolicy,
     pub deduplication_window_seconds: u64,
+    pub policies: Policies,
     pub journal: Journal,
     pub max_body_bytes: u64,
     pub redact_fields: BTreeSet<String>,
@@ -93,7 +98,8 @@ impl Spec {
     /// The first field that cannot be used.
     pub fn parse(webhook: &LinktreeWebhook) -> Result<Self, InvalidSpec> {
         let name = WebhookName { namespace: webhook.namespace().unwrap_or_default(), name: webhook.name_any() };
-        let api::LinktreeWebhookSpec { connection_ref, events, endpoint, signing, receiver, sinks } = &webhook.spec;
+        let api::LinktreeWebhookSpec { connection_ref, events, endpoint, signing, subscription, receiver, sinks } =
+            &webhook.spec;
         let api::Receiver { deduplication, journal, max_body_bytes, redact_fields } = receiver;
         Ok(Spec {
             connection: connection_ref.name.clone(),
@@ -107,6 +113,7 @@ impl Spec {
             )?,
             stale_delivery_policy: stale_delivery_policy(signing.stale_delivery_policy),
             deduplication_window_seconds: whole("receiver.deduplication.windowSeconds", deduplication.window_seconds)?,
+            policies: Policies::parse(subscription)?,
             journal: parse_journal(journal)?,
             max_body_bytes: whole("receiver.maxBodyBytes", *max_body_bytes)?,
             redact_fields: redact_fields.iter().cloned().collect(),

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
     api::condition::{ConditionType, Reason},
@@ -14,19 +14,22 @@ use crate::{
         webhook::{
             observed::{Connection, Observed},
             plan::{Plan, Step},
+            spec::Deletion,
         },
     },
 };
 
-/// How long an unreachable Linktree, or a missing token, may hold a deletion up.
-const DEADLINE: SignedDuration = SignedDuration::from_hours(1);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The plan for a webhook that is being deleted. `url` is the one it was registered with.
 #[must_use]
-pub fn decide(url: Option<&str>, observed: &Observed, deleted_at: Timestamp, now: Timestamp) -> Plan {
-    let deadline = deleted_at.saturating_add(DEADLINE).unwrap_or(Timestamp::MAX);
-    let steps = if observed.finalizer { steps(url, observed, deadline, now) } else { Vec::new() };
+pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_at: Timestamp, now: Timestamp) -> Plan {
+    let deadline = deleted_at.saturating_add(terms.deadline).unwrap_or(Timestamp::MAX);
+    let steps = match (observed.finalizer, terms.unsubscribe) {
+        (false, _) => Vec::new(),
+        (true, false) => vec![Step::Release { orphan: None }],
+        (true, true) => steps(url, observed, deadline, now),
+    };
     let message = format!(
         "deleting the subscription at Linktree first; if that does not succeed it is left behind at {}",
         crate::operator::conditions::whole_seconds(deadline)

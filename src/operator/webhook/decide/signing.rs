@@ -7,6 +7,7 @@ use crate::{
     api::{
         SecretKeyReference,
         condition::{ConditionType, Reason},
+        subscription::ManagementPolicy,
     },
     operator::{
         account::Capabilities,
@@ -26,7 +27,7 @@ const MISMATCHES: u64 = 3;
 const REUSED: &str = "; in the last hour deliveries came under an id that another body had before: all were kept, see \
     status.receiver.lastHour.conflict";
 
-pub(super) fn keys(observed: &Observed) -> Finding {
+pub(super) fn keys(spec: &Spec, observed: &Observed) -> Finding {
     match &observed.keys {
         Keys::Found { missing, .. } => found(observed, missing),
         Keys::CurrentMissing(secret) => Finding::new(
@@ -34,10 +35,13 @@ pub(super) fn keys(observed: &Observed) -> Finding {
             Reason::SecretMissing,
             format!("put the signing secret from Linktree's dashboard into {}", place(secret)),
         ),
-        Keys::ProviderMissing(secret) if asked_in_vain(observed) => Finding::new(
+        Keys::ProviderMissing(secret) if cannot_ask(spec, observed) => Finding::new(
             false,
             Reason::AwaitingProviderSecret,
-            format!("Linktree's API does not tell the secret: copy it from the dashboard into {}", place(secret)),
+            format!(
+                "the secret is not to be had from Linktree's API: copy it from the dashboard into {}",
+                place(secret)
+            ),
         ),
         Keys::ProviderMissing(_) => {
             Finding::new(false, Reason::Pending, "the signing secret comes with the registration at Linktree")
@@ -62,12 +66,17 @@ fn found(observed: &Observed, missing: &[SecretKeyReference]) -> Finding {
     Finding::new(true, Reason::Loaded, message)
 }
 
-/// Registered, no secret came with it, and Linktree cannot be asked for a new one.
-fn asked_in_vain(observed: &Observed) -> bool {
-    matches!(
-        observed.connection,
-        Connection::Listed { capabilities: Capabilities { rotate_unsupported: true, .. }, .. }
-    )
+/// Linktree cannot be asked for a new secret, or we may not ask.
+fn cannot_ask(spec: &Spec, observed: &Observed) -> bool {
+    let observes = match spec.policies.management {
+        ManagementPolicy::Manage => false,
+        ManagementPolicy::Observe => true,
+    };
+    observes
+        || matches!(
+            observed.connection,
+            Connection::Listed { capabilities: Capabilities { rotate_unsupported: true, .. }, .. }
+        )
 }
 
 /// `SecretMismatch` is the page's "401 on every delivery": the secret was rotated in the dashboard and not copied.

@@ -1,88 +1,138 @@
 //! Bringing a disabled subscription back, when and only when what receives its deliveries is proven healthy.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Health;
 use crate::{
     api::{
         condition::Reason,
-        webhook_status::{RecoveryStatus, SubscriptionStatus},
+        subscription::RecoveryPolicy,
+        webhook_status::{RecoveryResult, RecoveryStatus},
     },
     linktree::wire,
     operator::{
+        account::Capabilities,
         conditions::{self, Finding},
-        webhook::{observed::Observed, plan::Step},
+        webhook::{
+            observed::Observed,
+            plan::Step,
+            spec::{Recovery, Spec},
+        },
     },
 };
 
-/// How long after an attempt the next may come; doubles with each attempt that did not lead to a delivery.
-const COOLDOWN: SignedDuration = SignedDuration::from_mins(15);
-const COOLDOWN_MAX: SignedDuration = SignedDuration::from_hours(6);
+/// However many attempts were in vain, the next is not further away than this.
+const COOLDOWN_MAX: SignedDuration = SignedDuration::from_hours(24);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// The record of attempts, until a delivery has arrived since the last one.
-pub(super) fn kept(
-    previous: Option<&SubscriptionStatus>,
-    known: &wire::Subscription,
-    observed: &Observed,
-) -> Option<RecoveryStatus> {
-    let record = previous?.recovery.clone()?;
-    let last_verified = observed.receiver.status.as_ref().and_then(|status| status.last_verified_time);
-    let delivered = last_verified.is_some_and(|second| second > record.last_attempt_time.0.as_second());
-    let disabled = known.status == Some(wire::SubscriptionStatus::Disabled);
-    (disabled || !delivered).then_some(record)
-}
-
+/// Whether Linktree sends, and the record of attempts to have it send again.
 pub(super) fn decide(
+    spec: &Spec,
+    observed: &Observed,
     known: &wire::Subscription,
-    record: Option<&RecoveryStatus>,
-    update_unsupported: bool,
+    capabilities: Capabilities,
     health: &Health<'_>,
     now: Timestamp,
     steps: &mut Vec<Step>,
-) -> Finding {
-    match known.status {
-        Some(wire::SubscriptionStatus::Active) => return Finding::new(true, Reason::Enabled, "Linktree sends"),
-        None => return Finding::new(true, Reason::Enabled, "Linktree does not say that it does not send"),
-        Some(wire::SubscriptionStatus::Disabled) => {}
+) -> (Finding, Option<RecoveryStatus>) {
+    let mut record = kept(observed, known);
+    let disabled = match known.status {
+        Some(wire::SubscriptionStatus::Active) => Some(Finding::new(true, Reason::Enabled, "Linktree sends")),
+        None => Some(Finding::new(true, Reason::Enabled, "Linktree does not say that it does not send")),
+        Some(wire::SubscriptionStatus::Disabled) => None,
+    };
+    if let Some(enabled) = disabled {
+        return (enabled, record);
     }
-    let why = known.disabled_reason.as_deref().map(|reason| format!(" ({reason:?})")).unwrap_or_default();
-    if let Some(ill) = [health.receiver, health.endpoint, health.keys].into_iter().find(|finding| !finding.holds()) {
-        let message = format!(
-            "Linktree disabled the subscription{why}; it is enabled again once this is mended: {}",
-            ill.message
-        );
-        return Finding::new(false, Reason::WaitingForHealth, message);
+    let next = record.as_ref().map(|record| next_attempt(&spec.policies.recovery, record, now));
+    let finding = disabled_finding(&spec.policies.recovery, known, health, next, now);
+    if let Some(record) = &mut record {
+        let waits = next.map(|(at, _)| at).filter(|at| *at > now);
+        record.next_attempt_time = waits.map(|at| Time(conditions::whole_seconds(at)));
     }
-    if let Some(next) = record.map(next_attempt).filter(|next| *next > now) {
-        let message = format!(
-            "Linktree disabled the subscription{why} again; the next attempt to enable it is at {}",
-            conditions::whole_seconds(next)
-        );
-        return Finding::new(false, Reason::ReenableBackoff, message);
+    if finding.reason == Reason::DisabledByProvider {
+        steps.push(if capabilities.update_unsupported {
+            // Without PATCH the way back is a new registration, which follows when this one is gone.
+            Step::Unsubscribe { id: known.id.clone() }
+        } else {
+            Step::Reenable { id: known.id.clone() }
+        });
     }
-    steps.push(if update_unsupported {
-        // Without PATCH the way back is a new registration, which follows when this one is gone.
-        Step::Unsubscribe { id: known.id.clone() }
-    } else {
-        Step::Reenable { id: known.id.clone() }
-    });
-    Finding::new(
-        false,
-        Reason::DisabledByProvider,
-        format!("Linktree disabled the subscription{why}; enabling it again"),
-    )
+    (finding, record)
 }
 
-fn next_attempt(record: &RecoveryStatus) -> Timestamp {
+/// Why it is not enabled; [`Reason::DisabledByProvider`] if it can be now.
+fn disabled_finding(
+    recovery: &Recovery,
+    known: &wire::Subscription,
+    health: &Health<'_>,
+    next: Option<(Timestamp, Reason)>,
+    now: Timestamp,
+) -> Finding {
+    let why = known.disabled_reason.as_deref().map(|reason| format!(" ({reason:?})")).unwrap_or_default();
+    let what = format!("Linktree disabled the subscription{why}");
+    match recovery.policy {
+        RecoveryPolicy::Never => {
+            let message = format!("{what}; recovery.policy is Never: enable it in the dashboard, or write WhenHealthy");
+            return Finding::new(false, Reason::RecoveryDisabled, message);
+        }
+        RecoveryPolicy::WhenHealthy => {}
+    }
+    if let Some(ill) = [health.receiver, health.endpoint, health.keys].into_iter().find(|finding| !finding.holds()) {
+        let message = format!("{what}; it is enabled again once this is mended: {}", ill.message);
+        return Finding::new(false, Reason::WaitingForHealth, message);
+    }
+    match next.filter(|(at, _)| *at > now) {
+        Some((at, reason)) => {
+            let message =
+                format!("{what} again; the next attempt to enable it is at {}", conditions::whole_seconds(at));
+            Finding::new(false, reason, message)
+        }
+        None => Finding::new(false, Reason::DisabledByProvider, format!("{what}; enabling it again")),
+    }
+}
+
+/// The record of attempts, until a delivery has arrived since the last one.
+fn kept(observed: &Observed, known: &wire::Subscription) -> Option<RecoveryStatus> {
+    let record = observed.status.subscription.as_ref()?.recovery.clone()?;
+    let last_verified = observed.receiver.status.as_ref().and_then(|status| status.last_verified_time);
+    let delivered = last_verified.is_some_and(|second| second > record.last_attempt_time.0.as_second());
+    let disabled = known.status == Some(wire::SubscriptionStatus::Disabled);
+    (disabled || !delivered).then_some(RecoveryStatus { next_attempt_time: None, ..record })
+}
+
+/// When the next attempt may be made, and what it waits for until then.
+fn next_attempt(recovery: &Recovery, record: &RecoveryStatus, now: Timestamp) -> (Timestamp, Reason) {
     let doublings = u32::try_from(record.attempts.saturating_sub(1).clamp(0, 16)).unwrap_or(0);
-    let cooldown = COOLDOWN.saturating_mul(1 << doublings).min(COOLDOWN_MAX);
-    record.last_attempt_time.0.saturating_add(cooldown).unwrap_or(Timestamp::MAX)
+    let cooldown = recovery.cooldown.saturating_mul(1_i32 << doublings).min(COOLDOWN_MAX);
+    let cooled = record.last_attempt_time.0.saturating_add(cooldown).unwrap_or(Timestamp::MAX);
+    let day_ends = record.day_start_time.0.saturating_add(DAY).unwrap_or(Timestamp::MAX);
+    if record.attempts_today >= recovery.max_attempts_per_day && now < day_ends && cooled < day_ends {
+        (day_ends, Reason::ReenableBudgetExhausted)
+    } else {
+        (cooled, Reason::ReenableBackoff)
+    }
 }
 
 /// The record after one more attempt.
-pub(in crate::operator::webhook) fn attempted(record: Option<RecoveryStatus>, now: Timestamp) -> RecoveryStatus {
+pub(in crate::operator::webhook) fn attempted(
+    record: Option<RecoveryStatus>,
+    succeeded: bool,
+    now: Timestamp,
+) -> RecoveryStatus {
+    let at = Time(conditions::whole_seconds(now));
+    let (attempts, day_start_time, attempts_today) = match record {
+        None => (0, at.clone(), 0),
+        Some(record) if now.duration_since(record.day_start_time.0) >= DAY => (record.attempts, at.clone(), 0),
+        Some(record) => (record.attempts, record.day_start_time, record.attempts_today),
+    };
     RecoveryStatus {
-        last_attempt_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(conditions::whole_seconds(now)),
-        attempts: record.map_or(0, |record| record.attempts).saturating_add(1),
+        last_attempt_time: at,
+        last_result: if succeeded { RecoveryResult::Succeeded } else { RecoveryResult::Failed },
+        attempts: attempts.saturating_add(1),
+        day_start_time,
+        attempts_today: attempts_today.saturating_add(1),
+        next_attempt_time: None,
     }
 }

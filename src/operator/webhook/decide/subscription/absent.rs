@@ -1,0 +1,87 @@
+//! The account has no subscription for this webhook: it is to be registered, when that is safe.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Health, Subscription, registering};
+use crate::{
+    api::{
+        condition::{ConditionType, Reason},
+        webhook::ExposureType,
+    },
+    linktree::wire,
+    operator::{
+        account::Snapshot,
+        conditions::{self, Finding, Status},
+        webhook::{
+            decide::signing::kept,
+            observed::Observed,
+            plan::Step,
+            spec::{Adoption, Spec},
+        },
+    },
+};
+
+pub(super) fn decide(
+    spec: &Spec,
+    observed: &Observed,
+    snapshot: &Snapshot,
+    in_cluster: bool,
+    health: &Health<'_>,
+    now: Timestamp,
+) -> Subscription {
+    let begun = observed.status.subscription.as_ref().and_then(|subscription| subscription.registration_time.clone());
+    let wait = |reason, message: String| (Finding::new(false, reason, message), Vec::new());
+    let (registered, steps) = if let Adoption::ById(id) = &spec.policies.adoption {
+        wait(Reason::SubscriptionNotFound, format!("the account has no subscription {id}: correct subscription.id"))
+    } else if spec.exposure == ExposureType::Service && !in_cluster {
+        wait(
+            Reason::NotExposed,
+            "exposure.type Service is for a connection inside the cluster; write endpoint.managed.host and exposure.type None"
+                .to_owned(),
+        )
+    } else if observed.hold_until.is_some_and(|until| now < until) {
+        (kept(observed, ConditionType::Registered), Vec::new())
+    } else if !(health.receiver.holds() && health.endpoint.holds()) {
+        wait(Reason::Pending, format!("registers as soon as the receiver answers at {}", spec.url))
+    } else if begun.as_ref().is_some_and(|begun| snapshot.listed_at < begun.0) {
+        // An earlier registration may have taken effect without our seeing its answer: look before asking again.
+        let message = "looking on the account for a subscription made by an earlier attempt";
+        (Finding::new(false, Reason::Pending, message), vec![Step::RequestList])
+    } else {
+        let at = next_whole_second(now);
+        let message = "the subscription is being registered";
+        (Finding::new(false, Reason::Pending, message), vec![Step::RecordRegistration { at }, Step::Register])
+    };
+    without_subscription(begun.map(|begun| registering(Some(begun))), registered, steps)
+}
+
+/// A subscription with our url that we may not take over.
+pub(super) fn foreign(observed: &Observed, known: &wire::Subscription) -> Subscription {
+    let message = format!(
+        "subscription {} has this webhook's url and adoptionPolicy is Never: delete it at Linktree, or write adoptionPolicy IfURLMatches",
+        known.id
+    );
+    let status = observed.status.subscription.clone();
+    without_subscription(status, Finding::new(false, Reason::Conflict, message), Vec::new())
+}
+
+fn without_subscription(
+    status: Option<crate::api::webhook_status::SubscriptionStatus>,
+    registered: Finding,
+    steps: Vec<Step>,
+) -> Subscription {
+    let pending = || Finding::new(Status::Unknown, Reason::Pending, "there is no subscription yet");
+    Subscription {
+        status,
+        registered,
+        up_to_date: pending(),
+        enabled: pending(),
+        at_risk: Finding::new(false, Reason::DeliveriesSucceeding, "nothing is sent yet"),
+        steps,
+    }
+}
+
+/// Rounded up, since the API keeps whole seconds: a list begun before this moment must look older than it.
+fn next_whole_second(now: Timestamp) -> Timestamp {
+    conditions::whole_seconds(now).saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX)
+}

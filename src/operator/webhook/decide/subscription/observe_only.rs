@@ -1,0 +1,40 @@
+//! managementPolicy Observe: what would be done at Linktree goes into the status instead.
+
+use super::{Subscription, registering};
+use crate::{
+    api::webhook_status::{Action, PlannedAction, SubscriptionState, SubscriptionStatus},
+    operator::webhook::plan::Step,
+};
+
+/// Takes every step that would change something at Linktree out of the plan, and writes it down.
+pub(super) fn decide(mut decided: Subscription) -> Subscription {
+    let plan: Vec<PlannedAction> = decided.steps.iter().filter_map(planned).collect();
+    decided.steps.retain(|step| matches!(step, Step::RequestList));
+    if !plan.is_empty() {
+        let absent = || SubscriptionStatus { state: SubscriptionState::Absent, ..registering(None) };
+        decided.status.get_or_insert_with(absent).plan = plan;
+    }
+    decided
+}
+
+fn planned(step: &Step) -> Option<PlannedAction> {
+    let action = |action| Some(PlannedAction { action, fields: Vec::new() });
+    match step {
+        Step::Register => action(Action::Create),
+        Step::Adopt { .. } => action(Action::Adopt),
+        Step::RotateSecret { .. } => action(Action::RotateSecret),
+        Step::Reenable { .. } => action(Action::Enable),
+        Step::Unsubscribe { .. } => action(Action::Delete),
+        Step::Update { change, .. } => {
+            let fields = [(change.url.is_some(), "url"), (change.events.is_some(), "events")];
+            let fields = fields.into_iter().filter(|(changes, _)| *changes).map(|(_, field)| field.to_owned());
+            Some(PlannedAction { action: Action::Update, fields: fields.collect() })
+        }
+        Step::AddFinalizer
+        | Step::Apply(_)
+        | Step::PointKubelet { .. }
+        | Step::RequestList
+        | Step::RecordRegistration { .. }
+        | Step::Release { .. } => None,
+    }
+}

@@ -1,0 +1,175 @@
+//! The account has this webhook's subscription: it is to be as the spec says, and Linktree is to send to it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Health, Subscription, recovery};
+use crate::{
+    api::{
+        condition::{ConditionType, Reason},
+        subscription::DriftPolicy,
+        webhook_status::{DriftStatus, SubscriptionState, SubscriptionStatus},
+    },
+    linktree::{event::EventType, retry::DISABLE_AFTER, wire},
+    operator::{
+        account::Capabilities,
+        conditions::{self, Finding},
+        webhook::{
+            observed::{Keys, Observed},
+            plan::Step,
+            spec::Spec,
+        },
+    },
+};
+
+pub(super) fn decide(
+    spec: &Spec,
+    observed: &Observed,
+    known: &wire::Subscription,
+    capabilities: Capabilities,
+    health: &Health<'_>,
+    now: Timestamp,
+) -> Subscription {
+    let previous = observed.status.subscription.as_ref();
+    let mut steps = Vec::new();
+    let registered = registered(observed, known, &mut steps);
+    let drift = drift(spec, known);
+    let up_to_date = up_to_date(spec, known, &drift, capabilities, &mut steps);
+    if matches!(observed.keys, Keys::ProviderMissing(_)) && !capabilities.rotate_unsupported {
+        steps.push(Step::RotateSecret { id: known.id.clone() });
+    }
+    let (enabled, recovery) = recovery::decide(spec, observed, known, capabilities, health, now, &mut steps);
+    if observed.hold_until.is_some_and(|until| now < until) {
+        steps.retain(|step| matches!(step, Step::Adopt { .. }));
+    }
+    let disabled = known.status == Some(wire::SubscriptionStatus::Disabled);
+    let disabled_since = || known.disabled_at.and_then(time).or_else(|| previous?.disabled_time.clone());
+    Subscription {
+        status: Some(SubscriptionStatus {
+            id: Some(known.id.0.clone()),
+            state: if disabled { SubscriptionState::Disabled } else { SubscriptionState::Enabled },
+            registration_time: previous.and_then(|previous| previous.registration_time.clone()),
+            failing_since_time: known.failing_since.and_then(time),
+            disable_deadline_time: known.failing_since.and_then(disable_deadline),
+            disabled_time: disabled.then(|| disabled_since().unwrap_or(Time(conditions::whole_seconds(now)))),
+            drift,
+            plan: Vec::new(),
+            recovery,
+        }),
+        registered,
+        up_to_date,
+        enabled,
+        at_risk: at_risk(known, now),
+        steps,
+    }
+}
+
+fn registered(observed: &Observed, known: &wire::Subscription, steps: &mut Vec<Step>) -> Finding {
+    let ours = observed.status.subscription.as_ref().and_then(|subscription| subscription.id.as_ref());
+    let created = conditions::has_reason(&observed.status.conditions, ConditionType::Registered, Reason::Created);
+    if ours == Some(&known.id.0) && created {
+        return Finding::new(true, Reason::Created, format!("subscription {}", known.id));
+    }
+    if ours != Some(&known.id.0) {
+        steps.push(Step::Adopt { id: known.id.clone() });
+    }
+    Finding::new(true, Reason::Adopted, format!("subscription {}, which was there before", known.id))
+}
+
+/// What differs. What an answer leaves out is not known to differ.
+fn drift(spec: &Spec, known: &wire::Subscription) -> Vec<DriftStatus> {
+    let field =
+        |field: &str, desired: String, observed: String| DriftStatus { field: field.to_owned(), desired, observed };
+    let events: BTreeSet<EventType> = known.events.iter().cloned().collect();
+    let mut drift = Vec::new();
+    if !known.url.is_empty() && known.url != spec.url.as_str() {
+        drift.push(field("url", spec.url.to_string(), known.url.clone()));
+    }
+    if !events.is_empty() && events != spec.events {
+        drift.push(field("events", names(&spec.events), names(&events)));
+    }
+    drift
+}
+
+fn up_to_date(
+    spec: &Spec,
+    known: &wire::Subscription,
+    drift: &[DriftStatus],
+    capabilities: Capabilities,
+    steps: &mut Vec<Step>,
+) -> Finding {
+    if drift.is_empty() {
+        return Finding::new(true, Reason::Matched, "url and events are as the spec says");
+    }
+    let differs = |field: &str| drift.iter().any(|drift| drift.field == field);
+    let fields: Vec<_> = drift.iter().map(|drift| drift.field.as_str()).collect();
+    let fields = fields.join(" and ");
+    match spec.policies.drift {
+        DriftPolicy::Report => {
+            let message = format!(
+                "{fields} at Linktree differ from the spec (see status.subscription.drift); driftPolicy is Report"
+            );
+            Finding::new(false, Reason::DriftDetected, message)
+        }
+        DriftPolicy::Correct if capabilities.update_unsupported => {
+            let message = format!("{fields} cannot be changed through Linktree's API: change it in the dashboard");
+            Finding::new(false, Reason::UpdateRestricted, message)
+        }
+        DriftPolicy::Correct => {
+            let change = wire::UpdateSubscription {
+                url: differs("url").then(|| spec.url.to_string()),
+                events: differs("events").then(|| spec.events.iter().cloned().collect()),
+                status: None,
+            };
+            steps.push(Step::Update { id: known.id.clone(), change });
+            Finding::new(false, Reason::DriftDetected, format!("{fields} at Linktree differ from the spec; correcting"))
+        }
+    }
+}
+
+/// How much of the time to being disabled may pass before the message says so, in per cent.
+const THRESHOLDS: [i64; 3] = [90, 75, 50];
+
+fn at_risk(known: &wire::Subscription, now: Timestamp) -> Finding {
+    let at = |second: i64| Timestamp::from_second(second).unwrap_or_default();
+    match (known.status, known.failing_since, known.disabled_at) {
+        (Some(wire::SubscriptionStatus::Disabled), since, disabled) => {
+            let since = disabled.or(since).map(|since| format!(" since {}", at(since))).unwrap_or_default();
+            let message = format!("Linktree sends nothing{since}: events are being lost");
+            Finding::new(true, Reason::SubscriptionDisabled, message)
+        }
+        (Some(wire::SubscriptionStatus::Active) | None, Some(since), _) => {
+            let deadline = disable_deadline(since).map(|deadline| deadline.0).unwrap_or_default();
+            let passed = now.as_second().saturating_sub(since).saturating_mul(100) / disable_after();
+            let passed = THRESHOLDS.iter().find(|threshold| passed >= **threshold);
+            let passed =
+                passed.map(|percent| format!(" (more than {percent} % of that time is over)")).unwrap_or_default();
+            let message = format!(
+                "deliveries fail since {}; Linktree disables the subscription at {deadline}{passed}",
+                at(since)
+            );
+            Finding::new(true, Reason::DeliveriesFailing, message)
+        }
+        (Some(wire::SubscriptionStatus::Active) | None, None, _) => {
+            Finding::new(false, Reason::DeliveriesSucceeding, "no delivery is failing")
+        }
+    }
+}
+
+fn names(events: &BTreeSet<EventType>) -> String {
+    events.iter().map(EventType::as_str).collect::<Vec<_>>().join(",")
+}
+
+fn time(second: i64) -> Option<Time> {
+    Timestamp::from_second(second).ok().map(Time)
+}
+
+fn disable_deadline(failing_since: i64) -> Option<Time> {
+    time(failing_since.saturating_add(disable_after()))
+}
+
+fn disable_after() -> i64 {
+    i64::try_from(DISABLE_AFTER.as_secs()).unwrap_or(i64::MAX)
+}

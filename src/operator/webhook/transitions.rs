@@ -1,0 +1,94 @@
+//! The Kubernetes Events that a change of status is worth. Pure: a transition is seen by comparing two statuses, so it
+//! is told once.
+
+use kube::runtime::events::EventType;
+
+use crate::{
+    api::{
+        condition::{ConditionType, Reason},
+        webhook_status::{LinktreeWebhookStatus, SubscriptionState},
+    },
+    operator::conditions,
+};
+
+/// An Event to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub event_type: EventType,
+    pub reason: &'static str,
+    pub note: String,
+}
+
+/// What happened between two statuses.
+#[must_use]
+pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let state = |status: &LinktreeWebhookStatus| status.subscription.as_ref().map(|subscription| subscription.state);
+    if state(next) == Some(SubscriptionState::Disabled) && state(previous) != Some(SubscriptionState::Disabled) {
+        notices.push(warning("Disabled", message(next, ConditionType::DeliveryAtRisk)));
+    }
+    let became = |of: ConditionType, reason: Reason| {
+        conditions::has_reason(&next.conditions, of, reason)
+            && !conditions::has_reason(&previous.conditions, of, reason)
+    };
+    if became(ConditionType::SignaturesVerified, Reason::SecretMismatch) {
+        notices.push(warning("SecretMismatch", message(next, ConditionType::SignaturesVerified)));
+    }
+    let deferred = [Reason::WaitingForHealth, Reason::ReenableBackoff, Reason::ReenableBudgetExhausted];
+    if deferred.into_iter().any(|reason| became(ConditionType::SubscriptionEnabled, reason)) {
+        notices.push(warning("ReenableDeferred", message(next, ConditionType::SubscriptionEnabled)));
+    }
+    let ended = next.gaps.iter().filter(|gap| gap.end_time.is_some() && !previous.gaps.contains(gap));
+    notices.extend(ended.filter_map(|gap| {
+        let end = gap.end_time.as_ref()?;
+        Some(warning("GapDetected", format!("events between {} and {} may be lost", gap.start_time.0, end.0)))
+    }));
+    notices
+}
+
+fn warning(reason: &'static str, note: String) -> Notice {
+    Notice { event_type: EventType::Warning, reason, note }
+}
+
+fn message(status: &LinktreeWebhookStatus, of: ConditionType) -> String {
+    conditions::find(&status.conditions, of).map(|condition| condition.message.clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::{
+        api::webhook_status::{Gap, GapReason, SubscriptionStatus},
+        operator::{conditions::Finding, webhook::decide::registering},
+    };
+
+    fn status(state: SubscriptionState, enabled: Reason, gap: Option<Gap>) -> LinktreeWebhookStatus {
+        let findings = [(ConditionType::SubscriptionEnabled, Finding::new(false, enabled, "why"))];
+        LinktreeWebhookStatus {
+            subscription: Some(SubscriptionStatus { state, ..registering(None) }),
+            gaps: gap.into_iter().collect(),
+            conditions: conditions::render(&findings, &[], None, Timestamp::UNIX_EPOCH),
+            ..LinktreeWebhookStatus::default()
+        }
+    }
+
+    fn reasons(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -> Vec<&'static str> {
+        between(previous, next).into_iter().map(|notice| notice.reason).collect()
+    }
+
+    #[test]
+    fn each_transition_is_told_once() {
+        let epoch = || Time(Timestamp::UNIX_EPOCH);
+        let gap = |end| Gap { start_time: epoch(), end_time: end, reason: GapReason::SubscriptionDisabled };
+        let enabled = status(SubscriptionState::Enabled, Reason::Enabled, None);
+        let disabled = status(SubscriptionState::Disabled, Reason::WaitingForHealth, Some(gap(None)));
+        let back = status(SubscriptionState::Enabled, Reason::Enabled, Some(gap(Some(epoch()))));
+        assert_eq!(reasons(&enabled, &disabled), ["Disabled", "ReenableDeferred"]);
+        assert_eq!(reasons(&disabled, &disabled), [""; 0]);
+        assert_eq!(reasons(&disabled, &back), ["GapDetected"]);
+        assert_eq!(reasons(&back, &back), [""; 0]);
+    }
+}
