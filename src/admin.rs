@@ -20,6 +20,8 @@ use crate::serve::{self, Limits};
 /// Enough for a kubelet, an operator, a few scrapers and a person.
 const LIMITS: Limits = Limits {
     connections: 64,
+    connections_per_address: 64,
+    streams: 0,
     header: Duration::from_secs(30),
     header_fields: 64,
     header_bytes: 16 * 1024,

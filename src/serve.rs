@@ -1,20 +1,27 @@
-//! Serves HTTP/1.1 with a limit on everything: connections, header count and size, time to send a header, time to
-//! finish at shutdown. It knows nothing of what is served; limits on bodies belong to the service, which knows them.
+//! Serves HTTP/1.1 and HTTP/2 with a limit on everything: connections in all and from one address, streams, header
+//! count and size, time to send a header, to be silent and to finish at shutdown. It knows nothing of what is served;
+//! limits on bodies belong to the service, which knows them.
+//!
+//! An address is the peer's: what a header says of who stands behind a proxy is anybody's word. Behind a proxy,
+//! connections are the proxy's, and limits per client are the proxy's to set.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
-    server::conn::http1,
     service::Service,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::addresses::{Addresses, Guest};
+
+mod addresses;
+mod connection;
 
 /// After a failed accept (no file descriptors left, for one) the next try waits this long, or it would spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -24,10 +31,14 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 pub struct Limits {
     /// Connections open at once; further ones wait in the kernel's backlog.
     pub connections: usize,
+    /// Of these, how many one address may have; further ones are closed at once.
+    pub connections_per_address: usize,
+    /// How many requests an HTTP/2 connection may make at once; 0 means that HTTP/2 is not spoken.
+    pub streams: u32,
     /// From the moment a connection is free to the end of the next request's header. Also bounds idling, since HTTP
-    /// cannot tell a slow client from an idle one.
+    /// cannot tell a slow client from an idle one, and how long answers may wait to be taken.
     pub header: Duration,
-    /// How many header fields one request may have.
+    /// How many header fields one request may have. HTTP/2 counts only bytes.
     pub header_fields: usize,
     /// How large one request's header may be; more is answered 431.
     pub header_bytes: usize,
@@ -45,22 +56,39 @@ where
     B::Data: Send,
 {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let addresses = Addresses::default();
     let connections = TaskTracker::new();
-    while let Some((stream, slot)) = shutdown.run_until_cancelled(accept(&listener, &slots)).await {
-        connections.spawn(converse(stream, service.clone(), limits, shutdown.clone(), slot));
+    let most = limits.connections_per_address;
+    while let Some((stream, place)) = shutdown.run_until_cancelled(accept(&listener, &slots, &addresses, most)).await {
+        let conversation = connection::converse(stream, service.clone(), limits, shutdown.clone());
+        connections.spawn(async move {
+            conversation.await;
+            drop(place);
+        });
     }
     drop(listener);
     connections.close();
     connections.wait().await;
 }
 
-/// The next connection, once there is a slot for it.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+/// A connection's place among all of them and among those of its address, until it is dropped.
+type Place = (Option<OwnedSemaphorePermit>, Guest);
+
+/// The next connection that may stay, once there is a slot for it.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    addresses: &Addresses,
+    most: usize,
+) -> (TcpStream, Place) {
     // The semaphore is never closed, so there always is a permit in the end.
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _peer)) => return (stream, slot),
+            Ok((stream, peer)) => match addresses.enter(peer.ip(), most) {
+                Some(guest) => return (stream, (slot, guest)),
+                None => tracing::debug!(address = %peer.ip(), "a connection too many from one address"),
+            },
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
@@ -69,38 +97,5 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, O
     }
 }
 
-/// One connection, from its first request to its end. Holds its slot until then.
-async fn converse<S, B>(
-    stream: TcpStream,
-    service: S,
-    limits: Limits,
-    shutdown: CancellationToken,
-    slot: Option<OwnedSemaphorePermit>,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: Body<Error: std::error::Error + Send + Sync> + 'static,
-{
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot turn off Nagle's algorithm");
-    }
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header)
-        .max_headers(limits.header_fields)
-        .max_header_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Ok(ended),
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(limits.drain, connection).await
-        }
-    };
-    match ended {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
-        Err(_elapsed) => tracing::warn!("a request was still running at the end of the shutdown"),
-    }
-    drop(slot);
-}
+#[cfg(test)]
+mod tests;

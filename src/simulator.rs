@@ -49,6 +49,8 @@ use self::{
 
 const LIMITS: Limits = Limits {
     connections: 512,
+    connections_per_address: 512,
+    streams: 0,
     header: Duration::from_secs(30),
     header_fields: 64,
     header_bytes: 16 * 1024,

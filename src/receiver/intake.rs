@@ -21,6 +21,8 @@ use crate::{clock, route, serve::Limits};
 /// What the delivery port allows.
 pub const LIMITS: Limits = Limits {
     connections: 1024,
+    connections_per_address: 512,
+    streams: 64,
     header: Duration::from_secs(30),
     header_fields: 64,
     header_bytes: 16 * 1024,

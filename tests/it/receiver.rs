@@ -4,6 +4,7 @@ mod answers;
 mod bounds;
 pub mod fixture;
 mod forwarding;
+mod http2;
 mod reloading;
 mod simulated;
 mod storage;

@@ -1,0 +1,156 @@
+//! The limits, seen from the other end of a socket.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::DropGuard;
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    connections: 8,
+    connections_per_address: 4,
+    streams: 4,
+    header: Duration::from_millis(300),
+    header_fields: 16,
+    header_bytes: 4096,
+    drain: Duration::from_millis(300),
+};
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A server that answers everything with the version of HTTP it was asked in.
+struct Server {
+    address: std::net::SocketAddr,
+    shutdown: DropGuard,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let service = service_fn(|request: Request<Incoming>| async move {
+            Ok(Response::new(Full::new(Bytes::from(format!("{:?}", request.version())))))
+        });
+        let task = tokio::spawn(serve(listener, service, limits, shutdown.clone()));
+        Server { address, shutdown: shutdown.drop_guard(), task }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn stop(self) {
+        drop(self.shutdown);
+        timeout(DEADLINE, self.task).await.expect("it ends in time").unwrap();
+    }
+}
+
+/// What comes until the server closes.
+async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    // A reset after data is an end like any other.
+    let _ = timeout(DEADLINE, stream.read_to_end(&mut all)).await.expect("it closes in time");
+    all
+}
+
+/// The beginning of an HTTP/2 connection: preface and empty settings.
+fn preface() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[])].concat()
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// `GET / http` as a whole request.
+fn headers(stream: u32) -> Vec<u8> {
+    frame(1, 0x5, stream, &[0x82, 0x84, 0x86, 0x41, 0x01, b'x'])
+}
+
+#[tokio::test]
+async fn both_versions_are_spoken_on_one_port_and_the_second_only_where_it_is_wanted() {
+    let server = Server::start(LIMITS).await;
+    let url = format!("http://{}/", server.address);
+    let client = reqwest::Client::builder().no_proxy();
+    let first = client.build().unwrap().get(&url).send().await.unwrap().text().await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let second = client.get(&url).send().await.unwrap().text().await.unwrap();
+    assert_eq!((first.as_str(), second.as_str()), ("HTTP/1.1", "HTTP/2.0"));
+    let server = Server::start(Limits { streams: 0, ..LIMITS }).await;
+    assert!(client.get(format!("http://{}/", server.address)).send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed_at_every_stage() {
+    let server = Server::start(LIMITS).await;
+    for begun in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n", b"POST / HTTP/1.1\r\nhost: x\r\n", &preface()] {
+        let mut stream = server.connect().await;
+        stream.write_all(begun).await.unwrap();
+        rest(&mut stream).await;
+    }
+    let mut asked = server.connect().await;
+    asked.write_all(&[preface(), headers(1)].concat()).await.unwrap();
+    let answer = rest(&mut asked).await;
+    assert!(answer.windows(8).any(|window| window == b"HTTP/2.0"), "it was answered before");
+}
+
+#[tokio::test]
+async fn an_address_has_its_share_of_connections_and_gets_it_back() {
+    let server = Server::start(LIMITS).await;
+    let mut kept = Vec::new();
+    for _ in 0..LIMITS.connections_per_address {
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert!(stream.read(&mut [0; 16]).await.unwrap() > 0);
+        kept.push(stream);
+    }
+    assert_eq!(rest(&mut server.connect().await).await, b"", "one too many");
+    drop(kept);
+    let again = async {
+        loop {
+            let mut stream = server.connect().await;
+            if stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.is_ok()
+                && rest(&mut stream).await.starts_with(b"HTTP/1.1 200")
+            {
+                return;
+            }
+        }
+    };
+    timeout(DEADLINE, again).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn requests_that_are_reset_at_once_end_the_connection() {
+    let server = Server::start(Limits { header: DEADLINE, ..LIMITS }).await;
+    let mut stream = server.connect().await;
+    let mut flood = preface();
+    for id in (1..4000).step_by(2) {
+        flood.extend(headers(id));
+        flood.extend(frame(3, 0, id, &8_u32.to_be_bytes()));
+    }
+    // The server may close while it is still coming.
+    let _ = stream.write_all(&flood).await;
+    let answer = rest(&mut stream).await;
+    let calm = [7, 0, 0, 0, 0, 0];
+    assert!(answer.is_empty() || answer.windows(6).any(|window| window == calm), "it says GOAWAY: {answer:?}");
+}
+
+#[tokio::test]
+async fn the_end_waits_for_nobody_who_has_nothing_to_finish() {
+    let server = Server::start(Limits { header: DEADLINE, ..LIMITS }).await;
+    let mut idle = [server.connect().await, server.connect().await];
+    idle[1].write_all(&preface()).await.unwrap();
+    idle[1].read_exact(&mut [0; 9]).await.unwrap();
+    server.stop().await;
+    for stream in &mut idle {
+        rest(stream).await;
+    }
+}
