@@ -26,6 +26,7 @@ mod account;
 mod apply;
 mod backoff;
 mod budget;
+mod capabilities;
 mod conditions;
 mod connection;
 mod context;

@@ -111,12 +111,19 @@ pub struct LinktreeConnectionStatus {
     /// The account the token opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountStatus>,
+    /// Which calls this Linktree has been found to offer. Only registration is documented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<CapabilityStatus>,
     /// What is left of the request budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_budget: Option<RequestBudgetStatus>,
     /// The account's subscriptions, counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscriptions: Option<SubscriptionCounts>,
+    /// Subscriptions of the account that belong to no LinktreeWebhook of this connection; the first 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub unmanaged_subscriptions: Vec<UnmanagedSubscription>,
     /// Ready, TokenAccepted and QuotaAvailable; Reconciling and Stalled only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -146,11 +153,62 @@ pub struct RequestBudgetStatus {
 }
 
 /// The account's subscriptions, counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionCounts {
     /// Subscriptions that belong to a LinktreeWebhook of this connection.
     pub managed: i64,
     /// Subscriptions of the account that belong to none.
     pub unmanaged: i64,
+    /// Of those: further subscriptions with the url of one that is managed.
+    pub duplicate: i64,
+    /// Of those: subscriptions with a url of this operator's making, but of no LinktreeWebhook of this connection. Left
+    /// behind by a deletion that could not wait, or another cluster's.
+    pub orphaned: i64,
+}
+
+/// A subscription that belongs to no LinktreeWebhook of this connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnmanagedSubscription {
+    /// Linktree's id of it.
+    pub id: String,
+    /// Where it delivers to.
+    pub url: String,
+    /// Whether Linktree sends to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<UnmanagedState>,
+}
+
+/// Whether Linktree sends to a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UnmanagedState {
+    Enabled,
+    Disabled,
+}
+
+/// Which calls this Linktree has been found to offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CapabilityStatus {
+    /// Listing the account's subscriptions. Without it the known ones are read one by one.
+    pub list: Capability,
+    /// Reading one subscription by its id.
+    pub get: Capability,
+    /// Changing url or events.
+    pub update: Capability,
+    /// Enabling a disabled subscription. Without it, it is deleted and registered again.
+    pub reenable: Capability,
+    /// Deleting a subscription.
+    pub delete: Capability,
+    /// Having a new signing secret made.
+    pub rotate_secret: Capability,
+}
+
+/// Unknown: it was not used yet. Supported: it answered. Unsupported: Linktree answered that there is no such call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Capability {
+    Unknown,
+    Supported,
+    Unsupported,
 }

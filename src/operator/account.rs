@@ -9,8 +9,14 @@ use std::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{backoff::Failures, budget::Budget, metrics::Metrics};
+use super::{
+    backoff::Failures,
+    budget::Budget,
+    capabilities::{Call, Capabilities},
+    metrics::Metrics,
+};
 use crate::{
+    api::connection::Capability,
     clock,
     linktree::{
         client::Linktree,
@@ -31,17 +37,9 @@ const DEFAULT_RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 pub struct Snapshot {
     /// When the list was *begun*: a subscription made before that is in it.
     pub listed_at: Timestamp,
-    pub account: WireAccount,
+    /// Whose account it is, if Linktree tells.
+    pub account: Option<WireAccount>,
     pub subscriptions: Vec<Subscription>,
-}
-
-/// What this Linktree has answered that it does not offer. Only POST is documented; the rest is found out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {
-    /// It knows no PATCH.
-    pub update_unsupported: bool,
-    /// It cannot rotate secrets.
-    pub rotate_unsupported: bool,
 }
 
 /// One connection's account.
@@ -141,9 +139,9 @@ impl Account {
         self.state().capabilities
     }
 
-    /// Linktree answered that it does not offer a call.
-    pub fn lacks(&self, mark: impl FnOnce(&mut Capabilities)) {
-        mark(&mut self.state().capabilities);
+    /// Linktree's answer means that it does not offer a call.
+    pub fn lacks(&self, call: Call) {
+        self.state().capabilities.set(call, Capability::Unsupported);
     }
 
     /// Requests left now, by our own count and by Linktree's last word; and from when on there are some again.
@@ -170,12 +168,17 @@ impl Account {
         paid.map_err(|free| ApiError::TooManyRequests { retry_after: free.duration_since(now).try_into().ok() })
     }
 
-    /// Counts a call and heeds a 429, wherever it came from.
-    fn heed<T>(&self, call: &'static str, answer: Result<T, ApiError>) -> Result<T, ApiError> {
-        self.metrics.requested(call, answer.as_ref().map_or_else(ApiError::kind, |_| "ok"));
-        if let Err(ApiError::TooManyRequests { retry_after }) = &answer {
-            let wait = retry_after.and_then(|after| after.try_into().ok()).unwrap_or(DEFAULT_RETRY_AFTER);
-            self.state().budget.close(clock::now().saturating_add(wait).unwrap_or(Timestamp::MAX));
+    /// Counts a call, heeds a 429, wherever it came from, and notes whether Linktree offers the call at all.
+    fn heed<T>(&self, call: Call, answer: Result<T, ApiError>) -> Result<T, ApiError> {
+        self.metrics.requested(call.as_str(), answer.as_ref().map_or_else(ApiError::kind, |_| "ok"));
+        match &answer {
+            Ok(_) => self.state().capabilities.set(call, Capability::Supported),
+            Err(ApiError::Unsupported { .. }) => self.lacks(call),
+            Err(ApiError::TooManyRequests { retry_after }) => {
+                let wait = retry_after.and_then(|after| after.try_into().ok()).unwrap_or(DEFAULT_RETRY_AFTER);
+                self.state().budget.close(clock::now().saturating_add(wait).unwrap_or(Timestamp::MAX));
+            }
+            Err(_) => {}
         }
         answer
     }
@@ -199,37 +202,38 @@ struct Budgeted(Arc<Account>);
 impl Linktree for Budgeted {
     async fn account(&self) -> Result<WireAccount, ApiError> {
         self.0.pay()?;
-        self.0.heed("account", self.0.linktree.account().await)
+        self.0.heed(Call::Account, self.0.linktree.account().await)
     }
 
     async fn list_page(&self, cursor: Option<&str>) -> Result<(Vec<Subscription>, Option<String>), ApiError> {
         self.0.pay()?;
-        self.0.heed("list", self.0.linktree.list_page(cursor).await)
+        self.0.heed(Call::List, self.0.linktree.list_page(cursor).await)
     }
 
     async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError> {
         self.0.pay()?;
-        self.0.heed("get", self.0.linktree.get(id).await)
+        self.0.heed(Call::Get, self.0.linktree.get(id).await)
     }
 
     async fn create(&self, request: &CreateSubscription) -> Result<Subscription, ApiError> {
         self.0.pay()?;
-        self.0.heed("create", self.0.linktree.create(request).await)
+        self.0.heed(Call::Create, self.0.linktree.create(request).await)
     }
 
     async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<Subscription, ApiError> {
         self.0.pay()?;
-        self.0.heed("update", self.0.linktree.update(id, change).await)
+        let call = if change.status.is_some() { Call::Reenable } else { Call::Update };
+        self.0.heed(call, self.0.linktree.update(id, change).await)
     }
 
     async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError> {
         self.0.pay()?;
-        self.0.heed("delete", self.0.linktree.delete(id).await)
+        self.0.heed(Call::Delete, self.0.linktree.delete(id).await)
     }
 
     async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError> {
         self.0.pay()?;
-        self.0.heed("rotate_secret", self.0.linktree.rotate_secret(id).await)
+        self.0.heed(Call::RotateSecret, self.0.linktree.rotate_secret(id).await)
     }
 
     fn remaining_requests(&self) -> Option<u32> {

@@ -14,7 +14,7 @@ use self::{
     report::Report,
 };
 use super::{
-    account::{Account, Credentials, Key, Snapshot},
+    account::{Account, Credentials, Key},
     apply,
     budget::Budget,
     context::Context,
@@ -24,12 +24,14 @@ use crate::{
     api::{condition::Reason, connection::LinktreeConnection},
     clock,
     linktree::{
-        client::{DEADLINE, HttpLinktree, Linktree, list_all},
+        client::{DEADLINE, HttpLinktree},
         error::ApiError,
     },
 };
 
 mod decide;
+mod inventory;
+mod list;
 mod report;
 
 /// What a failed call means for a connection.
@@ -68,7 +70,7 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
     let plan = decide::decide(&connection.spec, token, listed_at, list_wanted, hold_until, clock::now());
 
     if let (Plan::List, Some(account)) = (plan, &account) {
-        list(account).await;
+        list::list(account, &context.webhooks_of(&key)).await;
     }
     if plan.changes_what_webhooks_see() {
         look_at_webhooks(&context, &key);
@@ -120,24 +122,6 @@ async fn open(
             context.shared.accounts.forget(key);
             Ok((Token::Unusable, None))
         }
-    }
-}
-
-/// One paged list, preceded by the question whose account it is when that is not known.
-async fn list(account: &Arc<Account>) {
-    let begun = clock::now();
-    let linktree = account.linktree();
-    let known = account.snapshot().map(|snapshot| snapshot.account.clone());
-    let listed = async {
-        let whose = match known {
-            Some(known) => known,
-            None => linktree.account().await?,
-        };
-        Ok::<_, ApiError>(Snapshot { listed_at: begun, account: whose, subscriptions: list_all(&linktree).await? })
-    };
-    match listed.await {
-        Ok(snapshot) => account.listed(snapshot),
-        Err(error) => account.list_failed(error, clock::now()),
     }
 }
 

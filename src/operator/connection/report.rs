@@ -1,25 +1,23 @@
 //! Turns what is known of an account into the connection's status. Pure.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{decide::Token, reason};
+use super::{decide::Token, inventory::Inventory, reason};
 use crate::{
     api::{
         condition::{ConditionType, Reason},
-        connection::{
-            AccountStatus, LinktreeConnection, LinktreeConnectionStatus, RequestBudgetStatus, SubscriptionCounts,
-        },
+        connection::{AccountStatus, LinktreeConnection, LinktreeConnectionStatus, RequestBudgetStatus},
         webhook::LinktreeWebhook,
     },
     linktree::{
         error::{ApiError, RetryClass},
-        wire::Subscription,
+        wire,
     },
     operator::{
-        account::{Account, Snapshot},
+        account::Account,
         conditions::{self, Finding, Status},
     },
 };
@@ -40,12 +38,16 @@ impl Report<'_> {
     pub fn status(&self) -> LinktreeConnectionStatus {
         let previous = self.connection.status.clone().unwrap_or_default();
         let snapshot = self.account.and_then(Account::snapshot);
+        let inventory = snapshot.as_ref().map(|snapshot| Inventory::of(&snapshot.subscriptions, self.webhooks));
         let generation = self.connection.metadata.generation;
         LinktreeConnectionStatus {
             observed_generation: generation,
-            account: snapshot.as_ref().map_or(previous.account, |snapshot| Some(account(snapshot))),
+            account: snapshot.as_ref().map_or(previous.account, |snapshot| snapshot.account.as_ref().map(account)),
             request_budget: self.budget(previous.request_budget),
-            subscriptions: snapshot.as_ref().map_or(previous.subscriptions, |snapshot| Some(self.counts(snapshot))),
+            capabilities: self.account.map(|account| account.capabilities().status()),
+            subscriptions: inventory.as_ref().map_or(previous.subscriptions, |inventory| Some(inventory.counts)),
+            unmanaged_subscriptions: inventory
+                .map_or(previous.unmanaged_subscriptions, |inventory| inventory.unmanaged),
             conditions: conditions::render(
                 &self.findings(snapshot.is_some()),
                 &previous.conditions,
@@ -111,21 +113,10 @@ impl Report<'_> {
         };
         previous.filter(|_| !self.listed).or(Some(fresh))
     }
-
-    /// A subscription is managed if it is a webhook's by id, or by url where the id was not written down yet.
-    fn counts(&self, snapshot: &Snapshot) -> SubscriptionCounts {
-        let statuses = || self.webhooks.iter().filter_map(|webhook| webhook.status.as_ref());
-        let ids: HashSet<&str> = statuses().filter_map(|status| status.subscription.as_ref()?.id.as_deref()).collect();
-        let urls: HashSet<&str> = statuses().filter_map(|status| Some(status.address.as_ref()?.url.as_str())).collect();
-        let ours = |known: &&Subscription| ids.contains(known.id.0.as_str()) || urls.contains(known.url.as_str());
-        let managed = snapshot.subscriptions.iter().filter(ours).count();
-        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        SubscriptionCounts { managed: count(managed), unmanaged: count(snapshot.subscriptions.len() - managed) }
-    }
 }
 
-fn account(snapshot: &Snapshot) -> AccountStatus {
-    AccountStatus { id: snapshot.account.id.clone(), plan: snapshot.account.plan.clone() }
+fn account(account: &wire::Account) -> AccountStatus {
+    AccountStatus { id: account.id.clone(), plan: account.plan.clone() }
 }
 
 fn exhausted(next: Option<Timestamp>) -> String {

@@ -40,6 +40,7 @@ use crate::{
     operator::{
         account::Account,
         apply::{self, FIELD_MANAGER},
+        capabilities::Call,
         context::Context,
     },
 };
@@ -213,7 +214,7 @@ impl Executor<'_> {
             // Not an error of this webhook: the secret then comes from a person, and the condition says where it goes. The
             // subscription was listed, so a 404 speaks of the call.
             Err(ApiError::Unsupported { .. } | ApiError::NotFound) => {
-                account.lacks(|capabilities| capabilities.rotate_unsupported = true);
+                account.lacks(Call::RotateSecret);
                 Ok(())
             }
             Err(error) => Err(Trouble::Linktree(ConditionType::SigningKeysReady, error)),
@@ -257,10 +258,8 @@ impl Executor<'_> {
                 account.noted(updated(answer, id, change, account));
                 Ok(true)
             }
-            Err(ApiError::Unsupported { .. }) => {
-                account.lacks(|capabilities| capabilities.update_unsupported = true);
-                Ok(false)
-            }
+            // The account has noted it; the next plan goes another way.
+            Err(ApiError::Unsupported { .. }) => Ok(false),
             Err(error) => Err(Trouble::Linktree(of, error)),
         }
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     api::{SecretKeyReference, condition::Reason, webhook_status::LinktreeWebhookStatus},
     linktree::secret::Secret,
-    operator::account::{Capabilities, Snapshot},
+    operator::{account::Snapshot, capabilities::Capabilities},
     route::status::ReceiverStatus,
 };
 

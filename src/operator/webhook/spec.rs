@@ -166,6 +166,12 @@ fn delivery_path(name: &WebhookName) -> String {
     format!("/h/{}", hex::encode(&digest[..16]))
 }
 
+/// Whether a path is one that [`Spec::parse`] makes.
+#[must_use]
+pub fn is_delivery_path(path: &str) -> bool {
+    path.strip_prefix("/h/").is_some_and(|digest| digest.len() == 32 && digest.bytes().all(|c| c.is_ascii_hexdigit()))
+}
+
 fn delivery_url(name: &WebhookName, endpoint: &api::ManagedEndpoint) -> Result<Url, InvalidSpec> {
     let path = delivery_path(name);
     let url = match (endpoint.exposure.exposure_type, &endpoint.host) {
@@ -255,7 +261,7 @@ fn invalid(field: impl Into<String>, problem: &str) -> InvalidSpec {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::operator) mod tests {
     use serde_json::{Value, json};
 
     use super::*;

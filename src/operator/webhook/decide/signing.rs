@@ -10,7 +10,6 @@ use crate::{
         subscription::ManagementPolicy,
     },
     operator::{
-        account::Capabilities,
         conditions::{self, Finding, Status},
         webhook::{
             observed::{Connection, Keys, Observed},
@@ -72,11 +71,7 @@ fn cannot_ask(spec: &Spec, observed: &Observed) -> bool {
         ManagementPolicy::Manage => false,
         ManagementPolicy::Observe => true,
     };
-    observes
-        || matches!(
-            observed.connection,
-            Connection::Listed { capabilities: Capabilities { rotate_unsupported: true, .. }, .. }
-        )
+    observes || matches!(&observed.connection, Connection::Listed { capabilities, .. } if capabilities.lacks_rotation())
 }
 
 /// `SecretMismatch` is the page's "401 on every delivery": the secret was rotated in the dashboard and not copied.

@@ -14,7 +14,7 @@ use crate::{
     },
     linktree::{event::EventType, retry::DISABLE_AFTER, wire},
     operator::{
-        account::Capabilities,
+        capabilities::Capabilities,
         conditions::{self, Finding},
         webhook::{
             observed::{Keys, Observed},
@@ -37,7 +37,7 @@ pub(super) fn decide(
     let registered = registered(observed, known, &mut steps);
     let drift = drift(spec, known);
     let up_to_date = up_to_date(spec, known, &drift, capabilities, &mut steps);
-    if matches!(observed.keys, Keys::ProviderMissing(_)) && !capabilities.rotate_unsupported {
+    if matches!(observed.keys, Keys::ProviderMissing(_)) && !capabilities.lacks_rotation() {
         steps.push(Step::RotateSecret { id: known.id.clone() });
     }
     let (enabled, recovery) = recovery::decide(spec, observed, known, capabilities, health, now, &mut steps);
@@ -113,7 +113,7 @@ fn up_to_date(
             );
             Finding::new(false, Reason::DriftDetected, message)
         }
-        DriftPolicy::Correct if capabilities.update_unsupported => {
+        DriftPolicy::Correct if capabilities.lacks_update() => {
             let message = format!("{fields} cannot be changed through Linktree's API: change it in the dashboard");
             Finding::new(false, Reason::UpdateRestricted, message)
         }

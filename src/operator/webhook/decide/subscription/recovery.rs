@@ -12,7 +12,7 @@ use crate::{
     },
     linktree::wire,
     operator::{
-        account::Capabilities,
+        capabilities::Capabilities,
         conditions::{self, Finding},
         webhook::{
             observed::Observed,
@@ -52,7 +52,7 @@ pub(super) fn decide(
         record.next_attempt_time = waits.map(|at| Time(conditions::whole_seconds(at)));
     }
     if finding.reason == Reason::DisabledByProvider {
-        steps.push(if capabilities.update_unsupported {
+        steps.push(if capabilities.lacks_reenable() {
             // Without PATCH the way back is a new registration, which follows when this one is gone.
             Step::Unsubscribe { id: known.id.clone() }
         } else {

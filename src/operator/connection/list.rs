@@ -1,0 +1,89 @@
+//! Looks at an account: one paged list, or what comes closest to it where Linktree offers none.
+
+use std::sync::Arc;
+
+use crate::{
+    api::webhook::LinktreeWebhook,
+    clock,
+    linktree::{
+        client::{Linktree, list_all},
+        error::ApiError,
+        wire::{Account as WireAccount, Subscription, SubscriptionId},
+    },
+    operator::account::{Account, Snapshot},
+};
+
+/// Lists the account and notes how it went. Whose account it is is asked once.
+pub(super) async fn list(account: &Arc<Account>, webhooks: &[Arc<LinktreeWebhook>]) {
+    let begun = clock::now();
+    let listed = async {
+        let whose = whose(account).await?;
+        let subscriptions = subscriptions(account, webhooks).await?;
+        Ok(Snapshot { listed_at: begun, account: whose, subscriptions })
+    };
+    match listed.await {
+        Ok(snapshot) => account.listed(snapshot),
+        Err(error) => account.list_failed(error, clock::now()),
+    }
+}
+
+async fn whose(account: &Arc<Account>) -> Result<Option<WireAccount>, ApiError> {
+    if let Some(known) = account.snapshot() {
+        return Ok(known.account.clone());
+    }
+    match account.linktree().account().await {
+        Ok(whose) => Ok(Some(whose)),
+        // It is only shown to people; nothing depends on it.
+        Err(ApiError::Unsupported { .. } | ApiError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn subscriptions(
+    account: &Arc<Account>,
+    webhooks: &[Arc<LinktreeWebhook>],
+) -> Result<Vec<Subscription>, ApiError> {
+    if !account.capabilities().lacks_list() {
+        match list_all(&account.linktree()).await {
+            Err(ApiError::Unsupported { .. }) => {}
+            listed => return listed,
+        }
+    }
+    let mut known = Vec::new();
+    for (id, url) in webhooks.iter().filter_map(|webhook| registered(webhook)) {
+        known.extend(read(account, id, url).await?);
+    }
+    Ok(known)
+}
+
+/// One subscription by its id. That it is not there is believed only of a Linktree that has shown that it can be asked:
+/// another one answers 404 to the call itself, and registering again would make a second subscription.
+async fn read(account: &Arc<Account>, id: SubscriptionId, url: String) -> Result<Option<Subscription>, ApiError> {
+    match account.linktree().get(&id).await {
+        Ok(found) => Ok(Some(found)),
+        Err(ApiError::NotFound) if account.capabilities().has_get() => Ok(None),
+        Err(ApiError::NotFound | ApiError::Unsupported { .. }) => Ok(Some(trusted(id, url))),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is known of a subscription that cannot be looked at: that it was made.
+fn trusted(id: SubscriptionId, url: String) -> Subscription {
+    Subscription {
+        id,
+        url,
+        events: Vec::new(),
+        status: None,
+        created_at: None,
+        failing_since: None,
+        disabled_at: None,
+        disabled_reason: None,
+        signing_secret: None,
+    }
+}
+
+fn registered(webhook: &LinktreeWebhook) -> Option<(SubscriptionId, String)> {
+    let status = webhook.status.as_ref()?;
+    let id = status.subscription.as_ref()?.id.clone()?;
+    Some((SubscriptionId(id), status.address.as_ref()?.url.clone()))
+}
