@@ -56,6 +56,9 @@ pub mod verdict;
 /// How often the metrics of what waits are brought up to date.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
+/// How long a receiver that has lost its journal stays, answering 503, so that the operator gets to know why.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+
 /// What a receiver is started with.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -80,6 +83,8 @@ pub enum ReceiverError {
     Journal { directory: PathBuf, source: OpenError },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("a sync of the journal failed: what is on the disk has to be read anew")]
+    JournalLost,
     #[error("cannot set up TLS to the sinks: {0}")]
     Tls(#[from] reqwest::Error),
 }
@@ -100,14 +105,15 @@ pub struct Receiver {
 /// is let go.
 ///
 /// # Errors
-/// When it cannot start. A missing or bad route file is not an error: it is waited for.
+/// When it cannot start, or a sync of the journal failed. A missing or bad route file is not an error: it is waited for.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), ReceiverError> {
     let receiver = Receiver::bind(args).await?;
     if let (Ok(delivery), Ok(admin)) = (receiver.delivery_address(), receiver.admin_address()) {
         tracing::info!(%delivery, %admin, "listening");
     }
+    let lost = receiver.journal.lost();
     receiver.serve(shutdown).await;
-    Ok(())
+    if lost.is_cancelled() { Err(ReceiverError::JournalLost) } else { Ok(()) }
 }
 
 impl Receiver {
@@ -148,9 +154,10 @@ impl Receiver {
         self.admin.local_addr()
     }
 
-    /// Serves until `shutdown`. The order of the end: no more deliveries, then no more forwarding, then the journal.
+    /// Serves until `shutdown`, or until the journal is lost and that has been said for [`LAST_WORDS`]. The order of the end: no more deliveries, then no more forwarding, then the journal.
     pub async fn serve(self, shutdown: CancellationToken) {
         let Receiver { journal, ledger, registry, client, route_file, delivery, admin } = self;
+        let lost = journal.lost();
         let journal: Arc<dyn Journal> = journal;
         let (publish, config) = watch::channel(None);
         let intake = Intake::new(config.clone(), Arc::clone(&journal), Arc::clone(&ledger));
@@ -164,8 +171,13 @@ impl Receiver {
         // Probes are still answered, and the route is still watched, while the last requests are.
         let idle = CancellationToken::new();
         let deliveries = async {
-            serve::serve(delivery, answer, intake::LIMITS, shutdown).await;
+            serve::serve(delivery, answer, intake::LIMITS, shutdown.clone()).await;
             idle.cancel();
+        };
+        let end = async {
+            lost.cancelled().await;
+            sleep(LAST_WORDS).await;
+            shutdown.cancel();
         };
         tokio::join!(
             deliveries,
@@ -173,6 +185,7 @@ impl Receiver {
             forwarder.run(idle.clone()),
             admin::serve(admin, admin_router(registry, &sources), idle.clone()),
             idle.run_until_cancelled(measure(&sources)),
+            idle.run_until_cancelled(end),
         );
         if let Err(error) = journal.close().await {
             tracing::warn!(%error, "the journal was not closed in good order");

@@ -1,22 +1,31 @@
 //! Answers requests to the delivery port: looks at the header, reads the body within bounds, has it verified and kept,
 //! and only then says 200. One instance serves all connections.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header::CONTENT_ENCODING};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
-use tokio::{sync::Semaphore, time::timeout};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::timeout;
 
+use self::body::{Held, Room};
 use super::{
     admit::{self, Credentials},
     config::{Config, Current},
-    journal::{Journal, JournalError},
+    journal::{self, Journal, JournalError},
     ledger::Ledger,
     verdict::Verdict,
 };
 use crate::{clock, route, serve::Limits};
+
+mod body;
 
 /// What the delivery port allows.
 pub const LIMITS: Limits = Limits {
@@ -28,12 +37,8 @@ pub const LIMITS: Limits = Limits {
     header_bytes: 16 * 1024,
     drain: Duration::from_secs(15),
 };
-/// From the end of the header to the end of the body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A disk that does not answer within this will not answer before the sender gives up.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much all bodies being held may take up, in KiB: memory stays flat whatever comes in at once.
-const BODIES_KIB: u32 = 32 * 1024;
 
 /// Takes deliveries in.
 #[derive(Clone)]
@@ -41,7 +46,9 @@ pub struct Intake {
     config: Current,
     journal: Arc<dyn Journal>,
     ledger: Arc<Ledger>,
-    bodies: Arc<Semaphore>,
+    bodies: Arc<Room>,
+    /// How many deliveries wait for the journal.
+    appending: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Intake {
@@ -53,7 +60,7 @@ impl std::fmt::Debug for Intake {
 impl Intake {
     #[must_use]
     pub fn new(config: Current, journal: Arc<dyn Journal>, ledger: Arc<Ledger>) -> Self {
-        Intake { config, journal, ledger, bodies: Arc::new(Semaphore::new(BODIES_KIB as usize)) }
+        Intake { config, journal, ledger, bodies: Arc::default(), appending: Arc::default() }
     }
 
     /// Answers one request and keeps account of it.
@@ -89,22 +96,23 @@ impl Intake {
         {
             return Err(Verdict::Encoded);
         }
-        let announced = body.size_hint().upper();
-        if announced.is_some_and(|bytes| bytes > route.max_body_bytes) {
-            return Err(Verdict::TooLarge);
+        if route.keys.is_empty() {
+            return Err(Verdict::NotConfigured);
         }
-        let kib = u32::try_from(announced.unwrap_or(route.max_body_bytes) / 1024).unwrap_or(BODIES_KIB);
-        let held = self.bodies.try_acquire_many((kib + 1).min(BODIES_KIB)).map_err(|_| Verdict::Overloaded)?;
-        let body = read(body, route.max_body_bytes).await?;
+        // What the journal could not take anyway is not read.
+        if self.appending.load(Ordering::Relaxed) >= journal::WAITING {
+            return Err(Verdict::Overloaded);
+        }
+        let Held { bytes, room: _room } = self.bodies.read(body, route.max_body_bytes).await?;
         let now = clock::now();
-        let mut event = admit::admit(&route.keys, config.window, &credentials, body, now)?;
+        let mut event = admit::admit(&route.keys, config.window, &credentials, bytes, now)?;
         event.body = config.redaction.apply(event.body);
         self.ledger.verified(&event.key, event.sent_at, event.received_at);
         if !event.event_type.is_known() {
             self.ledger.unknown_type(&event.event_type, clock::monotonic());
         }
+        let _appending = Appending::begin(&self.appending);
         let appended = timeout(JOURNAL_TIMEOUT, self.journal.append(event)).await;
-        drop(held);
         Ok(appended.unwrap_or(Err(JournalError::Overloaded)).into())
     }
 
@@ -114,14 +122,19 @@ impl Intake {
     }
 }
 
-/// Reads a body of at most `limit` bytes.
-async fn read(body: Incoming, limit: u64) -> Result<Bytes, Verdict> {
-    let limited = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
-    match timeout(BODY_TIMEOUT, limited.collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Verdict::TooLarge),
-        Ok(Err(_broken)) => Err(Verdict::BodyBroken),
-        Err(_elapsed) => Err(Verdict::BodyTimeout),
+/// A delivery that waits for the journal, until it is dropped: also when whoever sent it hangs up.
+struct Appending<'a>(&'a AtomicUsize);
+
+impl<'a> Appending<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Appending(count)
+    }
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -130,3 +143,6 @@ async fn read(body: Incoming, limit: u64) -> Result<Bytes, Verdict> {
 fn is_probe(header: &HeaderMap) -> bool {
     header.contains_key(route::RECEIVER_HEADER)
 }
+
+#[cfg(test)]
+mod tests;

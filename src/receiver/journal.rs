@@ -15,6 +15,9 @@ use crate::{
 
 pub mod sqlite;
 
+/// How many appends may wait at once: what two commits take. More would only wait longer.
+pub const WAITING: usize = 512;
+
 /// The order in which events came in. Higher is later.
 pub type Position = i64;
 

@@ -6,6 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{fs, sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::{
     config::Config,
@@ -57,7 +58,8 @@ impl Reloader {
 
     /// Looks once and takes up what is new.
     async fn look(&mut self) {
-        let (finding, route) = match fs::read(&self.file).await {
+        // The file holds secrets, so its bytes are wiped as well.
+        let (finding, route) = match fs::read(&self.file).await.map(Zeroizing::new) {
             Ok(bytes) => (Finding::File(Route::digest(&bytes)), Route::parse(&bytes)),
             Err(error) => (Finding::None(error.to_string()), Err(RouteError::Read(error))),
         };

@@ -8,3 +8,4 @@ mod http2;
 mod reloading;
 mod simulated;
 mod storage;
+mod volume;

@@ -11,12 +11,13 @@ use async_trait::async_trait;
 use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::ErrorCode;
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     reader::Reader,
     writer::{Answer, Request, Work, Writer},
 };
-use super::{Appended, Backlog, Due, Journal, JournalError, Position, Settings, Settlement};
+use super::{Appended, Backlog, Due, Journal, JournalError, Position, Settings, Settlement, WAITING};
 use crate::{receiver::event::Event, route::status::JournalHealth};
 
 mod append;
@@ -27,9 +28,6 @@ mod schema;
 mod settle;
 mod writer;
 
-/// How many requests may wait for the writer: what two commits take. More would only wait longer.
-const WAITING: usize = 512;
-
 /// A journal in a directory. Dropping it ends its threads; [`Journal::close`] also waits for what was begun.
 #[derive(Debug)]
 pub struct SqliteJournal {
@@ -37,6 +35,7 @@ pub struct SqliteJournal {
     reader: Reader,
     health: watch::Receiver<JournalHealth>,
     appended: watch::Receiver<Position>,
+    lost: CancellationToken,
 }
 
 /// Why a journal could not be opened.
@@ -73,6 +72,7 @@ impl SqliteJournal {
             retention_seconds: u64::MAX,
             capacity_bytes: u64::MAX,
         };
+        let lost = CancellationToken::new();
         let writer = Writer {
             connection,
             lock,
@@ -83,9 +83,17 @@ impl SqliteJournal {
             appended,
             commits,
             nothing_to_evict: false,
+            lost: lost.clone(),
         };
         thread::Builder::new().name("journal-writer".into()).spawn(move || writer.run())?;
-        Ok(SqliteJournal { requests, reader, health: health_seen, appended: appended_seen })
+        Ok(SqliteJournal { requests, reader, health: health_seen, appended: appended_seen, lost })
+    }
+
+    /// Cancelled once the disk has failed to keep what it was told to keep. From then on nothing is written any more,
+    /// and only another process, which reads what really is on the disk, can go on.
+    #[must_use]
+    pub fn lost(&self) -> CancellationToken {
+        self.lost.clone()
     }
 
     /// Has `work` done. It is queued or refused at once, and never waits for room in the queue.

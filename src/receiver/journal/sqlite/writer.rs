@@ -5,6 +5,10 @@
 //! After an error everything of the batch is answered with that error, and the transaction is rolled back on the same
 //! connection: its index still ends where the last good commit ended, so the next one writes, and syncs, the same
 //! frames of the log anew. A failed commit is never tried again, nor taken for done.
+//!
+//! A failed sync is worse: the kernel may have dropped pages that it never wrote and now shows as clean, so a later
+//! sync that succeeds proves nothing. Then the writer writes nothing any more, and says so; what is on the disk is for
+//! another process to find out.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -12,8 +16,9 @@ use std::{
 };
 
 use prometheus_client::metrics::histogram::Histogram;
-use rusqlite::{Connection, Result, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Result, Transaction, TransactionBehavior, ffi};
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     append::{self, Seen},
@@ -68,6 +73,8 @@ pub(super) struct Writer {
     pub(super) commits: Histogram,
     /// Whether looking for delivered events to evict is known to be in vain.
     pub(super) nothing_to_evict: bool,
+    /// Cancelled after a failed sync.
+    pub(super) lost: CancellationToken,
 }
 
 /// What a batch came to, once it is committed.
@@ -96,7 +103,7 @@ impl Writer {
                 let _ = closed.send(Ok(None));
                 return;
             }
-            if more || tidied.elapsed() >= TICK {
+            if !self.lost.is_cancelled() && (more || tidied.elapsed() >= TICK) {
                 tidied = clock::monotonic();
                 more = self.tidy();
             }
@@ -112,6 +119,10 @@ impl Writer {
         if batch.is_empty() {
             return close;
         }
+        if self.lost.is_cancelled() {
+            refuse(batch, &JournalError::Failed { problem: LOST.to_owned() });
+            return close;
+        }
         let started = clock::monotonic();
         match self.transact(&batch) {
             Ok(committed) => {
@@ -119,11 +130,8 @@ impl Writer {
                 self.publish(committed, batch);
             }
             Err(error) => {
-                let error = JournalError::from(error);
-                self.fell_ill(&error);
-                for Request { answer, .. } in batch {
-                    let _ = answer.send(Err(error.clone()));
-                }
+                let error = self.fell_ill(error);
+                refuse(batch, &error);
             }
         }
         close
@@ -197,7 +205,7 @@ impl Writer {
                 more
             }
             Err(error) => {
-                self.fell_ill(&error.into());
+                self.fell_ill(error);
                 false
             }
         }
@@ -224,14 +232,38 @@ impl Writer {
         Ok((more, room))
     }
 
-    fn fell_ill(&self, error: &JournalError) {
-        let health = match error {
+    /// Takes note of what went wrong.
+    pub(super) fn fell_ill(&self, error: rusqlite::Error) -> JournalError {
+        let error = if sync_failed(&error) {
+            tracing::error!(%error, "the disk did not keep what it was told to keep: nothing is written any more");
+            self.lost.cancel();
+            JournalError::Failed { problem: LOST.to_owned() }
+        } else {
+            error.into()
+        };
+        let health = match &error {
             JournalError::Full => JournalHealth::Full,
             JournalError::Overloaded | JournalError::Failed { .. } | JournalError::Closed => {
                 JournalHealth::Failed { problem: error.to_string() }
             }
         };
         self.health.send_if_modified(|now| change(now, health));
+        error
+    }
+}
+
+/// What is said from the first failed sync on.
+const LOST: &str = "a sync failed, so it is not known what the disk has kept; the receiver starts again";
+
+/// Whether the disk was asked to keep something and did not say that it has.
+fn sync_failed(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
+}
+
+fn refuse(batch: Vec<Request>, error: &JournalError) {
+    for Request { answer, .. } in batch {
+        let _ = answer.send(Err(error.clone()));
     }
 }
 
@@ -280,3 +312,6 @@ fn change(now: &mut JournalHealth, next: JournalHealth) -> bool {
     *now = next;
     true
 }
+
+#[cfg(test)]
+mod tests;

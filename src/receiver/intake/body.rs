@@ -1,0 +1,83 @@
+//! Reads a body within bounds: its size, its time, and what all bodies together take up. Room is taken as bytes arrive,
+//! not as they are announced: who only announces much keeps nobody out.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use crate::receiver::verdict::Verdict;
+
+/// From the end of the header to the end of the body.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How much all bodies being held may take up, in KiB: memory stays flat whatever comes in at once.
+const ROOM_KIB: usize = 32 * 1024;
+
+/// The room for all bodies.
+#[derive(Debug)]
+pub(super) struct Room(Semaphore);
+
+/// A body, and the room it takes up until it is dropped.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    pub(super) bytes: Bytes,
+    pub(super) room: SemaphorePermit<'a>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room(Semaphore::new(ROOM_KIB))
+    }
+}
+
+impl Room {
+    /// Reads a body of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// The verdict on a body that is too large, too late or incomplete, or that there is no room for.
+    pub(super) async fn read(&self, body: Incoming, limit: u64) -> Result<Held<'_>, Verdict> {
+        if body.size_hint().lower() > limit {
+            return Err(Verdict::TooLarge);
+        }
+        let held = Held { bytes: Bytes::new(), room: self.take(1)? };
+        timeout(TIMEOUT, self.fill(held, body, limit)).await.unwrap_or(Err(Verdict::BodyTimeout))
+    }
+
+    async fn fill<'a>(&'a self, mut held: Held<'a>, mut body: Incoming, limit: u64) -> Result<Held<'a>, Verdict> {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Verdict::BodyBroken)?;
+            // Trailers say nothing that is signed.
+            let Ok(data) = frame.into_data() else { continue };
+            let length = whole.len() + held.bytes.len() + data.len();
+            if length as u64 > limit {
+                return Err(Verdict::TooLarge);
+            }
+            let kib = length / 1024 + 1;
+            if kib > held.room.num_permits() {
+                held.room.merge(self.take(kib - held.room.num_permits())?);
+            }
+            if length == data.len() {
+                // Mostly the whole body is one frame, and need not be copied.
+                held.bytes = data;
+            } else {
+                whole.extend_from_slice(&std::mem::take(&mut held.bytes));
+                whole.extend_from_slice(&data);
+            }
+        }
+        if !whole.is_empty() {
+            held.bytes = whole.freeze();
+        }
+        Ok(held)
+    }
+
+    fn take(&self, kib: usize) -> Result<SemaphorePermit<'_>, Verdict> {
+        let kib = u32::try_from(kib).map_err(|_| Verdict::Overloaded)?;
+        self.0.try_acquire_many(kib).map_err(|_| Verdict::Overloaded)
+    }
+}

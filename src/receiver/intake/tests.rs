@@ -1,0 +1,139 @@
+//! What happens before a body is read.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use async_trait::async_trait;
+use hyper::service::service_fn;
+use prometheus_client::registry::Registry;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::*;
+use crate::{
+    linktree::{
+        headers::{self, SentAt},
+        signature::Signature,
+    },
+    receiver::{
+        event::Event,
+        journal::{Appended, Backlog, Due, Position, Settings, Settlement},
+        metrics::Metrics,
+    },
+    route::{Route, status::JournalHealth},
+    serve,
+};
+
+/// A disk that never answers.
+struct Stuck;
+
+#[async_trait]
+impl Journal for Stuck {
+    async fn append(&self, _: Event) -> Result<Appended, JournalError> {
+        std::future::pending().await
+    }
+
+    async fn configure(&self, _: Settings) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn due(&self, _: &str, _: i64, _: usize) -> Result<Due, JournalError> {
+        Ok(Due::default())
+    }
+
+    async fn settle(&self, _: &str, _: Vec<Settlement>) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn health(&self) -> JournalHealth {
+        JournalHealth::Healthy
+    }
+
+    fn appended(&self) -> watch::Receiver<Position> {
+        watch::channel(0).1
+    }
+
+    async fn close(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+/// An intake on a port of its own, over a disk that never answers; and how many deliveries wait for it.
+async fn start(route: Route) -> (SocketAddr, Arc<AtomicUsize>, DropGuard) {
+    let ledger = Arc::new(Ledger::new(Metrics::register(&mut Registry::default())));
+    let config = watch::channel(Some(Arc::new(Config::new(route, String::new())))).1;
+    let intake = Intake::new(config, Arc::new(Stuck), ledger);
+    let appending = Arc::clone(&intake.appending);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let service = service_fn(move |request| {
+        let intake = intake.clone();
+        async move { Ok::<_, Infallible>(intake.answer(request).await) }
+    });
+    tokio::spawn(serve::serve(listener, service, LIMITS, shutdown.clone()));
+    (address, appending, shutdown.drop_guard())
+}
+
+/// The answer to a request whose body never comes.
+async fn answer_without_body(address: SocketAddr, route: &Route) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let (signature, sent_at) = ("ab".repeat(32), clock::now().as_second());
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nx-linktree-signature: {signature}\r\nx-linktree-timestamp: {sent_at}\r\n\r\n",
+        route.path
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 512];
+    let length = timeout(Duration::from_secs(5), stream.read(&mut answer)).await.expect("at once").unwrap();
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn when_the_journal_is_full_of_work_deliveries_are_refused_before_their_body_is_read() {
+    let route = route::tests::route();
+    let (address, appending, _shutdown) = start(route.clone()).await;
+    let url = format!("http://{address}{}", route.path);
+    let sent_at = SentAt::from_seconds(clock::now().as_second()).unwrap();
+    let signature = Signature::sign(&route.keys[0].secret, &sent_at, b"{}").to_hex();
+    let senders = journal::WAITING / LIMITS.streams as usize;
+    let clients = (0..senders).map(|_| reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap());
+    let mut waiting = tokio::task::JoinSet::new();
+    for client in clients {
+        for _ in 0..LIMITS.streams {
+            let request = client.post(&url).header(headers::SIGNATURE, &signature);
+            waiting.spawn(request.header(headers::TIMESTAMP, sent_at.as_str()).body("{}").send());
+        }
+    }
+    let all = async {
+        while appending.load(Ordering::Relaxed) < journal::WAITING {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(JOURNAL_TIMEOUT, all).await.expect("all of them wait");
+    let answer = answer_without_body(address, &route).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 10"), "{answer}");
+    waiting.abort_all();
+    while waiting.join_next().await.is_some() {}
+    let none = async {
+        while appending.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(JOURNAL_TIMEOUT, none).await.expect("who hangs up does not wait any more");
+}
+
+#[tokio::test]
+async fn without_keys_no_body_is_read() {
+    let route = Route { keys: Vec::new(), ..route::tests::route() };
+    let (address, _, _shutdown) = start(route.clone()).await;
+    let answer = answer_without_body(address, &route).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+}

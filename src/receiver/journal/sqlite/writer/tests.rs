@@ -1,0 +1,77 @@
+//! What a failed sync ends.
+
+use std::sync::mpsc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::{
+    linktree::{headers::SentAt, secret::Secret, signature::Signature},
+    receiver::journal::sqlite::schema,
+};
+
+fn failure(extended_code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(extended_code), None)
+}
+
+fn event() -> Event {
+    let sent_at = SentAt::from_seconds(1_700_000_000).unwrap();
+    let signature = Signature::sign(&Secret::new("s3cret"), &sent_at, b"{}");
+    Event::new(None, &signature, &sent_at, "k1", Bytes::from_static(b"{}"), sent_at.seconds())
+}
+
+/// What an append is answered with after a commit has failed with this code, and whether the journal is lost.
+async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
+    let directory = tempfile::tempdir().unwrap();
+    let (requests, waiting) = mpsc::sync_channel(4);
+    let (health, seen) = watch::channel(JournalHealth::Healthy);
+    let lost = CancellationToken::new();
+    let writer = Writer {
+        connection: schema::open(directory.path()).unwrap(),
+        lock: Lock::acquire(directory.path()).unwrap(),
+        requests: waiting,
+        settings: Settings {
+            sinks: Vec::new(),
+            deduplication_window_seconds: u64::MAX,
+            retention_seconds: u64::MAX,
+            capacity_bytes: u64::MAX,
+        },
+        last: 0,
+        health,
+        appended: watch::channel(0).0,
+        commits: Histogram::new([0.1]),
+        nothing_to_evict: false,
+        lost: lost.clone(),
+    };
+    writer.fell_ill(failure(extended_code));
+    let ask = |work| {
+        let (answer, answered) = oneshot::channel();
+        requests.send(Request { work, answer }).unwrap();
+        answered
+    };
+    let (appended, closed) = (ask(Work::Append(event())), ask(Work::Close));
+    let thread = std::thread::spawn(move || writer.run());
+    let appended = appended.await.unwrap();
+    let health = seen.borrow().clone();
+    assert_eq!(closed.await.unwrap(), Ok(None), "it still closes in good order");
+    thread.join().unwrap();
+    (appended, lost.is_cancelled(), health)
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_written_any_more() {
+    for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC] {
+        let (answer, lost, health) = after(code).await;
+        assert_eq!(answer, Err(JournalError::Failed { problem: LOST.to_owned() }));
+        assert!(lost && matches!(health, JournalHealth::Failed { .. }));
+    }
+}
+
+#[tokio::test]
+async fn after_any_other_failure_the_next_commit_may_succeed() {
+    for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_FULL, ffi::SQLITE_BUSY] {
+        let (answer, lost, health) = after(code).await;
+        assert_eq!((answer, lost), (Ok(Some(Appended::Stored)), false));
+        assert_eq!(health, JournalHealth::Healthy);
+    }
+}

@@ -1,0 +1,73 @@
+//! A volume that is really full. Needs the right to mount one.
+
+use std::{fs, io::Write, path::Path};
+
+use linktree_operator::route::status::JournalHealth;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use super::fixture::{self, Running, SECRET, delivery, until};
+
+/// A small volume on memory, until it is dropped.
+struct Volume<'a>(&'a Path);
+
+impl<'a> Volume<'a> {
+    fn mount(at: &'a Path) -> nix::Result<Self> {
+        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some("size=8m"))?;
+        Ok(Volume(at))
+    }
+}
+
+impl Drop for Volume<'_> {
+    fn drop(&mut self) {
+        // A reader of the journal may still be closing it.
+        let _ = umount2(self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Uses up all the room there is.
+fn fill(file: &Path) {
+    let mut file = fs::File::create(file).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    while file.write_all(&[0]).is_ok() {}
+}
+
+#[tokio::test]
+async fn a_full_volume_is_said_at_once_and_heals_by_itself_when_space_returns() {
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, bytes) = (directory.path().join("journal"), fixture::route(vec![]).render().unwrap());
+    fs::create_dir(&journal).unwrap();
+    fs::write(directory.path().join(linktree_operator::route::FILE), bytes).unwrap();
+    let mount_point = journal.clone();
+    let volume = match Volume::mount(&mount_point) {
+        Ok(volume) => volume,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "SKIPPED: a volume cannot be mounted here ({error}); run it as root");
+            return;
+        }
+    };
+    let receiver = Running::start_in(directory).await;
+    until("it is ready", async || receiver.get("/readyz").await.status() == 200).await;
+    let big = |n: usize| delivery(&format!("big{n}"), &format!("[{n},\"{}\"]", "x".repeat(50_000)), SECRET);
+    let first = receiver.deliver(&big(0)).await;
+    assert_eq!(first, (200, r#"{"received":true}"#.to_owned()));
+    fill(&journal.join("ballast"));
+    let (mut kept, mut n) = (vec![0], 1);
+    while receiver.deliver(&big(n)).await.0 == 200 {
+        kept.push(n);
+        n += 1;
+        assert!(n < 500, "it never fills up");
+    }
+    let response = receiver.post(&big(n)).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"10".parse().unwrap()));
+    assert_eq!(receiver.status().await.journal, JournalHealth::Full);
+    assert_eq!(receiver.get("/readyz").await.status(), 503);
+    fs::remove_file(journal.join("ballast")).unwrap();
+    until("it is ready again", async || receiver.get("/readyz").await.status() == 200).await;
+    assert_eq!(receiver.deliver(&big(n)).await, (200, r#"{"received":true}"#.to_owned()));
+    for n in kept {
+        assert_eq!(receiver.deliver(&big(n)).await.1, r#"{"duplicate":true}"#, "{n} was acknowledged, so it is there");
+    }
+    let directory = receiver.stop().await;
+    drop(volume);
+    drop(directory);
+}
