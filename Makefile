@@ -58,9 +58,10 @@ test: setup ## Everything, in order, with a line of counts at the end
 test-unit: ## Tests that need no cluster: unit, tidy, loopback
 	@$(NEXTEST) --lib --bins --examples --test it --test tidy
 
-test-contract: ## The simulator against docs/linktree-openapi.yaml
+test-contract: ## The simulator against docs/linktree-openapi.yaml, what sinks get against others' CloudEvents
 	@cargo build --locked --quiet --bin linktree-operator
 	@tests/schemathesis/run $(DEV)/linktree-operator
+	@tests/cloudevents/run $(DEV)/linktree-operator
 
 test-chart: launcher ## The chart: linted, rendered, and accepted by a real API server
 	@tools=$$(tests/cluster/tools/build node); PATH=$$tools:$$PATH $(LAUNCHER) run --mode control-plane -- .ci/chart

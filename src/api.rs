@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod condition;
 pub mod connection;
+pub mod sink;
 pub mod subscription;
 pub mod webhook;
 pub mod webhook_status;

@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use ipnet::IpNet;
 use kube::{
     Client, Config,
     runtime::events::{Recorder, Reporter},
@@ -15,7 +16,7 @@ use self::{
     account::Accounts,
     context::Shared,
     metrics::Metrics,
-    webhook::{children::Image, probe::Prober, receiver_client::ReceiverClient},
+    webhook::{children::Launch, probe::Prober, receiver_client::ReceiverClient},
 };
 use crate::{
     admin::{self, Readiness},
@@ -46,6 +47,10 @@ pub struct Args {
     /// When the kubelet pulls it; left out, Kubernetes' default.
     #[arg(long, env = "RECEIVER_IMAGE_PULL_POLICY")]
     pub receiver_image_pull_policy: Option<String>,
+    /// A network that sinks may be in although the rules for egress deny it, such as a company's own; may be given
+    /// several times. Passed on to every receiver.
+    #[arg(long = "egress-allow", value_name = "CIDR")]
+    pub egress_allow: Vec<IpNet>,
     /// A namespace to look after; may be given several times. Left out, all of them.
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
@@ -87,7 +92,11 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
         prober: Prober::new()?,
         receivers: ReceiverClient::new()?,
         accounts: Arc::new(Accounts::default()),
-        image: Image { name: args.receiver_image, pull_policy: args.receiver_image_pull_policy },
+        launch: Launch {
+            image: args.receiver_image,
+            pull_policy: args.receiver_image_pull_policy,
+            egress_allow: args.egress_allow,
+        },
         metrics: Metrics::registered(&mut registry),
     };
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use hyper::service::service_fn;
+use ipnet::IpNet;
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,7 @@ use self::{
     ledger::Ledger,
     metrics::Metrics,
     reload::Reloader,
+    sink::{egress::Egress, http::Clients},
     status::Sources,
 };
 use crate::{
@@ -74,6 +76,10 @@ pub struct Args {
     /// Where probes, metrics and the status are asked for. Not for the public internet.
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, route::ADMIN_PORT)))]
     pub admin_address: SocketAddr,
+    /// A network that sinks may be in although the rules for egress deny it, such as a company's own; may be given
+    /// several times.
+    #[arg(long = "egress-allow", value_name = "CIDR")]
+    pub egress_allow: Vec<IpNet>,
 }
 
 /// Why a receiver could not start.
@@ -95,7 +101,7 @@ pub struct Receiver {
     journal: Arc<SqliteJournal>,
     ledger: Arc<Ledger>,
     registry: Registry,
-    client: reqwest::Client,
+    clients: Clients,
     route_file: PathBuf,
     delivery: TcpListener,
     admin: TcpListener,
@@ -122,7 +128,7 @@ impl Receiver {
     /// # Errors
     /// When the journal cannot be opened, or a port is taken.
     pub async fn bind(args: Args) -> Result<Self, ReceiverError> {
-        let Args { route_file, journal: directory, delivery_address, admin_address } = args;
+        let Args { route_file, journal: directory, delivery_address, admin_address, egress_allow } = args;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let journal = SqliteJournal::open(&directory, metrics.commits.clone())
@@ -131,7 +137,7 @@ impl Receiver {
             journal: Arc::new(journal),
             ledger: Arc::new(Ledger::new(metrics)),
             registry,
-            client: sink::http::client()?,
+            clients: Clients::new(Egress::new(egress_allow))?,
             route_file,
             delivery: listen(delivery_address).await?,
             admin: listen(admin_address).await?,
@@ -156,13 +162,13 @@ impl Receiver {
 
     /// Serves until `shutdown`, or until the journal is lost and that has been said for [`LAST_WORDS`]. The order of the end: no more deliveries, then no more forwarding, then the journal.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Receiver { journal, ledger, registry, client, route_file, delivery, admin } = self;
+        let Receiver { journal, ledger, registry, clients, route_file, delivery, admin } = self;
         let lost = journal.lost();
         let journal: Arc<dyn Journal> = journal;
         let (publish, config) = watch::channel(None);
         let intake = Intake::new(config.clone(), Arc::clone(&journal), Arc::clone(&ledger));
         let forwarder =
-            Forwarder { config: config.clone(), journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), client };
+            Forwarder { config: config.clone(), journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), clients };
         let sources = Sources { config, journal: Arc::clone(&journal), ledger };
         let answer = service_fn(move |request| {
             let intake = intake.clone();

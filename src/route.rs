@@ -8,11 +8,13 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use url::Url;
 
-use crate::linktree::{event::EventType, secret::Secret};
+pub use self::sink::{Format, Ordering, Retry, Sink, TemplateSource};
+use crate::linktree::secret::Secret;
 
+pub mod sink;
 pub mod status;
+pub mod template;
 
 /// The file's name inside the mounted Secret.
 pub const FILE: &str = "route.json";
@@ -85,32 +87,6 @@ pub struct Key {
     pub secret: Secret,
 }
 
-/// Where events go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Sink {
-    pub name: String,
-    pub url: Url,
-    /// Sent as `Authorization: Bearer …`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bearer: Option<Secret>,
-    /// The event types this sink wants; empty means all.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub events: BTreeSet<EventType>,
-    pub timeout_seconds: u32,
-    pub retry: Retry,
-}
-
-/// How often and how soon a failed forward is tried again: `delay * 2^n`, at most `max_delay`, with jitter; after
-/// `limit` retries the event is a dead letter, kept in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Retry {
-    pub limit: u32,
-    pub delay_seconds: u32,
-    pub max_delay_seconds: u32,
-}
-
 /// Why a route file is not used. The receiver keeps the last good one. Never shows the file's content.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
@@ -120,6 +96,8 @@ pub enum RouteError {
     Parse { line: usize, column: usize },
     #[error("the route file has version {found}, this receiver reads version {VERSION}")]
     Version { found: u32 },
+    #[error("the route's sink {name} cannot be used: {problem}")]
+    Sink { name: String, problem: String },
 }
 
 impl Route {
@@ -158,15 +136,10 @@ impl Route {
     }
 }
 
-impl Sink {
-    #[must_use]
-    pub fn wants(&self, event_type: &EventType) -> bool {
-        self.events.is_empty() || self.events.contains(event_type)
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use url::Url;
+
     use super::*;
 
     /// A route for tests, with one key and one sink.
@@ -184,14 +157,7 @@ pub(crate) mod tests {
             capacity_bytes: 1 << 30,
             max_body_bytes: 262_144,
             redact_fields: BTreeSet::from(["ip_address".into()]),
-            sinks: vec![Sink {
-                name: "cms".into(),
-                url: Url::parse("http://127.0.0.1:1/in").unwrap(),
-                bearer: None,
-                events: BTreeSet::new(),
-                timeout_seconds: 10,
-                retry: Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 },
-            }],
+            sinks: vec![Sink::new("cms", Url::parse("http://127.0.0.1:1/in").unwrap())],
         }
     }
 

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LocalObjectReference, SecretKeyReference, subscription::Subscription, webhook_status::LinktreeWebhookStatus,
+    LocalObjectReference, SecretKeyReference, sink::Sink, subscription::Subscription,
+    webhook_status::LinktreeWebhookStatus,
 };
 
 /// Linktree events, delivered: the operator keeps a subscription at Linktree, runs a receiver that verifies and keeps
@@ -228,75 +229,6 @@ pub struct Journal {
             .message("receiver.journal.storageClassName cannot be changed: make a new LinktreeWebhook, or delete and re-create this one")
     )]
     pub storage_class_name: Option<String>,
-}
-
-/// A place that verified events are sent to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Sink {
-    /// The name the status calls this sink by.
-    #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// An HTTP endpoint; each event is a POST in CloudEvents binary mode.
-    pub http: HttpSink,
-    /// The event types this sink is sent; left out, all that are subscribed to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 64),
-        inner(length(max = 128), pattern(r"^[a-z][a-z0-9_]*([.][a-z0-9_]+)+$")),
-        extend("x-kubernetes-list-type" = "set")
-    )]
-    pub events: Vec<String>,
-    /// Timeouts and retries.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivery: Option<Delivery>,
-}
-
-/// An HTTP endpoint.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpSink {
-    /// The URL that events are posted to.
-    #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(
-        validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != '' && !self.contains('@') && !self.contains('#')")
-            .message("http.url must be an absolute http:// or https:// URL without user name, password or fragment; put credentials into http.authSecretRef")
-    )]
-    pub url: String,
-    /// The Secret key that holds a token, sent as Authorization: Bearer TOKEN.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth_secret_ref: Option<SecretKeyReference>,
-}
-
-/// Timeouts and retries of one sink.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Delivery {
-    /// How long the sink may take to answer, in seconds. Left out: 10.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 300))]
-    pub timeout_seconds: Option<i64>,
-    /// When and how often a failed event is sent again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Retry>,
-}
-
-/// When and how often a failed event is sent again: after delaySeconds, doubled each time up to maxDelaySeconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Retry {
-    /// Retries after the first attempt; then the event is a dead letter and stays in the journal. Left out: 8.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1000))]
-    pub limit: Option<i64>,
-    /// Left out: 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 3600))]
-    pub delay_seconds: Option<i64>,
-    /// Left out: 300.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 86_400))]
-    pub max_delay_seconds: Option<i64>,
 }
 
 impl Default for Signing {

@@ -18,7 +18,7 @@ use super::{
     account::{Accounts, Key},
     metrics::Metrics,
     scope::Ready,
-    webhook::{children::Image, memory::Memory, probe::Prober, receiver_client::ReceiverClient},
+    webhook::{children::Launch, memory::Memory, probe::Prober, receiver_client::ReceiverClient},
 };
 use crate::{
     api::{connection::LinktreeConnection, webhook::LinktreeWebhook},
@@ -34,7 +34,7 @@ pub struct Shared {
     pub prober: Prober,
     pub receivers: ReceiverClient,
     pub accounts: Arc<Accounts>,
-    pub image: Image,
+    pub launch: Launch,
     pub metrics: Metrics,
 }
 

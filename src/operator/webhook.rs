@@ -161,7 +161,7 @@ fn render_all(spec: &Spec, secrets: &Secrets, context: &Context) -> Result<Rende
     let route = render::route(spec, secrets);
     let file = route.render()?;
     Ok(Rendered {
-        children: children::render(spec, &context.shared.image)?,
+        children: children::render(spec, &context.shared.launch)?,
         route_digest: Route::digest(&file),
         route_secret: children::route_secret(spec, file, secrets.admin_token.expose())?,
         route,

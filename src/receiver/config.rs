@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{admit::Window, redact::Redaction};
-use crate::route::Route;
+use super::{admit::Window, redact::Redaction, sink::Destination};
+use crate::route::{Route, RouteError};
 
 /// A route that was loaded and that the journal has taken up.
 #[derive(Debug)]
@@ -17,13 +17,20 @@ pub struct Config {
     pub window: Window,
     /// What is never kept.
     pub redaction: Redaction,
+    /// The route's sinks, ready to be sent to.
+    pub destinations: Vec<Arc<Destination>>,
 }
 
 impl Config {
-    /// Prepares what every delivery needs of a route.
-    #[must_use]
-    pub fn new(route: Route, digest: String) -> Self {
-        Config { window: Window::of(&route), redaction: Redaction::new(&route.redact_fields), route, digest }
+    /// Prepares what every delivery and every attempt needs of a route.
+    ///
+    /// # Errors
+    /// When a sink's template does not compile: the operator has tried it before, so the two are not of one version.
+    pub fn new(route: Route, digest: String) -> Result<Self, RouteError> {
+        let destination = |sink| Destination::new(&route.webhook, sink).map(Arc::new);
+        let destinations = route.sinks.iter().map(destination).collect::<Result<_, _>>()?;
+        let (window, redaction) = (Window::of(&route), Redaction::new(&route.redact_fields));
+        Ok(Config { route, digest, window, redaction, destinations })
     }
 }
 

@@ -6,8 +6,11 @@ use std::{collections::HashMap, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::worker::Worker;
-use super::{config::Current, journal::Journal, ledger::Ledger};
+use super::{config::Current, journal::Journal, ledger::Ledger, sink::http::Clients};
 
+mod batch;
+mod breaker;
+mod lanes;
 mod worker;
 
 /// What every worker needs.
@@ -16,7 +19,7 @@ pub struct Forwarder {
     pub config: Current,
     pub journal: Arc<dyn Journal>,
     pub ledger: Arc<Ledger>,
-    pub client: reqwest::Client,
+    pub clients: Clients,
 }
 
 impl std::fmt::Debug for Forwarder {

@@ -35,6 +35,10 @@ pub trait Journal: Send + Sync + 'static {
     /// What is to be sent to `sink` at `now`, oldest first, at most `limit` events; empty if the sink is not known.
     async fn due(&self, sink: &str, now: i64, limit: usize) -> Result<Due, JournalError>;
 
+    /// The events that are to be tried again at `sink`, due or not, and when each is due: at most `limit` of those
+    /// behind `after`, in order.
+    async fn waiting(&self, sink: &str, after: Position, limit: usize) -> Result<Vec<(Pending, i64)>, JournalError>;
+
     /// Records what became of events that were due for `sink`, in the order in which they were tried.
     async fn settle(&self, sink: &str, settlements: Vec<Settlement>) -> Result<(), JournalError>;
 

@@ -45,6 +45,8 @@ pub struct SinkHealth {
     pub last_success: Option<i64>,
     pub consecutive_failures: u64,
     pub last_failure: Option<String>,
+    /// Until when nothing is sent, because attempt after attempt failed.
+    pub circuit_open_until: Option<i64>,
 }
 
 impl Ledger {
@@ -141,6 +143,16 @@ impl Ledger {
         let health = entries.sinks.entry(sink.to_owned()).or_default();
         health.consecutive_failures += 1;
         health.last_failure = Some(failure.to_owned());
+    }
+
+    /// An event does not fit a sink; that says nothing about how the sink is.
+    pub fn unfit(&self, sink: &str, failure: &str) {
+        self.lock().sinks.entry(sink.to_owned()).or_default().last_failure = Some(failure.to_owned());
+    }
+
+    /// A sink's circuit is open until then, or not open.
+    pub fn circuit(&self, sink: &str, open_until: Option<i64>) {
+        self.lock().sinks.entry(sink.to_owned()).or_default().circuit_open_until = open_until;
     }
 
     /// An event was given up for a sink.

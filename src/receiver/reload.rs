@@ -59,15 +59,19 @@ impl Reloader {
     /// Looks once and takes up what is new.
     async fn look(&mut self) {
         // The file holds secrets, so its bytes are wiped as well.
-        let (finding, route) = match fs::read(&self.file).await.map(Zeroizing::new) {
-            Ok(bytes) => (Finding::File(Route::digest(&bytes)), Route::parse(&bytes)),
+        let (finding, config) = match fs::read(&self.file).await.map(Zeroizing::new) {
+            Ok(bytes) => {
+                let digest = Route::digest(&bytes);
+                let config = Route::parse(&bytes).and_then(|route| Config::new(route, digest.clone()));
+                (Finding::File(digest), config)
+            }
             Err(error) => (Finding::None(error.to_string()), Err(RouteError::Read(error))),
         };
         if self.last.as_ref() == Some(&finding) {
             return;
         }
-        let taken_up = match (&finding, route) {
-            (Finding::File(digest), Ok(route)) => self.take_up(digest.clone(), route).await,
+        let taken_up = match (&finding, config) {
+            (Finding::File(_), Ok(config)) => self.take_up(config).await,
             (Finding::File(_) | Finding::None(_), Err(error)) => {
                 let in_use = self.config.borrow().as_ref().map(|config| config.digest.clone());
                 tracing::error!(file = %self.file.display(), %error, in_use, "the route file is not used");
@@ -82,14 +86,15 @@ impl Reloader {
 
     /// Has the journal take the route up, then everything else. Returns whether it did; if not, the next look tries
     /// again.
-    async fn take_up(&self, digest: String, route: Route) -> bool {
-        if let Err(error) = self.journal.configure(Settings::of(&route)).await {
+    async fn take_up(&self, config: Config) -> bool {
+        let Config { route, digest, .. } = &config;
+        if let Err(error) = self.journal.configure(Settings::of(route)).await {
             tracing::error!(%error, "the journal does not take the new route up yet");
             return false;
         }
         let (keys, sinks) = (route.keys.len(), route.sinks.len());
         tracing::info!(digest, path = route.path, keys, sinks, "a new route is in use");
-        self.config.send_replace(Some(Arc::new(Config::new(route, digest))));
+        self.config.send_replace(Some(Arc::new(config)));
         true
     }
 }

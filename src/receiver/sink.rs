@@ -1,11 +1,53 @@
 //! Sends one event to one sink, once. Whether and when it is tried again is [`super::retry`]'s to say.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
+use self::egress::Denied;
+use crate::route::{Format, RouteError, Sink, WebhookName, template::Template};
+
+pub mod egress;
 pub mod http;
+pub mod message;
+mod resolver;
+pub mod signature;
+
+/// A sink, ready to be sent to.
+#[derive(Debug)]
+pub struct Destination {
+    pub sink: Sink,
+    webhook: WebhookName,
+    form: Form,
+}
+
+/// The form of the requests, with its template compiled.
+#[derive(Debug)]
+enum Form {
+    CloudEvent,
+    CloudEventStructured,
+    Raw,
+    Template(Box<Template>),
+}
+
+impl Destination {
+    /// Makes a sink ready.
+    ///
+    /// # Errors
+    /// When its template does not compile.
+    pub fn new(webhook: &WebhookName, sink: &Sink) -> Result<Self, RouteError> {
+        let form = match &sink.format {
+            Format::CloudEvent => Form::CloudEvent,
+            Format::CloudEventStructured => Form::CloudEventStructured,
+            Format::Raw => Form::Raw,
+            Format::Template(source) => Form::Template(Box::new(Template::compile(source).map_err(|error| {
+                RouteError::Sink { name: sink.name.clone(), problem: format!("template.{error}") }
+            })?)),
+        };
+        Ok(Destination { sink: sink.clone(), webhook: webhook.clone(), form })
+    }
+}
 
 /// Why a sink did not take an event. Holds nothing the sink answered but the status and its `Retry-After`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It answered, but not with 2xx.
     Status { code: u16, retry_after: Option<Duration> },
@@ -13,6 +55,21 @@ pub enum Failure {
     TimedOut,
     /// There was no connection, or it broke.
     Unreachable,
+    /// It was not asked: its address is one that events must not be sent to.
+    Forbidden { address: IpAddr },
+    /// It was not asked: the event cannot be brought into the form it wants. Without any value of the event.
+    Unfit { problem: String },
+}
+
+impl Failure {
+    /// Whether it says something about the sink, not about the event alone.
+    #[must_use]
+    pub fn is_the_sinks(&self) -> bool {
+        match self {
+            Failure::Status { .. } | Failure::TimedOut | Failure::Unreachable | Failure::Forbidden { .. } => true,
+            Failure::Unfit { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -21,6 +78,8 @@ impl fmt::Display for Failure {
             Failure::Status { code, .. } => write!(f, "answered {code}"),
             Failure::TimedOut => f.write_str("did not answer in time"),
             Failure::Unreachable => f.write_str("could not be reached"),
+            Failure::Forbidden { address } => write!(f, "was not asked: {}", Denied { address: *address }),
+            Failure::Unfit { problem } => write!(f, "was not asked: {problem}"),
         }
     }
 }

@@ -103,6 +103,7 @@ fn compose(
             backlog: waiting.map_or(0, |backlog| backlog.waiting),
             dead_lettered: waiting.map_or(0, |backlog| backlog.dead_lettered),
             last_failure: health.last_failure,
+            circuit_open_until: health.circuit_open_until.filter(|until| *until > now),
         }
     });
     ReceiverStatus {

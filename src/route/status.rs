@@ -74,4 +74,6 @@ pub struct SinkStatus {
     pub dead_lettered: u64,
     /// What the last failure was, without anything the sink answered.
     pub last_failure: Option<String>,
+    /// Attempt after attempt failed: nothing is sent before then.
+    pub circuit_open_until: Option<i64>,
 }

@@ -7,5 +7,6 @@ mod forwarding;
 mod http2;
 mod reloading;
 mod simulated;
+mod sinks;
 mod storage;
 mod volume;

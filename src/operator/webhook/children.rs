@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
@@ -50,23 +51,25 @@ pub struct Children {
     pub stateful_set: Desired,
 }
 
-/// What all receivers of this operator have in common.
+/// How all receivers of this operator are started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    pub name: String,
+pub struct Launch {
+    pub image: String,
     pub pull_policy: Option<String>,
+    /// Networks that sinks may be in although the rules for egress deny it.
+    pub egress_allow: Vec<IpNet>,
 }
 
 /// Renders the children of a webhook.
 ///
 /// # Errors
 /// When an object cannot be written as JSON, which these types always can.
-pub fn render(spec: &Spec, image: &Image) -> Result<Children, serde_json::Error> {
+pub fn render(spec: &Spec, launch: &Launch) -> Result<Children, serde_json::Error> {
     Ok(Children {
         service_account: Desired::new(&service_account(spec))?,
         service: Desired::new(&service(spec))?,
         network_policy: Desired::new(&network_policy(spec))?,
-        stateful_set: Desired::new(&stateful_set(spec, image))?,
+        stateful_set: Desired::new(&stateful_set(spec, launch))?,
     })
 }
 
@@ -141,7 +144,7 @@ fn network_policy(spec: &Spec) -> NetworkPolicy {
     }
 }
 
-fn stateful_set(spec: &Spec, image: &Image) -> StatefulSet {
+fn stateful_set(spec: &Spec, launch: &Launch) -> StatefulSet {
     StatefulSet {
         metadata: metadata(spec, spec.receiver_name()),
         spec: Some(StatefulSetSpec {
@@ -150,7 +153,7 @@ fn stateful_set(spec: &Spec, image: &Image) -> StatefulSet {
             selector: LabelSelector { match_labels: Some(selector(spec)), ..LabelSelector::default() },
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels(spec)), ..ObjectMeta::default() }),
-                spec: Some(pod(spec, image)),
+                spec: Some(pod(spec, launch)),
             },
             volume_claim_templates: Some(vec![journal_claim(spec)]),
             // The journal outlives a StatefulSet deleted by accident; it goes with the webhook, which owns the claim.
@@ -164,7 +167,7 @@ fn stateful_set(spec: &Spec, image: &Image) -> StatefulSet {
     }
 }
 
-fn pod(spec: &Spec, image: &Image) -> PodSpec {
+fn pod(spec: &Spec, launch: &Launch) -> PodSpec {
     PodSpec {
         service_account_name: Some(spec.receiver_name()),
         automount_service_account_token: Some(false),
@@ -180,7 +183,7 @@ fn pod(spec: &Spec, image: &Image) -> PodSpec {
         }),
         // Longer than the receiver takes to finish the requests and forwards under way.
         termination_grace_period_seconds: Some(30),
-        containers: vec![container(image)],
+        containers: vec![container(launch)],
         volumes: Some(vec![Volume {
             name: "route".to_owned(),
             secret: Some(SecretVolumeSource {
@@ -199,7 +202,19 @@ fn pod(spec: &Spec, image: &Image) -> PodSpec {
     }
 }
 
-fn container(image: &Image) -> Container {
+fn arguments(launch: &Launch) -> Vec<String> {
+    let own = [
+        "receiver".to_owned(),
+        format!("--route-file={ROUTE_DIRECTORY}/{}", route::FILE),
+        format!("--journal={JOURNAL_DIRECTORY}"),
+        format!("--delivery-address=0.0.0.0:{DELIVERY_PORT}"),
+        format!("--admin-address=0.0.0.0:{ADMIN_PORT}"),
+        "--log-format=json".to_owned(),
+    ];
+    own.into_iter().chain(launch.egress_allow.iter().map(|network| format!("--egress-allow={network}"))).collect()
+}
+
+fn container(launch: &Launch) -> Container {
     let port = |name: &str, port: u16| ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(port),
@@ -214,16 +229,9 @@ fn container(image: &Image) -> Container {
     };
     Container {
         name: "receiver".to_owned(),
-        image: Some(image.name.clone()),
-        image_pull_policy: image.pull_policy.clone(),
-        args: Some(vec![
-            "receiver".to_owned(),
-            format!("--route-file={ROUTE_DIRECTORY}/{}", route::FILE),
-            format!("--journal={JOURNAL_DIRECTORY}"),
-            format!("--delivery-address=0.0.0.0:{DELIVERY_PORT}"),
-            format!("--admin-address=0.0.0.0:{ADMIN_PORT}"),
-            "--log-format=json".to_owned(),
-        ]),
+        image: Some(launch.image.clone()),
+        image_pull_policy: launch.pull_policy.clone(),
+        args: Some(arguments(launch)),
         ports: Some(vec![port("deliveries", DELIVERY_PORT), port("admin", ADMIN_PORT)]),
         readiness_probe: Some(Probe { period_seconds: Some(2), ..probe("/readyz") }),
         liveness_probe: Some(Probe { period_seconds: Some(10), ..probe("/healthz") }),
@@ -324,7 +332,7 @@ mod tests {
     #[test]
     fn the_receivers_pod_is_restricted_and_has_no_credentials() {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
-        let image = Image { name: "localhost/x:dev".into(), pull_policy: None };
-        insta::assert_yaml_snapshot!(stateful_set(&spec, &image).spec.unwrap().template.spec);
+        let launch = Launch { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
+        insta::assert_yaml_snapshot!(stateful_set(&spec, &launch).spec.unwrap().template.spec);
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     linktree::secret::Secret,
     operator::webhook::{
         observed::{self, Secrets},
-        spec::{Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec},
+        spec::{self, Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec},
     },
     route::{Key, Route, Sink, VERSION},
 };
@@ -38,18 +38,23 @@ pub fn route(spec: &Spec, secrets: &Secrets) -> Route {
         capacity_bytes: spec.journal.capacity_bytes / of * share,
         max_body_bytes: spec.max_body_bytes,
         redact_fields: spec.redact_fields.clone(),
-        sinks: spec
-            .sinks
-            .iter()
-            .map(|sink| Sink {
-                name: sink.name.clone(),
-                url: sink.url.clone(),
-                bearer: sink.auth.as_ref().and_then(|place| secrets.values.get(place)).cloned(),
-                events: sink.events.clone(),
-                timeout_seconds: sink.timeout_seconds,
-                retry: sink.retry,
-            })
-            .collect(),
+        sinks: spec.sinks.iter().map(|of| sink(of, secrets)).collect(),
+    }
+}
+
+fn sink(sink: &spec::Sink, secrets: &Secrets) -> Sink {
+    let value = |place: &Option<SecretKeyReference>| secrets.values.get(place.as_ref()?).cloned();
+    let spec::Sink { name, url, auth, signing, events, format, ordering, timeout_seconds, retry } = sink;
+    Sink {
+        name: name.clone(),
+        url: url.clone(),
+        bearer: value(auth),
+        signing_secret: value(signing),
+        events: events.clone(),
+        format: format.clone(),
+        ordering: *ordering,
+        timeout_seconds: *timeout_seconds,
+        retry: *retry,
     }
 }
 
@@ -79,8 +84,8 @@ pub fn keys(spec: &Spec, secrets: &Secrets) -> observed::Keys {
 /// Every Secret key the route needs.
 #[must_use]
 pub fn places(spec: &Spec) -> Vec<SecretKeyReference> {
-    let auth = spec.sinks.iter().filter_map(|sink| sink.auth.clone());
-    candidates(&spec.keys).into_iter().map(|(_, place)| place).chain(auth).collect()
+    let sinks = spec.sinks.iter().flat_map(|sink| sink.secrets().cloned());
+    candidates(&spec.keys).into_iter().map(|(_, place)| place).chain(sinks).collect()
 }
 
 /// The names of the keys and where each is kept, the current one first.

@@ -14,12 +14,16 @@ use crate::{
         webhook::{self as api, ExposureType, LinktreeWebhook},
     },
     linktree::event::EventType,
-    route::{Retry, StaleDeliveryPolicy, WebhookName},
+    route::{StaleDeliveryPolicy, WebhookName},
 };
 
 mod policies;
+pub mod sink;
 
-pub use policies::{Adoption, Deletion, Policies, Recovery};
+pub use self::{
+    policies::{Adoption, Deletion, Policies, Recovery},
+    sink::Sink,
+};
 
 /// Key of the current secret in the Secret NAME-signing.
 pub const SIGNING_SECRET_KEY: &str = "secret";
@@ -73,16 +77,6 @@ pub struct Journal {
     pub storage_class_name: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sink {
-    pub name: String,
-    pub url: Url,
-    pub auth: Option<SecretKeyReference>,
-    pub events: BTreeSet<EventType>,
-    pub timeout_seconds: u32,
-    pub retry: Retry,
-}
-
 /// A field with a value that cannot be used, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
@@ -117,7 +111,7 @@ impl Spec {
             journal: parse_journal(journal)?,
             max_body_bytes: whole("receiver.maxBodyBytes", *max_body_bytes)?,
             redact_fields: redact_fields.iter().cloned().collect(),
-            sinks: sinks.iter().map(parse_sink).collect::<Result<_, _>>()?,
+            sinks: sinks.iter().map(Sink::parse).collect::<Result<_, _>>()?,
             uid: webhook.uid().unwrap_or_default(),
             generation: webhook.metadata.generation,
             name,
@@ -141,8 +135,8 @@ impl Spec {
 #[must_use]
 pub fn referenced_secrets(webhook: &LinktreeWebhook) -> BTreeSet<String> {
     let named = webhook.spec.signing.keys.iter().map(|key| key.secret_ref.name.clone());
-    let auth = webhook.spec.sinks.iter().filter_map(|sink| sink.http.auth_secret_ref.as_ref());
-    named.chain(auth.map(|secret| secret.name.clone())).chain([signing_secret_name(&webhook.name_any())]).collect()
+    let sinks = webhook.spec.sinks.iter().flat_map(sink::referenced_secrets);
+    named.chain(sinks.map(|secret| secret.name.clone())).chain([signing_secret_name(&webhook.name_any())]).collect()
 }
 
 /// The Secret that keeps the signing secret Linktree's API returned.
@@ -210,26 +204,6 @@ fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
         capacity: capacity.clone(),
         capacity_bytes,
         storage_class_name: storage_class_name.clone(),
-    })
-}
-
-fn parse_sink(sink: &api::Sink) -> Result<Sink, InvalidSpec> {
-    let api::Sink { name, http, events, delivery } = sink;
-    let field = |of: &str| format!("sinks[{name}].{of}");
-    let url = Url::parse(&http.url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let delivery = delivery.clone().unwrap_or_default();
-    let retry = delivery.retry.unwrap_or_default();
-    Ok(Sink {
-        name: name.clone(),
-        url: url.ok_or_else(|| invalid(field("http.url"), "is no http:// or https:// URL"))?,
-        auth: http.auth_secret_ref.clone(),
-        events: event_types(events),
-        timeout_seconds: whole(field("delivery.timeoutSeconds"), delivery.timeout_seconds.unwrap_or(10))?,
-        retry: Retry {
-            limit: whole(field("delivery.retry.limit"), retry.limit.unwrap_or(8))?,
-            delay_seconds: whole(field("delivery.retry.delaySeconds"), retry.delay_seconds.unwrap_or(2))?,
-            max_delay_seconds: whole(field("delivery.retry.maxDelaySeconds"), retry.max_delay_seconds.unwrap_or(300))?,
-        },
     })
 }
 
@@ -310,7 +284,6 @@ pub(in crate::operator) mod tests {
             ["geo_city", "ip_address", "referrer_url", "user_agent"].map(String::from).into()
         );
         assert_eq!(spec.journal.capacity_bytes, 1 << 30);
-        assert_eq!(spec.sinks[0].retry, Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 });
     }
 
     #[test]
@@ -348,7 +321,11 @@ pub(in crate::operator) mod tests {
         let webhook = webhook(|object| {
             object["spec"]["signing"] = json!({"keys": [{"name": "k1", "secretRef": {"name": "keys", "key": "a"}}]});
             object["spec"]["sinks"][0]["http"]["authSecretRef"] = json!({"name": "cms", "key": "bearer"});
+            object["spec"]["sinks"][0]["signingSecretRef"] = json!({"name": "cms-signing", "key": "secret"});
         });
-        assert_eq!(referenced_secrets(&webhook), ["cms", "keys", "links-signing"].map(String::from).into());
+        assert_eq!(
+            referenced_secrets(&webhook),
+            ["cms", "cms-signing", "keys", "links-signing"].map(String::from).into()
+        );
     }
 }

@@ -1,25 +1,38 @@
-//! Brings events to one sink, one at a time and in order. An event that fails steps aside until it is due again; those
-//! behind it go on.
+//! Brings events to one sink, some at a time. An event that fails steps aside until it is due again; those behind it go
+//! on, but for those that have to keep the order. A sink that fails time and again is left in peace for a while.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Forwarder;
+use super::{
+    Forwarder,
+    batch::Batch,
+    breaker::{Breaker, Permit},
+    lanes::Lanes,
+};
 use crate::{
     clock,
     receiver::{
+        cloudevent,
         journal::{JournalError, Outcome, Pending, Position, Settlement},
+        ledger::Ledger,
         retry,
-        sink::http,
+        sink::{
+            Destination, Failure,
+            http::{self, Clients},
+        },
     },
-    route::{Sink, WebhookName},
+    route::Ordering,
 };
 
-/// How many events are taken from the journal at once.
-const BATCH: usize = 16;
-/// What became of events is recorded at the latest this long after the first of them, so that a crash repeats little.
+/// How many events are taken from the journal at once, and how many of them are under way at the same time.
+const BATCH: usize = 64;
+const UNDER_WAY: usize = 8;
+/// No attempt is begun later than this after the first of its batch: then what became of them is recorded, so that a
+/// crash repeats little.
 const RECORD_AFTER: Duration = Duration::from_millis(200);
 /// How long to wait after the journal refused, and at most between two looks into it.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
@@ -30,80 +43,119 @@ pub(super) struct Worker {
     forwarder: Forwarder,
     appended: watch::Receiver<Position>,
     stop: CancellationToken,
+    breaker: Breaker,
+    /// `None` while the sink asks for no order, or before what waits was looked through.
+    lanes: Option<Lanes>,
 }
 
 impl Worker {
     pub(super) fn new(sink: String, forwarder: Forwarder, stop: CancellationToken) -> Self {
         let appended = forwarder.journal.appended();
-        Worker { sink, forwarder, appended, stop }
+        Worker { sink, forwarder, appended, stop, breaker: Breaker::new(), lanes: None }
     }
 
     /// Works until it is stopped.
     pub(super) async fn run(mut self) {
         while !self.stop.is_cancelled() {
             self.appended.mark_unchanged();
-            let due = self.forwarder.journal.due(&self.sink, now(), BATCH).await;
-            match due {
-                Ok(due) if due.events.is_empty() => self.idle(due.next).await,
-                Ok(due) => self.work_through(due.events).await,
-                Err(error) => {
-                    tracing::error!(sink = self.sink, %error, "cannot read what is due");
-                    self.stop.run_until_cancelled(sleep(JOURNAL_RETRY)).await;
-                }
+            if let Err(error) = self.turn().await {
+                tracing::error!(sink = self.sink, %error, "cannot read what is due");
+                self.pause(JOURNAL_RETRY).await;
             }
         }
+    }
+
+    /// Sends some of what is due, or waits for something to be.
+    async fn turn(&mut self) -> Result<(), JournalError> {
+        // The forwarder is about to stop the worker of a sink that the route has no more.
+        let Some(destination) = self.destination() else {
+            self.idle(None).await;
+            return Ok(());
+        };
+        let limit = match self.breaker.permit(now()) {
+            Permit::All => BATCH,
+            Permit::One => 1,
+            Permit::NoneUntil(until) => {
+                self.pause(until_then(until)).await;
+                return Ok(());
+            }
+        };
+        self.know_lanes(destination.sink.ordering).await?;
+        let due = self.forwarder.journal.due(&self.sink, now(), limit).await?;
+        if due.events.is_empty() {
+            self.idle(due.next).await;
+        } else {
+            self.work_through(&destination, due.events).await;
+        }
+        Ok(())
     }
 
     /// Waits until there is something new, or something is due again.
     async fn idle(&mut self, next: Option<i64>) {
-        let until = next.map(|next| Duration::from_millis(u64::try_from(next - now()).unwrap_or(0)));
+        let until = next.map_or(LOOK_EVERY, until_then);
         tokio::select! {
             Ok(()) = self.appended.changed() => {}
-            () = sleep(until.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)) => {}
+            () = sleep(until.min(LOOK_EVERY)) => {}
             () = self.stop.cancelled() => {}
         }
     }
 
-    async fn work_through(&self, events: Vec<Pending>) {
-        let started = clock::monotonic();
-        let mut settlements = Vec::with_capacity(events.len());
-        for event in events {
-            // Stopped in the middle of an attempt, it is as if that had not been made: the event comes again.
-            let Some(Some(outcome)) = self.stop.run_until_cancelled(self.attempt(&event)).await else { break };
-            settlements.push(Settlement { position: event.position, outcome });
-            if started.elapsed() > RECORD_AFTER {
-                break;
+    async fn pause(&self, duration: Duration) {
+        self.stop.run_until_cancelled(sleep(duration)).await;
+    }
+
+    /// Finds out which events wait, where their order matters: what was put off before a restart is in the journal.
+    async fn know_lanes(&mut self, ordering: Ordering) -> Result<(), JournalError> {
+        match ordering {
+            Ordering::None => self.lanes = None,
+            Ordering::ByResource if self.lanes.is_some() => {}
+            Ordering::ByResource => {
+                let (mut lanes, mut after) = (Lanes::default(), Position::MIN);
+                loop {
+                    let waiting = self.forwarder.journal.waiting(&self.sink, after, BATCH).await?;
+                    let Some((last, _)) = waiting.last() else { break };
+                    after = last.position;
+                    for (event, due_at) in &waiting {
+                        if let Some(resource) = cloudevent::resource(&event.body) {
+                            let outcome = Outcome::Retry { attempts: event.attempts, due_at: *due_at };
+                            lanes.note(&resource, event.position, &outcome);
+                        }
+                    }
+                }
+                self.lanes = Some(lanes);
             }
+        }
+        Ok(())
+    }
+
+    async fn work_through(&mut self, destination: &Destination, events: Vec<Pending>) {
+        let Worker { sink, forwarder, stop, breaker, lanes, .. } = self;
+        let mut batch = Batch::new(events, lanes.is_some());
+        let lanes = lanes.get_or_insert_default();
+        let mut under_way = FuturesUnordered::new();
+        let started = clock::monotonic();
+        loop {
+            while under_way.len() < UNDER_WAY
+                && started.elapsed() < RECORD_AFTER
+                && breaker.open_until().is_none()
+                && let Some(event) = batch.next(lanes, now())
+            {
+                under_way.push(attempt(&forwarder.clients, destination, event));
+            }
+            // Stopped in the middle of an attempt, it is as if that had not been made: the event comes again.
+            let Some(Some((event, result))) = stop.run_until_cancelled(under_way.next()).await else { break };
+            let outcome = judge(destination, &event, result, breaker, &forwarder.ledger);
+            batch.settle(event.position, outcome, lanes);
+        }
+        drop(under_way);
+        forwarder.ledger.circuit(sink, breaker.open_until().map(|until| until / 1000));
+        let settlements = batch.finish(lanes, now());
+        if destination.sink.ordering == Ordering::None {
+            self.lanes = None;
         }
         if !settlements.is_empty() {
             self.record(settlements).await;
         }
-    }
-
-    /// One attempt with the sink as the route has it now; `None` if the route has it no more.
-    async fn attempt(&self, event: &Pending) -> Option<Outcome> {
-        let (webhook, sink) = self.sink()?;
-        if !sink.wants(&event.event_type) {
-            return Some(Outcome::Done);
-        }
-        let result = http::deliver(&self.forwarder.client, &webhook, &sink, event).await;
-        let ledger = &self.forwarder.ledger;
-        let Err(failure) = result else {
-            ledger.forwarded(&self.sink, clock::now().as_second());
-            return Some(Outcome::Done);
-        };
-        let outcome = retry::after(&failure, &sink.retry, event.attempts.saturating_add(1), rand::random(), now());
-        ledger.failed(&self.sink, &failure.to_string());
-        match &outcome {
-            Outcome::DeadLetter { .. } => {
-                ledger.dead_lettered(&self.sink, clock::now().as_second(), clock::monotonic());
-            }
-            Outcome::Retry { attempts, .. } => {
-                tracing::debug!(sink = self.sink, event = ?event.id, %failure, attempts, "an attempt failed");
-            }
-            Outcome::Done => {}
-        }
-        Some(outcome)
     }
 
     /// Records what became of events. While the journal refuses, nothing more is sent: it would be sent again.
@@ -117,20 +169,78 @@ impl Worker {
                 }
                 Err(error) => {
                     tracing::warn!(sink = self.sink, %error, "cannot record what was sent");
-                    self.stop.run_until_cancelled(sleep(JOURNAL_RETRY)).await;
+                    self.pause(JOURNAL_RETRY).await;
                 }
             }
         }
     }
 
-    fn sink(&self) -> Option<(WebhookName, Sink)> {
+    /// The sink as the route has it now; `None` if the route has it no more.
+    fn destination(&self) -> Option<Arc<Destination>> {
         let config = self.forwarder.config.borrow().clone()?;
-        let sink = config.route.sinks.iter().find(|sink| sink.name == self.sink)?;
-        Some((config.route.webhook.clone(), sink.clone()))
+        config.destinations.iter().find(|destination| destination.sink.name == self.sink).cloned()
     }
+}
+
+/// What came of an attempt.
+enum Attempt {
+    Unwanted,
+    Taken,
+    Failed(Failure),
+}
+
+async fn attempt(clients: &Clients, destination: &Destination, event: Pending) -> (Pending, Attempt) {
+    if !destination.sink.wants(&event.event_type) {
+        return (event, Attempt::Unwanted);
+    }
+    let attempt = match http::deliver(clients, destination, &event).await {
+        Ok(()) => Attempt::Taken,
+        Err(failure) => Attempt::Failed(failure),
+    };
+    (event, attempt)
+}
+
+/// Keeps account of an attempt, and says what becomes of its event.
+fn judge(
+    Destination { sink, .. }: &Destination,
+    event: &Pending,
+    attempt: Attempt,
+    breaker: &mut Breaker,
+    ledger: &Ledger,
+) -> Outcome {
+    let failure = match attempt {
+        Attempt::Unwanted => return Outcome::Done,
+        Attempt::Taken => {
+            breaker.succeeded();
+            ledger.forwarded(&sink.name, clock::now().as_second());
+            return Outcome::Done;
+        }
+        Attempt::Failed(failure) => failure,
+    };
+    if failure.is_the_sinks() {
+        breaker.failed(now());
+        ledger.failed(&sink.name, &failure.to_string());
+    } else {
+        ledger.unfit(&sink.name, &failure.to_string());
+    }
+    let outcome = retry::after(&failure, &sink.retry, event.attempts.saturating_add(1), rand::random(), now());
+    match &outcome {
+        Outcome::DeadLetter { .. } => {
+            ledger.dead_lettered(&sink.name, clock::now().as_second(), clock::monotonic());
+        }
+        Outcome::Retry { attempts, .. } => {
+            tracing::debug!(sink = sink.name, event = ?event.id, %failure, attempts, "an attempt failed");
+        }
+        Outcome::Done => {}
+    }
+    outcome
 }
 
 /// Milliseconds since the epoch.
 fn now() -> i64 {
     clock::now().as_millisecond()
+}
+
+fn until_then(millisecond: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millisecond.saturating_sub(now())).unwrap_or(0))
 }

@@ -20,7 +20,7 @@ use crate::{
     },
     receiver::{
         event::Event,
-        journal::{Appended, Backlog, Due, Position, Settings, Settlement},
+        journal::{Appended, Backlog, Due, Pending, Position, Settings, Settlement},
         metrics::Metrics,
     },
     route::{Route, status::JournalHealth},
@@ -42,6 +42,10 @@ impl Journal for Stuck {
 
     async fn due(&self, _: &str, _: i64, _: usize) -> Result<Due, JournalError> {
         Ok(Due::default())
+    }
+
+    async fn waiting(&self, _: &str, _: Position, _: usize) -> Result<Vec<(Pending, i64)>, JournalError> {
+        Ok(Vec::new())
     }
 
     async fn settle(&self, _: &str, _: Vec<Settlement>) -> Result<(), JournalError> {
@@ -68,7 +72,7 @@ impl Journal for Stuck {
 /// An intake on a port of its own, over a disk that never answers; and how many deliveries wait for it.
 async fn start(route: Route) -> (SocketAddr, Arc<AtomicUsize>, DropGuard) {
     let ledger = Arc::new(Ledger::new(Metrics::register(&mut Registry::default())));
-    let config = watch::channel(Some(Arc::new(Config::new(route, String::new())))).1;
+    let config = watch::channel(Some(Arc::new(Config::new(route, String::new()).unwrap()))).1;
     let intake = Intake::new(config, Arc::new(Stuck), ledger);
     let appending = Arc::clone(&intake.appending);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -17,7 +17,7 @@ use self::{
     reader::Reader,
     writer::{Answer, Request, Work, Writer},
 };
-use super::{Appended, Backlog, Due, Journal, JournalError, Position, Settings, Settlement, WAITING};
+use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement, WAITING};
 use crate::{receiver::event::Event, route::status::JournalHealth};
 
 mod append;
@@ -120,6 +120,11 @@ impl Journal for SqliteJournal {
     async fn due(&self, sink: &str, now: i64, limit: usize) -> Result<Due, JournalError> {
         let sink = sink.to_owned();
         self.reader.read(move |connection| due::due(connection, &sink, now, limit)).await
+    }
+
+    async fn waiting(&self, sink: &str, after: Position, limit: usize) -> Result<Vec<(Pending, i64)>, JournalError> {
+        let sink = sink.to_owned();
+        self.reader.read(move |connection| due::waiting(connection, &sink, after, limit)).await
     }
 
     async fn settle(&self, sink: &str, settlements: Vec<Settlement>) -> Result<(), JournalError> {

@@ -1,47 +1,75 @@
-//! A sink behind an HTTP URL: one `POST` per event, CloudEvents in binary mode.
+//! A sink behind an HTTP URL: one `POST` per event.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
-use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use reqwest::{Client, redirect};
+use url::Url;
 
-use super::Failure;
-use crate::{
-    clock,
-    receiver::{cloudevent, journal::Pending},
-    retry_after,
-    route::{Sink, WebhookName},
+use super::{
+    Destination, Failure,
+    egress::{Denied, Egress, Reach},
+    message::Message,
+    resolver::Resolver,
 };
+use crate::{clock, receiver::journal::Pending, retry_after};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of an answer is read, so that its connection can be used again. Nobody looks at it.
 const ANSWER_MAX: usize = 64 * 1024;
 
-/// The client that all sinks share. It follows no redirect and no proxy setting: an event goes where the route says,
-/// or nowhere.
-///
-/// # Errors
-/// When TLS cannot be set up, for want of certificate authorities for one.
-pub fn client() -> Result<Client, reqwest::Error> {
-    Client::builder()
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(Duration::from_secs(30))
-        .user_agent(concat!("linktree-operator/", env!("CARGO_PKG_VERSION")))
-        .build()
+/// The clients that all sinks share, one for those in the cluster and one for all others: a connection that was made
+/// for the one kind is never used for the other.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    cluster: Client,
+    public: Client,
+    egress: Egress,
 }
 
-/// Posts `event` to `sink`.
+impl Clients {
+    /// Clients that connect to what `egress` lets them. They follow no redirect and no proxy setting: an event goes
+    /// where the route says, or nowhere.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up, for want of certificate authorities for one.
+    pub fn new(egress: Egress) -> Result<Self, reqwest::Error> {
+        let client = |reach| {
+            Client::builder()
+                .redirect(redirect::Policy::none())
+                .no_proxy()
+                .dns_resolver(Resolver { egress: egress.clone(), reach })
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(Duration::from_secs(30))
+                .user_agent(concat!("linktree-operator/", env!("CARGO_PKG_VERSION")))
+                .build()
+        };
+        Ok(Clients { cluster: client(Reach::Cluster)?, public: client(Reach::Public)?, egress })
+    }
+
+    /// The client for `url`. A host that is an address is not resolved, so it is checked here.
+    fn of(&self, url: &Url) -> Result<&Client, Denied> {
+        self.egress.check_literal(url)?;
+        Ok(match Reach::of(url) {
+            Reach::Cluster => &self.cluster,
+            Reach::Public => &self.public,
+        })
+    }
+}
+
+/// Posts `event` to where `destination` is.
 ///
 /// # Errors
-/// When the sink did not answer 2xx within its timeout. It may have taken the event all the same.
-pub async fn deliver(client: &Client, webhook: &WebhookName, sink: &Sink, event: &Pending) -> Result<(), Failure> {
-    let request = client
-        .post(sink.url.clone())
-        .timeout(Duration::from_secs(sink.timeout_seconds.into()))
-        .headers(header(webhook, sink, event))
-        .body(event.body.clone());
+/// When the event does not fit, or the sink did not answer 2xx within its timeout. It may have taken the event all the
+/// same.
+pub async fn deliver(clients: &Clients, destination: &Destination, event: &Pending) -> Result<(), Failure> {
+    let Message { header, body } = destination.message(event, rand::random(), clock::now().as_second())?;
+    let url = &destination.sink.url;
+    let request = clients
+        .of(url)?
+        .post(url.clone())
+        .timeout(Duration::from_secs(destination.sink.timeout_seconds.into()))
+        .headers(header)
+        .body(body);
     let mut answer = request.send().await.map_err(|error| failure(&error))?;
     let status = answer.status();
     let outcome = if status.is_success() {
@@ -58,17 +86,19 @@ pub async fn deliver(client: &Client, webhook: &WebhookName, sink: &Sink, event:
     outcome
 }
 
-fn header(webhook: &WebhookName, sink: &Sink, event: &Pending) -> HeaderMap {
-    let mut header = cloudevent::header(webhook, event);
-    let bearer =
-        sink.bearer.as_ref().and_then(|token| HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok());
-    if let Some(mut bearer) = bearer {
-        bearer.set_sensitive(true);
-        header.insert(AUTHORIZATION, bearer);
+fn failure(error: &reqwest::Error) -> Failure {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(denied) = error.downcast_ref::<Denied>() {
+            return Failure::from(*denied);
+        }
+        cause = error.source();
     }
-    header
+    if error.is_timeout() { Failure::TimedOut } else { Failure::Unreachable }
 }
 
-fn failure(error: &reqwest::Error) -> Failure {
-    if error.is_timeout() { Failure::TimedOut } else { Failure::Unreachable }
+impl From<Denied> for Failure {
+    fn from(Denied { address }: Denied) -> Self {
+        Failure::Forbidden { address }
+    }
 }

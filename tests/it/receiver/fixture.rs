@@ -58,14 +58,10 @@ pub fn key(name: &str, secret: &str) -> Key {
 
 /// A sink that is tried again every second, for long enough.
 pub fn sink(name: &str, address: SocketAddr) -> Sink {
-    Sink {
-        name: name.into(),
-        url: Url::parse(&format!("http://{address}/in")).unwrap(),
-        bearer: None,
-        events: BTreeSet::new(),
-        timeout_seconds: 2,
-        retry: Retry { limit: 30, delay_seconds: 1, max_delay_seconds: 1 },
-    }
+    let mut sink = Sink::new(name, Url::parse(&format!("http://{address}/in")).unwrap());
+    sink.timeout_seconds = 2;
+    sink.retry = Retry { limit: 30, delay_seconds: 1, max_delay_seconds: 1 };
+    sink
 }
 
 /// A receiver that runs in this process. Ended and removed with its directory when dropped.
@@ -90,12 +86,18 @@ impl Running {
 
     /// Starts a receiver on what is in `directory`.
     pub async fn start_in(directory: TempDir) -> Self {
+        Running::start_with(directory, &["127.0.0.0/8"]).await
+    }
+
+    /// Starts one whose sinks may be in these networks, whatever the rules say.
+    pub async fn start_with(directory: TempDir, egress_allow: &[&str]) -> Self {
         let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let args = Args {
             route_file: directory.path().join(route::FILE),
             journal: directory.path().join("journal"),
             delivery_address: local,
             admin_address: local,
+            egress_allow: egress_allow.iter().map(|network| network.parse().unwrap()).collect(),
         };
         let receiver = Receiver::bind(args).await.unwrap();
         let (delivery, admin) = (receiver.delivery_address().unwrap(), receiver.admin_address().unwrap());
@@ -190,6 +192,7 @@ pub fn numbered(n: usize) -> Delivery {
 pub struct Collector {
     pub address: SocketAddr,
     taken: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+    asked: Arc<Mutex<Vec<HeaderMap>>>,
     answer: Arc<AtomicU16>,
 }
 
@@ -203,6 +206,7 @@ impl Collector {
         let collector = Collector {
             address: listener.local_addr().unwrap(),
             taken: Arc::default(),
+            asked: Arc::default(),
             answer: Arc::new(AtomicU16::new(204)),
         };
         let router = Router::new().fallback(Collector::take).with_state(collector.clone());
@@ -212,6 +216,7 @@ impl Collector {
 
     async fn take(State(collector): State<Collector>, header: HeaderMap, body: Bytes) -> axum::http::StatusCode {
         let answer = axum::http::StatusCode::from_u16(collector.answer.load(Ordering::SeqCst)).unwrap();
+        collector.asked.lock().unwrap().push(header.clone());
         if answer.is_success() {
             collector.taken.lock().unwrap().push((header, body));
         }
@@ -226,6 +231,11 @@ impl Collector {
     /// Header and body of all that was taken.
     pub fn taken(&self) -> Vec<(HeaderMap, Bytes)> {
         self.taken.lock().unwrap().clone()
+    }
+
+    /// The headers of all that came, whatever the answer.
+    pub fn asked(&self) -> Vec<HeaderMap> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// The ids of all that was taken, in that order.

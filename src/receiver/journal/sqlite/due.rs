@@ -15,7 +15,7 @@ pub(super) fn due(connection: &Connection, sink: &str, now: i64, limit: usize) -
         connection.prepare_cached(position)?.query_row([sink], |row| row.get(0)).optional()?;
     let Some(position) = position else { return Ok(Due::default()) };
     let again = "SELECT id, name, type, sent_at, body, attempts FROM retries JOIN events ON id = event
-        WHERE sink = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3";
+        WHERE sink = ?1 AND due_at <= ?2 ORDER BY due_at, event LIMIT ?3";
     let mut again = connection.prepare_cached(again)?;
     let again = again.query_map(params![sink, now, (limit / 2).max(1) as i64], pending)?;
     let mut events = again.collect::<Result<Vec<_>>>()?;
@@ -29,6 +29,20 @@ pub(super) fn due(connection: &Connection, sink: &str, now: i64, limit: usize) -
     let next = "SELECT min(due_at) FROM retries WHERE sink = ?1 AND due_at > ?2";
     let next = connection.prepare_cached(next)?.query_row(params![sink, now], |row| row.get(0))?;
     Ok(Due { events, next })
+}
+
+/// The events that are to be tried again at `sink`, those behind `after`, and when each is due.
+pub(super) fn waiting(
+    connection: &Connection,
+    sink: &str,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<(Pending, i64)>> {
+    let waiting = "SELECT id, name, type, sent_at, body, attempts, due_at FROM retries JOIN events ON id = event
+        WHERE sink = ?1 AND event > ?2 ORDER BY event LIMIT ?3";
+    let mut waiting = connection.prepare_cached(waiting)?;
+    let rows = waiting.query_map(params![sink, after, limit as i64], |row| Ok((pending(row)?, row.get(6)?)))?;
+    rows.collect()
 }
 
 /// How much waits for each sink. Events are numbered without gaps, so what lies behind a position need not be counted.

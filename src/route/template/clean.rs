@@ -1,0 +1,106 @@
+//! What an event's texts and addresses go through before a template shows them to people: tags are taken out of texts,
+//! and an address that is not http(s) is refused, as Linktree's own guidance for its payloads asks. An event that is
+//! passed on raw is not touched.
+
+use serde_json::Value;
+use url::Url;
+
+/// Cleans everything in `data`, however deep.
+///
+/// # Errors
+/// The name of the field whose address is not http(s).
+pub(super) fn clean(data: &mut Value) -> Result<(), String> {
+    match data {
+        Value::Object(fields) => fields.iter_mut().try_for_each(|(name, value)| field(name, value)),
+        Value::Array(values) => values.iter_mut().try_for_each(clean),
+        Value::String(text) => {
+            *text = without_tags(text);
+            Ok(())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+fn field(name: &str, value: &mut Value) -> Result<(), String> {
+    let address = name == "url" || name.ends_with("_url");
+    let Some(text) = value.as_str().filter(|_| address) else { return clean(value) };
+    // An empty one says that there is none.
+    if text.is_empty() || is_web_address(text) {
+        return Ok(());
+    }
+    let shown: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
+    Err(format!("data.{shown} is not an http(s) URL"))
+}
+
+fn is_web_address(text: &str) -> bool {
+    let plain = !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"' | '\\'));
+    plain && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// `text` without anything that a browser could take for a tag, a comment or a declaration. A `<` that begins none,
+/// as in `a < b`, stays. What is left holds no tag either, whatever was nested in what.
+fn without_tags(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        let (before, from) = rest.split_at(at);
+        clean.push_str(before);
+        if from[1..].starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) {
+            // A `<` before the tag would begin one with what follows it.
+            clean.truncate(clean.trim_end_matches('<').len());
+            rest = from.find('>').map_or("", |end| &from[end + 1..]);
+        } else {
+            clean.push('<');
+            rest = &from[1..];
+        }
+    }
+    clean.push_str(rest);
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tags_are_taken_out_and_all_else_stays() {
+        for (text, expected) in [
+            ("Summer <b>Sale</b>", "Summer Sale"),
+            ("<script>alert(1)</script>", "alert(1)"),
+            ("a < b, 3 <3 <", "a < b, 3 <3 <"),
+            ("<<b>script>x", "script>x"),
+            ("<<<i>img src=x>", "img src=x>"),
+            ("<img src=x onerror=alert(1)", ""),
+            ("<!-- x -->y<?php z ?>", "y"),
+            ("größer <ü>", "größer <ü>"),
+        ] {
+            assert_eq!(without_tags(text), expected, "{text}");
+            assert_eq!(without_tags(expected), expected, "clean is clean");
+        }
+    }
+
+    #[test]
+    fn addresses_are_of_the_web_or_refused() {
+        for good in ["https://shop.example/a?b=c#d", "http://a.example", ""] {
+            assert_eq!(clean(&mut json!({"url": good, "deep": [{"avatar_url": good}]})), Ok(()), "{good}");
+        }
+        for bad in [
+            "javascript:alert(1)",
+            "JaVaScRiPt:alert(1)",
+            " javascript:x",
+            "java\nscript:x",
+            "data:text/html,x",
+            "ftp://a",
+            "//a.example",
+            "https://",
+            "https://a/\"onclick=",
+            "http://a/ b",
+            "no address",
+        ] {
+            let refused = clean(&mut json!({"thumbnail_url": bad})).unwrap_err();
+            assert_eq!(refused, "data.thumbnail_url is not an http(s) URL", "{bad}");
+        }
+    }
+}

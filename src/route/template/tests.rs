@@ -1,0 +1,107 @@
+//! Templates: what compiles, what is said of what does not, and what no value can do to the result.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn source(content_type: &str, body: &str) -> TemplateSource {
+    TemplateSource { body: body.into(), content_type: content_type.into(), headers: BTreeMap::new() }
+}
+
+fn render(body: &str, data: &Value) -> Result<String, String> {
+    let event = json!({"id": "dlv_1", "type": "link.created", "data": data});
+    Template::compile(&source("application/json", body)).unwrap().render(event)
+}
+
+#[test]
+fn a_value_in_json_is_escaped_by_where_it_stands() {
+    let title = json!({"title": "say \"hi\" \\ \n", "position": 3, "tags": ["a", "\""], "nothing": null});
+    for (body, expected) in [
+        (r#"{"t": "{{ event.data.title }}"}"#, r#"{"t": "say \"hi\" \\ \n"}"#),
+        (r#"{"t": {{ event.data.title }}}"#, r#"{"t": "say \"hi\" \\ \n"}"#),
+        (r#"{"t": "New: {{ event.data.title }}!"}"#, r#"{"t": "New: say \"hi\" \\ \n!"}"#),
+        (r#"{"t": {{ event.data.title | tojson }}}"#, r#"{"t": "say \"hi\" \\ \n"}"#),
+        (r#"{"p": {{ event.data.position }}, "s": "{{ event.data.position }}"}"#, r#"{"p": 3, "s": "3"}"#),
+        (
+            r#"{"l": {{ event.data.tags }}, "s": "{{ event.data.tags }}"}"#,
+            r#"{"l": ["a","\""], "s": "[\"a\",\"\\\"\"]"}"#,
+        ),
+        (r#"{"n": {{ event.data.nothing }}, "q\"": "{{ event.id }}"}"#, r#"{"n": null, "q\"": "dlv_1"}"#),
+        (r#"{"d": "{{ event.data.none | default("-") }}"}"#, r#"{"d": "-"}"#),
+    ] {
+        assert_eq!(render(body, &title).unwrap(), expected, "{body}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_title_changes_anything_but_its_own_value(title in any::<String>()) {
+        let body = r#"{"a": "x {{ event.data.t }} y", "b": {{ event.data.t }}, "admin": false}"#;
+        let rendered: Value = serde_json::from_str(&render(body, &json!({"t": title})).unwrap()).unwrap();
+        let clean = rendered["b"].as_str().unwrap().to_owned();
+        prop_assert_eq!(rendered, json!({"a": format!("x {clean} y"), "b": clean, "admin": false}));
+    }
+}
+
+#[test]
+fn what_cannot_be_rendered_is_refused_without_showing_the_event() {
+    let data = || json!({"title": "s3cret", "url": "javascript:s3cret"});
+    for (body, data, expected) in [
+        ("{\n\"b\": {{ event.data.missing }} }", json!({}), "line 2: uses a field the event does not have"),
+        (r#"{"t": "{{ event.data.title }}"}"#, data(), "data.url is not an http(s) URL"),
+        (r#"{"t": {{ event.id }} {{ event.id }}}"#, json!({}), "the template did not make JSON: line 1, column 15"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}1", json!({}), "takes too many"),
+    ] {
+        let problem = render(body, &data).unwrap_err();
+        assert!(problem.contains(expected) && !problem.contains("s3cret"), "{body}: {problem}");
+    }
+}
+
+#[test]
+fn what_does_not_compile_is_refused_with_its_field_and_line() {
+    for (body, expected) in [
+        ("{}\n{{ event.data.title ", "body does not compile: line 2:"),
+        ("{% if %}", "body does not compile: line 1:"),
+        ("{{ evnt.data.title }}", "body uses evnt, which there is not"),
+        ("{% include 'x' %}", "body does not compile: line 1:"),
+        ("\u{E000}", "body holds a character"),
+    ] {
+        let problem = Template::compile(&source("application/json", body)).unwrap_err().to_string();
+        assert!(problem.starts_with(expected), "{body}: {problem}");
+    }
+}
+
+#[test]
+fn headers_are_set_but_for_those_that_are_not_the_templates() {
+    let with = |name: &str, value: &str| {
+        let headers = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        Template::compile(&TemplateSource { headers, ..source("application/json", "{}") })
+    };
+    let header = with("X-Api-Version", "2").unwrap();
+    assert_eq!(
+        (&header.header()["x-api-version"], &header.header()["content-type"]),
+        (&"2".parse().unwrap(), &"application/json".parse().unwrap())
+    );
+    for name in
+        ["Host", "authorization", "Content-Length", "ce-id", "webhook-signature", "Transfer-Encoding", "a b", ""]
+    {
+        assert_eq!(with(name, "x").unwrap_err().field, "headers", "{name}");
+    }
+    assert_eq!(with("x-a", "a\r\nb: c").unwrap_err().field, "headers");
+    assert_eq!(Template::compile(&source("a\nb", "{}")).unwrap_err().field, "contentType");
+}
+
+#[test]
+fn other_content_types_have_their_own_escaping() {
+    let render = |content_type: &str, body: &str| {
+        let event = json!({"data": {"title": "a & \"b\" = <3"}});
+        Template::compile(&source(content_type, body)).unwrap().render(event).unwrap()
+    };
+    assert_eq!(render("application/x-www-form-urlencoded", "t={{ event.data.title }}"), "t=a+%26+%22b%22+%3D+%3C3");
+    assert_eq!(render("text/html; charset=utf-8", "{{ event.data.title }}"), "a &amp; &quot;b&quot; = &lt;3");
+    assert_eq!(render("text/plain", "{{ event.data.title }}"), "a & \"b\" = <3");
+    assert_eq!(render("application/problem+json", "\"{{ event.data.title }}\""), r#""a & \"b\" = <3""#);
+}
