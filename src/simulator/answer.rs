@@ -64,7 +64,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 }
 
 /// Only objects: serde would also take an array, its items being the fields in order.
-fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+///
+/// # Errors
+/// 400 if it is no JSON, 422 if not what the call takes.
+pub(super) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let value = serde_json::from_slice(body).map_err(|error| Refusal::Malformed(format!("not JSON: {error}")))?;
     match value {
         Value::Object(object) => {

@@ -9,14 +9,20 @@ use anyhow::Result;
 use self::{narrator::Narrator, place::Place, story::Story};
 
 mod call;
+mod counted;
+mod direct;
 mod dump;
 mod forward;
+mod full;
 mod killed;
+mod load;
 mod narrator;
 mod outside;
 mod place;
 mod reload;
 mod restricted;
+mod rolled;
+mod rotated;
 mod simulator;
 mod sink;
 mod story;
@@ -34,29 +40,49 @@ fn the_whole_life_of_a_subscription() -> Result<()> {
 
 #[test]
 fn every_pod_is_restricted_and_only_the_operators_has_credentials() -> Result<()> {
-    check("restricted", restricted::check)
+    check("restricted", "", restricted::check)
 }
 
 #[test]
 fn an_operator_killed_at_random_moments_of_registration_leaves_one_subscription() -> Result<()> {
-    check("killed", killed::check)
+    check("killed", "", killed::check)
 }
 
 #[test]
 fn an_operator_outside_the_cluster_does_the_same_work() -> Result<()> {
-    check("outside", outside::check)
+    check("outside", "", outside::check)
 }
 
 #[test]
 fn another_sink_is_taken_up_within_ten_seconds_and_without_a_restart() -> Result<()> {
-    check("reload", reload::check)
+    check("reload", "", reload::check)
 }
 
-/// Runs a check in a namespace, and with a Linktree account, of its own.
-fn check(name: &str, check: fn(&mut Place) -> Result<()>) -> Result<()> {
+#[test]
+fn rolling_the_receivers_image_while_deliveries_flow_loses_none() -> Result<()> {
+    check("rolled", "", rolled::check)
+}
+
+#[test]
+fn rotating_the_key_under_load_refuses_nothing() -> Result<()> {
+    check("rotated", "", rotated::check)
+}
+
+#[test]
+fn the_status_counts_conflicts_and_what_was_refused() -> Result<()> {
+    check("counted", "", counted::check)
+}
+
+#[test]
+fn a_full_journal_is_a_condition_within_a_minute_and_heals_by_itself() -> Result<()> {
+    check("full", full::SPEC, full::check)
+}
+
+/// Runs a check in a namespace, and with a Linktree account, of its own. `more` ends the webhook's spec.
+fn check(name: &str, more: &str, check: fn(&mut Place) -> Result<()>) -> Result<()> {
     let narrator = Narrator::new();
     story::begin::install(narrator, INSTALL_FLAGS)?;
-    let mut place = Place::new(narrator, name)?;
+    let mut place = Place::new(narrator, name, more)?;
     let checked = place.become_ready().and_then(|()| check(&mut place));
     dump::if_failed(&checked, narrator, name, &mut place.simulator);
     checked

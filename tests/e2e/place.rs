@@ -10,6 +10,7 @@ use crate::{
     narrator::Narrator,
     simulator::{Simulator, Subscription},
     sink::Sink,
+    story::begin::RESTRICTED,
 };
 
 #[derive(Debug)]
@@ -21,16 +22,19 @@ pub struct Place {
 }
 
 impl Place {
-    /// Applies the quickstart there.
+    /// Applies the quickstart there, its webhook with `more` at the end of its spec.
     ///
     /// # Errors
     /// When the API server does not take it.
-    pub fn new(narrator: Narrator, name: &str) -> Result<Self> {
+    pub fn new(narrator: Narrator, name: &str, more: &str) -> Result<Self> {
         let sink = Sink::new(name, "event-sink");
         let place = Place { name: name.to_owned(), narrator, simulator: Simulator::new()?, sink };
-        for file in ["1-token", "2-connection", "3-sink", "4-webhook"] {
+        place.apply(&place.example("1-token")?)?;
+        narrator.show(&kubectl(&format!("label namespace {name} {RESTRICTED}")))?;
+        for file in ["2-connection", "3-sink"] {
             place.apply(&place.example(file)?)?;
         }
+        place.apply(&(place.example("4-webhook")? + more))?;
         Ok(place)
     }
 
@@ -81,6 +85,24 @@ impl Place {
         let answer = self.simulator.post("/links", &link)?;
         let id = answer["deliveries"][0].as_str().with_context(|| format!("nobody is told of it: {answer}"))?;
         Ok(id.to_owned())
+    }
+
+    /// Waits until a condition of the webhook has this reason.
+    ///
+    /// # Errors
+    /// When it has another one at the deadline.
+    pub fn wait_for_reason(&self, condition: &str, reason: &str, seconds: u64) -> Result<()> {
+        let path = format!("--for=jsonpath={{.status.conditions[?(@.type==\"{condition}\")].reason}}={reason}");
+        let wait = self.kubectl(&format!("wait ltw/links-to-cms --timeout={seconds}s")).and(path);
+        self.narrator.show(&wait).map(drop)
+    }
+
+    /// A field of the webhook, by its JSON path.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn field(&self, path: &str) -> Result<String> {
+        self.kubectl("get ltw links-to-cms").and(format!("--output=jsonpath={{{path}}}")).output()
     }
 
     /// The receiver's pod.

@@ -166,6 +166,17 @@ async fn without_resigning_a_retry_keeps_the_first_timestamp_and_signature() {
 }
 
 #[tokio::test]
+async fn the_dashboard_can_be_given_the_secret_to_rotate_to() {
+    let (simulator, sink, subscription) = subscribed().await;
+    let path = format!("/subscriptions/{}/rotate-secret", subscription.id);
+    let rotated = simulator.control("POST", &path, json!({"signing_secret": "known beforehand"})).await;
+    assert_eq!(rotated["signing_secret"], "known beforehand");
+    create_link(&simulator, "Shop").await;
+    settle(&simulator).await;
+    assert!(sink.take()[0].verifies(&Secret::new("known beforehand")));
+}
+
+#[tokio::test]
 async fn after_seventy_two_hours_of_failures_it_is_disabled_and_can_be_enabled_again() {
     let (simulator, sink, subscription) = subscribed().await;
     let linktree = simulator.client(TOKEN);

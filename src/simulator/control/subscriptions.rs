@@ -1,16 +1,17 @@
 //! Subscriptions behind the API's back, and forged deliveries to them.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, body::Bytes, extract::State, http::StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
     linktree::{
         event::EventType,
+        secret::Secret,
         wire::{RotatedSecret, Subscription, SubscriptionId, UpdateSubscription},
     },
     simulator::{
-        answer::{Id, JsonBody},
+        answer::{Id, JsonBody, read_object},
         state::{forgery::Forgery, refusal::Refusal},
     },
 };
@@ -48,8 +49,20 @@ pub(super) async fn remove(State(sender): Ctl, Id(id): Id) -> Result<StatusCode,
     sender.shared.with(|world, _| world.remove(&SubscriptionId(id))).map(|()| StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn rotate_secret(State(sender): Ctl, Id(id): Id) -> Result<Json<RotatedSecret>, Refusal> {
-    let secret = sender.shared.with(|world, _| world.rotate_secret(&SubscriptionId(id)));
+/// What the new secret is to be; a random one if absent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rotation {
+    signing_secret: Option<Secret>,
+}
+
+pub(super) async fn rotate_secret(State(sender): Ctl, Id(id): Id, body: Bytes) -> Result<Json<RotatedSecret>, Refusal> {
+    let Rotation { signing_secret } = if body.is_empty() { Rotation::default() } else { read_object(&body)? };
+    let id = SubscriptionId(id);
+    let secret = sender.shared.with(|world, _| match signing_secret {
+        Some(secret) => world.set_secret(&id, secret),
+        None => world.rotate_secret(&id),
+    });
     secret.map(|signing_secret| Json(RotatedSecret { signing_secret }))
 }
 

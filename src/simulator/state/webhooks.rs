@@ -117,6 +117,17 @@ impl State {
     /// 404.
     pub fn rotate_secret(&mut self, id: &SubscriptionId) -> Result<Secret, Refusal> {
         let secret = self.ids.signing_secret();
+        self.set_secret(id, secret)
+    }
+
+    /// From now on this subscription's deliveries are signed with `secret`.
+    ///
+    /// # Errors
+    /// 404 without such a subscription; 422 for an empty secret.
+    pub fn set_secret(&mut self, id: &SubscriptionId, secret: Secret) -> Result<Secret, Refusal> {
+        if secret.is_empty() {
+            return Err(Refusal::Unprocessable("a signing secret must not be empty".to_owned()));
+        }
         self.subscriptions.get_mut(id).ok_or(Refusal::NotFound)?.secret = secret.clone();
         Ok(secret)
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Has the API server refuse pods that are not restricted.
-const RESTRICTED: &str = "pod-security.kubernetes.io/enforce=restricted";
+pub const RESTRICTED: &str = "pod-security.kubernetes.io/enforce=restricted";
 
 /// Installs the chart, or brings an installed one up to date.
 ///
