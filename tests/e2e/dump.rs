@@ -19,6 +19,9 @@ const LOOKS: [&str; 8] = [
     "logs --selector=app=event-sink --tail=40 --prefix",
 ];
 
+/// Lines that are shown of one look.
+const LINES_MAX: usize = 400;
+
 /// Prints the error and then everything, if there is an error. What cannot be had is said in its place. `namespace` is
 /// the one that the webhook is in.
 pub fn if_failed(result: &Result<()>, narrator: Narrator, namespace: &str, simulator: &mut Simulator) {
@@ -36,7 +39,13 @@ pub fn if_failed(result: &Result<()>, narrator: Narrator, namespace: &str, simul
     }
 }
 
+/// A section with the end of a text, where the newest is.
 fn section(narrator: Narrator, title: &str, text: &str) {
     narrator.section(title);
-    println!("{}", text.trim_end());
+    let lines: Vec<_> = text.trim_end().lines().collect();
+    let left_out = lines.len().saturating_sub(LINES_MAX);
+    if left_out > 0 {
+        println!("… {left_out} lines before");
+    }
+    lines.iter().skip(left_out).for_each(|line| println!("{line}"));
 }

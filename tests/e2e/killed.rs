@@ -38,7 +38,11 @@ pub fn check(place: &mut Place) -> Result<()> {
         let known = place.kubectl("get ltw links-to-cms --output=jsonpath={.status.subscription.id}").output()?;
         Ok(there.first().filter(|subscription| subscription.id == known && subscription.status == "active").cloned())
     })?;
-    place.narrator.say(&format!("after {KILLS} kills: {id:?}"));
+    let calls = place.simulator.get("/calls")?;
+    let calls = calls["calls"].as_array().into_iter().flatten().filter(|call| call["account"] == "acc_killed");
+    let registrations = calls.filter(|call| call["method"] == "POST").count();
+    place.narrator.say(&format!("after {KILLS} kills and {registrations} registrations: {id:?}"));
+    ensure!(registrations > 1, "no operator but the first had anything to register");
     place.become_ready()?;
     let event = place.new_link("Still here")?;
     place.sink.wait_for(&[event], 30).map(drop)

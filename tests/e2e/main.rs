@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "waiting for a real cluster has deadlines by the real clock")]
 #![allow(unreachable_pub, reason = "nothing of a test is reachable from outside")]
 
+use std::{env, fs::File, path::PathBuf};
+
 use anyhow::Result;
 
 use self::{narrator::Narrator, place::Place, story::Story};
@@ -81,9 +83,17 @@ fn a_full_journal_is_a_condition_within_a_minute_and_heals_by_itself() -> Result
 /// Runs a check in a namespace, and with a Linktree account, of its own. `more` ends the webhook's spec.
 fn check(name: &str, more: &str, check: fn(&mut Place) -> Result<()>) -> Result<()> {
     let narrator = Narrator::new();
-    story::begin::install(narrator, INSTALL_FLAGS)?;
+    install(narrator)?;
     let mut place = Place::new(narrator, name, more)?;
     let checked = place.become_ready().and_then(|()| check(&mut place));
     dump::if_failed(&checked, narrator, name, &mut place.simulator);
     checked
+}
+
+/// One test after another: Helm does not take two upgrades of a release at the same time.
+fn install(narrator: Narrator) -> Result<()> {
+    let place = env::var_os("LINKTREE_CLUSTER_DIR").map_or_else(env::temp_dir, PathBuf::from);
+    let lock = File::create(place.join("e2e.lock"))?;
+    lock.lock()?;
+    story::begin::install(narrator, INSTALL_FLAGS)
 }
