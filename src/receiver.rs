@@ -19,10 +19,12 @@ use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    browse::Shelf,
     forward::Forwarder,
     intake::Intake,
     journal::{
         Journal,
+        inspect::Inspect,
         sqlite::{OpenError, SqliteJournal},
     },
     ledger::Ledger,
@@ -37,6 +39,7 @@ use crate::{
 };
 
 pub mod admit;
+pub mod browse;
 pub mod cloudevent;
 pub mod config;
 pub mod event;
@@ -160,16 +163,19 @@ impl Receiver {
         self.admin.local_addr()
     }
 
-    /// Serves until `shutdown`, or until the journal is lost and that has been said for [`LAST_WORDS`]. The order of the end: no more deliveries, then no more forwarding, then the journal.
+    /// Serves until `shutdown`, or until the journal is lost and that has been said for [`LAST_WORDS`]. The order of the
+    /// end: no more deliveries, then no more forwarding, then the journal.
     pub async fn serve(self, shutdown: CancellationToken) {
         let Receiver { journal, ledger, registry, clients, route_file, delivery, admin } = self;
         let lost = journal.lost();
+        let inspect: Arc<dyn Inspect> = Arc::clone(&journal) as _;
         let journal: Arc<dyn Journal> = journal;
         let (publish, config) = watch::channel(None);
         let intake = Intake::new(config.clone(), Arc::clone(&journal), Arc::clone(&ledger));
         let forwarder =
             Forwarder { config: config.clone(), journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), clients };
-        let sources = Sources { config, journal: Arc::clone(&journal), ledger };
+        let shelf = Shelf { config: config.clone(), journal: inspect };
+        let sources = Sources { config, journal: Arc::clone(&journal), ledger, shelf };
         let answer = service_fn(move |request| {
             let intake = intake.clone();
             async move { Ok::<_, Infallible>(intake.answer(request).await) }
@@ -202,7 +208,7 @@ impl Receiver {
 fn admin_router(registry: Registry, sources: &Sources) -> axum::Router {
     let readiness = sources.clone();
     let common = admin::router(Arc::new(registry), Readiness::new(move || readiness.ready()));
-    common.merge(status::router(sources.clone()))
+    common.merge(status::router(sources.clone())).merge(browse::router(sources.shelf.clone()))
 }
 
 async fn measure(sources: &Sources) {

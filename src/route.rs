@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 pub use self::sink::{Format, Ordering, Retry, Sink, TemplateSource};
 use crate::linktree::secret::Secret;
 
+pub mod journal;
 pub mod sink;
 pub mod status;
 pub mod template;

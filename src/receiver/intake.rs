@@ -1,18 +1,13 @@
 //! Answers requests to the delivery port: looks at the header, reads the body within bounds, has it verified and kept,
 //! and only then says 200. One instance serves all connections.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header::CONTENT_ENCODING};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::timeout;
 
 use self::body::{Held, Room};
@@ -47,8 +42,6 @@ pub struct Intake {
     journal: Arc<dyn Journal>,
     ledger: Arc<Ledger>,
     bodies: Arc<Room>,
-    /// How many deliveries wait for the journal.
-    appending: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Intake {
@@ -60,7 +53,7 @@ impl std::fmt::Debug for Intake {
 impl Intake {
     #[must_use]
     pub fn new(config: Current, journal: Arc<dyn Journal>, ledger: Arc<Ledger>) -> Self {
-        Intake { config, journal, ledger, bodies: Arc::default(), appending: Arc::default() }
+        Intake { config, journal, ledger, bodies: Arc::default() }
     }
 
     /// Answers one request and keeps account of it.
@@ -100,7 +93,8 @@ impl Intake {
             return Err(Verdict::NotConfigured);
         }
         // What the journal could not take anyway is not read.
-        if self.appending.load(Ordering::Relaxed) >= journal::WAITING {
+        let appending = &self.ledger.metrics().appending;
+        if appending.get() >= journal::WAITING as i64 {
             return Err(Verdict::Overloaded);
         }
         let Held { bytes, room: _room } = self.bodies.read(body, route.max_body_bytes).await?;
@@ -111,7 +105,7 @@ impl Intake {
         if !event.event_type.is_known() {
             self.ledger.unknown_type(&event.event_type, clock::monotonic());
         }
-        let _appending = Appending::begin(&self.appending);
+        let _appending = Appending::begin(appending);
         let appended = timeout(JOURNAL_TIMEOUT, self.journal.append(event)).await;
         Ok(appended.unwrap_or(Err(JournalError::Overloaded)).into())
     }
@@ -123,18 +117,18 @@ impl Intake {
 }
 
 /// A delivery that waits for the journal, until it is dropped: also when whoever sent it hangs up.
-struct Appending<'a>(&'a AtomicUsize);
+struct Appending<'a>(&'a Gauge);
 
 impl<'a> Appending<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
+    fn begin(count: &'a Gauge) -> Self {
+        count.inc();
         Appending(count)
     }
 }
 
 impl Drop for Appending<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.dec();
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     route::{Route, status::JournalHealth},
 };
 
+pub mod inspect;
 pub mod sqlite;
 
 /// How many appends may wait at once: what two commits take. More would only wait longer.

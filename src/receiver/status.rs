@@ -10,10 +10,10 @@ use axum::{
 };
 
 use super::{
+    browse::Shelf,
     config::{Config, Current},
     journal::{Backlog, Journal, JournalError},
     ledger::{Entries, Ledger},
-    metrics::SinkLabel,
 };
 use crate::{
     clock,
@@ -27,6 +27,7 @@ pub struct Sources {
     pub config: Current,
     pub journal: Arc<dyn Journal>,
     pub ledger: Arc<Ledger>,
+    pub shelf: Shelf,
 }
 
 impl std::fmt::Debug for Sources {
@@ -56,14 +57,11 @@ impl Sources {
         }
     }
 
-    /// Brings the metrics of what waits up to date.
+    /// Brings what is measured up to date. Returns what waits.
     pub async fn measure(&self) -> Result<Vec<Backlog>, JournalError> {
-        let backlog = self.journal.backlog().await?;
-        let gauges = &self.ledger.metrics().backlog;
-        gauges.clear();
-        for Backlog { sink, waiting, .. } in &backlog {
-            gauges.get_or_create(&SinkLabel { sink: sink.clone() }).set(i64::try_from(*waiting).unwrap_or(i64::MAX));
-        }
+        let (backlog, inventory) = tokio::try_join!(self.journal.backlog(), self.shelf.journal.inventory())?;
+        let now = clock::now().as_second();
+        self.ledger.metrics().gauges.set(&backlog, &inventory, &self.ledger.entries(), now);
         Ok(backlog)
     }
 }
@@ -80,7 +78,7 @@ async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Jso
 }
 
 /// Whether the bearer token is `token`, compared in constant time. An empty token authorizes nobody.
-fn authorized(header: &HeaderMap, token: &Secret) -> bool {
+pub(super) fn authorized(header: &HeaderMap, token: &Secret) -> bool {
     let given = header.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     !token.is_empty() && given.is_some_and(|given| Secret::new(given) == *token)
 }

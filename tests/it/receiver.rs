@@ -2,6 +2,7 @@
 
 mod answers;
 mod bounds;
+mod browsing;
 pub mod fixture;
 mod forwarding;
 mod http2;

@@ -70,11 +70,11 @@ impl Journal for Stuck {
 }
 
 /// An intake on a port of its own, over a disk that never answers; and how many deliveries wait for it.
-async fn start(route: Route) -> (SocketAddr, Arc<AtomicUsize>, DropGuard) {
+async fn start(route: Route) -> (SocketAddr, Gauge, DropGuard) {
     let ledger = Arc::new(Ledger::new(Metrics::register(&mut Registry::default())));
     let config = watch::channel(Some(Arc::new(Config::new(route, String::new()).unwrap()))).1;
     let intake = Intake::new(config, Arc::new(Stuck), ledger);
-    let appending = Arc::clone(&intake.appending);
+    let appending = intake.ledger.metrics().appending.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -117,7 +117,7 @@ async fn when_the_journal_is_full_of_work_deliveries_are_refused_before_their_bo
         }
     }
     let all = async {
-        while appending.load(Ordering::Relaxed) < journal::WAITING {
+        while appending.get() < journal::WAITING as i64 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -127,7 +127,7 @@ async fn when_the_journal_is_full_of_work_deliveries_are_refused_before_their_bo
     waiting.abort_all();
     while waiting.join_next().await.is_some() {}
     let none = async {
-        while appending.load(Ordering::Relaxed) > 0 {
+        while appending.get() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

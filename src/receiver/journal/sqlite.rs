@@ -22,6 +22,7 @@ use crate::{receiver::event::Event, route::status::JournalHealth};
 
 mod append;
 mod due;
+mod inspect;
 mod prune;
 mod reader;
 mod schema;

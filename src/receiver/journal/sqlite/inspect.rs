@@ -1,0 +1,107 @@
+//! What the reading connection is asked by those who only look.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use super::{SqliteJournal, prune};
+use crate::{
+    receiver::journal::{
+        JournalError, Position,
+        inspect::{Inspect, Inventory},
+    },
+    route::journal::{Entry, SinkEntry, SinkState},
+};
+
+#[async_trait]
+impl Inspect for SqliteJournal {
+    async fn inventory(&self) -> std::result::Result<Inventory, JournalError> {
+        self.reader.read(inventory).await
+    }
+
+    async fn list(&self, after: Position, limit: usize) -> std::result::Result<Vec<Entry>, JournalError> {
+        self.reader.read(move |connection| list(connection, after, limit)).await
+    }
+
+    async fn show(
+        &self,
+        position: Position,
+    ) -> std::result::Result<Option<(Entry, Bytes, Vec<SinkEntry>)>, JournalError> {
+        self.reader.read(move |connection| show(connection, position)).await
+    }
+}
+
+/// Both tables are numbered in order and lose only their oldest rows, or nearly so: what lies between the ends need not
+/// be counted, however much it is.
+fn inventory(connection: &Connection) -> Result<Inventory> {
+    let span = |table: &str| {
+        let span = format!("SELECT coalesce((SELECT max(id) FROM {table}) - (SELECT min(id) FROM {table}) + 1, 0)");
+        connection.prepare_cached(&span)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+    };
+    let oldest = "SELECT name, (SELECT received_at FROM events WHERE id = min(
+                coalesce((SELECT min(id) FROM events WHERE id > position), 9223372036854775807),
+                coalesce((SELECT min(event) FROM retries WHERE sink = name), 9223372036854775807)))
+        FROM sinks";
+    let mut statement = connection.prepare_cached(oldest)?;
+    let oldest = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)))?;
+    let mut inventory = Inventory {
+        events: span("events")?,
+        identities: span("identities")?,
+        bytes: prune::used_bytes(connection)?,
+        ..Inventory::default()
+    };
+    for row in oldest {
+        let (sink, received_at) = row?;
+        inventory.oldest.extend(received_at.map(|received_at| (sink, received_at)));
+    }
+    Ok(inventory)
+}
+
+fn list(connection: &Connection, after: Position, limit: usize) -> Result<Vec<Entry>> {
+    let list = "SELECT id, name, type, sent_at, received_at, key, conflict, length(body) FROM events
+        WHERE id > ?1 ORDER BY id LIMIT ?2";
+    connection.prepare_cached(list)?.query_map(params![after, limit as i64], entry)?.collect()
+}
+
+fn show(connection: &Connection, position: Position) -> Result<Option<(Entry, Bytes, Vec<SinkEntry>)>> {
+    let show = "SELECT id, name, type, sent_at, received_at, key, conflict, length(body), body FROM events
+        WHERE id = ?1";
+    let read = |row: &Row<'_>| Ok((entry(row)?, row.get::<_, Vec<u8>>(8)?.into()));
+    let Some((entry, body)) = connection.prepare_cached(show)?.query_row([position], read).optional()? else {
+        return Ok(None);
+    };
+    // Dead letters of sinks that are gone are shown as well; otherwise only sinks that are there.
+    let sinks = "SELECT name, attempts, due_at / 1000, dead.at / 1000, failure, position < ?1
+        FROM (SELECT name FROM sinks UNION SELECT sink FROM dead_letters WHERE event = ?1)
+            LEFT JOIN sinks USING (name)
+            LEFT JOIN retries ON retries.sink = name AND retries.event = ?1
+            LEFT JOIN dead_letters AS dead ON dead.sink = name AND dead.event = ?1
+        ORDER BY name";
+    let mut statement = connection.prepare_cached(sinks)?;
+    let sinks = statement.query_map([position], sink)?.collect::<Result<_>>()?;
+    Ok(Some((entry, body, sinks)))
+}
+
+fn entry(row: &Row<'_>) -> Result<Entry> {
+    Ok(Entry {
+        position: row.get(0)?,
+        id: row.get(1)?,
+        event_type: row.get(2)?,
+        sent_time: row.get(3)?,
+        received_time: row.get(4)?,
+        key: row.get(5)?,
+        conflict: row.get(6)?,
+        body_bytes: row.get::<_, i64>(7)?.unsigned_abs(),
+    })
+}
+
+fn sink(row: &Row<'_>) -> Result<SinkEntry> {
+    let (attempts, due, dead): (Option<u32>, Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?, row.get(3)?);
+    let state = match (attempts.zip(due), dead.zip(row.get::<_, Option<String>>(4)?), row.get(5)?) {
+        (Some((attempts, due_time)), _, _) => SinkState::Retrying { attempts, due_time },
+        (None, Some((time, failure)), _) => SinkState::DeadLetter { time, failure },
+        (None, None, Some(true)) => SinkState::Waiting,
+        (None, None, Some(false) | None) => SinkState::Done,
+    };
+    Ok(SinkEntry { name: row.get(0)?, state })
+}

@@ -1,0 +1,82 @@
+//! What is measured from time to time rather than counted as it happens. Nothing here is on a delivery's way.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::SinkLabel;
+use crate::receiver::{
+    journal::{Backlog, inspect::Inventory},
+    ledger::Entries,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KeyLabel {
+    pub key: String,
+}
+
+/// Handles to everything that is measured.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    backlog: Family<SinkLabel, Gauge>,
+    oldest: Family<SinkLabel, Gauge>,
+    failures: Family<SinkLabel, Gauge>,
+    last_success: Family<SinkLabel, Gauge>,
+    last_verified: Family<KeyLabel, Gauge>,
+    clock_offset: Gauge,
+    events: Gauge,
+    identities: Gauge,
+    bytes: Gauge,
+}
+
+impl Gauges {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let gauges = Gauges::default();
+        let Gauges { backlog, oldest, failures, last_success, last_verified, clock_offset, events, identities, bytes } =
+            gauges.clone();
+        registry.register("backlog", "Events that wait for a sink, a retry's delay included", backlog);
+        registry.register("oldest_undelivered_seconds", "Since when the oldest of them waits", oldest);
+        registry.register("sink_consecutive_failures", "Failed attempts since a sink last took an event", failures);
+        registry.register("sink_last_success_timestamp_seconds", "When a sink last took an event", last_success);
+        let last = "When a delivery was last verified, and the name of the key it was signed with";
+        registry.register("last_verified_timestamp_seconds", last, last_verified);
+        let offset = "By how much this clock is ahead of the signed timestamps; 0 while the deliveries do not agree";
+        registry.register("clock_offset_seconds", offset, clock_offset);
+        registry.register("journal_events", "Events in the journal, delivered ones included", events);
+        registry.register("journal_identities", "Identities remembered so that nothing is taken twice", identities);
+        registry.register("journal_bytes", "What the journal takes up, but for its write-ahead log", bytes);
+        gauges
+    }
+
+    /// Brings everything up to date, as of `now` (seconds since the epoch).
+    pub fn set(&self, backlog: &[Backlog], inventory: &Inventory, entries: &Entries, now: i64) {
+        for family in [&self.backlog, &self.oldest, &self.failures, &self.last_success] {
+            family.clear();
+        }
+        for Backlog { sink, waiting, .. } in backlog {
+            let label = SinkLabel { sink: sink.clone() };
+            let health = entries.sinks.get(sink).cloned().unwrap_or_default();
+            let age = inventory.oldest.get(sink).map_or(0, |oldest| now.saturating_sub(*oldest).max(0));
+            self.backlog.get_or_create(&label).set(signed(*waiting));
+            self.oldest.get_or_create(&label).set(age);
+            self.failures.get_or_create(&label).set(signed(health.consecutive_failures));
+            if let Some(last) = health.last_success {
+                self.last_success.get_or_create(&label).set(last);
+            }
+        }
+        self.last_verified.clear();
+        if let (Some(key), Some(last)) = (&entries.last_key, entries.last_verified) {
+            self.last_verified.get_or_create(&KeyLabel { key: key.clone() }).set(last);
+        }
+        self.clock_offset.set(entries.skew.estimate().unwrap_or(0));
+        self.events.set(signed(inventory.events));
+        self.identities.set(signed(inventory.identities));
+        self.bytes.set(signed(inventory.bytes));
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
