@@ -10,10 +10,14 @@ use std::{
 use async_trait::async_trait;
 use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::ErrorCode;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    deliveries::Unfiled,
     reader::Reader,
     writer::{Answer, Request, Work, Writer},
 };
@@ -21,6 +25,7 @@ use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Se
 use crate::{receiver::event::Event, route::status::JournalHealth};
 
 mod append;
+mod deliveries;
 mod due;
 mod inspect;
 mod prune;
@@ -54,7 +59,7 @@ pub enum OpenError {
 
 impl SqliteJournal {
     /// Opens the journal in `directory`, which is made where it is missing. Commits are timed into `commits`. Until
-    /// the first [`Journal::configure`], nothing is let go of.
+    /// the first [`Journal::configure`], nothing is let go of. Called inside a Tokio runtime, on which answers are given.
     ///
     /// # Errors
     /// When another process uses it, it is of a later version, or the volume fails.
@@ -64,6 +69,8 @@ impl SqliteJournal {
         let connection = schema::open(directory)?;
         let reader = Reader::start(schema::open_for_reading(directory)?)?;
         let last = append::last_position(&connection)?;
+        let last_identity = deliveries::last_number(&connection)?;
+        let unfiled = Unfiled::load(&connection)?;
         let (requests, waiting) = mpsc::sync_channel(WAITING);
         let (health, health_seen) = watch::channel(JournalHealth::Healthy);
         let (appended, appended_seen) = watch::channel(last);
@@ -80,9 +87,12 @@ impl SqliteJournal {
             requests: waiting,
             settings,
             last,
+            last_identity,
+            unfiled,
             health,
             appended,
             commits,
+            runtime: Handle::current(),
             nothing_to_evict: false,
             lost: lost.clone(),
         };

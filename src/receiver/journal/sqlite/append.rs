@@ -1,9 +1,10 @@
 //! The identity check and the insertion of one event, inside the caller's transaction.
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use super::deliveries::{self, IdentityNumber};
 use crate::receiver::{
-    event::{Event, HalfDigest, Identity},
+    event::{Event, HalfDigest},
     journal::{Appended, Position},
 };
 
@@ -20,26 +21,35 @@ pub(super) enum Seen {
     OtherBody,
 }
 
-/// Looks an identity up among those seen at `since` or later (seconds since the epoch).
-pub(super) fn seen(connection: &Connection, identity: &Identity, since: i64) -> Result<Seen> {
-    let by_signature = "SELECT EXISTS (SELECT 1 FROM identities WHERE signature = ?1 AND seen_at >= ?2)";
-    if connection.prepare_cached(by_signature)?.query_row(params![identity.signature, since], |row| row.get(0))? {
+/// Looks the identity of `event` up among those seen at `since` or later (seconds since the epoch), of which `same_id`
+/// are those of its delivery id.
+pub(super) fn seen(
+    connection: &Connection,
+    event: &Event,
+    since: i64,
+    same_id: impl IntoIterator<Item = IdentityNumber>,
+) -> Result<Seen> {
+    let Event { sent_at, identity, .. } = event;
+    let by_signature =
+        "SELECT EXISTS (SELECT 1 FROM identities WHERE sent_at = ?1 AND signature = ?2 AND seen_at >= ?3)";
+    let mut statement = connection.prepare_cached(by_signature)?;
+    if statement.query_row(params![sent_at, identity.signature, since], |row| row.get(0))? {
         return Ok(Seen::Same);
     }
-    let by_delivery = "SELECT body FROM identities WHERE delivery = ?1 AND seen_at >= ?2";
-    let mut statement = connection.prepare_cached(by_delivery)?;
-    let mut bodies = statement.query(params![identity.delivery, since])?;
     let mut seen = Seen::Never;
-    while let Some(row) = bodies.next()? {
-        if row.get::<_, HalfDigest>(0)? == identity.body {
-            return Ok(Seen::Resigned);
+    for number in same_id {
+        let mut statement = connection.prepare_cached("SELECT body FROM identities WHERE id = ?1 AND seen_at >= ?2")?;
+        let body: Option<HalfDigest> = statement.query_row([number, since], |row| row.get(0)).optional()?;
+        match body {
+            Some(body) if body == identity.body => return Ok(Seen::Resigned),
+            Some(_) => seen = Seen::OtherBody,
+            None => {}
         }
-        seen = Seen::OtherBody;
     }
     Ok(seen)
 }
 
-/// Keeps an event and its identity under a number that no event has had.
+/// Keeps an event under a number that no event has had.
 pub(super) fn insert(connection: &Connection, position: Position, event: &Event, conflict: bool) -> Result<Appended> {
     let Event { id, event_type, sent_at, received_at, key, identity, body } = event;
     // A consumer knows an event by its id (CloudEvents: source and id are unique together), so a conflict must not
@@ -55,16 +65,20 @@ pub(super) fn insert(connection: &Connection, position: Position, event: &Event,
         conflict,
         &body[..]
     ])?;
-    remember(connection, identity, *received_at)?;
     Ok(if conflict { Appended::Conflict } else { Appended::Stored })
 }
 
-/// Remembers an identity as seen at `seen_at`.
-pub(super) fn remember(connection: &Connection, identity: &Identity, seen_at: i64) -> Result<()> {
-    let Identity { delivery, body, signature } = identity;
-    connection
-        .prepare_cached("INSERT INTO identities (delivery, body, signature, seen_at) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![delivery, body, signature, seen_at])?;
+/// Remembers the identity of `event` under a number that no identity has had.
+pub(super) fn remember(connection: &Connection, number: IdentityNumber, event: &Event) -> Result<()> {
+    let Event { sent_at, received_at, identity, .. } = event;
+    connection.prepare_cached("INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+        number,
+        deliveries::key(identity),
+        identity.body,
+        sent_at,
+        identity.signature,
+        received_at
+    ])?;
     Ok(())
 }
 

@@ -38,9 +38,17 @@ pub(super) fn evict_events(connection: &Connection) -> Result<usize> {
 
 /// Forgets the oldest identities seen before `before` (seconds since the epoch). Returns how many.
 pub(super) fn forget_identities(connection: &Connection, before: i64) -> Result<usize> {
-    let forget = "DELETE FROM identities WHERE seen_at < ?1
-        AND id IN (SELECT id FROM identities ORDER BY id LIMIT ?2)";
-    connection.prepare_cached(forget)?.execute(params![before, PIECE as i64])
+    let old = "SELECT id, delivery FROM (SELECT * FROM identities ORDER BY id LIMIT ?2) WHERE seen_at < ?1";
+    let mut statement = connection.prepare_cached(old)?;
+    let old = statement.query_map(params![before, PIECE as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let old = old.collect::<Result<Vec<(i64, i64)>>>()?;
+    let mut filed = connection.prepare_cached("DELETE FROM deliveries WHERE delivery = ?2 AND identity = ?1")?;
+    let mut identities = connection.prepare_cached("DELETE FROM identities WHERE id = ?1")?;
+    for (number, delivery) in &old {
+        filed.execute([number, delivery])?;
+        identities.execute([number])?;
+    }
+    Ok(old.len())
 }
 
 /// How many bytes of the database file are in use. The write-ahead log comes on top, some megabytes.

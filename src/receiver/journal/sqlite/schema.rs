@@ -14,8 +14,10 @@ const MIGRATIONS: [&str; 1] = [V1];
 /// many sinks there are, and delivering in order moves one number per sink and batch.
 ///
 /// `identities` outlive `events`; both are numbered in the order of arrival, so that the oldest are found without an
-/// index on time. The `heartbeat` is what a journal in trouble writes to find out whether it is over.
-const V1: &str = "
+/// index on time. A signature is found behind the second it was made at: there, all that come at one time are
+/// neighbours. A delivery's digest has no such neighbours, so `deliveries` is an index that is filled many at a time;
+/// `filed` says up to which identity. The `heartbeat` is what a journal in trouble writes to find out whether it is over.
+pub(super) const V1: &str = "
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
@@ -28,13 +30,20 @@ CREATE TABLE events (
 );
 CREATE TABLE identities (
     id INTEGER PRIMARY KEY,
-    delivery BLOB NOT NULL,
+    delivery INTEGER NOT NULL,
     body BLOB NOT NULL,
+    sent_at INTEGER NOT NULL,
     signature BLOB NOT NULL,
     seen_at INTEGER NOT NULL
 );
-CREATE INDEX identities_by_delivery ON identities (delivery);
-CREATE INDEX identities_by_signature ON identities (signature);
+CREATE INDEX identities_by_signature ON identities (sent_at, signature);
+CREATE TABLE deliveries (
+    delivery INTEGER NOT NULL,
+    identity INTEGER NOT NULL,
+    PRIMARY KEY (delivery, identity)
+) WITHOUT ROWID;
+CREATE TABLE filed (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL);
+INSERT INTO filed VALUES (1, 0);
 CREATE TABLE sinks (
     name TEXT PRIMARY KEY,
     position INTEGER NOT NULL
@@ -58,6 +67,9 @@ CREATE TABLE dead_letters (
 CREATE TABLE heartbeat (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL);
 INSERT INTO heartbeat VALUES (1, 0);
 ";
+
+/// How much of the database the writer keeps in memory.
+const CACHE_KIB: i64 = 16 * 1024;
 
 const DATABASE: &str = "journal.sqlite";
 const LOCK: &str = "journal.lock";
@@ -90,6 +102,8 @@ pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     connection.busy_timeout(Duration::ZERO)?;
     // The container's file system cannot be written to, but for the journal's volume.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // What one batch touches stays in memory until its commit.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection)?;
     settle_log(&connection)?;

@@ -17,11 +17,15 @@ use std::{
 
 use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, ffi};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     append::{self, Seen},
+    deliveries::{self, IdentityNumber, Unfiled},
     prune,
     schema::Lock,
     settle,
@@ -68,9 +72,14 @@ pub(super) struct Writer {
     pub(super) settings: Settings,
     /// The number of the last event.
     pub(super) last: Position,
+    /// The number of the last identity.
+    pub(super) last_identity: IdentityNumber,
+    pub(super) unfiled: Unfiled,
     pub(super) health: watch::Sender<JournalHealth>,
     pub(super) appended: watch::Sender<Position>,
     pub(super) commits: Histogram,
+    /// Where those run who wait for answers.
+    pub(super) runtime: Handle,
     /// Whether looking for delivered events to evict is known to be in vain.
     pub(super) nothing_to_evict: bool,
     /// Cancelled after a failed sync.
@@ -81,6 +90,11 @@ pub(super) struct Writer {
 struct Committed {
     answers: Vec<Answer>,
     last: Position,
+    last_identity: IdentityNumber,
+    /// Identities of this batch.
+    fresh: Unfiled,
+    /// Whether those of earlier batches are in the index now.
+    filed: bool,
     settings: Settings,
     nothing_to_evict: bool,
 }
@@ -143,6 +157,9 @@ impl Writer {
         let mut committed = Committed {
             answers: Vec::with_capacity(batch.len()),
             last: self.last,
+            last_identity: self.last_identity,
+            fresh: Unfiled::default(),
+            filed: self.unfiled.file(&transaction)?,
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
         };
@@ -153,7 +170,7 @@ impl Writer {
         }
         for Request { work, .. } in batch {
             let answer = match work {
-                Work::Append(event) => committed.append(&transaction, event, &mut room)?,
+                Work::Append(event) => committed.append(&transaction, &self.unfiled, event, &mut room)?,
                 Work::Settle { sink, settlements } => {
                     settle::settle(&transaction, sink, settlements)?;
                     committed.nothing_to_evict = false;
@@ -176,7 +193,12 @@ impl Writer {
 
     /// Takes up what was committed, then tells those who wait for it.
     fn publish(&mut self, committed: Committed, batch: Vec<Request>) {
-        let Committed { answers, last, settings, nothing_to_evict } = committed;
+        let Committed { answers, last, last_identity, fresh, filed, settings, nothing_to_evict } = committed;
+        if filed {
+            self.unfiled = Unfiled::default();
+        }
+        self.unfiled.append(fresh);
+        self.last_identity = last_identity;
         self.settings = settings;
         self.nothing_to_evict = nothing_to_evict;
         if answers.contains(&Err(JournalError::Full)) {
@@ -188,10 +210,13 @@ impl Writer {
             self.last = last;
             self.appended.send_replace(last);
         }
-        for (Request { answer, .. }, result) in batch.into_iter().zip(answers) {
-            // Whoever asked may have gone: a sender that hung up will ask again, and find it stored.
-            let _ = answer.send(result);
-        }
+        // Told by a task of theirs, all of them are woken with one call into their threads, not one each.
+        self.runtime.spawn(async move {
+            for (Request { answer, .. }, result) in batch.into_iter().zip(answers) {
+                // Whoever asked may have gone: a sender that hung up will ask again, and find it stored.
+                let _ = answer.send(result);
+            }
+        });
     }
 
     /// Lets a piece of what is old go and, while in trouble, finds out whether it is over. Returns whether there is
@@ -268,13 +293,22 @@ fn refuse(batch: Vec<Request>, error: &JournalError) {
 }
 
 impl Committed {
-    fn append(&mut self, transaction: &Transaction<'_>, event: &Event, room: &mut i128) -> Result<Answer> {
+    fn append(
+        &mut self,
+        transaction: &Transaction<'_>,
+        earlier: &Unfiled,
+        event: &Event,
+        room: &mut i128,
+    ) -> Result<Answer> {
         let since = ago(event.received_at, self.settings.deduplication_window_seconds);
-        let conflict = match append::seen(transaction, &event.identity, since)? {
+        let delivery = deliveries::key(&event.identity);
+        let filed = deliveries::filed(transaction, delivery)?;
+        let same_id = filed.into_iter().chain(earlier.numbers(delivery)).chain(self.fresh.numbers(delivery));
+        let conflict = match append::seen(transaction, event, since, same_id)? {
             Seen::Same => return Ok(Ok(Some(Appended::Duplicate))),
             Seen::Resigned => {
                 // Its signature is remembered as well, or this retry could be replayed under a fresh id.
-                append::remember(transaction, &event.identity, event.received_at)?;
+                self.remember(transaction, event)?;
                 return Ok(Ok(Some(Appended::Duplicate)));
             }
             Seen::OtherBody => true,
@@ -285,7 +319,14 @@ impl Committed {
         }
         *room -= event.body.len() as i128 + OVERHEAD_BYTES;
         self.last += 1;
+        self.remember(transaction, event)?;
         append::insert(transaction, self.last, event, conflict).map(|appended| Ok(Some(appended)))
+    }
+
+    fn remember(&mut self, transaction: &Transaction<'_>, event: &Event) -> Result<()> {
+        self.last_identity += 1;
+        self.fresh.insert(deliveries::key(&event.identity), self.last_identity);
+        append::remember(transaction, self.last_identity, event)
     }
 }
 

@@ -37,9 +37,12 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
             capacity_bytes: u64::MAX,
         },
         last: 0,
+        last_identity: 0,
+        unfiled: Unfiled::default(),
         health,
         appended: watch::channel(0).0,
         commits: Histogram::new([0.1]),
+        runtime: Handle::current(),
         nothing_to_evict: false,
         lost: lost.clone(),
     };
