@@ -64,7 +64,7 @@ impl SqliteJournal {
     /// # Errors
     /// When another process uses it, it is of a later version, or the volume fails.
     pub fn open(directory: &Path, commits: Histogram) -> Result<Self, OpenError> {
-        fs::create_dir_all(directory)?;
+        make_durable(directory)?;
         let lock = schema::Lock::acquire(directory)?;
         let connection = schema::open(directory)?;
         let reader = Reader::start(schema::open_for_reading(directory)?)?;
@@ -160,6 +160,24 @@ impl Journal for SqliteJournal {
     async fn close(&self) -> Result<(), JournalError> {
         self.write(Work::Close).await.map(|_| ())
     }
+}
+
+/// Makes a directory that survives a power cut: its name is on the disk only once its parent is synced, and SQLite
+/// syncs no further up than the directory itself.
+fn make_durable(directory: &Path) -> std::io::Result<()> {
+    let missing = directory.ancestors().take_while(|ancestor| !ancestor.exists()).count();
+    fs::create_dir_all(directory)?;
+    // An earlier process may have made the last one and died before it was synced, so that parent is always synced;
+    // where it is not ours to read, the directory is a mounted volume and was not made here.
+    for parent in directory.ancestors().skip(1).take(missing.max(1)) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match fs::File::open(parent) {
+            Ok(parent) => parent.sync_all()?,
+            Err(error) if missing == 0 && error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl From<rusqlite::Error> for JournalError {
