@@ -51,6 +51,8 @@ pub enum OpenError {
     Locked,
     #[error("the journal was written by a later version ({version}; this one knows up to {known})")]
     TooNew { version: usize, known: usize },
+    #[error("the journal cannot keep a write-ahead log; it is in mode {mode}")]
+    NoLog { mode: String },
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error(transparent)]

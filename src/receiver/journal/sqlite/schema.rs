@@ -107,7 +107,16 @@ pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection)?;
     settle_log(&connection)?;
+    check_log(&connection)?;
     Ok(connection)
+}
+
+/// Checks that the database keeps a write-ahead log. After an I/O error while it switches, SQLite goes on without one
+/// and says so only here; a commit can then come undone in a power cut, since it does not sync the removal of the
+/// rollback journal.
+fn check_log(connection: &Connection) -> Result<(), OpenError> {
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode == "wal" { Ok(()) } else { Err(OpenError::NoLog { mode }) }
 }
 
 /// After a failed fsync the kernel may show pages that are not on the disk. What an earlier process left in the
@@ -166,6 +175,12 @@ mod tests {
         journal.pragma_update(None, "user_version", 99).unwrap();
         drop(journal);
         assert!(matches!(open(directory.path()), Err(OpenError::TooNew { version: 99, .. })));
+    }
+
+    #[test]
+    fn a_database_that_keeps_no_log_is_refused() {
+        let without = Connection::open_in_memory().unwrap();
+        assert!(matches!(check_log(&without), Err(OpenError::NoLog { .. })));
     }
 
     #[test]
