@@ -72,6 +72,7 @@ INSERT INTO heartbeat VALUES (1, 0);
 const CACHE_KIB: i64 = 16 * 1024;
 
 const DATABASE: &str = "journal.sqlite";
+const LOG: &str = "journal.sqlite-wal";
 const LOCK: &str = "journal.lock";
 
 /// Keeps every other process away from a journal for as long as it lives.
@@ -106,7 +107,7 @@ pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection)?;
-    settle_log(&connection)?;
+    settle_log(&connection, directory)?;
     check_log(&connection)?;
     Ok(connection)
 }
@@ -120,15 +121,23 @@ fn check_log(connection: &Connection) -> Result<(), OpenError> {
 }
 
 /// After a failed fsync the kernel may show pages that are not on the disk. What an earlier process left in the
-/// write-ahead log is therefore written and synced again before anything is answered on its strength. A full volume
-/// is no reason to stop here: events that are on it can still be delivered, and so make room.
-fn settle_log(connection: &Connection) -> rusqlite::Result<()> {
+/// write-ahead log is therefore brought into the database and synced before anything is answered on its strength. The
+/// log's end is synced as well: on the disk it may still be the shorter one it was before the sync that failed, which
+/// after a power cut would be played over the newer database. A full volume is no reason to stop here: events that are
+/// on it can still be delivered, and so make room.
+fn settle_log(connection: &Connection, directory: &Path) -> Result<(), OpenError> {
     match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
             tracing::warn!("the journal's volume is full");
-            Ok(())
+            return Ok(());
         }
-        result => result,
+        result => result?,
+    }
+    // Not the database file: closing it would end SQLite's locks on it. On the log there are none.
+    match File::open(directory.join(LOG)) {
+        Ok(log) => Ok(log.sync_all()?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
