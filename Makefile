@@ -56,7 +56,7 @@ test: setup ## Everything, in order, with a line of counts at the end
 	@.ci/suite
 
 test-unit: ## Tests that need no cluster: unit, tidy, loopback
-	@$(NEXTEST) --lib --bins --examples --test it --test tidy
+	@$(NEXTEST) --lib --bins --examples --test it --test chaos --test tidy
 
 test-contract: ## The simulator against docs/linktree-openapi.yaml, what sinks get against others' CloudEvents
 	@cargo build --locked --quiet --bin linktree-operator
@@ -84,6 +84,12 @@ deny: ## Licences, banned crates, sources
 
 generate: ## Write what is generated from the code: the custom resource definitions
 	@UPDATE_GENERATED=1 cargo test --locked --quiet --test tidy generated
+
+##@ Break it
+
+.PHONY: chaos-receiver
+chaos-receiver: ## Each fault the receiver must live through, as often as the goals say: half an hour
+	@.ci/chaos-receiver
 
 ##@ Build it
 

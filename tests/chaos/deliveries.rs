@@ -1,0 +1,148 @@
+//! Deliveries, and connections they are sent over: plain blocking sockets, so that a test sees what came and what did
+//! not.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use linktree_operator::{
+    linktree::{
+        headers::{DeliveryId, SentAt},
+        secret::Secret,
+        signature::Signature,
+    },
+    receiver::event::Event,
+};
+
+pub const PATH: &str = "/h/abc";
+pub const SECRET: &str = "s3cret";
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Seconds since the epoch.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
+}
+
+/// A delivery, signed when it was made.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub id: String,
+    pub body: String,
+    pub sent_at: i64,
+}
+
+impl Delivery {
+    /// The n-th of many.
+    pub fn numbered(n: usize) -> Self {
+        let body = format!(r#"{{"type":"link.updated","data":{{"link_id":"l{n}","title":"{n:0200}"}}}}"#);
+        Delivery { id: format!("d{n}"), body, sent_at: now() }
+    }
+
+    /// What the journal is given.
+    pub fn event(&self) -> Event {
+        let (sent_at, signature) = self.signed();
+        let id = DeliveryId::parse(self.id.as_bytes());
+        Event::new(id.as_ref(), &signature, &sent_at, "k1", self.body.clone().into_bytes().into(), now())
+    }
+
+    /// The request's bytes.
+    pub fn request(&self) -> Vec<u8> {
+        let (sent_at, signature) = self.signed();
+        format!(
+            "POST {PATH} HTTP/1.1\r\nhost: x\r\nx-linktree-signature: {}\r\nx-linktree-timestamp: {}\r\n\
+             x-linktree-delivery-id: {}\r\ncontent-length: {}\r\n\r\n{}",
+            signature.to_hex(),
+            sent_at.as_str(),
+            self.id,
+            self.body.len(),
+            self.body
+        )
+        .into_bytes()
+    }
+
+    fn signed(&self) -> (SentAt, Signature) {
+        let sent_at = SentAt::from_seconds(self.sent_at).unwrap();
+        let signature = Signature::sign(&Secret::new(SECRET), &sent_at, self.body.as_bytes());
+        (sent_at, signature)
+    }
+}
+
+/// A status and a body.
+pub type Answer = (u16, String);
+
+/// One connection.
+pub struct Connection {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_nodelay(true)?;
+        Ok(Connection { stream, read: Vec::new() })
+    }
+
+    /// By which a trace of the receiver knows the connection.
+    pub fn ports(&self) -> (u16, u16) {
+        (self.stream.peer_addr().unwrap().port(), self.stream.local_addr().unwrap().port())
+    }
+
+    pub fn deliver(&mut self, delivery: &Delivery) -> io::Result<Answer> {
+        self.send(&delivery.request())?;
+        self.answer()
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// The next answer; an error when the connection ends before it is whole.
+    pub fn answer(&mut self) -> io::Result<Answer> {
+        loop {
+            if let Some((answer, length)) = parse(&self.read) {
+                self.read.drain(..length);
+                return Ok(answer);
+            }
+            let mut piece = [0; 4096];
+            match self.stream.read(&mut piece)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => self.read.extend_from_slice(&piece[..length]),
+            }
+        }
+    }
+}
+
+/// The first answer in `bytes` and its length. Interim answers are passed over.
+fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
+    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
+    let status: u16 = text.split(' ').nth(1)?.parse().ok()?;
+    if status == 100 {
+        return parse(&bytes[head..]).map(|(answer, length)| (answer, head + length));
+    }
+    let length = text.split("content-length:").nth(1).and_then(|rest| rest.lines().next()?.trim().parse().ok());
+    let end = head + length.unwrap_or(0usize);
+    let body = bytes.get(head..end)?;
+    Some(((status, String::from_utf8_lossy(body).into_owned()), end))
+}
+
+/// Asks `path`, as on the admin port.
+pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    let mut connection = Connection::open(address)?;
+    connection.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t0ken\r\n\r\n").as_bytes())?;
+    connection.answer()
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < DEADLINE, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

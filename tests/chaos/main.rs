@@ -1,0 +1,25 @@
+//! What the receiver must live through: goals.md's fault rows that concern it, one module each. Against the real
+//! binary wherever a process or a disk matters. A smaller part runs with the other tests; `CHAOS=full` (`make
+//! chaos-receiver`) runs the counts of goals.md and says one line per row.
+//!
+//! Everything random comes from one seed, `CHAOS_SEED`; a failure prints the command that repeats it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a harness measures its own deadlines")]
+#![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
+
+mod crash_images;
+mod deliveries;
+mod disk;
+mod duplicates;
+mod fuzz;
+mod http_abuse;
+mod http_cases;
+mod kill;
+mod power_cut;
+mod process;
+mod row;
+mod signatures;
+mod sink;
+mod storage_faults;
+mod trace;

@@ -1,0 +1,64 @@
+//! A sink that remembers the ids of what it was sent.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+};
+
+/// Lives as long as the process; takes everything.
+#[derive(Clone)]
+pub struct Sink {
+    pub address: SocketAddr,
+    taken: Arc<Mutex<HashMap<String, u32>>>,
+}
+
+impl Sink {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sink = Sink { address: listener.local_addr().unwrap(), taken: Arc::default() };
+        let here = sink.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let sink = here.clone();
+                std::thread::spawn(move || sink.converse(stream));
+            }
+        });
+        sink
+    }
+
+    /// How often each id came.
+    pub fn taken(&self) -> HashMap<String, u32> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    /// Takes requests until the connection ends, in the middle of one perhaps.
+    fn converse(&self, stream: TcpStream) -> Option<()> {
+        let mut answers = stream.try_clone().ok()?;
+        let mut requests = BufReader::new(stream);
+        loop {
+            let (mut id, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                if requests.read_line(&mut line).ok()? == 0 {
+                    return None;
+                }
+                let Some((name, value)) = line.trim_end().split_once(": ") else {
+                    if line.trim().is_empty() {
+                        break;
+                    }
+                    continue;
+                };
+                match name.to_ascii_lowercase().as_str() {
+                    "ce-id" => id = value.to_owned(),
+                    "content-length" => length = value.parse().ok()?,
+                    _ => {}
+                }
+            }
+            requests.read_exact(&mut vec![0; length]).ok()?;
+            *self.taken.lock().unwrap().entry(id).or_default() += 1;
+            answers.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Faults of the volume at each place where the receiver writes: an error injected into the n-th call, and a volume
+//! that is full for real. 503 and not ready, never a false 200, whole again afterwards. What a failed fsync was to bring
+//! to the disk counts as lost until it is written and synced anew (see `disk`).
+
+use std::{collections::HashMap, fs, thread, time::Duration};
+
+use super::{
+    crash_images::{Run, check_events},
+    deliveries::{Connection, Delivery},
+    process::{self, Process},
+    row::{Row, count, full},
+    trace,
+};
+
+/// A fault: which call fails, how, the first time and for how many times.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    call: &'static str,
+    error: &'static str,
+    first: usize,
+    times: usize,
+}
+
+/// What is sent while it lasts.
+#[derive(Clone, Copy)]
+struct Load {
+    events: usize,
+    /// Of a body, in bytes.
+    size: usize,
+}
+
+/// Each event its own commit.
+const SMALL: Load = Load { events: 12, size: 200 };
+/// Large enough for a checkpoint while it runs.
+const LARGE: Load = Load { events: 45, size: 180_000 };
+/// How often one delivery is tried, 10 ms apart, until the fault must be over.
+const TRIES: usize = 1500;
+
+#[test]
+fn injected_faults() {
+    let mut row = Row::new("EIO, full, failing fsync, ro", "injected_faults");
+    let mut cases: Vec<(Fault, Load)> = Vec::new();
+    let sizes: &[Load] = if full() { &[SMALL, LARGE] } else { &[SMALL] };
+    for load in sizes {
+        // The fault that comes so late that it never comes: the run shows how many calls there are of each kind.
+        let never = Fault { call: "fsync", error: "EIO", first: 60_000, times: 1 };
+        let calls = run(never, *load, &mut row);
+        for call in ["fsync", "fdatasync", "pwrite64", "ftruncate", "unlink", "mkdir"] {
+            let there = calls.get(call).copied().unwrap_or(0);
+            for first in firsts(there, count(if load.size > 1000 { 20 } else { 60 }, 2)) {
+                let errors: &[&str] = match call {
+                    "fsync" | "fdatasync" => &["EIO", "ENOSPC"],
+                    _ => &["EIO", "ENOSPC", "EROFS"],
+                };
+                let error = errors[first % errors.len()];
+                let times: &[usize] = if full() { &[1, 8] } else { &[[1, 8][first % 2]] };
+                cases.extend(times.iter().map(|times| (Fault { call, error, first, times: *times }, *load)));
+            }
+        }
+    }
+    for (fault, load) in cases {
+        run(fault, load, &mut row);
+        row.tried(1);
+    }
+    row.finish();
+}
+
+/// `most` numbers of calls, spread over those there are: the first, the last, and some between.
+fn firsts(there: usize, most: usize) -> Vec<usize> {
+    if there <= most {
+        return (1..=there).collect();
+    }
+    (0..most).map(|n| 1 + n * (there - 1) / (most - 1).max(1)).collect()
+}
+
+/// One run with one fault. Returns how many calls of each kind one thread made at most.
+fn run(fault: Fault, load: Load, row: &mut Row) -> HashMap<String, usize> {
+    let Fault { call, error, first, times } = fault;
+    let directory = process::directory();
+    process::write_route(directory.path(), &process::route(None));
+    let volume = directory.path().join("volume");
+    let inject = format!("inject={call}:error={error}:when={first}..{}", first + times - 1);
+    let mut wrong = Vec::new();
+    let mut run = Run { steps: Vec::new(), sent: HashMap::new() };
+    let mut left: Vec<Delivery> = (0..load.events).rev().map(|n| sized(n, load.size)).collect();
+    let mut acknowledged = Vec::new();
+    let mut calls = HashMap::new();
+    // A process that ends is started again, as Kubernetes would; the fault is over by then.
+    for start in 0..3 {
+        let file = directory.path().join(format!("trace-{start}"));
+        let mut options = vec!["-e".to_owned(), trace::CALLS.to_owned()];
+        if start == 0 {
+            options.extend(["-e".to_owned(), inject.clone()]);
+        }
+        match Process::traced(directory.path(), &file, &options) {
+            Err(log) if start == 0 && log.contains("ERROR") => {}
+            Err(log) => wrong.push(format!("does not start without a fault: {log}")),
+            Ok(mut receiver) => {
+                let mut attempts = Vec::new();
+                if let Ok(mut connection) = Connection::open(receiver.delivery) {
+                    while let Some(delivery) = left.pop() {
+                        if !persist(&mut receiver, &mut connection, &delivery, &mut attempts, &mut wrong) {
+                            left.push(delivery);
+                            break;
+                        }
+                        acknowledged.push(delivery);
+                    }
+                    run.sent.insert(connection.ports(), attempts);
+                }
+                if left.is_empty() {
+                    receiver.until_ready();
+                }
+                receiver.kill();
+            }
+        }
+        let text = fs::read(&file).unwrap();
+        run.record(trace::read(&text, &volume), &volume);
+        calls = if start == 0 { counted(&text) } else { calls };
+        if left.is_empty() {
+            break;
+        }
+    }
+    if !left.is_empty() {
+        wrong.push(format!("{} deliveries were never taken", left.len()));
+    }
+    wrong.extend(run.cut_power(&volume, 0, row.seed).1);
+    wrong.extend(check_events(&volume.join("journal"), &acknowledged));
+    wrong.into_iter().for_each(|what| row.violated(format!("{inject}, {} bytes: {what}", load.size)));
+    calls
+}
+
+/// Sends a delivery until it is taken; false when the receiver ended before.
+fn persist(
+    receiver: &mut Process,
+    connection: &mut Connection,
+    delivery: &Delivery,
+    attempts: &mut Vec<Delivery>,
+    wrong: &mut Vec<String>,
+) -> bool {
+    let (mut ready, mut refusals) = (false, 0);
+    for _ in 0..TRIES {
+        attempts.push(delivery.clone());
+        match connection.deliver(delivery) {
+            Ok((200, _)) => return true,
+            Ok((503, _)) if ready => {
+                wrong.push(format!("{} was answered 503 by a receiver that said it was ready", delivery.id));
+                return false;
+            }
+            Ok((503, _)) => match receiver.readiness() {
+                // Ready all the same, so the fault must be over.
+                (200, _) => ready = true,
+                // It takes nothing more and ends in half a minute; a supervisor may be faster.
+                (_, why) if why.contains("sync failed") => {
+                    refusals += 1;
+                    if refusals == 20 {
+                        return false;
+                    }
+                }
+                _ => {}
+            },
+            Ok(other) => wrong.push(format!("{} was answered {other:?}", delivery.id)),
+            Err(error) => {
+                if !receiver.ends() {
+                    wrong.push(format!("{}: {error}, and the receiver goes on", delivery.id));
+                }
+                return false;
+            }
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    wrong.push(format!("{} was refused for ever", delivery.id));
+    false
+}
+
+fn sized(n: usize, bytes: usize) -> Delivery {
+    let body = format!(r#"{{"type":"link.updated","data":{{"n":{n},"title":"{}"}}}}"#, "x".repeat(bytes));
+    Delivery { body, ..Delivery::numbered(n) }
+}
+
+/// How many calls of each kind one thread made at most.
+fn counted(trace: &[u8]) -> HashMap<String, usize> {
+    let mut by_thread: HashMap<(&str, &str), usize> = HashMap::new();
+    for line in std::str::from_utf8(trace).unwrap().lines() {
+        let call = line.split_once(' ').and_then(|(thread, call)| Some((thread, call.trim_start().split_once('(')?.0)));
+        if let Some(call) = call {
+            *by_thread.entry(call).or_default() += 1;
+        }
+    }
+    let mut most: HashMap<String, usize> = HashMap::new();
+    for ((_, call), times) in by_thread {
+        let known = most.entry(call.to_owned()).or_default();
+        *known = times.max(*known);
+    }
+    most
+}
+
+#[test]
+fn full_volume() {
+    let mut row = Row::new("disk full (a real volume)", "full_volume");
+    let kinds: &[&str] = if full() { &["tmpfs", "ext4"] } else { &["tmpfs"] };
+    for kind in kinds {
+        for round in 0..count(5, 1) {
+            fill_up(kind, round, &mut row);
+            row.tried(1);
+        }
+    }
+    row.finish();
+}
+
+/// Fills a small volume up, then makes room.
+fn fill_up(kind: &str, round: usize, row: &mut Row) {
+    let directory = process::directory();
+    process::write_route(directory.path(), &process::route(None));
+    let receiver = Process::on_volume(directory.path(), kind, 4 + 2 * round).unwrap();
+    receiver.until_ready();
+    let mut connection = Connection::open(receiver.delivery).unwrap();
+    let mut kept = Vec::new();
+    let refused = loop {
+        let delivery = sized(kept.len(), 3000 * (round + 1));
+        match connection.deliver(&delivery).unwrap() {
+            (200, _) => kept.push(delivery),
+            answer => break (delivery, answer),
+        }
+        assert!(kept.len() < 10_000, "it never fills up");
+    };
+    if refused.1.0 != 503 || receiver.ready() {
+        row.violated(format!("{kind}: a full volume was answered {:?}, ready: {}", refused.1, receiver.ready()));
+    }
+    fs::remove_file(receiver.inside(&directory.path().join("volume/ballast"))).unwrap();
+    receiver.until_ready();
+    if connection.deliver(&refused.0).unwrap().0 != 200 {
+        row.violated(format!("{kind}: there is room again, and it is refused"));
+    }
+    for delivery in &kept {
+        let again = connection.deliver(delivery).unwrap();
+        if again != (200, r#"{"duplicate":true}"#.to_owned()) {
+            row.violated(format!("{kind}: {} was acknowledged; again: {again:?}", delivery.id));
+        }
+    }
+}
