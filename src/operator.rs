@@ -1,7 +1,7 @@
 //! The operator: keeps `LinktreeConnection`s and `LinktreeWebhook`s true. One pair of controllers per scope, which is
 //! all namespaces or one of those named.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use kube::{
@@ -51,6 +51,9 @@ pub struct Args {
     /// several times. Passed on to every receiver.
     #[arg(long = "egress-allow", value_name = "CIDR")]
     pub egress_allow: Vec<IpNet>,
+    /// How long one request to Linktree may take, in seconds.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=120))]
+    pub linktree_timeout_seconds: u64,
     /// A namespace to look after; may be given several times. Left out, all of them.
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
@@ -89,6 +92,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
         recorder: Recorder::new(client.clone(), Reporter { controller: apply::FIELD_MANAGER.into(), instance: None }),
         client,
         transport: Transport::new()?,
+        linktree_timeout: Duration::from_secs(args.linktree_timeout_seconds),
         prober: Prober::new()?,
         receivers: ReceiverClient::new()?,
         accounts: Arc::new(Accounts::default()),
@@ -100,11 +104,11 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
         metrics: Metrics::registered(&mut registry),
     };
 
-    let listener = TcpListener::bind(args.metrics_address)
-        .await
-        .map_err(|source| Error::Listen { address: args.metrics_address, source })?;
+    let unusable = |source| Error::Listen { address: args.metrics_address, source };
+    let listener = TcpListener::bind(args.metrics_address).await.map_err(unusable)?;
+    let admin = listener.local_addr().map_err(unusable)?;
     let namespaces = scope::namespaces(args.watch_namespaces);
-    tracing::info!(admin = %args.metrics_address, ?namespaces, "watching (None: all namespaces)");
+    tracing::info!(%admin, ?namespaces, "watching (None: all namespaces)");
     let mut scopes = JoinSet::new();
     let mut ready = Vec::new();
     for namespace in namespaces {

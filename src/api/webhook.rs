@@ -206,6 +206,10 @@ pub struct Deduplication {
 /// Where accepted events are kept until every sink has them.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName)")
+        .message("receiver.journal.storageClassName cannot be changed: make a new LinktreeWebhook, or delete and re-create this one")
+)]
 pub struct Journal {
     /// How long a delivered event is kept, in seconds. An event that a sink still lacks is kept for as long as it takes.
     #[serde(default = "default_week_seconds")]

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -20,7 +21,7 @@ use crate::{
     clock,
     linktree::{
         client::Linktree,
-        error::ApiError,
+        error::{ApiError, RetryClass},
         secret::Secret,
         wire::{Account as WireAccount, CreateSubscription, Subscription, SubscriptionId, UpdateSubscription},
     },
@@ -32,6 +33,9 @@ pub type Key = (String, String);
 /// How long to leave Linktree alone after a 429 that does not say so itself: the length of its window.
 const DEFAULT_RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
+/// How long a page of a list waits for its turn: a window of our own budget, not a long refusal by Linktree.
+const PAGE_WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// The account's subscriptions as they were listed, brought up to date with our own writes since.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
@@ -40,6 +44,25 @@ pub struct Snapshot {
     /// Whose account it is, if Linktree tells.
     pub account: Option<WireAccount>,
     pub subscriptions: Vec<Subscription>,
+}
+
+/// What one of our writes made of a subscription.
+#[derive(Clone, Debug)]
+enum Write {
+    Stands(Subscription),
+    Gone(SubscriptionId),
+}
+
+impl Write {
+    fn replay(&self, subscriptions: &mut Vec<Subscription>) {
+        match self {
+            Write::Stands(written) => match subscriptions.iter_mut().find(|known| known.id == written.id) {
+                Some(known) => *known = written.clone(),
+                None => subscriptions.push(written.clone()),
+            },
+            Write::Gone(id) => subscriptions.retain(|known| known.id != *id),
+        }
+    }
 }
 
 /// One connection's account.
@@ -51,7 +74,11 @@ pub struct Account {
 
 struct State {
     budget: Budget,
+    /// Whose account it is, once that is known.
+    whose: Option<WireAccount>,
     snapshot: Option<Arc<Snapshot>>,
+    /// Our own writes since the snapshot's list was begun. A list under way may or may not have seen them.
+    writes: Vec<(Timestamp, Write)>,
     list_wanted: bool,
     capabilities: Capabilities,
     /// Why the connection cannot be used at present; its webhooks show it.
@@ -64,7 +91,9 @@ impl Account {
     pub fn new(linktree: Box<dyn Linktree>, budget: Budget, metrics: Metrics) -> Self {
         let state = State {
             budget,
+            whose: None,
             snapshot: None,
+            writes: Vec::new(),
             list_wanted: false,
             capabilities: Capabilities::default(),
             trouble: None,
@@ -89,9 +118,22 @@ impl Account {
         self.state().trouble.clone()
     }
 
-    /// A list succeeded.
-    pub fn listed(&self, snapshot: Snapshot) {
+    /// Whose account it is, if that was found out already.
+    #[must_use]
+    pub fn whose(&self) -> Option<WireAccount> {
+        self.state().whose.clone()
+    }
+
+    /// Linktree said whose account it is. That stays so as long as the token does.
+    pub fn belongs_to(&self, whose: WireAccount) {
+        self.state().whose = Some(whose);
+    }
+
+    /// A list succeeded. What we wrote since it was begun counts more than what it says.
+    pub fn listed(&self, mut snapshot: Snapshot) {
         let mut state = self.state();
+        state.writes.retain(|(at, _)| *at >= snapshot.listed_at);
+        state.writes.iter().for_each(|(_, write)| write.replay(&mut snapshot.subscriptions));
         state.snapshot = Some(Arc::new(snapshot));
         state.list_wanted = false;
         state.trouble = None;
@@ -122,16 +164,13 @@ impl Account {
     }
 
     /// Notes a subscription as Linktree answered it, so that the next decision sees our own write.
-    pub fn noted(&self, subscription: Subscription) {
-        self.change(|subscriptions| match subscriptions.iter_mut().find(|known| known.id == subscription.id) {
-            Some(known) => *known = subscription,
-            None => subscriptions.push(subscription),
-        });
+    pub fn noted(&self, subscription: Subscription, now: Timestamp) {
+        self.wrote(Write::Stands(subscription), now);
     }
 
     /// Notes that a subscription is gone.
-    pub fn gone(&self, id: &SubscriptionId) {
-        self.change(|subscriptions| subscriptions.retain(|known| known.id != *id));
+    pub fn gone(&self, id: &SubscriptionId, now: Timestamp) {
+        self.wrote(Write::Gone(id.clone()), now);
     }
 
     #[must_use]
@@ -156,10 +195,12 @@ impl Account {
         self.state().budget.resize(requests_per_minute);
     }
 
-    fn change(&self, edit: impl FnOnce(&mut Vec<Subscription>)) {
-        if let Some(snapshot) = &mut self.state().snapshot {
-            edit(&mut Arc::make_mut(snapshot).subscriptions);
+    fn wrote(&self, write: Write, now: Timestamp) {
+        let mut state = self.state();
+        if let Some(snapshot) = &mut state.snapshot {
+            write.replay(&mut Arc::make_mut(snapshot).subscriptions);
         }
+        state.writes.push((now, write));
     }
 
     fn pay(&self) -> Result<(), ApiError> {
@@ -205,8 +246,16 @@ impl Linktree for Budgeted {
         self.0.heed(Call::Account, self.0.linktree.account().await)
     }
 
+    /// A list that has begun waits for its further pages' turn: given up, it would begin anew each time, and an account
+    /// with more pages than the budget has requests would never be listed.
     async fn list_page(&self, cursor: Option<&str>) -> Result<(Vec<Subscription>, Option<String>), ApiError> {
-        self.0.pay()?;
+        while let Err(refused) = self.0.pay() {
+            let RetryClass::Transient { after: Some(wait) } = refused.retry_class() else { return Err(refused) };
+            if cursor.is_none() || wait > PAGE_WAIT_MAX {
+                return Err(refused);
+            }
+            tokio::time::sleep(wait).await;
+        }
         self.0.heed(Call::List, self.0.linktree.list_page(cursor).await)
     }
 
@@ -243,7 +292,15 @@ impl Linktree for Budgeted {
 
 /// The accounts of all connections. An account lives as long as its base URL and token stay the same.
 #[derive(Debug, Default)]
-pub struct Accounts(Mutex<HashMap<Key, (Credentials, Arc<Account>)>>);
+pub struct Accounts(Mutex<HashMap<Key, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    credentials: Credentials,
+    account: Arc<Account>,
+    /// The connection and its token are still there.
+    current: bool,
+}
 
 /// What an account's client was made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -264,27 +321,41 @@ impl Accounts {
         make: impl FnOnce() -> Result<Account, E>,
     ) -> Result<Arc<Account>, E> {
         let mut accounts = self.accounts();
-        if let Some((known, account)) = accounts.get(connection)
-            && known == credentials
+        if let Some(known) = accounts.get_mut(connection)
+            && known.credentials == *credentials
         {
-            return Ok(Arc::clone(account));
+            known.current = true;
+            return Ok(Arc::clone(&known.account));
         }
         let account = Arc::new(make()?);
-        accounts.insert(connection.clone(), (credentials.clone(), Arc::clone(&account)));
+        let entry = Entry { credentials: credentials.clone(), account: Arc::clone(&account), current: true };
+        accounts.insert(connection.clone(), entry);
         Ok(account)
     }
 
     #[must_use]
     pub fn get(&self, connection: &Key) -> Option<Arc<Account>> {
-        self.accounts().get(connection).map(|(_, account)| Arc::clone(account))
+        self.accounts().get(connection).filter(|entry| entry.current).map(|entry| Arc::clone(&entry.account))
+    }
+
+    /// As [`Accounts::get`], also when the connection or its token is gone. For deletions only: where everything is
+    /// deleted together, the subscription can still be taken along with what was known a moment ago.
+    #[must_use]
+    pub fn last_known(&self, connection: &Key) -> Option<Arc<Account>> {
+        self.accounts().get(connection).map(|entry| Arc::clone(&entry.account))
     }
 
     /// The connection is gone, or its token is.
     pub fn forget(&self, connection: &Key) {
-        self.accounts().remove(connection);
+        if let Some(entry) = self.accounts().get_mut(connection) {
+            entry.current = false;
+        }
     }
 
-    fn accounts(&self) -> MutexGuard<'_, HashMap<Key, (Credentials, Arc<Account>)>> {
+    fn accounts(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

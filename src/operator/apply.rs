@@ -51,15 +51,26 @@ impl Desired {
         })
     }
 
-    /// Applies it, taking fields over from other managers: these objects are ours.
+    /// Applies it, taking fields over from other managers: these objects are ours. Server-side apply lets be what others
+    /// added to a list (a port, a rule); a merge, which writes lists as a whole, takes that out again.
     ///
     /// # Errors
     /// What the API server answers.
-    pub async fn apply<K>(&self, api: &Api<K>) -> Result<K, kube::Error>
+    pub async fn apply<K>(&self, api: &Api<K>) -> Result<(), kube::Error>
     where
-        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+        K: Resource<DynamicType = ()> + DeserializeOwned + Serialize + Clone + Debug,
     {
-        api.patch(&self.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&self.value)).await
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let refused = match api.patch(&self.name, &params, &Patch::Apply(&self.value)).await {
+            Ok(applied) if self.is_met_by::<K>(&applied) => return Ok(()),
+            Ok(_) => None,
+            // Perhaps only together with what others added.
+            Err(kube::Error::Api(status)) if status.code == 422 => Some(kube::Error::Api(status)),
+            Err(error) => return Err(error),
+        };
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let merged = api.patch(&self.name, &params, &Patch::Merge(&self.value)).await;
+        merged.map(drop).map_err(|error| refused.unwrap_or(error))
     }
 }
 

@@ -23,10 +23,7 @@ use super::{
 use crate::{
     api::{condition::Reason, connection::LinktreeConnection},
     clock,
-    linktree::{
-        client::{DEADLINE, HttpLinktree},
-        error::ApiError,
-    },
+    linktree::{client::HttpLinktree, error::ApiError},
 };
 
 mod decide;
@@ -110,7 +107,8 @@ async fn open(
     let made = context.shared.accounts.get_or_make(key, &credentials, || {
         let base = Url::parse(&credentials.base_url).map_err(|_| ())?;
         let client =
-            HttpLinktree::new(&context.shared.transport, base, &credentials.token, DEADLINE).map_err(|_| ())?;
+            HttpLinktree::new(&context.shared.transport, base, &credentials.token, context.shared.linktree_timeout)
+                .map_err(|_| ())?;
         Ok::<_, ()>(Account::new(Box::new(client), Budget::new(requests_per_minute), context.shared.metrics.clone()))
     });
     match made {

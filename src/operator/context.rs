@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use kube::{
@@ -31,6 +32,8 @@ pub struct Shared {
     pub client: Client,
     pub recorder: Recorder,
     pub transport: Transport,
+    /// How long one request to Linktree may take.
+    pub linktree_timeout: Duration,
     pub prober: Prober,
     pub receivers: ReceiverClient,
     pub accounts: Arc<Accounts>,

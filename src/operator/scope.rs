@@ -35,6 +35,8 @@ const LOOKS_WAITING: usize = 1024;
 const CONCURRENCY: u16 = 16;
 /// How long one look may take, whatever hangs.
 const LOOK_DEADLINE: Duration = Duration::from_secs(120);
+/// The same for a connection, whose list waits for its budget page by page.
+const LIST_DEADLINE: Duration = Duration::from_secs(900);
 /// When a look that failed is repeated.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -206,7 +208,7 @@ async fn reconcile_webhook(webhook: Arc<LinktreeWebhook>, context: Arc<Context>)
         context.ready.wait().await;
         webhook::reconcile(webhook, context).await.map_err(LookError::Failed)
     };
-    counted("LinktreeWebhook", &metrics, look).await
+    counted("LinktreeWebhook", LOOK_DEADLINE, &metrics, look).await
 }
 
 async fn reconcile_connection(connection: Arc<LinktreeConnection>, context: Arc<Context>) -> Result<Action, LookError> {
@@ -216,15 +218,16 @@ async fn reconcile_connection(connection: Arc<LinktreeConnection>, context: Arc<
         context.ready.wait().await;
         connection::reconcile(connection, context).await.map_err(LookError::Failed)
     };
-    counted("LinktreeConnection", &metrics, look).await
+    counted("LinktreeConnection", LIST_DEADLINE, &metrics, look).await
 }
 
 async fn counted(
     kind: &'static str,
+    deadline: Duration,
     metrics: &super::metrics::Metrics,
     look: impl Future<Output = Result<Action, LookError>>,
 ) -> Result<Action, LookError> {
-    let result = tokio::time::timeout(LOOK_DEADLINE, look).await.unwrap_or(Err(LookError::TookTooLong));
+    let result = tokio::time::timeout(deadline, look).await.unwrap_or(Err(LookError::TookTooLong { deadline }));
     metrics.reconciled(kind, if result.is_ok() { "ok" } else { "error" });
     result
 }
@@ -234,8 +237,8 @@ async fn counted(
 enum LookError {
     #[error(transparent)]
     Failed(webhook::Error),
-    #[error("it took longer than {LOOK_DEADLINE:?}")]
-    TookTooLong,
+    #[error("it took longer than {deadline:?}")]
+    TookTooLong { deadline: Duration },
 }
 
 fn retry_later<K>(_: Arc<K>, _: &LookError, _: Arc<Context>) -> Action {

@@ -19,7 +19,7 @@ use super::{apply, context::Context};
 use crate::{
     api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
     clock,
-    linktree::secret::Secret,
+    linktree::{secret::Secret, wire::SubscriptionId},
     route::Route,
 };
 
@@ -59,6 +59,7 @@ pub struct Rendered {
     pub route_digest: String,
     pub admin_token: Secret,
     pub keys: observed::Keys,
+    pub secret_kept_for: Option<SubscriptionId>,
 }
 
 /// Looks at one webhook and does what is to be done.
@@ -97,6 +98,7 @@ async fn keep(
     let observed = observe::observe(context, webhook, spec, &rendered, memory, clock::now()).await?;
     let plan = decide::decide(spec, &observed, clock::now());
     let requeue = plan.requeue;
+    let repeats = memory.repeats(&plan.steps);
 
     let outcome = execute(webhook, Some((spec, &rendered)), context, &plan).await;
     note(&outcome, &plan, spec.generation, memory);
@@ -117,7 +119,8 @@ async fn keep(
     for Notice { event_type, reason, note } in notices {
         context.publish(webhook, event_type, reason, note).await;
     }
-    Ok(Some(if outcome.performed > 0 && outcome.failures.is_empty() { SOON } else { requeue }))
+    let progress = outcome.performed > 0 && outcome.failures.is_empty() && !repeats;
+    Ok(Some(if progress { SOON } else { requeue }))
 }
 
 async fn delete(
@@ -126,8 +129,9 @@ async fn delete(
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Option<Duration>, Error> {
-    let mut observed = observe::without_children(context, webhook);
+    let mut observed = observe::for_deletion(context, webhook);
     observed.hold_until = memory.hold_until(webhook.metadata.generation);
+    observed.unresolved = memory.unresolved();
     let url = observed.status.address.as_ref().map(|address| address.url.clone());
     let terms = Deletion::of(&webhook.spec.subscription);
     let plan = decide::decide_deletion(terms, url.as_deref(), &observed, deleted_at, clock::now());
@@ -167,6 +171,7 @@ fn render_all(spec: &Spec, secrets: &Secrets, context: &Context) -> Result<Rende
         route,
         admin_token: secrets.admin_token.clone(),
         keys: render::keys(spec, secrets),
+        secret_kept_for: secrets.kept_for.clone(),
     })
 }
 
@@ -177,7 +182,10 @@ async fn execute(
     plan: &Plan,
 ) -> Outcome {
     let connection = (webhook.namespace().unwrap_or_default(), webhook.spec.connection_ref.name.clone());
-    let account = context.shared.accounts.get(&connection);
+    let account = match spec {
+        Some(_) => context.shared.accounts.get(&connection),
+        None => context.shared.accounts.last_known(&connection),
+    };
     let executor = Executor { context, webhook, spec, account };
     let outcome = executor.execute(&plan.steps).await;
     for failure in &outcome.failures {
@@ -189,7 +197,7 @@ async fn execute(
 /// Remembers how the calls to Linktree went.
 fn note(outcome: &Outcome, plan: &Plan, generation: Option<i64>, memory: &mut Memory) {
     match outcome.linktree_error() {
-        Some(error) => memory.failed(error, generation, clock::now()),
+        Some((of, error)) => memory.failed(of, error, generation, clock::now()),
         None if plan.steps.iter().any(plan::Step::calls_linktree) => memory.succeeded(),
         None => {}
     }

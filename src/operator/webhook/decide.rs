@@ -51,7 +51,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     steps.extend(receiver::point_kubelet(observed));
     steps.extend(subscription.steps);
 
-    let findings = vec![
+    let mut findings = vec![
         (ConditionType::ConnectionReady, connection),
         (ConditionType::ReceiverAvailable, receiver),
         (ConditionType::EndpointReachable, endpoint),
@@ -63,9 +63,21 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         (ConditionType::Delivering, delivering),
         (ConditionType::DeliveryAtRisk, subscription.at_risk),
     ];
+    keep_why_held(observed, now, &mut findings);
     let settled = steps.is_empty() && findings.iter().all(|(of, finding)| rests(*of, finding));
     let requeue = if settled { SETTLED } else { pace(observed, now) };
     Plan { steps, findings, subscription: subscription.status, requeue }
+}
+
+/// Between a failed call and the next try the condition goes on saying why: a look in between knows no better.
+fn keep_why_held(observed: &Observed, now: Timestamp, findings: &mut [(ConditionType, Finding)]) {
+    if observed.hold_until.is_none_or(|until| now >= until) {
+        return;
+    }
+    let held = findings.iter_mut().find(|(of, finding)| Some(*of) == observed.held && !finding.holds());
+    if let Some((of, finding)) = held {
+        *finding = signing::kept(observed, *of);
+    }
 }
 
 /// A tenth of the time that `Ready` has been false: what takes long is not hurried by looking.

@@ -23,7 +23,7 @@ use serde_json::json;
 use super::{
     FINALIZER, Rendered, children,
     decide::registering,
-    observe::ROUTE_DIGEST_ANNOTATION,
+    observe::{ROUTE_DIGEST_ANNOTATION, SUBSCRIPTION_ANNOTATION},
     observed::Child,
     outcome::{Failure, Outcome},
     plan::Step,
@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     api::{condition::ConditionType, webhook::LinktreeWebhook},
+    clock,
     linktree::{
         client::Linktree,
         error::ApiError,
@@ -143,11 +144,11 @@ impl Executor<'_> {
         let Some((_, rendered)) = self.spec else { return Ok(()) };
         let children = &rendered.children;
         match child {
-            Child::ServiceAccount => children.service_account.apply(&self.api::<ServiceAccount>()).await.map(drop),
-            Child::Service => children.service.apply(&self.api::<Service>()).await.map(drop),
-            Child::NetworkPolicy => children.network_policy.apply(&self.api::<NetworkPolicy>()).await.map(drop),
-            Child::RouteSecret => rendered.route_secret.apply(&self.api::<KubernetesSecret>()).await.map(drop),
-            Child::StatefulSet => children.stateful_set.apply(&self.api::<StatefulSet>()).await.map(drop),
+            Child::ServiceAccount => children.service_account.apply(&self.api::<ServiceAccount>()).await,
+            Child::Service => children.service.apply(&self.api::<Service>()).await,
+            Child::NetworkPolicy => children.network_policy.apply(&self.api::<NetworkPolicy>()).await,
+            Child::RouteSecret => rendered.route_secret.apply(&self.api::<KubernetesSecret>()).await,
+            Child::StatefulSet => children.stateful_set.apply(&self.api::<StatefulSet>()).await,
         }
     }
 
@@ -191,13 +192,13 @@ impl Executor<'_> {
         let secret = answer.signing_secret.clone();
         let subscription = completed(answer, request);
         let id = subscription.id.clone();
-        account.noted(subscription);
+        account.noted(subscription, clock::now());
         self.look_at_connection();
         outcome.registered = Some(id.clone());
         self.publish(EventType::Normal, "SubscriptionCreated", format!("registered {} as subscription {id}", spec.url))
             .await;
         match secret {
-            Some(secret) => Ok(self.keep_secret(&secret).await?),
+            Some(secret) => Ok(self.keep_secret(&secret, &id).await?),
             None => Ok(()),
         }
     }
@@ -206,7 +207,7 @@ impl Executor<'_> {
         let Some(account) = &self.account else { return Ok(()) };
         match account.linktree().rotate_secret(id).await {
             Ok(secret) => {
-                self.keep_secret(&secret).await?;
+                self.keep_secret(&secret, id).await?;
                 self.publish(EventType::Normal, "SecretRotated", format!("subscription {id} has a new signing secret"))
                     .await;
                 Ok(())
@@ -255,7 +256,7 @@ impl Executor<'_> {
         let Some(account) = &self.account else { return Ok(false) };
         match account.linktree().update(id, change).await {
             Ok(answer) => {
-                account.noted(updated(answer, id, change, account));
+                account.noted(updated(answer, id, change, account), clock::now());
                 Ok(true)
             }
             // The account has noted it; the next plan goes another way.
@@ -269,7 +270,7 @@ impl Executor<'_> {
         match account.linktree().delete(id).await {
             // That it is not there is what was wanted.
             Ok(()) | Err(ApiError::NotFound) => {
-                account.gone(id);
+                account.gone(id, clock::now());
                 self.look_at_connection();
                 self.publish(
                     EventType::Normal,
@@ -297,11 +298,12 @@ impl Executor<'_> {
 
     /// Keeps a secret from Linktree where the spec asks for that. Without the digest that other objects carry: a digest
     /// of nothing but a secret could be guessed against.
-    async fn keep_secret(&self, secret: &Secret) -> Result<(), kube::Error> {
+    async fn keep_secret(&self, secret: &Secret, of: &SubscriptionId) -> Result<(), kube::Error> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
         let Keys::Provider { secret_name } = &spec.keys else { return Ok(()) };
         let data = [(SIGNING_SECRET_KEY, secret.expose().as_bytes().to_vec())];
-        let object = children::secret(spec, secret_name.clone(), data);
+        let mut object = children::secret(spec, secret_name.clone(), data);
+        object.annotations_mut().insert(SUBSCRIPTION_ANNOTATION.to_owned(), of.0.clone());
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.api::<KubernetesSecret>().patch(secret_name, &params, &Patch::Apply(&object)).await.map(drop)
     }

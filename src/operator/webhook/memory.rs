@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
-use super::observed::ProbeResult;
-use crate::{linktree::error::ApiError, operator::backoff::Failures};
+use super::{observed::ProbeResult, plan::Step};
+use crate::{api::condition::ConditionType, linktree::error::ApiError, operator::backoff::Failures};
 
 /// A good probe is believed for this long.
 const PROBE_LASTS: SignedDuration = SignedDuration::from_secs(60);
@@ -17,6 +17,10 @@ pub struct Memory {
     failures: Failures,
     /// The generation of the spec that failed: a changed one is tried at once.
     failed_generation: Option<i64>,
+    /// The condition the failed call was to fulfil.
+    failed: Option<ConditionType>,
+    unresolved: Option<Timestamp>,
+    steps: Vec<Step>,
     reported_at: Option<Timestamp>,
 }
 
@@ -39,15 +43,39 @@ impl Memory {
         self.failures.hold_until().filter(|_| self.failed_generation == generation)
     }
 
-    /// A call to Linktree failed.
-    pub fn failed(&mut self, error: &ApiError, generation: Option<i64>, now: Timestamp) {
+    /// The condition that stays unfulfilled while Linktree is left alone.
+    #[must_use]
+    pub fn held(&self, generation: Option<i64>) -> Option<ConditionType> {
+        self.failed.filter(|_| self.failed_generation == generation)
+    }
+
+    /// When a registration last ended without our knowing whether it took effect.
+    #[must_use]
+    pub fn unresolved(&self) -> Option<Timestamp> {
+        self.unresolved
+    }
+
+    /// A call to Linktree failed, which was to fulfil the condition `of`.
+    pub fn failed(&mut self, of: ConditionType, error: &ApiError, generation: Option<i64>, now: Timestamp) {
         self.failures.add(error, now);
         self.failed_generation = generation;
+        self.failed = Some(of);
+        if of == ConditionType::Registered && error.may_have_taken_effect() {
+            self.unresolved = Some(now);
+        }
     }
 
     /// Calls to Linktree succeeded.
     pub fn succeeded(&mut self) {
         self.failures = Failures::default();
+        self.failed = None;
+    }
+
+    /// Whether these steps are the ones of the last look again: then they did not help, and are not hurried.
+    pub fn repeats(&mut self, steps: &[Step]) -> bool {
+        let repeats = self.steps == steps;
+        self.steps = steps.to_vec();
+        repeats
     }
 
     /// Whether counters alone are worth a write.
@@ -72,10 +100,34 @@ mod tests {
     #[test]
     fn a_changed_spec_does_not_wait_for_the_failures_of_the_old_one() {
         let mut memory = Memory::default();
-        memory.failed(&ApiError::Server { status: 503, retry_after: None }, Some(1), at(0));
+        memory.failed(ConditionType::UpToDate, &ApiError::Server { status: 503, retry_after: None }, Some(1), at(0));
         assert_eq!((memory.hold_until(Some(1)), memory.hold_until(Some(2))), (Some(at(5)), None));
+        assert_eq!((memory.held(Some(1)), memory.held(Some(2))), (Some(ConditionType::UpToDate), None));
         memory.succeeded();
-        assert_eq!(memory.hold_until(Some(1)), None);
+        assert_eq!((memory.hold_until(Some(1)), memory.held(Some(1))), (None, None));
+    }
+
+    #[test]
+    fn a_registration_is_unresolved_only_if_it_may_have_taken_effect() {
+        let mut memory = Memory::default();
+        let refused = ApiError::Invalid { status: 422, message: String::new() };
+        memory.failed(ConditionType::Registered, &refused, Some(1), at(1));
+        assert_eq!(memory.unresolved(), None);
+        let lost = ApiError::Server { status: 502, retry_after: None };
+        memory.failed(ConditionType::UpToDate, &lost, Some(1), at(2));
+        assert_eq!(memory.unresolved(), None, "of an update");
+        memory.failed(ConditionType::Registered, &lost, Some(1), at(3));
+        memory.succeeded();
+        assert_eq!(memory.unresolved(), Some(at(3)));
+    }
+
+    #[test]
+    fn the_same_steps_once_more_are_noticed() {
+        let mut memory = Memory::default();
+        assert!(memory.repeats(&[]), "there were none before");
+        assert!(!memory.repeats(&[Step::RequestList]));
+        assert!(memory.repeats(&[Step::RequestList]));
+        assert!(!memory.repeats(&[Step::AddFinalizer]));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
     memory::Memory,
     observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
     render,
-    spec::Spec,
+    spec::{Keys, Spec},
 };
 use crate::{
     api::{
@@ -28,12 +28,19 @@ use crate::{
         connection::LinktreeConnection,
         webhook::LinktreeWebhook,
     },
-    linktree::{error::ApiError, secret::Secret},
+    linktree::{
+        error::ApiError,
+        secret::Secret,
+        wire::{Subscription, SubscriptionId, SubscriptionStatus},
+    },
     operator::{account::Key, apply::Desired, conditions, connection, context::Context},
 };
 
 /// The annotation that makes the kubelet look at a pod's mounted Secrets, with the digest it was pointed at.
 pub const ROUTE_DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/route-digest";
+
+/// The annotation that says which subscription a kept signing secret is of. A Secret without it was put there by a person.
+pub const SUBSCRIPTION_ANNOTATION: &str = "webhooks.linktree-operator.dev/subscription-id";
 
 /// The Secrets a spec speaks of, and the receiver's admin token.
 pub async fn secrets(context: &Context, spec: &Spec) -> Result<Secrets, kube::Error> {
@@ -41,8 +48,12 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<Secrets, kube::Er
     let places = render::places(spec);
     let names: BTreeSet<_> = places.iter().map(|place| place.name.as_str()).collect();
     let mut values = BTreeMap::new();
+    let mut kept_for = None;
     for name in names {
         let Some(found) = api.get_opt(name).await? else { continue };
+        if matches!(&spec.keys, Keys::Provider { secret_name } if secret_name == name) {
+            kept_for = found.annotations().get(SUBSCRIPTION_ANNOTATION).cloned().map(SubscriptionId);
+        }
         let data = found.data.unwrap_or_default();
         for place in places.iter().filter(|place| place.name == name) {
             if let Some(value) = data.get(&place.key).and_then(|bytes| render::secret(&bytes.0)) {
@@ -52,7 +63,7 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<Secrets, kube::Er
     }
     let route = api.get_opt(&spec.route_secret_name()).await?;
     let token = route.and_then(|route| render::secret(&route.data?.get(children::ADMIN_TOKEN_KEY)?.0));
-    Ok(Secrets { values, admin_token: token.unwrap_or_else(random_token) })
+    Ok(Secrets { values, kept_for, admin_token: token.unwrap_or_else(random_token) })
 }
 
 /// Everything else.
@@ -65,7 +76,8 @@ pub async fn observe(
     now: Timestamp,
 ) -> Result<Observed, kube::Error> {
     let receiver = receiver(context, spec, &rendered.admin_token).await?;
-    let probe = match memory.believed_probe(&spec.url, now) {
+    let seen = without_children(context, webhook);
+    let probe = match memory.believed_probe(&spec.url, now).filter(|_| !is_disabled(spec, &seen)) {
         Some(result) => result,
         // Nothing can answer before there is a pod; a first look that fails would only be noise in the status.
         None if receiver.pod.is_none() => ProbeResult::NotProbed,
@@ -77,28 +89,56 @@ pub async fn observe(
     };
     Ok(Observed {
         keys: rendered.keys.clone(),
+        secret_kept_for: rendered.secret_kept_for.clone(),
         route_digest: rendered.route_digest.clone(),
         children_outdated: children_outdated(context, spec, rendered).await?,
         receiver,
         probe,
         hold_until: memory.hold_until(spec.generation),
-        ..without_children(context, webhook)
+        held: memory.held(spec.generation),
+        unresolved: memory.unresolved(),
+        ..seen
     })
 }
 
-/// What can be said without the receiver: all that a deletion needs.
-pub fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
+/// A disabled subscription is enabled again on proof of health, and a probe from before it was disabled is none.
+fn is_disabled(spec: &Spec, seen: &Observed) -> bool {
+    let Connection::Listed { snapshot, .. } = &seen.connection else { return false };
+    let id = seen.status.subscription.as_ref().and_then(|subscription| subscription.id.as_deref());
+    let ours = |known: &&Subscription| Some(known.id.0.as_str()) == id || known.url == spec.url.as_str();
+    snapshot.subscriptions.iter().filter(ours).any(|known| known.status == Some(SubscriptionStatus::Disabled))
+}
+
+/// All that a deletion needs. An account whose connection or token was deleted with the webhook is looked at as it was
+/// last known.
+pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
+    let mut observed = without_children(context, webhook);
+    let key = (webhook.namespace().unwrap_or_default(), webhook.spec.connection_ref.name.clone());
+    if let Connection::Unusable { .. } | Connection::Unlisted = observed.connection
+        && let Some(account) = context.shared.accounts.last_known(&key)
+        && let Some(snapshot) = account.snapshot()
+    {
+        observed.connection = Connection::Listed { snapshot, in_cluster: false, capabilities: account.capabilities() };
+    }
+    observed
+}
+
+/// What can be said without the receiver.
+fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     let namespace = webhook.namespace().unwrap_or_default();
     Observed {
         finalizer: webhook.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         status: webhook.status.clone().unwrap_or_default(),
         connection: connection(context, &(namespace, webhook.spec.connection_ref.name.clone())),
         keys: observed::Keys::Found { active: String::new(), missing: Vec::new() },
+        secret_kept_for: None,
         route_digest: String::new(),
         children_outdated: Vec::new(),
         receiver: Receiver::default(),
         probe: ProbeResult::NotProbed,
         hold_until: None,
+        held: None,
+        unresolved: None,
     }
 }
 

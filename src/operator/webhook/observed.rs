@@ -5,8 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use crate::{
-    api::{SecretKeyReference, condition::Reason, webhook_status::LinktreeWebhookStatus},
-    linktree::secret::Secret,
+    api::{
+        SecretKeyReference,
+        condition::{ConditionType, Reason},
+        webhook_status::LinktreeWebhookStatus,
+    },
+    linktree::{secret::Secret, wire::SubscriptionId},
     operator::{account::Snapshot, capabilities::Capabilities},
     route::status::ReceiverStatus,
 };
@@ -21,6 +25,8 @@ pub struct Observed {
     pub connection: Connection,
     /// Whether the signing keys could be found.
     pub keys: Keys,
+    /// Which subscription the secret from Linktree is of, where we kept it.
+    pub secret_kept_for: Option<SubscriptionId>,
     /// The digest of the route the receiver should have.
     pub route_digest: String,
     /// Which of the receiver's objects are missing or not as they should be.
@@ -29,6 +35,10 @@ pub struct Observed {
     pub probe: ProbeResult,
     /// After a failed write to Linktree: no further one before this.
     pub hold_until: Option<Timestamp>,
+    /// The condition that the failed write was to fulfil: it says why, until the next try.
+    pub held: Option<ConditionType>,
+    /// When a registration ended without our knowing whether it took effect: what counts is a list begun since.
+    pub unresolved: Option<Timestamp>,
 }
 
 /// The webhook's connection.
@@ -62,6 +72,8 @@ pub enum Keys {
 #[derive(Clone, Debug)]
 pub struct Secrets {
     pub values: BTreeMap<SecretKeyReference, Secret>,
+    /// Which subscription the secret from Linktree is of, where we kept it.
+    pub kept_for: Option<SubscriptionId>,
     /// The receiver's admin token: the one in the route Secret, or a new random one.
     pub admin_token: Secret,
 }

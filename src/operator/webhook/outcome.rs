@@ -33,11 +33,12 @@ pub enum Failure {
 }
 
 impl Outcome {
-    /// The failed call to Linktree, of which there is at most one: it ends that side of the plan.
+    /// The failed call to Linktree, of which there is at most one: it ends that side of the plan. With the condition it
+    /// was to fulfil.
     #[must_use]
-    pub fn linktree_error(&self) -> Option<&ApiError> {
+    pub fn linktree_error(&self) -> Option<(ConditionType, &ApiError)> {
         self.failures.iter().find_map(|failure| match failure {
-            Failure::Linktree { error, .. } => Some(error),
+            Failure::Linktree { of, error } => Some((*of, error)),
             Failure::Kubernetes { .. } => None,
         })
     }

@@ -120,6 +120,7 @@ mod tests {
         let place = |name: &str, key: &str| SecretKeyReference { name: name.into(), key: key.into() };
         Secrets {
             values: values.iter().map(|(name, key, value)| (place(name, key), Secret::new(*value))).collect(),
+            kept_for: None,
             admin_token: Secret::new("admin"),
         }
     }

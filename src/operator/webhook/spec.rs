@@ -201,7 +201,7 @@ fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
         .ok_or_else(|| invalid("receiver.journal.capacity", "is no size in bytes: write a quantity such as 1Gi"))?;
     Ok(Journal {
         retention_seconds: whole("receiver.journal.retentionSeconds", *retention_seconds)?,
-        capacity: capacity.clone(),
+        capacity: canonical(&capacity.0, capacity_bytes),
         capacity_bytes,
         storage_class_name: storage_class_name.clone(),
     })
@@ -228,6 +228,18 @@ fn quantity_bytes(text: &str) -> Option<u64> {
         .find_map(|(suffix, unit)| text.strip_suffix(suffix).map(|number| (number, *unit)))
         .unwrap_or((text, 1));
     number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// The quantity as the API server writes it (`1024Mi` is `1Gi`): in other words it would look like a difference for ever.
+fn canonical(text: &str, bytes: u64) -> Quantity {
+    let (base, suffixes) =
+        if text.ends_with('i') { (1024, ["", "Ki", "Mi", "Gi", "Ti"]) } else { (1000, ["", "k", "M", "G", "T"]) };
+    let (mut number, mut power) = (bytes, 0);
+    while number != 0 && number.is_multiple_of(base) && power + 1 < suffixes.len() {
+        number /= base;
+        power += 1;
+    }
+    Quantity(format!("{number}{}", suffixes[power]))
 }
 
 fn invalid(field: impl Into<String>, problem: &str) -> InvalidSpec {
@@ -313,6 +325,20 @@ pub(in crate::operator) mod tests {
         }
         for text in ["", "Gi", "-1Gi", "1.5Gi", "99999999999Ti"] {
             assert_eq!(quantity_bytes(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quantity_is_written_as_the_api_server_does() {
+        for (text, written) in [
+            ("1024Mi", "1Gi"),
+            ("1000Gi", "1000Gi"),
+            ("1536Mi", "1536Mi"),
+            ("5000M", "5G"),
+            ("1073741824", "1073741824"),
+            ("2048Ti", "2048Ti"),
+        ] {
+            assert_eq!(canonical(text, quantity_bytes(text).unwrap()).0, written, "{text}");
         }
     }
 

@@ -19,6 +19,8 @@ use crate::{
     },
 };
 
+use super::subscription::list_after;
+
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The plan for a webhook that is being deleted. `url` is the one it was registered with.
@@ -36,7 +38,10 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
     );
     Plan {
         steps,
-        findings: vec![(ConditionType::Reconciling, Finding::new(true, Reason::Terminating, message))],
+        findings: vec![
+            (ConditionType::Ready, Finding::new(false, Reason::Terminating, message.clone())),
+            (ConditionType::Reconciling, Finding::new(true, Reason::Terminating, message)),
+        ],
         subscription: observed.status.subscription.clone(),
         requeue: RETRY,
     }
@@ -46,6 +51,7 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
     let subscription = observed.status.subscription.as_ref();
     let id = subscription.and_then(|subscription| subscription.id.clone()).map(SubscriptionId);
     let begun = subscription.and_then(|subscription| subscription.registration_time.as_ref()).map(|time| time.0);
+    let begun = begun.max(observed.unresolved);
     if id.is_none() && begun.is_none() {
         return vec![Step::Release { orphan: None }];
     }
@@ -62,7 +68,7 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
     match id.or(by_url) {
         Some(id) => vec![Step::Unsubscribe { id }, Step::Release { orphan: None }],
         // A registration was begun and its end is not known: only a list taken since then says that there is none.
-        None if begun.is_some_and(|begun| snapshot.listed_at < begun) => vec![Step::RequestList],
+        None if begun.is_some_and(|begun| snapshot.listed_at < begun) => list_after(begun, now),
         None => vec![Step::Release { orphan: None }],
     }
 }

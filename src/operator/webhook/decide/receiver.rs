@@ -42,13 +42,14 @@ pub(super) fn decide(observed: &Observed) -> Finding {
     }
 }
 
-/// A pod that does not yet have the newest route is pointed at it once.
+/// A pod that does not yet have the newest route, or cannot be asked (its admin token may be an older one), is pointed at
+/// it once.
 pub(super) fn point_kubelet(observed: &Observed) -> Option<Step> {
     let pod = observed.receiver.pod.as_ref().filter(|pod| !pod.terminating)?;
-    let status = observed.receiver.status.as_ref()?;
     let wanted = &observed.route_digest;
-    let behind = status.route_digest != *wanted && pod.route_digest.as_ref() != Some(wanted);
-    behind.then(|| Step::PointKubelet { pod: pod.name.clone() })
+    let has_it = observed.receiver.status.as_ref().map_or(!pod.ready, |status| status.route_digest == *wanted);
+    let pointed = pod.route_digest.as_ref() == Some(wanted);
+    (!has_it && !pointed).then(|| Step::PointKubelet { pod: pod.name.clone() })
 }
 
 fn unschedulable(pod: &Pod, problem: &str) -> Finding {

@@ -29,6 +29,7 @@ mod observe_only;
 mod present;
 mod recovery;
 
+pub(super) use absent::list_after;
 pub(in crate::operator::webhook) use recovery::attempted;
 
 /// What the rules on the subscription found out.

@@ -30,6 +30,7 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Subscription {
     let begun = observed.status.subscription.as_ref().and_then(|subscription| subscription.registration_time.clone());
+    let attempted = begun.as_ref().map(|begun| begun.0).max(observed.unresolved);
     let wait = |reason, message: String| (Finding::new(false, reason, message), Vec::new());
     let (registered, steps) = if let Adoption::ById(id) = &spec.policies.adoption {
         wait(Reason::SubscriptionNotFound, format!("the account has no subscription {id}: correct subscription.id"))
@@ -43,16 +44,22 @@ pub(super) fn decide(
         (kept(observed, ConditionType::Registered), Vec::new())
     } else if !(health.receiver.holds() && health.endpoint.holds()) {
         wait(Reason::Pending, format!("registers as soon as the receiver answers at {}", spec.url))
-    } else if begun.as_ref().is_some_and(|begun| snapshot.listed_at < begun.0) {
+    } else if attempted.is_some_and(|attempted| snapshot.listed_at < attempted) {
         // An earlier registration may have taken effect without our seeing its answer: look before asking again.
         let message = "looking on the account for a subscription made by an earlier attempt";
-        (Finding::new(false, Reason::Pending, message), vec![Step::RequestList])
+        (Finding::new(false, Reason::Pending, message), list_after(attempted, now))
     } else {
         let at = next_whole_second(now);
         let message = "the subscription is being registered";
         (Finding::new(false, Reason::Pending, message), vec![Step::RecordRegistration { at }, Step::Register])
     };
     without_subscription(begun.map(|begun| registering(Some(begun))), registered, steps)
+}
+
+/// Asks for a list that is begun at or after `moment`. Before that moment, which is rounded up to a whole second, there is
+/// no use in one: it would have to be asked for again at once.
+pub(in crate::operator::webhook::decide) fn list_after(moment: Option<Timestamp>, now: Timestamp) -> Vec<Step> {
+    if moment.is_some_and(|moment| now < moment) { Vec::new() } else { vec![Step::RequestList] }
 }
 
 /// A subscription with our url that we may not take over.

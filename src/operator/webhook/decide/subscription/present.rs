@@ -37,7 +37,9 @@ pub(super) fn decide(
     let registered = registered(observed, known, &mut steps);
     let drift = drift(spec, known);
     let up_to_date = up_to_date(spec, known, &drift, capabilities, &mut steps);
-    if matches!(observed.keys, Keys::ProviderMissing(_)) && !capabilities.lacks_rotation() {
+    // A secret kept for an earlier subscription verifies nothing that this one sends.
+    let of_another = observed.secret_kept_for.as_ref().is_some_and(|kept_for| *kept_for != known.id);
+    if (matches!(observed.keys, Keys::ProviderMissing(_)) || of_another) && !capabilities.lacks_rotation() {
         steps.push(Step::RotateSecret { id: known.id.clone() });
     }
     let (enabled, recovery) = recovery::decide(spec, observed, known, capabilities, health, now, &mut steps);
