@@ -37,9 +37,13 @@ impl Simulator {
         Simulator { running, http: reqwest::Client::new() }
     }
 
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.running.api)
+    }
+
     /// A client with this token.
     pub fn client(&self, token: &str) -> HttpLinktree {
-        let base = Url::parse(&format!("http://{}", self.running.api)).unwrap();
+        let base = Url::parse(&self.base_url()).unwrap();
         HttpLinktree::new(&Transport::new().unwrap(), base, &Secret::new(token), DEADLINE).unwrap()
     }
 

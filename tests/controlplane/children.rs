@@ -1,0 +1,110 @@
+//! The receiver's objects are kept as they should be, and the operator ends in good order.
+
+use std::{fmt::Debug, time::Duration};
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    wait::until,
+    world::{World, quiet_for, scenario},
+};
+
+/// Deletes the object and waits for its return; edits it and waits until it is as it was.
+async fn tamper<K>(world: &World, name: &str, edit: Value, pointer: &str)
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
+{
+    let api = world.api::<K>();
+    let read = async || serde_json::to_value(api.get_opt(name).await.unwrap()).unwrap();
+    let before = read().await.pointer(pointer).cloned();
+    assert!(before.is_some(), "{name} has no {pointer}");
+
+    api.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
+    until(&format!("{} {name} is edited back", K::kind(&())), async || {
+        read().await.pointer(pointer) == before.as_ref()
+    })
+    .await;
+    let uid = read().await["metadata"]["uid"].clone();
+    api.delete(name, &DeleteParams::background()).await.unwrap();
+    until(&format!("{} {name} is made again", K::kind(&())), async || {
+        let now = read().await;
+        now["metadata"]["uid"].is_string() && now["metadata"]["uid"] != uid && now.pointer(pointer) == before.as_ref()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_edited_or_deleted_by_hand_is_put_back() {
+    scenario(async |world| {
+        let _node = world.settled("links").await;
+        let name = "links-receiver";
+        let ports = json!({"spec": {"ports": [{"port": 81, "targetPort": 81}]}});
+        tamper::<Service>(world, name, ports, "/spec/ports/0/port").await;
+        let automount = json!({"automountServiceAccountToken": true});
+        tamper::<ServiceAccount>(world, name, automount, "/automountServiceAccountToken").await;
+        tamper::<NetworkPolicy>(world, name, json!({"spec": {"ingress": []}}), "/spec/ingress").await;
+        tamper::<StatefulSet>(world, name, json!({"spec": {"replicas": 0}}), "/spec/replicas").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_route_comes_back_with_the_keys_it_had() {
+    scenario(async |world| {
+        let _node = world.settled("links").await;
+        let secrets = world.api::<Secret>();
+        let route = async || secrets.get_opt("links-receiver-route").await.unwrap().and_then(|it| it.data);
+        let before = route().await.unwrap();
+        let broken = json!({"stringData": {"route.json": "{}"}});
+        secrets.patch("links-receiver-route", &PatchParams::default(), &Patch::Merge(broken)).await.unwrap();
+        until("the route is as it was", async || route().await.as_ref() == Some(&before)).await;
+
+        secrets.delete("links-receiver-route", &DeleteParams::default()).await.unwrap();
+        until("there is a route again", async || route().await.is_some()).await;
+        // Its admin token is a new one, which the receiver has to learn before it can be asked again.
+        world.until_condition("links", "ReceiverAvailable", "True", "Available").await;
+        world.until_condition("links", "Ready", "True", "Available").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_size_in_other_words_is_no_difference() {
+    scenario(async |world| {
+        world.connect(|_| {}).await;
+        let mut node =
+            world.webhook("links", |spec| spec["receiver"] = json!({"journal": {"capacity": "1024Mi"}})).await;
+        node.start().await;
+        world.until_condition("links", "Ready", "True", "Available").await;
+        let version = async || world.api::<StatefulSet>().get("links-receiver").await.unwrap().resource_version();
+        world.touch_looks("links", 3).await;
+        let (before, looks) = (version().await, world.operator_looks().await);
+        quiet_for(Duration::from_secs(2)).await;
+        assert_eq!(version().await, before);
+        assert!(world.operator_looks().await - looks <= 2, "it is looked at over and over");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_ends_soon_and_well_when_asked_to() {
+    scenario(async |world| {
+        let _node = world.settled("links").await;
+        let begun = linktree_operator::clock::monotonic();
+        let status = world.operator.terminate().await;
+        assert!(status.success(), "{status}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+    })
+    .await;
+}

@@ -1,0 +1,120 @@
+//! What is at Linktree already, and what somebody changes there behind the operator's back.
+
+use linktree_operator::{
+    api::webhook::LinktreeWebhook,
+    linktree::{client::Linktree, event::EventType, wire::CreateSubscription},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    wait::{until, until_some},
+    world::{TOKEN, World, scenario},
+};
+
+/// The URL the webhook will be registered with. Needs no connection.
+async fn url(world: &World, webhook: &str) -> String {
+    until_some("the webhook has a url", async || Some(world.status(webhook).await.address?.url)).await
+}
+
+fn registrations(calls: &[String]) -> usize {
+    calls.iter().filter(|call| *call == "POST /v1/webhooks").count()
+}
+
+#[tokio::test]
+async fn a_subscription_with_our_url_is_adopted() {
+    scenario(async |world| {
+        let mut node = world.webhook("links", |_| {}).await;
+        let url = url(world, "links").await;
+        let events = vec![EventType::LinkCreated, EventType::LinkUpdated];
+        let made = world.linktree.client(TOKEN).create(&CreateSubscription { url, events }).await.unwrap();
+        world.connect(|_| {}).await;
+        node.start().await;
+
+        world.until_condition("links", "Registered", "True", "Adopted").await;
+        world.until_condition("links", "Ready", "True", "Available").await;
+        assert_eq!(world.status("links").await.subscription.unwrap().id, Some(made.id.0));
+        let calls = world.calls_since(0).await;
+        assert_eq!(registrations(&calls), 1, "the test's own: {calls:?}");
+        let events = world.events().await;
+        assert!(events.contains(&"Adopted".to_owned()) && events.contains(&"SecretRotated".to_owned()), "{events:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_on_the_second_page_is_found() {
+    scenario(async |world| {
+        let mut node = world.webhook("links", |_| {}).await;
+        let url = url(world, "links").await;
+        for n in 0..150 {
+            let other = json!({"url": format!("https://other.example.com/{n}"), "events": ["link.created"]});
+            world.linktree.control("POST", "/subscriptions", other).await;
+        }
+        world.linktree.control("POST", "/subscriptions", json!({"url": url, "events": ["link.created"]})).await;
+        world.connect(|_| {}).await;
+        node.start().await;
+
+        world.until_condition("links", "Registered", "True", "Adopted").await;
+        world.until_condition("links", "UpToDate", "True", "Matched").await;
+        assert_eq!(registrations(&world.calls_since(0).await), 0);
+        until("the connection has counted", async || {
+            let connection = world.connection().await.status.and_then(|status| status.subscriptions);
+            connection.is_some_and(|counts| (counts.managed, counts.unmanaged) == (1, 150))
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_changed_behind_its_back_are_corrected() {
+    scenario(async |world| {
+        let _node = world.settled("links").await;
+        let id = world.status("links").await.subscription.unwrap().id.unwrap();
+        let events = json!({"events": ["profile.updated"]});
+        world.linktree.control("PATCH", &format!("/subscriptions/{id}"), events).await;
+        until("the events are as the spec says", async || {
+            world.subscriptions().await[0]["events"] == json!(["link.created", "link.updated"])
+        })
+        .await;
+        world.until_condition("links", "UpToDate", "True", "Matched").await;
+        world.until_events(&["SubscriptionCreated", "DriftCorrected"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_spec_reaches_linktree_at_once() {
+    scenario(async |world| {
+        let _node = world.settled("links").await;
+        let before = world.last_call().await;
+        world.change::<LinktreeWebhook>("links", json!({"spec": {"events": ["analytics.milestone"]}})).await;
+        until("Linktree has the new events", async || {
+            world.subscriptions().await[0]["events"] == json!(["analytics.milestone"])
+        })
+        .await;
+        world.until_condition("links", "UpToDate", "True", "Matched").await;
+        let writes = world.calls_since(before).await.into_iter().filter(|call| !call.starts_with("GET"));
+        assert_eq!(writes.count(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_deleted_behind_its_back_is_made_again() {
+    scenario(async |world| {
+        let _node = world.settled("links").await;
+        let old = world.status("links").await.subscription.unwrap().id.unwrap();
+        world.linktree.control("DELETE", &format!("/subscriptions/{old}"), Value::Null).await;
+        until("there is a new subscription", async || !world.subscriptions().await.is_empty()).await;
+        world.until_condition("links", "Ready", "True", "Available").await;
+        let new = world.subscriptions().await;
+        assert_eq!(new.len(), 1);
+        until("its id is recorded", async || {
+            world.status("links").await.subscription.unwrap().id.as_deref() == new[0]["id"].as_str()
+        })
+        .await;
+        assert_eq!(world.signing_secret("links").await, new[0]["signing_secret"]);
+    })
+    .await;
+}

@@ -1,0 +1,191 @@
+//! What a kubelet and the StatefulSet controller would do for a receiver: its pod, with the receiver in this process on
+//! an address of its own, and the mounted Secret as a file.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Pod, Secret},
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+};
+use linktree_operator::{
+    receiver::{self, Receiver},
+    route::{self, ADMIN_PORT, DELIVERY_PORT, Route},
+};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::wait::{until, until_some};
+
+/// The annotation that makes a kubelet look at a pod's mounted Secrets at once.
+pub const ROUTE_DIGEST: &str = "webhooks.linktree-operator.dev/route-digest";
+
+/// The node of one receiver.
+pub struct Kubelet {
+    client: Client,
+    namespace: String,
+    webhook: String,
+    directory: PathBuf,
+    /// An address that no other test has.
+    pub address: Ipv4Addr,
+    running: Option<(DropGuard, JoinHandle<()>)>,
+    refresher: Option<JoinHandle<()>>,
+}
+
+impl Kubelet {
+    /// The node for the webhook's receiver; `number` tells a test's receivers apart.
+    pub fn new(client: &Client, namespace: &str, webhook: &str, directory: &Path, number: u8) -> Self {
+        let directory = directory.join(webhook);
+        std::fs::create_dir_all(&directory).unwrap();
+        // A process id has 22 bits, and every test is a process of its own.
+        let [_, high, middle, low] = std::process::id().to_be_bytes();
+        Kubelet {
+            client: client.clone(),
+            namespace: namespace.to_owned(),
+            webhook: webhook.to_owned(),
+            directory,
+            address: Ipv4Addr::new(127, (number + 1) << 6 | high, middle, low),
+            running: None,
+            refresher: None,
+        }
+    }
+
+    pub fn delivery_address(&self) -> SocketAddr {
+        SocketAddr::from((self.address, DELIVERY_PORT))
+    }
+
+    /// Makes the pod once there is a StatefulSet that wants one, starts the receiver and reports it as ready.
+    pub async fn start(&mut self) {
+        let workload = until_some("there is a StatefulSet", async || {
+            self.api::<StatefulSet>().get_opt(&format!("{}-receiver", self.webhook)).await.unwrap()
+        })
+        .await;
+        if self.api::<Pod>().get_opt(&self.pod_name()).await.unwrap().is_none() {
+            let pod = json!({
+                "metadata": {"name": self.pod_name(), "labels": workload.spec.unwrap().template.metadata.unwrap().labels},
+                "spec": {"containers": [{"name": "receiver", "image": "localhost/receiver:test"}]},
+            });
+            let pod = serde_json::from_value(pod).unwrap();
+            self.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
+        }
+        let (client, namespace, webhook) = (self.client.clone(), self.namespace.clone(), self.webhook.clone());
+        let mount = Mount { client, namespace, webhook, file: self.directory.join(route::FILE) };
+        until("the route Secret can be mounted", async || mount.refresh().await).await;
+        self.refresher.get_or_insert_with(|| tokio::spawn(mount.follow()));
+        self.start_receiver().await;
+        self.report(true).await;
+    }
+
+    /// The receiver dies, and the pod is reported as not ready.
+    pub async fn stop(&mut self) {
+        if let Some((shutdown, task)) = self.running.take() {
+            drop(shutdown);
+            task.await.unwrap();
+        }
+        self.report(false).await;
+    }
+
+    async fn start_receiver(&mut self) {
+        let args = receiver::Args {
+            egress_allow: Vec::new(),
+            route_file: self.directory.join(route::FILE),
+            journal: self.directory.join("journal"),
+            delivery_address: self.delivery_address(),
+            admin_address: SocketAddr::from((self.address, ADMIN_PORT)),
+        };
+        let receiver = Receiver::bind(args).await.unwrap();
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(receiver.serve(shutdown.clone()));
+        self.running = Some((shutdown.drop_guard(), task));
+    }
+
+    /// The pod's status, and the StatefulSet's, which follows it.
+    async fn report(&self, ready: bool) {
+        let condition = |of: &str| json!({"type": of, "status": if ready { "True" } else { "False" }});
+        let pod = json!({"status": {
+            "phase": "Running",
+            "podIP": self.address,
+            "podIPs": [{"ip": self.address}],
+            "conditions": [condition("Ready"), condition("ContainersReady"), {"type": "PodScheduled", "status": "True"}],
+        }});
+        self.patch_status::<Pod>(&self.pod_name(), pod).await;
+        let workload = json!({"status": {"replicas": 1, "readyReplicas": u8::from(ready)}});
+        self.patch_status::<StatefulSet>(&format!("{}-receiver", self.webhook), workload).await;
+    }
+
+    async fn patch_status<K>(&self, name: &str, status: serde_json::Value)
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        self.api::<K>().patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    }
+
+    /// The secrets of the signing keys in the mounted file.
+    pub fn receiver_keys(&self) -> Vec<String> {
+        let route = Route::load(&self.directory.join(route::FILE)).unwrap();
+        route.keys.iter().map(|key| key.secret.expose().to_owned()).collect()
+    }
+
+    pub fn pod_name(&self) -> String {
+        format!("{}-receiver-0", self.webhook)
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        if let Some(refresher) = &self.refresher {
+            refresher.abort();
+        }
+    }
+}
+
+/// The route Secret as a file.
+struct Mount {
+    client: Client,
+    namespace: String,
+    webhook: String,
+    file: PathBuf,
+}
+
+impl Mount {
+    /// Writes the Secret to the file; whether there is one.
+    async fn refresh(&self) -> bool {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let Ok(Some(secret)) = secrets.get_opt(&format!("{}-receiver-route", self.webhook)).await else { return false };
+        let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(route::FILE)) else { return false };
+        let scratch = self.file.with_extension("new");
+        std::fs::write(&scratch, &bytes.0).is_ok() && std::fs::rename(scratch, &self.file).is_ok()
+    }
+
+    /// Refreshes the file whenever the pod changes, and not else: as a kubelet does, but for its slow period.
+    async fn follow(self) {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let mut seen = None;
+        loop {
+            if let Ok(Some(pod)) = pods.get_opt(&format!("{}-receiver-0", self.webhook)).await {
+                let digest = pod.annotations().get(ROUTE_DIGEST).cloned();
+                if digest != seen && self.refresh().await {
+                    seen = digest;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+}

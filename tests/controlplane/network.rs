@@ -1,0 +1,88 @@
+//! The way from anywhere to the registered URL: a forward proxy that stands for DNS, load balancer and Service. The
+//! operator is given it as HTTP_PROXY.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use url::Url;
+
+/// What is found at a host.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A receiver.
+    At(SocketAddr),
+    /// Something that closes every connection.
+    Closed,
+    /// Something that answers this, whatever it is asked.
+    Answers(&'static str),
+}
+
+/// The proxy. Ends when it is dropped. A host it does not know is [`Place::Closed`].
+pub struct Network {
+    pub address: SocketAddr,
+    places: Arc<Mutex<HashMap<String, Place>>>,
+    task: JoinHandle<()>,
+}
+
+impl Network {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let places: Arc<Mutex<HashMap<String, Place>>> = Arc::default();
+        let known = Arc::clone(&places);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let places = Arc::clone(&known);
+                // A connection that breaks is what the other side sees, too.
+                tokio::spawn(async move { serve(stream, &places).await.unwrap_or_default() });
+            }
+        });
+        Network { address, places, task }
+    }
+
+    /// Has requests to `host` end at `place`.
+    pub fn route(&self, host: &str, place: Place) {
+        self.places.lock().unwrap().insert(host.to_owned(), place);
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(mut stream: TcpStream, places: &Mutex<HashMap<String, Place>>) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    let text = String::from_utf8_lossy(&head).into_owned();
+    // `POST http://host/path HTTP/1.1`, the absolute form a proxy is asked in.
+    let Some((method, target)) = text.split_once(' ').and_then(|(method, rest)| Some((method, rest.split_once(' ')?)))
+    else {
+        return Ok(());
+    };
+    let Ok(url) = Url::parse(target.0) else { return Ok(()) };
+    let place = places.lock().unwrap().get(url.host_str().unwrap_or_default()).cloned();
+    match place.unwrap_or(Place::Closed) {
+        Place::Closed => Ok(()),
+        Place::Answers(answer) => stream.write_all(answer.as_bytes()).await,
+        Place::At(address) => {
+            let mut receiver = TcpStream::connect(address).await?;
+            let request = format!("{method} {} {}", url.path(), target.1);
+            receiver.write_all(request.as_bytes()).await?;
+            copy_bidirectional(&mut stream, &mut receiver).await.map(drop)
+        }
+    }
+}

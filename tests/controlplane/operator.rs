@@ -1,0 +1,100 @@
+//! The operator as a child process: started, killed, asked for its metrics, and read for what it logged.
+
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::wait::{until, until_some};
+
+/// A running operator. Killed when it is dropped.
+pub struct Operator {
+    child: Child,
+    log: PathBuf,
+    /// Where this process's own lines begin in the log, which all of a test's operators share.
+    begins: usize,
+    /// Where its metrics are; known once it is [`Operator::ready`].
+    admin: Option<SocketAddr>,
+}
+
+impl Operator {
+    /// Starts one for `namespace` that reaches the world through `proxy`, and waits for nothing.
+    pub fn spawn(namespace: &str, proxy: SocketAddr, log: &Path) -> Self {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        let begins = fs::read(log).unwrap().len();
+        let child = Command::new(env!("CARGO_BIN_EXE_linktree-operator"))
+            .args(["operator", "--metrics-address=127.0.0.1:0", "--receiver-image=localhost/receiver:test"])
+            .args(["--log-format=json", "--linktree-timeout-seconds=2", &format!("--watch-namespace={namespace}")])
+            .env("RUST_LOG", "info,linktree_operator=debug")
+            .env("HTTP_PROXY", format!("http://{proxy}"))
+            .env("NO_PROXY", "127.0.0.1")
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Operator { child, log: log.to_owned(), begins, admin: None }
+    }
+
+    /// Waits until it has seen all objects.
+    pub async fn ready(&mut self) {
+        let address = self.address().await;
+        self.admin = Some(address);
+        let http = http();
+        until("the operator is ready", async || {
+            let answer = http.get(format!("http://{address}/readyz")).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    /// How many looks it has taken at objects of a kind.
+    pub async fn looks(&self, kind: &str) -> u64 {
+        let address = self.admin.unwrap();
+        let metrics = http().get(format!("http://{address}/metrics")).send().await.unwrap().text().await.unwrap();
+        let of_kind = metrics.lines().filter(|line| line.starts_with("linktree_operator_reconciles_total"));
+        let of_kind = of_kind.filter(|line| line.contains(&format!("kind=\"{kind}\"")));
+        of_kind.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+    }
+
+    /// Ends it at once, as a lost node would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        until_some("the operator ends", async || self.child.try_wait().unwrap()).await
+    }
+
+    async fn address(&mut self) -> SocketAddr {
+        until_some("the operator says where it listens", async || {
+            assert_eq!(self.child.try_wait().unwrap(), None, "the operator ended");
+            let log = fs::read(&self.log).unwrap();
+            let own = String::from_utf8_lossy(&log[self.begins..]).into_owned();
+            let line = own.lines().find(|line| line.contains("watching"))?;
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            line["admin"].as_str()?.parse().ok()
+        })
+        .await
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn http() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
