@@ -51,7 +51,7 @@ cluster-down: launcher ## End that cluster
 
 ##@ Change it
 
-.PHONY: test test-unit test-contract test-chart test-controlplane test-e2e fmt lint deny generate
+.PHONY: test test-unit test-contract test-chart test-controlplane test-e2e fmt lint deny generate bench-quick
 test: setup ## Everything, in order, with a line of counts at the end
 	@.ci/suite
 
@@ -72,6 +72,9 @@ test-controlplane: launcher ## Tests against a real etcd and API server
 test-e2e: launcher image ## Tests on a real node, with the chart and the image
 	@$(call with-images,$(LAUNCHER),$(NEXTEST) --profile e2e --test e2e)
 
+bench-quick: ## The receiver's benchmark for a moment, to show that it runs
+	@.ci/bench-receiver --quick
+
 fmt: ## Format the code
 	@cargo fmt --all
 
@@ -90,6 +93,15 @@ generate: ## Write what is generated from the code: the custom resource definiti
 .PHONY: chaos-receiver
 chaos-receiver: ## Each fault the receiver must live through, as often as the goals say: half an hour
 	@.ci/chaos-receiver
+
+##@ Measure it
+
+.PHONY: bench-receiver bench-journals
+bench-receiver: ## The receiver's goals beside its peers, into docs/benchmarks.md; 6 minutes
+	@.ci/bench-receiver
+
+bench-journals: ## The journals that were considered, under one load; see docs/adr
+	@.ci/bench-journals
 
 ##@ Build it
 

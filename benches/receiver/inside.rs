@@ -1,0 +1,128 @@
+//! Servers that this program runs itself, as processes of their own: the receiver as it is shipped, the receiver with a
+//! journal that keeps nothing, which shows what durability costs, and a bare hyper, which is the floor.
+
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Result, bail};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use linktree_operator::{
+    receiver::{
+        self,
+        config::Config,
+        event::Event,
+        intake::{self, Intake},
+        journal::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement},
+        ledger::Ledger,
+        metrics::Metrics,
+    },
+    route::{Route, status::JournalHealth},
+    serve, shutdown,
+    telemetry::{self, LogFormat},
+};
+use tokio::{net::TcpListener, sync::watch};
+
+/// Serves `name` on `address` until it is told to stop. The journal is beside the route file.
+pub(crate) fn serve(name: &str, address: &str, route_file: &Path) -> Result<()> {
+    telemetry::init(LogFormat::Text)?;
+    // Installing fails only where a provider is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // As many threads as there are cores to run on, like the receiver's own.
+    tokio::runtime::Runtime::new()?.block_on(async {
+        match name {
+            "receiver" => shipped(address.parse()?, route_file).await,
+            "forgetful" => forgetful(TcpListener::bind(address).await?, route_file).await,
+            "bare" => bare(TcpListener::bind(address).await?).await,
+            _ => bail!("there is no server {name}"),
+        }
+    })
+}
+
+/// What `linktree-operator receiver` runs.
+async fn shipped(delivery_address: SocketAddr, route_file: &Path) -> Result<()> {
+    let args = receiver::Args {
+        route_file: route_file.to_owned(),
+        journal: route_file.with_file_name("journal"),
+        delivery_address,
+        admin_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        egress_allow: vec!["127.0.0.0/8".parse()?],
+    };
+    Ok(receiver::run(args, shutdown::on_signal()?).await?)
+}
+
+/// Answers 200 without looking.
+async fn bare(listener: TcpListener) -> Result<()> {
+    let shutdown = shutdown::on_signal()?;
+    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+        let (stream, _) = accepted?;
+        stream.set_nodelay(true)?;
+        let answer = service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok")))));
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+    }
+    Ok(())
+}
+
+/// The receiver's own way from the socket to the journal, and back.
+async fn forgetful(listener: TcpListener, route_file: &Path) -> Result<()> {
+    let config = Config::new(Route::load(route_file)?, String::new())?;
+    let (_publish, config) = watch::channel(Some(Arc::new(config)));
+    let ledger = Ledger::new(Metrics::register(&mut Default::default()));
+    let intake = Intake::new(config, Arc::new(Forgetful), Arc::new(ledger));
+    let answer = service_fn(move |request| {
+        let intake = intake.clone();
+        async move { Ok::<_, Infallible>(intake.answer(request).await) }
+    });
+    serve::serve(listener, answer, intake::LIMITS, shutdown::on_signal()?).await;
+    Ok(())
+}
+
+/// Says that it kept everything.
+struct Forgetful;
+
+#[async_trait]
+impl Journal for Forgetful {
+    async fn append(&self, _: Event) -> Result<Appended, JournalError> {
+        Ok(Appended::Stored)
+    }
+
+    async fn configure(&self, _: Settings) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn due(&self, _: &str, _: i64, _: usize) -> Result<Due, JournalError> {
+        Ok(Due::default())
+    }
+
+    async fn waiting(&self, _: &str, _: Position, _: usize) -> Result<Vec<(Pending, i64)>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn settle(&self, _: &str, _: Vec<Settlement>) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn health(&self) -> JournalHealth {
+        JournalHealth::Healthy
+    }
+
+    fn appended(&self) -> watch::Receiver<Position> {
+        watch::channel(0).1
+    }
+
+    async fn close(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
+}

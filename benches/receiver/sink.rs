@@ -1,0 +1,84 @@
+//! Where events go: a sink that takes everything and notes when, and one that takes connections and never answers.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
+
+use anyhow::Result;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+
+use crate::{request, server::pin_generator};
+
+/// A healthy sink. Runs until the process ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Sink {
+    pub(crate) address: SocketAddr,
+    arrivals: Arc<Mutex<HashMap<usize, Instant>>>,
+    taken: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Sink {
+    pub(crate) fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let sink = Sink { address: listener.local_addr()?, arrivals: Arc::default(), taken: Arc::default() };
+        let shared = sink.clone();
+        thread::spawn(move || {
+            pin_generator()?;
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(shared.serve(listener))
+        });
+        Ok(sink)
+    }
+
+    async fn serve(self, listener: TcpListener) -> Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            let sink = self.clone();
+            let service = service_fn(move |request| {
+                let sink = sink.clone();
+                async move { Ok::<_, Infallible>(sink.take(request).await) }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    }
+
+    async fn take(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let id = request.headers().get("ce-id").and_then(|id| request::number(id.to_str().ok()?));
+        if let Some(number) = id {
+            self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_insert_with(Instant::now);
+        }
+        // What is left of a broken body is of no interest.
+        let _ = request.into_body().collect().await;
+        self.taken.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Response::new(Full::default())
+    }
+
+    /// When each request's event came first.
+    pub(crate) fn arrivals(&self) -> HashMap<usize, Instant> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many requests it has answered.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// A sink that takes every connection and nothing more. Runs until the process ends.
+pub(crate) fn black_hole() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    Ok(address)
+}

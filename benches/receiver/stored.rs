@@ -1,0 +1,66 @@
+//! P6: how long a receiver takes to be ready with a journal that is full of history.
+
+use std::path::Path;
+
+use anyhow::Result;
+use rusqlite::Connection;
+
+use crate::{Arguments, report::Row, say, subject};
+
+const EVENTS: u32 = 1_000_000;
+const IDENTITIES: u32 = 10_000_000;
+/// How often it is restarted; the slowest counts.
+const RESTARTS: usize = 3;
+
+/// Starts a receiver on a journal with a million events, kept and delivered, and ten million identities.
+pub(crate) fn restart(arguments: &Arguments, rows: &mut Vec<Row>) -> Result<()> {
+    let scale = if arguments.quick { 1_000 } else { 1 };
+    let directory = arguments.workplace()?;
+    // The receiver itself makes its tables.
+    drop(subject::receiver(directory.path(), &[])?);
+    say(&format!("filling a journal: {} events, {} identities …", EVENTS / scale, IDENTITIES / scale));
+    fill(&directory.path().join("journal/journal.sqlite"), EVENTS / scale, IDENTITIES / scale)?;
+    let (mut slowest, mut resident) = (0.0_f64, 0.0_f64);
+    for _ in 0..RESTARTS {
+        let server = subject::receiver(directory.path(), &[])?;
+        slowest = slowest.max(server.started_in.as_secs_f64());
+        resident = resident.max(server.peak()?);
+    }
+    let what = format!("ready after a restart with {} events and {} identities", EVENTS / scale, IDENTITIES / scale);
+    rows.push(Row::at_most("P6", what, slowest, 1.0, "s"));
+    rows.push(Row::at_most("P6", "memory then", resident, 80.0, "MiB"));
+    Ok(())
+}
+
+/// Rows as the journal writes them, made in the database; indexes last, since that is quicker.
+fn fill(database: &Path, events: u32, identities: u32) -> Result<()> {
+    let connection = Connection::open(database)?;
+    let indexes: Vec<String> = {
+        let mut statement = connection.prepare(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'identities' AND sql NOT NULL",
+        )?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        for (name, _) in &rows {
+            connection.execute_batch(&format!("DROP INDEX {name}"))?;
+        }
+        rows.into_iter().map(|(_, sql)| sql).collect()
+    };
+    connection.execute_batch(&format!(
+        "PRAGMA synchronous = OFF;
+         BEGIN;
+         WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {events})
+         INSERT INTO events SELECT n, 'dlv_' || n, 'link.created', unixepoch() - 600, unixepoch() - 600, 'k1', 0,
+             zeroblob(1024) FROM numbers;
+         WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {identities})
+         INSERT INTO identities
+             SELECT n, random(), randomblob(16), unixepoch() - 600000 + n / 20, randomblob(16), unixepoch() - 600 FROM numbers;
+         INSERT INTO deliveries SELECT delivery, id FROM identities ORDER BY delivery;
+         UPDATE filed SET last = {identities};
+         {};
+         COMMIT;
+         PRAGMA wal_checkpoint(TRUNCATE);",
+        indexes.join(";\n")
+    ))?;
+    Ok(())
+}

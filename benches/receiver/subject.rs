@@ -1,0 +1,97 @@
+//! What is measured: the receiver as it is shipped, the receiver without a journal, and the peers. Each is started with
+//! nothing in it, in a directory of its own.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Result;
+use linktree_operator::{
+    linktree::secret::Secret,
+    route::{self, Key, Route, Sink, StaleDeliveryPolicy, WebhookName},
+};
+
+use crate::{
+    request::SECRET,
+    server::{Server, free_address},
+};
+
+/// The path that deliveries go to: the page's own, and where qhook takes what a source `linktree` sends.
+pub(crate) const PATH: &str = "/webhooks/linktree";
+
+/// The receiver, with a journal in `directory`.
+pub(crate) fn receiver(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result<Server> {
+    start("receiver", directory, sinks, "401")
+}
+
+/// The receiver with a journal that keeps nothing.
+pub(crate) fn forgetful(directory: &Path) -> Result<Server> {
+    start("forgetful", directory, &[], "401")
+}
+
+/// A bare hyper.
+pub(crate) fn bare(directory: &Path) -> Result<Server> {
+    start("bare", directory, &[], "200")
+}
+
+/// One of this program's own servers, see [`crate::inside`].
+fn start(name: &str, directory: &Path, sinks: &[(&str, SocketAddr)], ready: &str) -> Result<Server> {
+    let address = free_address()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["serve", name, &address.to_string()]).arg(route_file(directory, sinks)?);
+    command.env("RUST_LOG", "error");
+    Server::start(command, address, PATH, &[ready])
+}
+
+/// The page's handler on Express, with its packages installed from the lock file.
+pub(crate) fn express(modules: &Path) -> Result<Server> {
+    let address = free_address()?;
+    let mut command = Command::new("node");
+    command.arg(modules.join("server.js"));
+    command.env("PORT", address.port().to_string()).env("LINKTREE_WEBHOOK_SECRET", SECRET);
+    command.env("NODE_ENV", "production");
+    Server::start(command, address, PATH, &["401"])
+}
+
+/// qhook with SQLite, forwarding to `sink`.
+pub(crate) fn qhook(program: &Path, directory: &Path, sink: SocketAddr) -> Result<Server> {
+    let address = free_address()?;
+    let config = format!(
+        "database:\n  driver: sqlite\n  url: sqlite://{}/qhook.db?mode=rwc\n\
+         server:\n  port: {}\n  max_inbound: 4096\n  allow_private_urls: true\n\
+         sources:\n  linktree:\n    type: webhook\n    verify: hmac\n    secret: {SECRET}\n\
+         handlers:\n  sink:\n    source: linktree\n    events: [\"*\"]\n    url: http://{sink}/\n    idempotency_key: $.data.link_id\n",
+        directory.display(),
+        address.port()
+    );
+    fs::write(directory.join("qhook.yaml"), config)?;
+    let mut command = Command::new(program);
+    command.args(["start", "--config"]).arg(directory.join("qhook.yaml"));
+    command.current_dir(directory).env("RUST_LOG", "error");
+    Server::start(command, address, PATH, &["401"])
+}
+
+fn route_file(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result<PathBuf> {
+    let sinks = sinks.iter().map(|(name, address)| Ok(Sink::new(name, format!("http://{address}/").parse()?)));
+    let route = Route {
+        version: route::VERSION,
+        webhook: WebhookName { namespace: "bench".to_owned(), name: "bench".to_owned() },
+        path: PATH.to_owned(),
+        admin_token: Secret::new("an-admin-token-for-benchmarks-only"),
+        keys: vec![Key { name: "k1".to_owned(), secret: Secret::new(SECRET) }],
+        timestamp_tolerance_seconds: 300,
+        stale_delivery_policy: StaleDeliveryPolicy::Reject,
+        deduplication_window_seconds: 604_800,
+        retention_seconds: 604_800,
+        capacity_bytes: 64 << 30,
+        max_body_bytes: 262_144,
+        redact_fields: ["ip_address", "user_agent", "referrer_url", "geo_city"].map(str::to_owned).into(),
+        sinks: sinks.collect::<Result<_>>()?,
+    };
+    let file = directory.join(route::FILE);
+    fs::write(&file, route.render()?)?;
+    Ok(file)
+}
