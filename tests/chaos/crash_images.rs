@@ -130,31 +130,31 @@ impl Cut {
             fs::write(path, content).unwrap();
         }
         let journal = directory.path().join("journal");
-        let mut wrong = match SqliteJournal::open(&journal, Histogram::new([0.1])) {
-            Ok(open) => self.check_memory(&open, acknowledged),
-            Err(error) => return vec![format!("does not open: {error}")],
-        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut wrong = runtime.block_on(async {
+            match SqliteJournal::open(&journal, Histogram::new([0.1])) {
+                Ok(open) => self.check_memory(&open, acknowledged).await,
+                Err(error) => vec![format!("does not open: {error}")],
+            }
+        });
         wrong.extend(check_events(&journal, acknowledged));
         wrong
     }
 
     /// What was acknowledged last, and some of the rest, is a duplicate.
-    fn check_memory(&self, journal: &SqliteJournal, acknowledged: &[Delivery]) -> Vec<String> {
+    async fn check_memory(&self, journal: &SqliteJournal, acknowledged: &[Delivery]) -> Vec<String> {
         let mut rng = StdRng::seed_from_u64(self.seed);
         let last = acknowledged.iter().rev().take(2);
         let some = (0..2).filter_map(|_| acknowledged.get(rng.random_range(0..acknowledged.len().max(1))));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let mut wrong = Vec::new();
-            for delivery in last.chain(some) {
-                let again = journal.append(delivery.event()).await;
-                if again != Ok(Appended::Duplicate) {
-                    wrong.push(format!("{} was acknowledged; again: {again:?}", delivery.id));
-                }
+        let mut wrong = Vec::new();
+        for delivery in last.chain(some) {
+            let again = journal.append(delivery.event()).await;
+            if again != Ok(Appended::Duplicate) {
+                wrong.push(format!("{} was acknowledged; again: {again:?}", delivery.id));
             }
-            journal.close().await.unwrap();
-            wrong
-        })
+        }
+        journal.close().await.unwrap();
+        wrong
     }
 }
 

@@ -2,7 +2,7 @@
 //! that is full for real. 503 and not ready, never a false 200, whole again afterwards. What a failed fsync was to bring
 //! to the disk counts as lost until it is written and synced anew (see `disk`).
 
-use std::{collections::HashMap, fs, thread, time::Duration};
+use std::{collections::HashMap, fs, sync::Mutex, thread, time::Duration};
 
 use super::{
     crash_images::{Run, check_events},
@@ -19,6 +19,8 @@ struct Fault {
     error: &'static str,
     first: usize,
     times: usize,
+    /// Whether it meets the second process, on what a first one left when it was killed.
+    restart: bool,
 }
 
 /// What is sent while it lasts.
@@ -36,33 +38,54 @@ const LARGE: Load = Load { events: 45, size: 180_000 };
 /// How often one delivery is tried, 10 ms apart, until the fault must be over.
 const TRIES: usize = 1500;
 
+/// Cases at once: most of a case is waiting.
+const AT_ONCE: usize = 4;
+
 #[test]
 fn injected_faults() {
     let mut row = Row::new("EIO, full, failing fsync, ro", "injected_faults");
-    let mut cases: Vec<(Fault, Load)> = Vec::new();
-    let sizes: &[Load] = if full() { &[SMALL, LARGE] } else { &[SMALL] };
-    for load in sizes {
+    let cases = Mutex::new(cases());
+    row.tried(cases.lock().unwrap().len());
+    let seed = row.seed;
+    let wrong: Vec<String> = thread::scope(|scope| {
+        let work = || {
+            let mut wrong = Vec::new();
+            loop {
+                let Some((fault, load)) = cases.lock().unwrap().pop() else { return wrong };
+                wrong.extend(run(fault, load, seed).1);
+            }
+        };
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    wrong.into_iter().for_each(|what| row.violated(what));
+    row.finish();
+}
+
+fn cases() -> Vec<(Fault, Load)> {
+    let mut cases = Vec::new();
+    let kinds: &[(Load, bool, usize)] = &[(SMALL, false, 60), (SMALL, true, 40), (LARGE, false, 16)];
+    let kinds = if full() { kinds } else { &kinds[..2] };
+    for (load, restart, most) in kinds {
         // The fault that comes so late that it never comes: the run shows how many calls there are of each kind.
-        let never = Fault { call: "fsync", error: "EIO", first: 60_000, times: 1 };
-        let calls = run(never, *load, &mut row);
+        let never = Fault { call: "fsync", error: "EIO", first: 60_000, times: 1, restart: *restart };
+        let (calls, wrong) = run(never, *load, 0);
+        assert!(wrong.is_empty(), "without a fault: {wrong:?}");
         for call in ["fsync", "fdatasync", "pwrite64", "ftruncate", "unlink", "mkdir"] {
             let there = calls.get(call).copied().unwrap_or(0);
-            for first in firsts(there, count(if load.size > 1000 { 20 } else { 60 }, 2)) {
+            for first in firsts(there, count(*most, 1 + usize::from(!restart))) {
                 let errors: &[&str] = match call {
                     "fsync" | "fdatasync" => &["EIO", "ENOSPC"],
                     _ => &["EIO", "ENOSPC", "EROFS"],
                 };
                 let error = errors[first % errors.len()];
                 let times: &[usize] = if full() { &[1, 8] } else { &[[1, 8][first % 2]] };
-                cases.extend(times.iter().map(|times| (Fault { call, error, first, times: *times }, *load)));
+                let fault = |times: &usize| Fault { call, error, first, times: *times, restart: *restart };
+                cases.extend(times.iter().map(|times| (fault(times), *load)));
             }
         }
     }
-    for (fault, load) in cases {
-        run(fault, load, &mut row);
-        row.tried(1);
-    }
-    row.finish();
+    cases
 }
 
 /// `most` numbers of calls, spread over those there are: the first, the last, and some between.
@@ -73,9 +96,9 @@ fn firsts(there: usize, most: usize) -> Vec<usize> {
     (0..most).map(|n| 1 + n * (there - 1) / (most - 1).max(1)).collect()
 }
 
-/// One run with one fault. Returns how many calls of each kind one thread made at most.
-fn run(fault: Fault, load: Load, row: &mut Row) -> HashMap<String, usize> {
-    let Fault { call, error, first, times } = fault;
+/// One run with one fault. Returns how many calls of each kind one thread made at most, and what was wrong.
+fn run(fault: Fault, load: Load, seed: u64) -> (HashMap<String, usize>, Vec<String>) {
+    let Fault { call, error, first, times, restart } = fault;
     let directory = process::directory();
     process::write_route(directory.path(), &process::route(None));
     let volume = directory.path().join("volume");
@@ -86,20 +109,22 @@ fn run(fault: Fault, load: Load, row: &mut Row) -> HashMap<String, usize> {
     let mut acknowledged = Vec::new();
     let mut calls = HashMap::new();
     // A process that ends is started again, as Kubernetes would; the fault is over by then.
-    for start in 0..3 {
+    for start in 0..4 {
+        let (faulty, before) = (start == usize::from(restart), restart && start == 0);
         let file = directory.path().join(format!("trace-{start}"));
         let mut options = vec!["-e".to_owned(), trace::CALLS.to_owned()];
-        if start == 0 {
+        if faulty {
             options.extend(["-e".to_owned(), inject.clone()]);
         }
         match Process::traced(directory.path(), &file, &options) {
-            Err(log) if start == 0 && log.contains("ERROR") => {}
+            Err(log) if faulty && log.contains("ERROR") => {}
             Err(log) => wrong.push(format!("does not start without a fault: {log}")),
             Ok(mut receiver) => {
                 let mut attempts = Vec::new();
                 if let Ok(mut connection) = Connection::open(receiver.delivery) {
                     while let Some(delivery) = left.pop() {
-                        if !persist(&mut receiver, &mut connection, &delivery, &mut attempts, &mut wrong) {
+                        let enough = before && left.len() < load.events / 2;
+                        if enough || !persist(&mut receiver, &mut connection, &delivery, &mut attempts, &mut wrong) {
                             left.push(delivery);
                             break;
                         }
@@ -115,7 +140,7 @@ fn run(fault: Fault, load: Load, row: &mut Row) -> HashMap<String, usize> {
         }
         let text = fs::read(&file).unwrap();
         run.record(trace::read(&text, &volume), &volume);
-        calls = if start == 0 { counted(&text) } else { calls };
+        calls = if faulty { counted(&text) } else { calls };
         if left.is_empty() {
             break;
         }
@@ -123,10 +148,10 @@ fn run(fault: Fault, load: Load, row: &mut Row) -> HashMap<String, usize> {
     if !left.is_empty() {
         wrong.push(format!("{} deliveries were never taken", left.len()));
     }
-    wrong.extend(run.cut_power(&volume, 0, row.seed).1);
+    wrong.extend(run.cut_power(&volume, 0, seed).1);
     wrong.extend(check_events(&volume.join("journal"), &acknowledged));
-    wrong.into_iter().for_each(|what| row.violated(format!("{inject}, {} bytes: {what}", load.size)));
-    calls
+    let which = format!("{inject}, restart: {restart}, {} bytes", load.size);
+    (calls, wrong.into_iter().map(|what| format!("{which}: {what}")).collect())
 }
 
 /// Sends a delivery until it is taken; false when the receiver ended before.
