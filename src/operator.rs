@@ -16,7 +16,7 @@ use self::{
     account::Accounts,
     context::Shared,
     metrics::Metrics,
-    webhook::{children::Launch, probe::Prober, receiver_client::ReceiverClient},
+    webhook::{addressable::Resolver, children::Launch, probe::Prober, receiver_client::ReceiverClient},
 };
 use crate::{
     admin::{self, Readiness},
@@ -96,6 +96,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
         prober: Prober::new()?,
         receivers: ReceiverClient::new()?,
         accounts: Arc::new(Accounts::default()),
+        addressables: Resolver::default(),
         launch: Launch {
             image: args.receiver_image,
             pull_policy: args.receiver_image_pull_policy,

@@ -9,9 +9,11 @@ use std::{collections::BTreeSet, path::Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use self::sink::{Format, Ordering, Retry, Sink, TemplateSource};
+pub use self::sink::{Format, Ordering, Retry, Sink, SinkUrl, TemplateSource};
 use crate::linktree::secret::Secret;
 
+mod deep_stack;
+pub mod filter;
 pub mod journal;
 pub mod sink;
 pub mod status;
@@ -181,7 +183,10 @@ pub(crate) mod tests {
 
     #[test]
     fn debug_output_shows_no_secret() {
-        let shown = format!("{:?}", route());
+        let mut route = route();
+        route.sinks[0] = Sink::new("chat", "https://chat.example/hooks/t0ken".parse().unwrap());
+        let shown = format!("{route:?}");
+        assert!(shown.contains("https://chat.example/…") && !shown.contains("t0ken"), "{shown}");
         assert!(!shown.contains("s3cret") && !shown.contains("admin\""), "{shown}");
     }
 }

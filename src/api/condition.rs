@@ -117,6 +117,7 @@ words! {
         NoTraffic,
         // Delivering.
         Healthy,
+        SinkUnresolved,
         SinkFailing,
         Backlog,
         // DeliveryAtRisk.

@@ -13,14 +13,23 @@ use super::SecretKeyReference;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.format) && self.format == 'Template') == has(self.template)")
-        .message("format and template do not fit: write format: Template together with template, or neither")
+        .message("format and template do not fit: write format: Template together with template, or neither"),
+    validation = Rule::new("[has(self.http), has(self.service), has(self.addressable)].filter(given, given).size() == 1")
+        .message("a sink is in one place: write one of http, service and addressable")
 )]
 pub struct Sink {
     /// The name the status calls this sink by.
     #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// An HTTP endpoint; each event is a POST.
-    pub http: HttpSink,
+    /// An HTTP endpoint, anywhere that egress rules allow (docs/sinks.md); each event is a POST.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSink>,
+    /// A Service of this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSink>,
+    /// An object of this namespace that has status.address.url, such as a Knative Broker, Channel or Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addressable: Option<AddressableSink>,
     /// The event types this sink is sent; left out, all that are subscribed to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -29,6 +38,12 @@ pub struct Sink {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub events: Vec<String>,
+    /// Which of those events are sent, in CEL: true or false for each, such as event.data.position < 10 or
+    /// has(event.data.threshold) && event.data.threshold >= 1000. The one variable is event, as in template; there are
+    /// no loops. An event for which it cannot be said, since a field it uses is missing, becomes a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub filter: Option<String>,
     /// The form of the requests; left out, CloudEvent. CloudEvent: CloudEvents 1.0 in binary mode, the attributes in the
     /// header and Linktree's body as it came. CloudEventStructured: one JSON object with Linktree's body as data. Raw:
     /// Linktree's body as it came and nothing else. Template: what template makes of the event.
@@ -81,17 +96,66 @@ pub struct Template {
 /// An HTTP endpoint.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.url) != has(self.urlSecretRef)")
+        .message("http wants a URL: write one of url and urlSecretRef")
+)]
 pub struct HttpSink {
     /// The URL that events are posted to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(
         validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != '' && !self.contains('@') && !self.contains('#')")
             .message("http.url must be an absolute http:// or https:// URL without user name, password or fragment; put credentials into http.authSecretRef")
     )]
-    pub url: String,
+    pub url: Option<String>,
+    /// The Secret key that holds the URL, where the URL itself is the credential, as with incoming webhooks of chats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_secret_ref: Option<SecretKeyReference>,
     /// The Secret key that holds a token, sent as Authorization: Bearer TOKEN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_secret_ref: Option<SecretKeyReference>,
+}
+
+/// A Service of this namespace, spoken to over plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceSink {
+    /// Name of the Service.
+    #[schemars(length(min = 1, max = 63), pattern(r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// A port of it. Left out: 80.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i64>,
+    /// The path that events are posted to. Left out: /.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), pattern(r"^/[^ #]*$"))]
+    pub path: Option<String>,
+}
+
+/// An object that says itself where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AddressableSink {
+    /// The object. The operator must be allowed to read its kind: see the chart's value addressables.
+    #[serde(rename = "ref")]
+    pub reference: AddressableReference,
+}
+
+/// Names an object of any kind in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AddressableReference {
+    /// Group and version, such as eventing.knative.dev/v1.
+    #[schemars(length(min = 1, max = 253), pattern(r"^([a-z0-9.-]+/)?v[0-9]+((alpha|beta)[0-9]+)?$"))]
+    pub api_version: String,
+    /// Kind, such as Broker.
+    #[schemars(length(min = 1, max = 63), pattern(r"^[A-Z][A-Za-z0-9]*$"))]
+    pub kind: String,
+    /// Name of the object, in this object's namespace.
+    #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
 }
 
 /// Timeouts, order and retries of one sink.

@@ -235,10 +235,14 @@ pub struct SinkStatus {
     /// The sink's name in the spec.
     pub name: String,
     /// Healthy: the last attempt succeeded, or none was made. Failing: the last attempts failed.
+    /// Unresolved: something that the sink refers to is missing, and its events wait.
     pub state: SinkState,
     /// When the sink last accepted an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success_time: Option<Time>,
+    /// Why an event was last not taken, or could not be sent. Stays after a success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<String>,
     /// Failed attempts since then.
     pub consecutive_failures: i64,
     /// Events waiting for this sink.
@@ -252,4 +256,5 @@ pub struct SinkStatus {
 pub enum SinkState {
     Healthy,
     Failing,
+    Unresolved,
 }

@@ -19,7 +19,9 @@ use super::{
     account::{Accounts, Key},
     metrics::Metrics,
     scope::Ready,
-    webhook::{children::Launch, memory::Memory, probe::Prober, receiver_client::ReceiverClient},
+    webhook::{
+        addressable::Resolver, children::Launch, memory::Memory, probe::Prober, receiver_client::ReceiverClient,
+    },
 };
 use crate::{
     api::{connection::LinktreeConnection, webhook::LinktreeWebhook},
@@ -38,6 +40,7 @@ pub struct Shared {
     pub receivers: ReceiverClient,
     pub accounts: Arc<Accounts>,
     pub launch: Launch,
+    pub addressables: Resolver,
     pub metrics: Metrics,
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use kube::{Api, ResourceExt, runtime::controller::Action};
 
 use self::{
+    addressable::Addresses,
     children::Children,
     execute::Executor,
     memory::Memory,
@@ -23,6 +24,7 @@ use crate::{
     route::Route,
 };
 
+pub mod addressable;
 pub mod children;
 pub mod decide;
 mod execute;
@@ -60,6 +62,7 @@ pub struct Rendered {
     pub admin_token: Secret,
     pub keys: observed::Keys,
     pub secret_kept_for: Option<SubscriptionId>,
+    pub sinks_unresolved: Vec<observed::Unresolved>,
 }
 
 /// Looks at one webhook and does what is to be done.
@@ -94,7 +97,8 @@ async fn keep(
     memory: &mut Memory,
 ) -> Result<Option<Duration>, Error> {
     let secrets = observe::secrets(context, spec).await?;
-    let rendered = render_all(spec, &secrets, context)?;
+    let addresses = context.shared.addressables.resolve(&context.shared.client, spec).await?;
+    let rendered = render_all(spec, &secrets, &addresses, context)?;
     let observed = observe::observe(context, webhook, spec, &rendered, memory, clock::now()).await?;
     let plan = decide::decide(spec, &observed, clock::now());
     let requeue = plan.requeue;
@@ -161,8 +165,8 @@ const SOON: Duration = Duration::from_millis(200);
 /// A refused spec is looked at again when it changes; this is only for the case that the change was missed.
 const LATER: Duration = Duration::from_secs(300);
 
-fn render_all(spec: &Spec, secrets: &Secrets, context: &Context) -> Result<Rendered, Error> {
-    let route = render::route(spec, secrets);
+fn render_all(spec: &Spec, secrets: &Secrets, addresses: &Addresses, context: &Context) -> Result<Rendered, Error> {
+    let route = render::route(spec, secrets, addresses);
     let file = route.render()?;
     Ok(Rendered {
         children: children::render(spec, &context.shared.launch)?,
@@ -172,6 +176,7 @@ fn render_all(spec: &Spec, secrets: &Secrets, context: &Context) -> Result<Rende
         admin_token: secrets.admin_token.clone(),
         keys: render::keys(spec, secrets),
         secret_kept_for: secrets.kept_for.clone(),
+        sinks_unresolved: render::unresolved(spec, secrets, addresses),
     })
 }
 

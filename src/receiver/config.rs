@@ -17,7 +17,7 @@ pub struct Config {
     pub window: Window,
     /// What is never kept.
     pub redaction: Redaction,
-    /// The route's sinks, ready to be sent to.
+    /// The route's sinks, ready to be sent to, but for those of which it is not known where they are.
     pub destinations: Vec<Arc<Destination>>,
 }
 
@@ -25,10 +25,10 @@ impl Config {
     /// Prepares what every delivery and every attempt needs of a route.
     ///
     /// # Errors
-    /// When a sink's template does not compile: the operator has tried it before, so the two are not of one version.
+    /// When a sink's template or filter does not compile: the operator has tried it before, so the two are not of one version.
     pub fn new(route: Route, digest: String) -> Result<Self, RouteError> {
-        let destination = |sink| Destination::new(&route.webhook, sink).map(Arc::new);
-        let destinations = route.sinks.iter().map(destination).collect::<Result<_, _>>()?;
+        let destinations = route.sinks.iter().filter_map(|sink| Destination::new(&route.webhook, sink).transpose());
+        let destinations = destinations.map(|destination| destination.map(Arc::new)).collect::<Result<_, _>>()?;
         let (window, redaction) = (Window::of(&route), Redaction::new(&route.redact_fields));
         Ok(Config { route, digest, window, redaction, destinations })
     }

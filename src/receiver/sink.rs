@@ -2,8 +2,11 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
+use url::Url;
+
 use self::egress::Denied;
-use crate::route::{Format, RouteError, Sink, WebhookName, template::Template};
+use super::{cloudevent, journal::Pending};
+use crate::route::{Format, RouteError, Sink, WebhookName, filter::Filter, template::Template};
 
 pub mod egress;
 pub mod http;
@@ -15,6 +18,8 @@ pub mod signature;
 #[derive(Debug)]
 pub struct Destination {
     pub sink: Sink,
+    pub url: Url,
+    filter: Option<Filter>,
     webhook: WebhookName,
     form: Form,
 }
@@ -29,20 +34,38 @@ enum Form {
 }
 
 impl Destination {
-    /// Makes a sink ready.
+    /// Makes a sink ready; `None` if it is not known where it is.
     ///
     /// # Errors
-    /// When its template does not compile.
-    pub fn new(webhook: &WebhookName, sink: &Sink) -> Result<Self, RouteError> {
+    /// When its template or its filter does not compile.
+    pub fn new(webhook: &WebhookName, sink: &Sink) -> Result<Option<Self>, RouteError> {
+        let unusable = |problem| RouteError::Sink { name: sink.name.clone(), problem };
+        let filter = sink.filter.as_deref().map(Filter::compile).transpose();
+        let filter = filter.map_err(|problem| unusable(format!("filter {problem}")))?;
         let form = match &sink.format {
             Format::CloudEvent => Form::CloudEvent,
             Format::CloudEventStructured => Form::CloudEventStructured,
             Format::Raw => Form::Raw,
-            Format::Template(source) => Form::Template(Box::new(Template::compile(source).map_err(|error| {
-                RouteError::Sink { name: sink.name.clone(), problem: format!("template.{error}") }
-            })?)),
+            Format::Template(source) => {
+                let template = Template::compile(source).map_err(|error| unusable(format!("template.{error}")))?;
+                Form::Template(Box::new(template))
+            }
         };
-        Ok(Destination { sink: sink.clone(), webhook: webhook.clone(), form })
+        let Some(url) = sink.url.as_ref().map(|url| url.expose().clone()) else { return Ok(None) };
+        Ok(Some(Destination { sink: sink.clone(), url, filter, webhook: webhook.clone(), form }))
+    }
+
+    /// Whether the sink wants `event`.
+    ///
+    /// # Errors
+    /// [`Failure::Unfit`], when its filter cannot say.
+    pub fn wants(&self, event: &Pending) -> Result<bool, Failure> {
+        if !self.sink.wants(&event.event_type) {
+            return Ok(false);
+        }
+        let Some(filter) = &self.filter else { return Ok(true) };
+        let wants = cloudevent::view(event).and_then(|view| filter.wants(&view));
+        wants.map_err(|problem| Failure::Unfit { problem })
     }
 }
 

@@ -1,6 +1,9 @@
 //! Where a route's events go: the part of the route file that each sink's worker reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -12,7 +15,9 @@ use crate::linktree::{event::EventType, secret::Secret};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sink {
     pub name: String,
-    pub url: Url,
+    /// `None` while something that the sink refers to is missing: its events wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<SinkUrl>,
     /// Sent as `Authorization: Bearer …`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer: Option<Secret>,
@@ -22,12 +27,39 @@ pub struct Sink {
     /// The event types this sink wants; empty means all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub events: BTreeSet<EventType>,
+    /// Which of those it wants, in CEL: see [`super::filter`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     #[serde(default)]
     pub format: Format,
     #[serde(default)]
     pub ordering: Ordering,
     pub timeout_seconds: u32,
     pub retry: Retry,
+}
+
+/// A URL that may be a credential, as those of chats' incoming webhooks are: `Debug` shows scheme, host and port only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SinkUrl(Url);
+
+impl SinkUrl {
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        SinkUrl(url)
+    }
+
+    /// The URL itself, for whoever connects to it.
+    #[must_use]
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SinkUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SinkUrl({}/…)", self.0.origin().ascii_serialization())
+    }
 }
 
 /// The form a sink gets events in.
@@ -82,10 +114,11 @@ impl Sink {
     pub fn new(name: &str, url: Url) -> Self {
         Sink {
             name: name.to_owned(),
-            url,
+            url: Some(SinkUrl::new(url)),
             bearer: None,
             signing_secret: None,
             events: BTreeSet::new(),
+            filter: None,
             format: Format::default(),
             ordering: Ordering::default(),
             timeout_seconds: 10,

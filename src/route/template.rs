@@ -8,13 +8,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter};
 use url::form_urlencoded;
 
-use super::sink::TemplateSource;
+use super::{deep_stack, sink::TemplateSource};
 
 mod clean;
 mod json;
 
 /// The one template of an environment. Its name appears in no message.
 const NAME: &str = "body";
+/// The longest template, in bytes.
+const SOURCE_MAX: usize = 64 * 1024;
 /// How many steps one rendering may take; a template of a hundred values takes under a thousand.
 const FUEL: u64 = 50_000;
 /// The largest body a template may make, in bytes.
@@ -72,6 +74,13 @@ impl Template {
     /// # Errors
     /// The field that cannot be used; for the body, with the line.
     pub fn compile(source: &TemplateSource) -> Result<Self, TemplateError> {
+        if source.body.len() > SOURCE_MAX {
+            return Err(body(format!("is longer than {SOURCE_MAX} bytes")));
+        }
+        deep_stack::run(|| Template::parse(source)).unwrap_or_else(|| Err(body("cannot be read".to_owned())))
+    }
+
+    fn parse(source: &TemplateSource) -> Result<Self, TemplateError> {
         let escaping = Escaping::of(&source.content_type);
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);

@@ -7,6 +7,7 @@
 mod canned;
 mod client;
 mod client_against_simulator;
+mod examples;
 mod receiver;
 mod simulator;
 mod simulator_deliveries;

@@ -80,4 +80,12 @@ capabilities: {drop: [ALL]}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- with .Values.addressables }}
+# Sinks that say themselves where they are.
+{{- range . }}
+- apiGroups: {{ toJson .apiGroups }}
+  resources: {{ toJson .resources }}
+  verbs: [get]
+{{- end }}
+{{- end }}
 {{- end -}}

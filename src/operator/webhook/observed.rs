@@ -32,6 +32,8 @@ pub struct Observed {
     /// Which of the receiver's objects are missing or not as they should be.
     pub children_outdated: Vec<Child>,
     pub receiver: Receiver,
+    /// The sinks that cannot be sent to.
+    pub sinks_unresolved: Vec<Unresolved>,
     pub probe: ProbeResult,
     /// After a failed write to Linktree: no further one before this.
     pub hold_until: Option<Timestamp>,
@@ -76,6 +78,14 @@ pub struct Secrets {
     pub kept_for: Option<SubscriptionId>,
     /// The receiver's admin token: the one in the route Secret, or a new random one.
     pub admin_token: Secret,
+}
+
+/// A sink that something is missing of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    pub sink: String,
+    /// What is missing, and what to do about it.
+    pub problem: String,
 }
 
 /// One of the receiver's objects.

@@ -1,13 +1,19 @@
 //! Renders the route file from the spec and the secrets it names. Pure.
 
+use url::Url;
+
 use crate::{
     api::SecretKeyReference,
     linktree::secret::Secret,
     operator::webhook::{
-        observed::{self, Secrets},
-        spec::{self, Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec},
+        addressable::Addresses,
+        observed::{self, Secrets, Unresolved},
+        spec::{
+            self, Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec,
+            sink::{Address, web_address},
+        },
     },
-    route::{Key, Route, Sink, VERSION},
+    route::{Key, Route, Sink, SinkUrl, VERSION},
 };
 
 /// The name the status calls the secret by that Linktree's API returned, and the one before it.
@@ -17,10 +23,10 @@ const PREVIOUS_PROVIDER_KEY: &str = "provider-previous";
 /// The journal may fill nine tenths of its volume: SQLite needs room to merge its log.
 const CAPACITY_SHARE: (u64, u64) = (9, 10);
 
-/// The route the receiver should have. A secret that is missing is left out: of the keys that one, of a sink the
-/// credential, which the sink then answers with a refusal that is kept and retried or dead-lettered by its own rules.
+/// The route the receiver should have. A key that is missing is left out; a sink that something is missing of has no
+/// URL, and its events wait.
 #[must_use]
-pub fn route(spec: &Spec, secrets: &Secrets) -> Route {
+pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses) -> Route {
     let (share, of) = CAPACITY_SHARE;
     Route {
         version: VERSION,
@@ -38,16 +44,46 @@ pub fn route(spec: &Spec, secrets: &Secrets) -> Route {
         capacity_bytes: spec.journal.capacity_bytes / of * share,
         max_body_bytes: spec.max_body_bytes,
         redact_fields: spec.redact_fields.clone(),
-        sinks: spec.sinks.iter().map(|of| sink(of, secrets)).collect(),
+        sinks: spec.sinks.iter().map(|of| sink(of, secrets, addresses)).collect(),
     }
 }
 
-fn sink(sink: &spec::Sink, secrets: &Secrets) -> Sink {
+/// Which sinks cannot be sent to, and what they lack.
+#[must_use]
+pub fn unresolved(spec: &Spec, secrets: &Secrets, addresses: &Addresses) -> Vec<Unresolved> {
+    let unresolved = |sink: &spec::Sink| {
+        let problem = url(sink, secrets, addresses).err()?;
+        Some(Unresolved { sink: sink.name.clone(), problem })
+    };
+    spec.sinks.iter().filter_map(unresolved).collect()
+}
+
+/// Where a sink is, if all that it refers to is there.
+fn url(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Result<Url, String> {
+    for place in sink.secrets() {
+        if !secrets.values.contains_key(place) {
+            return Err(format!("put a value into Secret {}, key {}", place.name, place.key));
+        }
+    }
+    match &sink.address {
+        Address::Url(url) => Ok(url.clone()),
+        Address::Secret(place) => {
+            let url = secrets.values.get(place).and_then(|value| web_address(value.expose()));
+            url.ok_or_else(|| format!("Secret {}, key {} is no http:// or https:// URL", place.name, place.key))
+        }
+        Address::Addressable(reference) => {
+            addresses.get(reference).cloned().unwrap_or_else(|| Err("its address was not asked for".to_owned()))
+        }
+    }
+}
+
+fn sink(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Sink {
     let value = |place: &Option<SecretKeyReference>| secrets.values.get(place.as_ref()?).cloned();
-    let spec::Sink { name, url, auth, signing, events, format, ordering, timeout_seconds, retry } = sink;
+    let spec::Sink { name, address: _, auth, signing, events, filter, format, ordering, timeout_seconds, retry } = sink;
     Sink {
         name: name.clone(),
-        url: url.clone(),
+        url: url(sink, secrets, addresses).ok().map(SinkUrl::new),
+        filter: filter.clone(),
         bearer: value(auth),
         signing_secret: value(signing),
         events: events.clone(),
@@ -134,9 +170,9 @@ mod tests {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
         assert!(matches!(keys(&spec, &secrets(&[])), observed::Keys::ProviderMissing(_)));
         let one = secrets(&[("links-signing", "secret", "s")]);
-        assert_eq!(names(&route(&spec, &one)), ["provider"]);
+        assert_eq!(names(&route(&spec, &one, &Addresses::new())), ["provider"]);
         let both = secrets(&[("links-signing", "previous", "p"), ("links-signing", "secret", "s")]);
-        assert_eq!(names(&route(&spec, &both)), ["provider", "provider-previous"]);
+        assert_eq!(names(&route(&spec, &both, &Addresses::new())), ["provider", "provider-previous"]);
     }
 
     #[test]
@@ -147,11 +183,45 @@ mod tests {
         }));
         let spec = spec.unwrap();
         let both = secrets(&[("keys", "k1", "a"), ("keys", "k2", "b")]);
-        assert_eq!(names(&route(&spec, &both)), ["k2", "k1"]);
+        assert_eq!(names(&route(&spec, &both, &Addresses::new())), ["k2", "k1"]);
         let new_only = secrets(&[("keys", "k2", "b")]);
         let place = SecretKeyReference { name: "keys".into(), key: "k1".into() };
         assert_eq!(keys(&spec, &new_only), observed::Keys::Found { active: "k2".into(), missing: vec![place] });
         assert!(matches!(keys(&spec, &secrets(&[("keys", "k1", "a")])), observed::Keys::CurrentMissing(_)));
+    }
+
+    #[test]
+    fn a_sink_that_lacks_something_has_no_url_and_says_what_it_lacks() {
+        let reference = json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"});
+        let spec = Spec::parse(&webhook(|object| {
+            object["spec"]["sinks"] = json!([
+                {"name": "cms", "http": {"url": "https://cms.example/", "authSecretRef": {"name": "cms", "key": "bearer"}}},
+                {"name": "chat", "http": {"urlSecretRef": {"name": "chat", "key": "url"}}},
+                {"name": "broker", "addressable": {"ref": reference}},
+                {"name": "audit", "service": {"name": "audit"}},
+            ]);
+        }));
+        let spec = spec.unwrap();
+        let Address::Addressable(reference) = &spec.sinks[2].address else { panic!() };
+        let missing =
+            Addresses::from([(reference.clone(), Err("there is no Broker default in this namespace".into()))]);
+        let bad = secrets(&[("chat", "url", "no url")]);
+        let problems = unresolved(&spec, &bad, &missing);
+        let problems: Vec<_> = problems.iter().map(|found| (found.sink.as_str(), found.problem.as_str())).collect();
+        assert_eq!(
+            problems,
+            [
+                ("cms", "put a value into Secret cms, key bearer"),
+                ("chat", "Secret chat, key url is no http:// or https:// URL"),
+                ("broker", "there is no Broker default in this namespace"),
+            ]
+        );
+        let urls = |route: Route| -> Vec<bool> { route.sinks.iter().map(|sink| sink.url.is_some()).collect() };
+        assert_eq!(urls(route(&spec, &bad, &missing)), [false, false, false, true]);
+        let found = Addresses::from([(reference.clone(), Ok("http://broker.svc/".parse().unwrap()))]);
+        let good = secrets(&[("chat", "url", "https://chat.example/x"), ("cms", "bearer", "t")]);
+        assert_eq!(unresolved(&spec, &good, &found), []);
+        assert_eq!(urls(route(&spec, &good, &found)), [true; 4]);
     }
 
     #[test]

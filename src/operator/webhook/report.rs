@@ -9,7 +9,7 @@ use sha2::Sha256;
 use super::{
     decide::{FAILURES, attempted, registering},
     gaps,
-    observed::{Keys, Observed},
+    observed::{Keys, Observed, Unresolved},
     outcome::{Failure, Outcome},
     plan::Plan,
     spec::InvalidSpec,
@@ -306,13 +306,21 @@ fn receiver(observed: &Observed) -> Option<ReceiverStatus> {
 
 fn sinks(observed: &Observed) -> Vec<SinkStatus> {
     let Some(status) = &observed.receiver.status else { return observed.status.sinks.clone() };
-    status.sinks.iter().map(sink).collect()
+    status.sinks.iter().map(|of| sink(of, &observed.sinks_unresolved)).collect()
 }
 
-fn sink(sink: &route_status::SinkStatus) -> SinkStatus {
+fn sink(sink: &route_status::SinkStatus, unresolved: &[Unresolved]) -> SinkStatus {
+    let state = if unresolved.iter().any(|unresolved| unresolved.sink == sink.name) {
+        SinkState::Unresolved
+    } else if sink.consecutive_failures >= FAILURES {
+        SinkState::Failing
+    } else {
+        SinkState::Healthy
+    };
     SinkStatus {
         name: sink.name.clone(),
-        state: if sink.consecutive_failures >= FAILURES { SinkState::Failing } else { SinkState::Healthy },
+        state,
+        last_failure: sink.last_failure.clone(),
         last_success_time: sink.last_success_time.and_then(time),
         consecutive_failures: count(sink.consecutive_failures),
         backlog: count(sink.backlog),

@@ -111,7 +111,7 @@ impl Spec {
             journal: parse_journal(journal)?,
             max_body_bytes: whole("receiver.maxBodyBytes", *max_body_bytes)?,
             redact_fields: redact_fields.iter().cloned().collect(),
-            sinks: sinks.iter().map(Sink::parse).collect::<Result<_, _>>()?,
+            sinks: sinks.iter().map(|sink| Sink::parse(&name.namespace, sink)).collect::<Result<_, _>>()?,
             uid: webhook.uid().unwrap_or_default(),
             generation: webhook.metadata.generation,
             name,

@@ -67,9 +67,8 @@ impl Worker {
 
     /// Sends some of what is due, or waits for something to be.
     async fn turn(&mut self) -> Result<(), JournalError> {
-        // The forwarder is about to stop the worker of a sink that the route has no more.
         let Some(destination) = self.destination() else {
-            self.idle(None).await;
+            self.wait_for_route().await;
             return Ok(());
         };
         let limit = match self.breaker.permit(now()) {
@@ -88,6 +87,14 @@ impl Worker {
             self.work_through(&destination, due.events).await;
         }
         Ok(())
+    }
+
+    /// Waits for a route that says where the sink is; or to be stopped, where it has the sink no more.
+    async fn wait_for_route(&mut self) {
+        tokio::select! {
+            Ok(()) = self.forwarder.config.changed() => {}
+            () = self.stop.cancelled() => {}
+        }
     }
 
     /// Waits until there is something new, or something is due again.
@@ -175,9 +182,9 @@ impl Worker {
         }
     }
 
-    /// The sink as the route has it now; `None` if the route has it no more.
-    fn destination(&self) -> Option<Arc<Destination>> {
-        let config = self.forwarder.config.borrow().clone()?;
+    /// The sink as the route has it now; `None` if the route does not say where it is, or has it no more.
+    fn destination(&mut self) -> Option<Arc<Destination>> {
+        let config = self.forwarder.config.borrow_and_update().clone()?;
         config.destinations.iter().find(|destination| destination.sink.name == self.sink).cloned()
     }
 }
@@ -190,11 +197,12 @@ enum Attempt {
 }
 
 async fn attempt(clients: &Clients, destination: &Destination, event: Pending) -> (Pending, Attempt) {
-    if !destination.sink.wants(&event.event_type) {
-        return (event, Attempt::Unwanted);
-    }
-    let attempt = match http::deliver(clients, destination, &event).await {
-        Ok(()) => Attempt::Taken,
+    let attempt = match destination.wants(&event) {
+        Ok(false) => Attempt::Unwanted,
+        Ok(true) => match http::deliver(clients, destination, &event).await {
+            Ok(()) => Attempt::Taken,
+            Err(failure) => Attempt::Failed(failure),
+        },
         Err(failure) => Attempt::Failed(failure),
     };
     (event, attempt)

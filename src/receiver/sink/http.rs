@@ -63,10 +63,9 @@ impl Clients {
 /// same.
 pub async fn deliver(clients: &Clients, destination: &Destination, event: &Pending) -> Result<(), Failure> {
     let Message { header, body } = destination.message(event, rand::random(), clock::now().as_second())?;
-    let url = &destination.sink.url;
     let request = clients
-        .of(url)?
-        .post(url.clone())
+        .of(&destination.url)?
+        .post(destination.url.clone())
         .timeout(Duration::from_secs(destination.sink.timeout_seconds.into()))
         .headers(header)
         .body(body);

@@ -111,7 +111,7 @@ mod tests {
     fn destination(edit: impl FnOnce(&mut Sink)) -> Destination {
         let mut sink = Sink::new("cms", Url::parse("http://cms.example/in").unwrap());
         edit(&mut sink);
-        Destination::new(&WebhookName { namespace: "marketing".into(), name: "links".into() }, &sink).unwrap()
+        Destination::new(&WebhookName { namespace: "marketing".into(), name: "links".into() }, &sink).unwrap().unwrap()
     }
 
     fn template(body: &str) -> Format {

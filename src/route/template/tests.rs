@@ -105,3 +105,32 @@ fn other_content_types_have_their_own_escaping() {
     assert_eq!(render("text/plain", "{{ event.data.title }}"), "a & \"b\" = <3");
     assert_eq!(render("application/problem+json", "\"{{ event.data.title }}\""), r#""a & \"b\" = <3""#);
 }
+
+#[test]
+fn a_hostile_template_overflows_no_stack() {
+    for (open, close) in [
+        ("(", ")"),
+        ("[", "]"),
+        ("{1:", "}"),
+        ("", "+1"),
+        ("not ", ""),
+        ("-", ""),
+        ("", ".a"),
+        ("", "[0]"),
+        ("", "|upper"),
+        ("range(", ")"),
+        ("1 if 1 else ", ""),
+        ("", "~1"),
+        ("", " and 1"),
+        ("(", ""),
+    ] {
+        let times = 16_000 / (open.len() + close.len());
+        let body = format!("{{{{ {}1{} }}}}", open.repeat(times), close.repeat(times));
+        if let Ok(template) = Template::compile(&source("application/json", &body)) {
+            let _ = template.render(json!({"data": {}}));
+        }
+    }
+    for unit in ["{% if 1 %}", "{% for a in [1] %}", "{% set a %}", "{# #}", "{{ 1 }}"] {
+        let _ = Template::compile(&source("application/json", &unit.repeat(1_000)));
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use linktree_operator::{
     clock,
     linktree::{event::EventType, secret::Secret},
+    route::SinkUrl,
 };
 
 use super::fixture::{BODY, Collector, Running, SECRET, delivery, numbered, route, sink, until, vacant};
@@ -114,7 +115,7 @@ async fn an_event_goes_where_the_route_says_and_follows_no_redirect() {
     let head = format!("307 Temporary Redirect\r\nlocation: http://{}/in", elsewhere.address);
     let redirecting = Canned::answering([answer(&head, "")]).await;
     let mut cms = sink("cms", elsewhere.address);
-    cms.url = redirecting.base.clone();
+    cms.url = Some(SinkUrl::new(redirecting.base.clone()));
     let receiver = Running::start(&route(vec![cms])).await;
     receiver.deliver(&numbered(1)).await;
     until("it is given up", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
@@ -127,7 +128,7 @@ async fn a_sink_that_asks_for_time_gets_it() {
     let busy = answer("429 Too Many Requests\r\nretry-after: 3", "");
     let canned = Canned::answering([busy, answer("204 No Content", "")]).await;
     let mut cms = sink("cms", vacant().await);
-    cms.url = canned.base.clone();
+    cms.url = Some(SinkUrl::new(canned.base.clone()));
     let receiver = Running::start(&route(vec![cms])).await;
     let started = clock::monotonic();
     receiver.deliver(&numbered(1)).await;

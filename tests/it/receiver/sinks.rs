@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use linktree_operator::{
     linktree::secret::Secret,
     receiver::sink::signature,
-    route::{self, Format, Ordering, Sink, TemplateSource},
+    route::{self, Format, Ordering, Sink, SinkUrl, TemplateSource},
 };
 use serde_json::Value;
 
@@ -154,7 +154,7 @@ async fn nobody_is_asked_at_an_address_that_sinks_must_not_have() {
         [("literal", "127.0.0.1"), ("hex", "0x7f.1"), ("mapped", "[::ffff:127.0.0.1]"), ("name", "localhost")]
     {
         let mut sink = sink(name, collector.address);
-        sink.url = format!("http://{host}:{port}/in").parse().unwrap();
+        sink.url = Some(SinkUrl::new(format!("http://{host}:{port}/in").parse().unwrap()));
         sinks.push(sink);
     }
     let directory = tempfile::tempdir().unwrap();
@@ -169,4 +169,36 @@ async fn nobody_is_asked_at_an_address_that_sinks_must_not_have() {
         assert!(failure.starts_with("was not asked: ") && failure.ends_with("events may be sent to"), "{failure}");
     }
     assert!(collector.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_filter_picks_events_and_one_it_cannot_judge_is_kept_with_the_reason() {
+    let collector = Collector::start().await;
+    let filter = "event.type == 'link.updated' && event.data.title != 'boring'";
+    let receiver = one_sink(&collector, |sink| sink.filter = Some(filter.into())).await;
+    for sent in [change("boring", "a"), change("news", "a"), delivery("created", BODY, SECRET)] {
+        receiver.deliver(&sent).await;
+    }
+    until("all is settled", async || receiver.status().await.backlog == 0).await;
+    assert_eq!((collector.ids(), receiver.status().await.sinks[0].dead_lettered), (vec!["news".to_owned()], 0));
+    receiver.deliver(&numbered(1)).await;
+    until("it is given up", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
+    let failure = receiver.status().await.sinks.remove(0).last_failure.unwrap();
+    assert!(failure.contains("a field that it uses is missing"), "{failure}");
+}
+
+#[tokio::test]
+async fn events_wait_for_a_sink_until_it_is_known_where_it_is() {
+    let collector = Collector::start().await;
+    let mut cms = sink("cms", collector.address);
+    let url = cms.url.take();
+    let receiver = Running::start(&route(vec![cms.clone()])).await;
+    for n in 0..3 {
+        receiver.deliver(&numbered(n)).await;
+    }
+    until("they wait", async || receiver.status().await.backlog == 3).await;
+    cms.url = url;
+    receiver.reroute(&route(vec![cms])).await;
+    until("they arrive", async || collector.ids().len() == 3).await;
+    assert_eq!(receiver.status().await.sinks[0].consecutive_failures, 0, "waiting is no failure");
 }

@@ -18,6 +18,14 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
     if spec.sinks.is_empty() {
         return Finding::new(true, Reason::Healthy, "there are no sinks; events are kept in the journal");
     }
+    if let [first, others @ ..] = observed.sinks_unresolved.as_slice() {
+        let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+        return Finding::new(
+            false,
+            Reason::SinkUnresolved,
+            format!("sink {} waits, its events are kept: {}{more}", first.sink, first.problem),
+        );
+    }
     let Some(status) = &observed.receiver.status else {
         return super::signing::kept(observed, ConditionType::Delivering);
     };

@@ -7,37 +7,52 @@ use url::Url;
 
 use super::{InvalidSpec, event_types, invalid, whole};
 use crate::{
-    api::{SecretKeyReference, sink as api},
+    api::{SecretKeyReference, sink as api, sink::AddressableReference},
     linktree::event::EventType,
-    route::{Format, Ordering, Retry, TemplateSource, template::Template},
+    route::{Format, Ordering, Retry, TemplateSource, filter::Filter, template::Template},
 };
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sink {
     pub name: String,
-    pub url: Url,
+    pub address: Address,
     pub auth: Option<SecretKeyReference>,
     pub signing: Option<SecretKeyReference>,
     pub events: BTreeSet<EventType>,
+    pub filter: Option<String>,
     pub format: Format,
     pub ordering: Ordering,
     pub timeout_seconds: u32,
     pub retry: Retry,
 }
 
+/// Where a sink is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    Url(Url),
+    /// In a Secret: the URL is a credential.
+    Secret(SecretKeyReference),
+    /// Where an object says.
+    Addressable(AddressableReference),
+}
+
 impl Sink {
-    pub(super) fn parse(sink: &api::Sink) -> Result<Self, InvalidSpec> {
-        let api::Sink { name, http, events, format, template, signing_secret_ref, delivery } = sink;
+    pub(super) fn parse(namespace: &str, sink: &api::Sink) -> Result<Self, InvalidSpec> {
+        let api::Sink { name, events, filter, format, template, signing_secret_ref, delivery, .. } = sink;
         let field = |of: &str| format!("sinks[{name}].{of}");
-        let url = Url::parse(&http.url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let api::Delivery { timeout_seconds, ordering, retry } = delivery.clone().unwrap_or_default();
         let retry = retry.unwrap_or_default();
         Ok(Sink {
             name: name.clone(),
-            url: url.ok_or_else(|| invalid(field("http.url"), "is no http:// or https:// URL"))?,
-            auth: http.auth_secret_ref.clone(),
+            address: address(namespace, sink).map_err(|(of, problem)| invalid(field(of), problem))?,
+            auth: sink.http.as_ref().and_then(|http| http.auth_secret_ref.clone()),
             signing: signing_secret_ref.clone(),
             events: event_types(events),
+            filter: match filter {
+                Some(source) => Filter::compile(source).map(|_| Some(source.clone())),
+                None => Ok(None),
+            }
+            .map_err(|problem| invalid(field("filter"), &problem))?,
             format: parse_format(*format, template.as_ref()).map_err(|(of, problem)| invalid(field(&of), &problem))?,
             ordering: match ordering {
                 None | Some(api::Ordering::None) => Ordering::None,
@@ -57,13 +72,47 @@ impl Sink {
 
     /// The Secret keys that requests to this sink need.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretKeyReference> {
-        self.auth.iter().chain(&self.signing)
+        let url = match &self.address {
+            Address::Secret(place) => Some(place),
+            Address::Url(_) | Address::Addressable(_) => None,
+        };
+        url.into_iter().chain(&self.auth).chain(&self.signing)
     }
 }
 
 /// The Secrets a sink speaks of, parsed or not.
 pub(super) fn referenced_secrets(sink: &api::Sink) -> impl Iterator<Item = &SecretKeyReference> {
-    sink.http.auth_secret_ref.iter().chain(&sink.signing_secret_ref)
+    let http = sink.http.iter().flat_map(|http| http.url_secret_ref.iter().chain(&http.auth_secret_ref));
+    http.chain(&sink.signing_secret_ref)
+}
+
+/// A URL that events may be posted to: http(s), with a host, and without credentials or fragment.
+pub fn web_address(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && bare).then_some(url)
+}
+
+/// Where the sink is, or the field that is wrong and what is wrong with it.
+fn address(namespace: &str, sink: &api::Sink) -> Result<Address, (&'static str, &'static str)> {
+    match (&sink.http, &sink.service, &sink.addressable) {
+        (Some(http), None, None) => match (&http.url, &http.url_secret_ref) {
+            (Some(url), None) => web_address(url)
+                .map(Address::Url)
+                .ok_or(("http.url", "is no http:// or https:// URL without user name, password and fragment")),
+            (None, Some(place)) => Ok(Address::Secret(place.clone())),
+            (None, None) | (Some(_), Some(_)) => Err(("http", "wants one of url and urlSecretRef")),
+        },
+        (None, Some(service), None) => {
+            let api::ServiceSink { name, port, path } = service;
+            let (port, path) = (port.unwrap_or(80), path.as_deref().unwrap_or("/"));
+            // The short name: the cluster's domain need not be cluster.local.
+            let url = web_address(&format!("http://{name}.{namespace}.svc:{port}{path}"));
+            url.map(Address::Url).ok_or(("service", "is no Service with port and path"))
+        }
+        (None, None, Some(api::AddressableSink { reference })) => Ok(Address::Addressable(reference.clone())),
+        (_, _, _) => Err(("http", "must be the only one of http, service and addressable, and one there must be")),
+    }
 }
 
 /// The format, or the field that is wrong and what is wrong with it.
@@ -95,7 +144,43 @@ mod tests {
     fn parse(fields: &Value) -> Result<Sink, String> {
         let mut sink = json!({"name": "cms", "http": {"url": "https://cms.example/in"}});
         sink.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        Sink::parse(&serde_json::from_value(sink).unwrap()).map_err(|error| error.to_string())
+        Sink::parse("marketing", &serde_json::from_value(sink).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_sink_is_in_one_place() {
+        let of = |fields: Value| parse(&fields).map(|sink| sink.address);
+        let url = |text: &str| Ok(Address::Url(text.parse().unwrap()));
+        assert_eq!(of(json!({})), url("https://cms.example/in"));
+        assert_eq!(of(json!({"http": null, "service": {"name": "cms"}})), url("http://cms.marketing.svc/"));
+        let service = json!({"name": "cms", "port": 8080, "path": "/in?x=1"});
+        assert_eq!(of(json!({"http": null, "service": service})), url("http://cms.marketing.svc:8080/in?x=1"));
+        let reference = json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"});
+        let broker = of(json!({"http": null, "addressable": {"ref": reference}}));
+        assert!(matches!(broker, Ok(Address::Addressable(reference)) if reference.kind == "Broker"));
+        let secret = of(json!({"http": {"urlSecretRef": {"name": "chat", "key": "url"}}}));
+        assert!(matches!(secret, Ok(Address::Secret(_))));
+        for (fields, expected) in [
+            (json!({"service": {"name": "cms"}}), "sinks[cms].http must be the only one"),
+            (json!({"http": null}), "sinks[cms].http must be the only one"),
+            (json!({"http": {}}), "sinks[cms].http wants one of"),
+            (json!({"http": {"url": "https://u:p@cms.example/"}}), "sinks[cms].http.url is no http://"),
+            (json!({"http": {"url": "ftp://cms.example/"}}), "sinks[cms].http.url is no http://"),
+            (json!({"http": null, "service": {"name": "cms", "port": 99999}}), "sinks[cms].service is no Service"),
+        ] {
+            let problem = of(fields).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_does_not_compile_is_refused_with_its_place() {
+        let problem = parse(&json!({"filter": "event.data.position <"})).unwrap_err();
+        assert!(problem.starts_with("spec.sinks[cms].filter does not compile: line 1, column 22"), "{problem}");
+        assert_eq!(
+            parse(&json!({"filter": "event.type == 'x'"})).unwrap().filter.as_deref(),
+            Some("event.type == 'x'")
+        );
     }
 
     #[test]

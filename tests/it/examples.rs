@@ -1,0 +1,88 @@
+//! The sinks of examples/use-cases make of the page's events what the API at the other end expects.
+
+use bytes::Bytes;
+use linktree_operator::{
+    api::{sink, webhook::LinktreeWebhook},
+    linktree::event::EventType,
+    receiver::{cloudevent, journal::Pending},
+    route::{TemplateSource, filter::Filter, template::Template},
+};
+use serde_json::{Value, json};
+
+/// The first sink of an example.
+fn first_sink(example: &str) -> sink::Sink {
+    let file = format!("{}/examples/use-cases/{example}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let webhook: LinktreeWebhook = serde_yaml_ng::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    webhook.spec.sinks.into_iter().next().unwrap()
+}
+
+/// What filters and templates see of an event.
+fn event(event_type: &str, data: &Value) -> Value {
+    let body = json!({"type": event_type, "data": data, "timestamp": 1_700_000_000}).to_string();
+    let pending = Pending {
+        position: 1,
+        attempts: 0,
+        id: "dlv_1".into(),
+        event_type: EventType::named(event_type),
+        sent_at: 1_700_000_000,
+        body: Bytes::from(body),
+    };
+    cloudevent::view(&pending).unwrap()
+}
+
+/// What an example's first sink is sent for an event.
+fn sent(example: &str, event_type: &str, data: &Value) -> Value {
+    let sink::Template { body, content_type, headers } = first_sink(example).template.unwrap();
+    let content_type = content_type.unwrap_or_else(|| "application/json".to_owned());
+    let template = Template::compile(&TemplateSource { body, content_type, headers }).unwrap();
+    serde_json::from_str(&template.render(event(event_type, data)).unwrap()).unwrap()
+}
+
+fn link() -> Value {
+    json!({"link_id": "lnk_1", "title": "\"Sale\" <b>now</b>", "url": "https://shop.example/?a=1&b=2", "position": 3})
+}
+
+#[test]
+fn a_link_is_put_into_the_cms_or_taken_out_of_it() {
+    let mut expected = json!({"mutations": [{"createOrReplace": {
+        "_id": "linktree-lnk_1", "_type": "link", "title": "\"Sale\" now", "url": "https://shop.example/?a=1&b=2",
+        "position": 3, "thumbnail": null,
+    }}]});
+    assert_eq!(sent("cms", "link.created", &link()), expected);
+    let mut changed = link();
+    changed["thumbnail_url"] = "https://img.example/1.png".into();
+    expected["mutations"][0]["createOrReplace"]["thumbnail"] = "https://img.example/1.png".into();
+    assert_eq!(sent("cms", "link.updated", &changed), expected);
+    let deleted = sent("cms", "link.deleted", &json!({"link_id": "lnk_1", "deleted_at": 1_700_000_000}));
+    assert_eq!(deleted, json!({"mutations": [{"delete": {"id": "linktree-lnk_1"}}]}));
+}
+
+#[test]
+fn a_milestone_is_told_in_the_channel_once_it_is_reached() {
+    let milestone = |value: u64| json!({"link_id": "lnk_1", "metric": "clicks", "value": value, "threshold": 1000});
+    let message = sent("slack", "analytics.milestone", &milestone(1000));
+    assert_eq!(message["channel"], "#marketing");
+    assert_eq!(message["blocks"][0]["text"]["text"], "🎉 clicks of link lnk_1 reached 1000");
+    let filter = Filter::compile(&first_sink("slack").filter.unwrap()).unwrap();
+    let wants = |value| filter.wants(&event("analytics.milestone", &milestone(value)));
+    assert_eq!((wants(999), wants(1000)), (Ok(false), Ok(true)));
+}
+
+#[test]
+fn a_new_link_is_told_in_discord_and_mentions_nobody() {
+    let message = sent("discord", "link.created", &link());
+    assert_eq!(message["allowed_mentions"], json!({"parse": []}));
+    assert_eq!(message["embeds"], json!([{"title": "\"Sale\" now", "url": "https://shop.example/?a=1&b=2"}]));
+}
+
+#[test]
+fn any_event_is_an_entry_of_the_audit_log() {
+    let profile = json!({"username": "brand", "bio": "hi", "avatar_url": "", "theme": "dark"});
+    let entry = sent("api", "profile.updated", &profile);
+    assert_eq!(
+        entry,
+        json!({
+            "entry": "dlv_1", "at": "2023-11-14T22:13:20Z", "what": "profile.updated", "object": "brand", "detail": profile,
+        })
+    );
+}
