@@ -1,3 +1,5 @@
+//! What an account remembers of Linktree between two lists.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
