@@ -24,5 +24,6 @@ mod registration;
 mod schema;
 #[path = "../it/simulator.rs"]
 mod simulator;
+mod sinks;
 mod wait;
 mod world;
