@@ -76,6 +76,8 @@ pub type Answer = (u16, String);
 pub struct Connection {
     stream: TcpStream,
     read: Vec<u8>,
+    /// The receiver's port and ours, by which a trace knows the connection.
+    pub ports: (u16, u16),
 }
 
 impl Connection {
@@ -83,12 +85,8 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, read: Vec::new() })
-    }
-
-    /// By which a trace of the receiver knows the connection.
-    pub fn ports(&self) -> (u16, u16) {
-        (self.stream.peer_addr().unwrap().port(), self.stream.local_addr().unwrap().port())
+        let ports = (address.port(), stream.local_addr()?.port());
+        Ok(Connection { stream, read: Vec::new(), ports })
     }
 
     pub fn deliver(&mut self, delivery: &Delivery) -> io::Result<Answer> {

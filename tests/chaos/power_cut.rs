@@ -45,7 +45,7 @@ fn send(address: SocketAddr, numbers: std::ops::Range<usize>) -> HashMap<Ports, 
             for delivery in &sent {
                 connection.deliver(delivery).unwrap();
             }
-            (connection.ports(), sent)
+            (connection.ports, sent)
         })
     });
     let lanes: Vec<_> = lanes.collect();

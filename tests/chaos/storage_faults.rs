@@ -130,7 +130,7 @@ fn run(fault: Fault, load: Load, seed: u64) -> (HashMap<String, usize>, Vec<Stri
                         }
                         acknowledged.push(delivery);
                     }
-                    run.sent.insert(connection.ports(), attempts);
+                    run.sent.insert(connection.ports, attempts);
                 }
                 if left.is_empty() {
                     receiver.until_ready();
