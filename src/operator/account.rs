@@ -358,4 +358,4 @@ impl Accounts {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::operator) mod tests;

@@ -1,4 +1,4 @@
-//! What an account remembers of Linktree between two lists.
+//! What must hold of an account's snapshot, its budget, and of accounts that are gone.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ fn subscription(id: &str) -> Subscription {
     serde_json::from_value(serde_json::json!({"id": id, "url": format!("https://a.example.com/{id}")})).unwrap()
 }
 
-fn snapshot(listed_at: i64, ids: &[&str]) -> Snapshot {
+pub(in crate::operator) fn snapshot(listed_at: i64, ids: &[&str]) -> Snapshot {
     let account = WireAccount { id: "acc_1".into(), username: None, plan: None };
     Snapshot {
         listed_at: at(listed_at),
@@ -59,7 +59,7 @@ impl Linktree for Pages {
     }
 }
 
-fn account(requests_per_minute: usize) -> Account {
+pub(in crate::operator) fn account(requests_per_minute: usize) -> Account {
     Account::new(Box::new(Pages::default()), Budget::new(requests_per_minute), Metrics::default())
 }
 

@@ -130,3 +130,6 @@ fn needs_a_person(error: &ApiError) -> bool {
         RetryClass::Transient { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,3 +118,6 @@ fn rests(of: ConditionType, finding: &Finding) -> bool {
         | ConditionType::Stalled => finding.holds(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -360,3 +360,56 @@ fn count(number: u64) -> i64 {
 fn time(second: i64) -> Option<Time> {
     Timestamp::from_second(second).ok().map(Time)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Option<Time> {
+        Timestamp::from_second(second).ok().map(Time)
+    }
+
+    /// A status whose receiver has verified so many deliveries, and whose one sink is in this state.
+    fn status(verified: i64, state: SinkState) -> LinktreeWebhookStatus {
+        let last_hour = DeliveryCounts { verified, ..DeliveryCounts::default() };
+        let receiver =
+            ReceiverStatus { ready_replicas: 1, last_verified_time: at(verified), last_hour, ..Default::default() };
+        let sink = SinkStatus {
+            name: "cms".into(),
+            state,
+            last_success_time: at(verified),
+            consecutive_failures: 0,
+            last_failure: None,
+            backlog: verified,
+            dead_lettered: 0,
+        };
+        LinktreeWebhookStatus { receiver: Some(receiver), sinks: vec![sink], ..LinktreeWebhookStatus::default() }
+    }
+
+    #[test]
+    fn counters_are_written_when_they_are_due_and_a_transition_at_once() {
+        let before = status(1, SinkState::Healthy);
+        let moved = || LinktreeWebhookStatus { observed_generation: Some(2), ..status(2, SinkState::Healthy) };
+        for (change, next, due, written) in [
+            ("nothing", status(1, SinkState::Healthy), true, false),
+            ("counters", status(2, SinkState::Healthy), false, false),
+            ("counters", status(2, SinkState::Healthy), true, true),
+            ("a sink's state", status(2, SinkState::Failing), false, true),
+            ("something else", moved(), false, true),
+        ] {
+            let result = worth_writing(&before, next.clone(), due);
+            assert_eq!(result, written.then_some(next), "{change} changed, counters due: {due}");
+        }
+    }
+
+    #[test]
+    fn a_digest_changes_with_the_key_and_cannot_be_tried_without_the_admin_token() {
+        let route = crate::route::tests::route();
+        let other =
+            Route { admin_token: crate::linktree::secret::Secret::new("other"), ..crate::route::tests::route() };
+        let digest = keyed_digest(&route, "s3cret");
+        assert_eq!(digest, keyed_digest(&route, "s3cret"));
+        assert_ne!(digest, keyed_digest(&route, "s3cret2"));
+        assert_ne!(digest, keyed_digest(&other, "s3cret"));
+    }
+}

@@ -1,0 +1,195 @@
+//! Situations, each with a sentence, and what is concluded from them. Every reason is concluded from one of them at least;
+//! and whatever they are mixed to, a decision is found and contradicts neither itself nor the rules.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    api::{
+        SecretKeyReference,
+        webhook_status::{LinktreeWebhookStatus, RecoveryResult, RecoveryStatus, SubscriptionState},
+    },
+    linktree::{
+        error::ApiError,
+        wire::{self, SubscriptionId},
+    },
+    operator::{
+        account::Snapshot,
+        capabilities::{Call, Capabilities},
+        webhook::{
+            observed::{Child, Keys, Pod, ProbeResult, Receiver, Unresolved},
+            outcome::{Failure, Outcome},
+            report::{self, Report},
+            spec::{Spec, tests::webhook},
+        },
+    },
+    route::{
+        self,
+        status::{JournalHealth, ReceiverStatus, SinkStatus, Tally, UnverifiedRun},
+    },
+};
+
+mod cases;
+mod deletion;
+mod properties;
+
+const NOW: i64 = 1_800_000_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// All is well: registered, sending, verified.
+fn settled() -> Observed {
+    let url = Spec::parse(&webhook(|_| {})).unwrap().url;
+    let known = json!({"id": "wh_1", "url": url, "events": ["link.created", "link.updated"], "status": "active"});
+    let snapshot = Snapshot {
+        listed_at: at(NOW - 10),
+        account: None,
+        subscriptions: vec![serde_json::from_value(known).unwrap()],
+    };
+    let mut subscription = registering(Some(Time(at(NOW - 3600))));
+    subscription.id = Some("wh_1".into());
+    subscription.state = SubscriptionState::Enabled;
+    Observed {
+        finalizer: true,
+        status: LinktreeWebhookStatus { subscription: Some(subscription), ..LinktreeWebhookStatus::default() },
+        connection: Connection::Listed {
+            snapshot: Arc::new(snapshot),
+            in_cluster: true,
+            capabilities: Capabilities::default(),
+        },
+        keys: Keys::Found { active: "provider".into(), missing: Vec::new() },
+        secret_kept_for: Some(SubscriptionId("wh_1".into())),
+        route_digest: "r1".into(),
+        children_outdated: Vec::new(),
+        receiver: Receiver {
+            pod: Some(Pod { name: "links-receiver-0".into(), ready: true, ..Pod::default() }),
+            status: Some(receiver_status()),
+        },
+        sinks_unresolved: Vec::new(),
+        probe: ProbeResult::Succeeded,
+        hold_until: None,
+        held: None,
+        unresolved: None,
+    }
+}
+
+fn receiver_status() -> ReceiverStatus {
+    ReceiverStatus {
+        route_digest: "r1".into(),
+        journal: JournalHealth::Healthy,
+        last_received_time: Some(NOW - 60),
+        last_verified_time: Some(NOW - 60),
+        last_verified_key: Some("provider".into()),
+        unverified_run: None,
+        clock_offset_seconds: None,
+        last_hour: Tally::default(),
+        backlog: 0,
+        sinks: vec![SinkStatus {
+            name: "cms".into(),
+            last_success_time: None,
+            consecutive_failures: 0,
+            backlog: 0,
+            dead_lettered: 0,
+            last_failure: None,
+            circuit_open_until: None,
+        }],
+    }
+}
+
+fn account(observed: &mut Observed) -> &mut Snapshot {
+    if !matches!(observed.connection, Connection::Listed { .. }) {
+        observed.connection = settled().connection;
+    }
+    match &mut observed.connection {
+        Connection::Listed { snapshot, .. } => Arc::make_mut(snapshot),
+        Connection::Unusable { .. } | Connection::Unlisted => unreachable!(),
+    }
+}
+
+/// The subscription as Linktree has it.
+fn known(observed: &mut Observed) -> &mut wire::Subscription {
+    let subscriptions = &mut account(observed).subscriptions;
+    if subscriptions.is_empty() {
+        subscriptions.extend(account(&mut settled()).subscriptions.clone());
+    }
+    &mut subscriptions[0]
+}
+
+fn nothing_known(observed: &mut Observed) {
+    account(observed).subscriptions.clear();
+    observed.status.subscription = None;
+}
+
+fn pod(observed: &mut Observed) -> &mut Pod {
+    observed.receiver.pod.get_or_insert_default()
+}
+
+fn receiver_of(observed: &mut Observed) -> &mut ReceiverStatus {
+    observed.receiver.status.get_or_insert_with(receiver_status)
+}
+
+fn disabled(observed: &mut Observed) {
+    let known = known(observed);
+    known.status = Some(wire::SubscriptionStatus::Disabled);
+    known.disabled_at = Some(NOW - 600);
+}
+
+fn lacks(observed: &mut Observed, call: Call) {
+    account(observed);
+    if let Connection::Listed { capabilities, .. } = &mut observed.connection {
+        capabilities.set(call, crate::api::connection::Capability::Unsupported);
+    }
+}
+
+fn attempts(observed: &mut Observed, last: i64, today: i64) {
+    let subscription = observed.status.subscription.get_or_insert_with(|| registering(None));
+    subscription.recovery = Some(RecoveryStatus {
+        last_attempt_time: Time(at(last)),
+        last_result: RecoveryResult::Succeeded,
+        attempts: today,
+        day_start_time: Time(at(NOW - 7200)),
+        attempts_today: today,
+        next_attempt_time: None,
+    });
+}
+
+fn condition(of: ConditionType, status: &str, reason: Reason) -> Condition {
+    Condition {
+        type_: of.to_string(),
+        status: status.into(),
+        reason: reason.to_string(),
+        message: "as before".into(),
+        observed_generation: Some(1),
+        last_transition_time: Time(at(NOW - 100)),
+    }
+}
+
+fn place(name: &str) -> SecretKeyReference {
+    SecretKeyReference { name: name.into(), key: "secret".into() }
+}
+
+/// Decides, fails as told, and reports.
+fn status_after(spec: &Spec, observed: &Observed, failure: Option<Failure>, now: Timestamp) -> LinktreeWebhookStatus {
+    let outcome = Outcome { failures: failure.into_iter().collect(), ..Outcome::default() };
+    let report = Report {
+        generation: spec.generation,
+        url: spec.url.as_str(),
+        route: &route::tests::route(),
+        observed,
+        plan: decide(spec, observed, now),
+        outcome: &outcome,
+        hold_until: None,
+        now,
+    };
+    report.status()
+}
+
+fn find(conditions: &[Condition], of: ConditionType) -> Option<(&str, &str)> {
+    conditions::find(conditions, of).map(|it| (it.status.as_str(), it.reason.as_str()))
+}
