@@ -11,16 +11,20 @@ use crate::{
     world::{World, quiet_for, scenario},
 };
 
-/// Exactly one subscription, with the secret that the receiver has.
+/// It settles on exactly one subscription, which the status names and whose secret is kept. Waited for: a status may still
+/// be `Ready` from before the last kill.
 async fn assert_one_subscription(world: &World, webhook: &str) {
-    let host = world.host(webhook);
-    let all = world.subscriptions().await;
-    let ours: Vec<_> = all.iter().filter(|it| it["url"].as_str().unwrap().contains(&host)).collect();
-    assert_eq!(ours.len(), 1, "{ours:?}");
-    let kept = world.api::<Secret>().get(&format!("{webhook}-signing")).await.unwrap().data.unwrap();
-    assert_eq!(ours[0]["signing_secret"], String::from_utf8(kept["secret"].0.clone()).unwrap());
-    let status = world.status(webhook).await;
-    assert_eq!(status.subscription.unwrap().id.as_deref(), ours[0]["id"].as_str());
+    until("the status names the one subscription, and its secret is kept", async || {
+        let host = world.host(webhook);
+        let all = world.subscriptions().await;
+        let ours: Vec<_> = all.iter().filter(|it| it["url"].as_str().unwrap().contains(&host)).collect();
+        let named = world.status(webhook).await.subscription.and_then(|subscription| subscription.id);
+        let kept = world.api::<Secret>().get(&format!("{webhook}-signing")).await.unwrap().data.unwrap();
+        ours.len() == 1
+            && named.as_deref() == ours[0]["id"].as_str()
+            && ours[0]["signing_secret"] == String::from_utf8(kept["secret"].0.clone()).unwrap()
+    })
+    .await;
 }
 
 fn registrations(calls: &[String]) -> usize {
