@@ -80,8 +80,10 @@ fn leave_something_to_look_at(narrator: Narrator) -> Result<()> {
     narrator.show(&kubectl("--namespace=marketing wait --for=condition=Ready ltw/links-to-cms --timeout=120s"))?;
     let path = env::var("PATH").unwrap_or_default();
     let tools = path.split(':').next().unwrap_or_default();
-    if let (Ok(kubeconfig), true) = (env::var("KUBECONFIG"), env::var_os("LINKTREE_CLUSTER_DIR").is_some()) {
+    if let (Ok(kubeconfig), Ok(cluster)) = (env::var("KUBECONFIG"), env::var("LINKTREE_CLUSTER_DIR")) {
         narrator.say(&format!("export KUBECONFIG={kubeconfig} PATH={tools}:$PATH"));
+        let name = cluster.rsplit('/').next().unwrap_or_default();
+        narrator.say(&format!("cargo run --example cluster -- down --name {name}     # ends it"));
     }
     for line in [
         "kubectl get ltw,ltconn --all-namespaces --output=wide",
