@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Twice the longest wait between two attempts that a scenario provokes: it only ends a test that fails anyway.
+const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Waits until `condition` holds; fails with `what` when it does not in time.
