@@ -129,17 +129,6 @@ impl Process {
         until("the receiver is ready", || self.ready());
     }
 
-    /// Whether it ends by itself, or has.
-    pub fn ends(&mut self) -> bool {
-        for _ in 0..200 {
-            if self.child.try_wait().unwrap().is_some() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        false
-    }
-
     /// A path as the receiver sees it, which may have mounts of its own.
     pub fn inside(&self, path: &Path) -> std::path::PathBuf {
         Path::new(&format!("/proc/{}/root", self.child.id())).join(path.strip_prefix("/").unwrap())

@@ -9,7 +9,7 @@ use super::{
     deliveries::{Connection, Delivery},
     process::{self, Process},
     row::{Row, count, full},
-    trace,
+    trace::{self, Ports},
 };
 
 /// A fault: which call fails, how, the first time and for how many times.
@@ -120,17 +120,15 @@ fn run(fault: Fault, load: Load, seed: u64) -> (HashMap<String, usize>, Vec<Stri
             Err(log) if faulty && log.contains("ERROR") => {}
             Err(log) => wrong.push(format!("does not start without a fault: {log}")),
             Ok(mut receiver) => {
-                let mut attempts = Vec::new();
                 if let Ok(mut connection) = Connection::open(receiver.delivery) {
                     while let Some(delivery) = left.pop() {
                         let enough = before && left.len() < load.events / 2;
-                        if enough || !persist(&mut receiver, &mut connection, &delivery, &mut attempts, &mut wrong) {
+                        if enough || !persist(&mut receiver, &mut connection, &delivery, &mut run.sent, &mut wrong) {
                             left.push(delivery);
                             break;
                         }
                         acknowledged.push(delivery);
                     }
-                    run.sent.insert(connection.ports, attempts);
                 }
                 if left.is_empty() {
                     receiver.until_ready();
@@ -159,12 +157,12 @@ fn persist(
     receiver: &mut Process,
     connection: &mut Connection,
     delivery: &Delivery,
-    attempts: &mut Vec<Delivery>,
+    sent: &mut HashMap<Ports, Vec<Delivery>>,
     wrong: &mut Vec<String>,
 ) -> bool {
     let (mut ready, mut refusals) = (false, 0);
     for _ in 0..TRIES {
-        attempts.push(delivery.clone());
+        sent.entry(connection.ports).or_default().push(delivery.clone());
         match connection.deliver(delivery) {
             Ok((200, _)) => return true,
             Ok((503, _)) if ready => {
@@ -184,12 +182,11 @@ fn persist(
                 _ => {}
             },
             Ok(other) => wrong.push(format!("{} was answered {other:?}", delivery.id)),
-            Err(error) => {
-                if !receiver.ends() {
-                    wrong.push(format!("{}: {error}, and the receiver goes on", delivery.id));
-                }
-                return false;
-            }
+            // Answered before the whole body was sent, and closed; or gone.
+            Err(_) => match Connection::open(receiver.delivery) {
+                Ok(new) => *connection = new,
+                Err(_) => return false,
+            },
         }
         thread::sleep(Duration::from_millis(10));
     }
