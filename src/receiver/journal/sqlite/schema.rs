@@ -135,10 +135,12 @@ fn settle_log(connection: &Connection, directory: &Path) -> Result<(), OpenError
     }
     // Not the database file: closing it would end SQLite's locks on it. On the log there are none.
     match File::open(directory.join(LOG)) {
-        Ok(log) => Ok(log.sync_all()?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.into()),
+        Ok(log) => log.sync_all()?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
     }
+    // SQLite syncs the directory too when it makes the log, and takes no notice when that fails.
+    Ok(File::open(directory)?.sync_all()?)
 }
 
 /// A second connection to an open database, which cannot write.
