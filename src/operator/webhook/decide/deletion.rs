@@ -10,7 +10,7 @@ use crate::{
     api::condition::{ConditionType, Reason},
     linktree::wire::SubscriptionId,
     operator::{
-        conditions::Finding,
+        conditions::{self, Finding},
         webhook::{
             observed::{Connection, Observed},
             plan::{Plan, Step},
@@ -32,10 +32,12 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
         (true, false) => vec![Step::Release { orphan: None }],
         (true, true) => steps(url, observed, deadline, now),
     };
-    let message = format!(
-        "deleting the subscription at Linktree first; if that does not succeed it is left behind at {}",
-        crate::operator::conditions::whole_seconds(deadline)
-    );
+    let message = why_held(observed, now).unwrap_or_else(|| {
+        format!(
+            "deleting the subscription at Linktree first; if that does not succeed it is left behind at {}",
+            conditions::whole_seconds(deadline)
+        )
+    });
     Plan {
         steps,
         findings: vec![
@@ -45,6 +47,13 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
         subscription: observed.status.subscription.clone(),
         requeue: RETRY,
     }
+}
+
+/// Between a failed call and the next try the status goes on saying what failed: a look in between knows no better.
+fn why_held(observed: &Observed, now: Timestamp) -> Option<String> {
+    observed.hold_until.filter(|until| now < *until)?;
+    let said = conditions::find(&observed.status.conditions, ConditionType::Reconciling)?;
+    (said.reason == Reason::Terminating.as_str()).then(|| said.message.clone())
 }
 
 fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Timestamp) -> Vec<Step> {

@@ -104,6 +104,26 @@ fn after_the_deadline_it_is_let_go_and_the_orphan_is_named() {
     assert_eq!(deletion_steps(retain, &observed, NOW), [Step::Release { orphan: None }]);
 }
 
+#[test]
+fn between_two_attempts_it_goes_on_saying_what_failed() {
+    let object = webhook(|_| {});
+    let message = |observed: &Observed| {
+        let terms = Deletion::of(&object.spec.subscription);
+        let plan = decide_deletion(terms, None, observed, at(DELETED), at(NOW));
+        plan.findings.into_iter().map(|(_, finding)| finding.message).collect::<BTreeSet<_>>()
+    };
+    let mut observed = settled();
+    let fresh = message(&observed);
+    observed.hold_until = Some(at(NOW + 1));
+    assert_eq!(message(&observed), fresh, "the hold is of a call before the deletion");
+    let said = Finding::new(true, Reason::Terminating, "Linktree answered 503");
+    observed.status.conditions =
+        conditions::render(&[(ConditionType::Reconciling, said)], &observed.status.conditions, Some(1), at(NOW - 1));
+    assert_eq!(message(&observed), BTreeSet::from(["Linktree answered 503".to_owned()]));
+    observed.hold_until = Some(at(NOW));
+    assert_eq!(message(&observed), fresh, "the next attempt is due");
+}
+
 /// A registration was begun, and its answer not recorded.
 fn begun(observed: &mut Observed, second: i64) {
     observed.status.subscription = Some(registering(Some(Time(at(second)))));
