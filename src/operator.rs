@@ -4,10 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
-use kube::{
-    Client, Config,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::runtime::events::{Recorder, Reporter};
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -16,11 +13,13 @@ use self::{
     account::Accounts,
     context::Shared,
     metrics::Metrics,
-    webhook::{addressable::Resolver, children::Launch, probe::Prober, receiver_client::ReceiverClient},
+    ports::Ports,
+    scope::Scope,
+    webhook::{addressable::Resolver, children::Launch},
 };
 use crate::{
     admin::{self, Readiness},
-    linktree::client::{Transport, Unusable},
+    linktree::client::Unusable,
 };
 
 mod account;
@@ -32,6 +31,7 @@ mod conditions;
 mod connection;
 mod context;
 mod metrics;
+pub mod ports;
 mod scope;
 mod webhook;
 
@@ -81,47 +81,76 @@ pub enum Error {
 /// # Errors
 /// When it cannot start.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
-    let mut config = Config::infer().await?;
-    // Every look is repeated anyway; retries below it would only hide for minutes what the status could say.
-    config.default_retry = false;
-    config.read_timeout = None;
-    let client = Client::try_from(config)?;
-
-    let mut registry = Registry::default();
-    let shared = Shared {
-        recorder: Recorder::new(client.clone(), Reporter { controller: apply::FIELD_MANAGER.into(), instance: None }),
-        client,
-        transport: Transport::new()?,
-        linktree_timeout: Duration::from_secs(args.linktree_timeout_seconds),
-        prober: Prober::new()?,
-        receivers: ReceiverClient::new()?,
-        accounts: Arc::new(Accounts::default()),
-        addressables: Resolver::default(),
-        launch: Launch {
-            image: args.receiver_image,
-            pull_policy: args.receiver_image_pull_policy,
-            egress_allow: args.egress_allow,
-        },
-        metrics: Metrics::registered(&mut registry),
-    };
-
+    let ports = Ports::open().await?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };
     let listener = TcpListener::bind(args.metrics_address).await.map_err(unusable)?;
     let admin = listener.local_addr().map_err(unusable)?;
-    let namespaces = scope::namespaces(args.watch_namespaces);
-    tracing::info!(%admin, ?namespaces, "watching (None: all namespaces)");
-    let mut scopes = JoinSet::new();
-    let mut ready = Vec::new();
-    for namespace in namespaces {
-        let scope = scope::Scope::new(shared.clone(), namespace);
-        scope.check().await.map_err(Error::Crds)?;
-        ready.push(scope.ready());
-        scopes.spawn(scope.run(shutdown.clone()));
-    }
+    let mut registry = Registry::default();
+    let operator = Operator::new(args, ports, &mut registry);
+    tracing::info!(%admin, "admin port");
+    operator.check().await?;
+    let ready = operator.ready();
     let readiness = Readiness::new(move || {
         if ready.iter().all(scope::Ready::is_set) { Ok(()) } else { Err("the caches are not filled yet".to_owned()) }
     });
     let router = admin::router(Arc::new(registry), readiness);
-    tokio::join!(admin::serve(listener, router, shutdown), scopes.join_all());
+    tokio::join!(admin::serve(listener, router, shutdown.clone()), operator.run(shutdown));
     Ok(())
+}
+
+/// Everything but the admin port and the way the process is configured.
+pub struct Operator(Vec<Scope>);
+
+impl Operator {
+    #[must_use]
+    pub fn new(args: Args, ports: Ports, registry: &mut Registry) -> Self {
+        let Ports { client, transport, prober, receivers } = ports;
+        let reporter = Reporter { controller: apply::FIELD_MANAGER.into(), instance: None };
+        let shared = Shared {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            transport,
+            linktree_timeout: Duration::from_secs(args.linktree_timeout_seconds),
+            prober,
+            receivers,
+            accounts: Arc::new(Accounts::default()),
+            addressables: Resolver::default(),
+            launch: Launch {
+                image: args.receiver_image,
+                pull_policy: args.receiver_image_pull_policy,
+                egress_allow: args.egress_allow,
+            },
+            metrics: Metrics::registered(registry),
+        };
+        let namespaces = scope::namespaces(args.watch_namespaces);
+        tracing::info!(?namespaces, "watching (None: all namespaces)");
+        Operator(namespaces.into_iter().map(|namespace| Scope::new(shared.clone(), namespace)).collect())
+    }
+
+    /// Whether the custom resources can be listed at all.
+    ///
+    /// # Errors
+    /// [`Error::Crds`].
+    pub async fn check(&self) -> Result<(), Error> {
+        for scope in &self.0 {
+            scope.check().await.map_err(Error::Crds)?;
+        }
+        Ok(())
+    }
+
+    /// Runs until `shutdown`. Dropped, it ends at once, as if the process had been killed.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let scopes: JoinSet<()> = self.0.into_iter().map(|scope| scope.run(shutdown.clone())).collect();
+        scopes.join_all().await;
+    }
+
+    fn ready(&self) -> Vec<scope::Ready> {
+        self.0.iter().map(Scope::ready).collect()
+    }
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operator").finish_non_exhaustive()
+    }
 }

@@ -111,6 +111,27 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), StartErr
     Ok(())
 }
 
+/// The simulator without sockets: its API as a service, and all that it knows. It sends no deliveries.
+#[derive(Debug)]
+pub struct InProcess(Arc<Shared>);
+
+impl InProcess {
+    #[must_use]
+    pub fn new(setup: Setup, ids: Ids) -> Self {
+        InProcess(Shared::new(State::new(setup, ids)))
+    }
+
+    /// What [`start`] serves on the API's port.
+    pub fn api(&self) -> Router {
+        api::router(&self.0)
+    }
+
+    /// Reads or changes the state at the present moment.
+    pub fn with<T>(&self, act: impl FnOnce(&mut State, jiff::Timestamp) -> T) -> T {
+        self.0.with(act)
+    }
+}
+
 /// A simulator that is running, here or in a test.
 #[derive(Debug)]
 pub struct Running {

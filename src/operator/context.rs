@@ -19,9 +19,7 @@ use super::{
     account::{Accounts, Key},
     metrics::Metrics,
     scope::Ready,
-    webhook::{
-        addressable::Resolver, children::Launch, memory::Memory, probe::Prober, receiver_client::ReceiverClient,
-    },
+    webhook::{addressable::Resolver, children::Launch, memory::Memory, probe::Probe, receiver_client::Receivers},
 };
 use crate::{
     api::{connection::LinktreeConnection, webhook::LinktreeWebhook},
@@ -36,8 +34,8 @@ pub struct Shared {
     pub transport: Transport,
     /// How long one request to Linktree may take.
     pub linktree_timeout: Duration,
-    pub prober: Prober,
-    pub receivers: ReceiverClient,
+    pub prober: Arc<dyn Probe>,
+    pub receivers: Arc<dyn Receivers>,
     pub accounts: Arc<Accounts>,
     pub launch: Launch,
     pub addressables: Resolver,

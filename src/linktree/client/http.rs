@@ -2,13 +2,19 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, header::AUTHORIZATION};
+use http::{
+    HeaderValue, Method, Request, Response,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use serde::Serialize;
 use url::Url;
 
@@ -49,9 +55,19 @@ pub enum Unusable {
     Tls { problem: String },
 }
 
-/// A connection pool that all clients share. It never follows a redirect: that would hand the token to another host.
-#[derive(Clone, Debug)]
-pub struct Transport(reqwest::Client);
+/// The way to Linktree: one request, and what came back of an answer to it.
+#[async_trait]
+pub trait Exchange: Send + Sync {
+    /// An answer whose status came is one, even if its body broke off.
+    ///
+    /// # Errors
+    /// [`ApiError::Unreachable`]. Deadlines are the caller's matter.
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Result<Bytes, ApiError>>, ApiError>;
+}
+
+/// What all clients share: a connection pool. It never follows a redirect: that would hand the token to another host.
+#[derive(Clone)]
+pub struct Transport(Arc<dyn Exchange>);
 
 impl Transport {
     /// # Errors
@@ -63,14 +79,39 @@ impl Transport {
             .connect_timeout(CONNECT_DEADLINE)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map(Transport)
+            .map(|pool| Transport(Arc::new(pool)))
             .map_err(|error| Unusable::Tls { problem: root_cause(error) })
+    }
+
+    /// Another way to Linktree than a connection pool.
+    #[must_use]
+    pub fn over(exchange: Arc<dyn Exchange>) -> Self {
+        Transport(exchange)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Exchange for reqwest::Client {
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Result<Bytes, ApiError>>, ApiError> {
+        let request = request.try_into().map_err(unreachable)?;
+        let mut response = self.execute(request).await.map_err(unreachable)?;
+        let body = read_bounded(&mut response).await;
+        let mut answer = Response::new(body);
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = std::mem::take(response.headers_mut());
+        Ok(answer)
     }
 }
 
 /// [`Linktree`] over HTTP, for one token.
 pub struct HttpLinktree {
-    http: reqwest::Client,
+    transport: Transport,
     base: Url,
     token: Secret,
     authorization: HeaderValue,
@@ -97,7 +138,7 @@ impl HttpLinktree {
             HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| Unusable::Token)?;
         authorization.set_sensitive(true);
         Ok(HttpLinktree {
-            http: transport.0.clone(),
+            transport: transport.clone(),
             base,
             token,
             authorization,
@@ -133,27 +174,30 @@ impl HttpLinktree {
         url: Url,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<Bytes, ApiError> {
-        let mut request = self.http.request(method, url).header(AUTHORIZATION, self.authorization.clone());
+        let mut request =
+            Request::builder().method(method).uri(url.as_str()).header(AUTHORIZATION, &self.authorization);
+        let mut bytes = Bytes::new();
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.header(CONTENT_TYPE, "application/json");
+            bytes = serde_json::to_vec(body).map_err(|_| unsendable("the body is no JSON"))?.into();
         }
+        let request = request.body(bytes).map_err(|_| unsendable("the URL is none that can be asked for"))?;
         let timed_out = |_| ApiError::TimedOut { after: self.deadline };
-        tokio::time::timeout(self.deadline, self.exchange(target, request)).await.map_err(timed_out)?
+        let answer = tokio::time::timeout(self.deadline, self.transport.0.exchange(request)).await;
+        self.read(target, answer.map_err(timed_out)??)
     }
 
-    async fn exchange(&self, target: Target, request: reqwest::RequestBuilder) -> Result<Bytes, ApiError> {
-        let mut response = request.send().await.map_err(unreachable)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        if let Some(left) = answer::remaining(&headers) {
+    fn read(&self, target: Target, answer: Response<Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {
+        let (head, body) = answer.into_parts();
+        if let Some(left) = answer::remaining(&head.headers) {
             self.remaining.store(i64::from(left), Ordering::Relaxed);
         }
-        let body = read_bounded(&mut response).await;
-        if status.is_success() {
+        if head.status.is_success() {
             return body;
         }
         // The status alone says what is needed; the body only adds words.
         let body = body.unwrap_or_default();
-        Err(answer::failure(target, status, &headers, &body, &self.token, clock::now()))
+        Err(answer::failure(target, head.status, &head.headers, &body, &self.token, clock::now()))
     }
 }
 
@@ -211,6 +255,10 @@ impl fmt::Debug for HttpLinktree {
 }
 
 const NO_BODY: Option<&()> = None;
+
+fn unsendable(problem: &str) -> ApiError {
+    ApiError::Unreachable { problem: problem.to_owned(), before_sending: true }
+}
 
 /// An empty id is no id: no later call could name the subscription.
 fn with_id(subscription: Subscription) -> Result<Subscription, ApiError> {

@@ -3,6 +3,7 @@
 
 use std::{error::Error, time::Duration};
 
+use async_trait::async_trait;
 use url::Url;
 
 use super::observed::ProbeResult;
@@ -12,6 +13,13 @@ use crate::route::{RECEIVER_HEADER, UNSIGNED_ANSWER};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How much of a foreign answer is read.
 const ANSWER_MAX: usize = 1024;
+
+/// Tries a public URL from outside.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// Sends one unsigned request to `url`.
+    async fn probe(&self, url: &Url) -> ProbeResult;
+}
 
 /// A client for probes: it follows no redirect, since Linktree does not either.
 #[derive(Clone, Debug)]
@@ -30,9 +38,11 @@ impl Prober {
             .build()?;
         Ok(Prober(client))
     }
+}
 
-    /// Sends one unsigned request to `url`.
-    pub async fn probe(&self, url: &Url) -> ProbeResult {
+#[async_trait]
+impl Probe for Prober {
+    async fn probe(&self, url: &Url) -> ProbeResult {
         match self.0.post(url.clone()).header(RECEIVER_HEADER, "1").send().await {
             Ok(answer) => judge(answer).await,
             Err(error) => classify(&error),

@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use async_trait::async_trait;
+
 use crate::{
     linktree::secret::Secret,
     route::{ADMIN_PORT, status::ReceiverStatus},
@@ -11,6 +13,13 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(2);
 /// The largest status that is read: 16 sinks take about 5 KiB.
 const ANSWER_MAX: usize = 256 * 1024;
+
+/// The way to the receivers.
+#[async_trait]
+pub trait Receivers: Send + Sync {
+    /// The status of the receiver at `address`; `None` if it does not tell, for whatever reason.
+    async fn status(&self, address: IpAddr, admin_token: &Secret) -> Option<ReceiverStatus>;
+}
 
 #[derive(Clone, Debug)]
 pub struct ReceiverClient(reqwest::Client);
@@ -23,9 +32,11 @@ impl ReceiverClient {
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(DEADLINE);
         client.build().map(ReceiverClient)
     }
+}
 
-    /// The status of the receiver at `address`; `None` if it does not tell, for whatever reason.
-    pub async fn status(&self, address: IpAddr, admin_token: &Secret) -> Option<ReceiverStatus> {
+#[async_trait]
+impl Receivers for ReceiverClient {
+    async fn status(&self, address: IpAddr, admin_token: &Secret) -> Option<ReceiverStatus> {
         let url = match address {
             IpAddr::V4(address) => format!("http://{address}:{ADMIN_PORT}/status"),
             IpAddr::V6(address) => format!("http://[{address}]:{ADMIN_PORT}/status"),
