@@ -63,6 +63,28 @@ pub struct Route {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub redact_fields: BTreeSet<String>,
     pub sinks: Vec<Sink>,
+    /// Whether events are sent to the sinks now.
+    #[serde(default, skip_serializing_if = "Forwarding::is_on")]
+    pub forwarding: Forwarding,
+}
+
+/// Whether events are sent to the sinks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Forwarding {
+    #[default]
+    On,
+    /// They are kept, and go out later.
+    Paused,
+}
+
+impl Forwarding {
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        match self {
+            Forwarding::On => true,
+            Forwarding::Paused => false,
+        }
+    }
 }
 
 /// What becomes of a delivery that a key signed, but longer ago than the tolerance.
@@ -161,6 +183,7 @@ pub(crate) mod tests {
             max_body_bytes: 262_144,
             redact_fields: BTreeSet::from(["ip_address".into()]),
             sinks: vec![Sink::new("cms", Url::parse("http://127.0.0.1:1/in").unwrap())],
+            forwarding: Forwarding::On,
         }
     }
 

@@ -90,6 +90,7 @@ fn route_file(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result<PathBuf>
         max_body_bytes: 262_144,
         redact_fields: ["ip_address", "user_agent", "referrer_url", "geo_city"].map(str::to_owned).into(),
         sinks: sinks.collect::<Result<_>>()?,
+        forwarding: route::Forwarding::On,
     };
     let file = directory.join(route::FILE);
     fs::write(&file, route.render()?)?;

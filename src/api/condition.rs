@@ -120,6 +120,8 @@ words! {
         SinkUnresolved,
         SinkFailing,
         Backlog,
+        // Delivering, and whatever is not mended while reconciliation is paused.
+        Paused,
         // DeliveryAtRisk.
         DeliveriesSucceeding,
         DeliveriesFailing,

@@ -78,6 +78,21 @@ pub struct LinktreeWebhookSpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub sinks: Vec<Sink>,
+
+    /// What is held back for now. None: nothing. Reconciliation: nothing is changed at Linktree nor in the cluster, and
+    /// the status goes on saying what is so; a deletion still takes place. Forwarding: the receiver goes on verifying,
+    /// keeping and answering 200, and sends nothing to the sinks; what waits goes out in order once this is None again.
+    #[serde(default)]
+    pub pause: Pause,
+}
+
+/// What is held back for now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Pause {
+    #[default]
+    None,
+    Reconciliation,
+    Forwarding,
 }
 
 /// Where Linktree delivers to.

@@ -39,6 +39,7 @@ pub fn route(sink: Option<SocketAddr>) -> Route {
         max_body_bytes: 262_144,
         redact_fields: BTreeSet::new(),
         sinks: sink.into_iter().collect(),
+        forwarding: route::Forwarding::On,
     }
 }
 

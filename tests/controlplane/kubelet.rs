@@ -15,6 +15,12 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use linktree_operator::{
+    clock,
+    linktree::{
+        headers::{self, SentAt},
+        secret::Secret as SigningSecret,
+        signature::Signature,
+    },
     receiver::{self, Receiver},
     route::{self, ADMIN_PORT, DELIVERY_PORT, Route},
 };
@@ -130,10 +136,25 @@ impl Kubelet {
         self.api::<K>().patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     }
 
+    /// Posts a delivery to the receiver, signed with `secret` at the registered path; answers with the status.
+    pub async fn deliver(&self, path: &str, id: &str, secret: &str) -> u16 {
+        let body = r#"{"type":"link.created","data":{"link_id":"l1"},"timestamp":1700000000}"#;
+        let sent_at = SentAt::from_seconds(clock::now().as_second()).unwrap();
+        let signature = Signature::sign(&SigningSecret::new(secret), &sent_at, body.as_bytes()).to_hex();
+        let request = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = request.post(format!("http://{}{path}", self.delivery_address())).body(body);
+        let request = request.header(headers::SIGNATURE, signature).header(headers::TIMESTAMP, sent_at.as_str());
+        request.header(headers::DELIVERY_ID, id).send().await.unwrap().status().as_u16()
+    }
+
     /// The secrets of the signing keys in the mounted file.
     pub fn receiver_keys(&self) -> Vec<String> {
-        let route = Route::load(&self.directory.join(route::FILE)).unwrap();
-        route.keys.iter().map(|key| key.secret.expose().to_owned()).collect()
+        self.route().keys.iter().map(|key| key.secret.expose().to_owned()).collect()
+    }
+
+    /// The mounted route.
+    pub fn route(&self) -> Route {
+        Route::load(&self.directory.join(route::FILE)).unwrap()
     }
 
     pub fn pod_name(&self) -> String {

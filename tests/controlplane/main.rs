@@ -19,6 +19,7 @@ mod kstatus;
 mod kubelet;
 mod network;
 mod operator;
+mod pause;
 mod recovery;
 mod registration;
 mod schema;

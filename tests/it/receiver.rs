@@ -6,6 +6,7 @@ mod browsing;
 pub mod fixture;
 mod forwarding;
 mod http2;
+mod pausing;
 mod reloading;
 mod simulated;
 mod sinks;

@@ -17,6 +17,7 @@ use crate::{
 
 mod deletion;
 mod endpoint;
+mod paused;
 mod receiver;
 mod signing;
 mod sinks;
@@ -64,6 +65,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         (ConditionType::DeliveryAtRisk, subscription.at_risk),
     ];
     keep_why_held(observed, now, &mut findings);
+    paused::hold_back(spec.pause, &mut steps, &mut findings);
     let settled = steps.is_empty() && findings.iter().all(|(of, finding)| rests(*of, finding));
     let requeue = if settled { SETTLED } else { pace(observed, now) };
     Plan { steps, findings, subscription: subscription.status, requeue }
@@ -100,23 +102,25 @@ fn connection(connection: &Connection) -> Finding {
 
 /// Whether a finding is one to be left alone with.
 fn rests(of: ConditionType, finding: &Finding) -> bool {
-    match of {
-        ConditionType::SignaturesVerified => true,
-        ConditionType::DeliveryAtRisk => finding.status == Status::False,
-        ConditionType::Ready
-        | ConditionType::TokenAccepted
-        | ConditionType::QuotaAvailable
-        | ConditionType::ConnectionReady
-        | ConditionType::Registered
-        | ConditionType::UpToDate
-        | ConditionType::SubscriptionEnabled
-        | ConditionType::SigningKeysReady
-        | ConditionType::ReceiverAvailable
-        | ConditionType::EndpointReachable
-        | ConditionType::Delivering
-        | ConditionType::Reconciling
-        | ConditionType::Stalled => finding.holds(),
-    }
+    // What is paused stays so until a person changes the spec.
+    finding.reason == Reason::Paused
+        || match of {
+            ConditionType::SignaturesVerified => true,
+            ConditionType::DeliveryAtRisk => finding.status == Status::False,
+            ConditionType::Ready
+            | ConditionType::TokenAccepted
+            | ConditionType::QuotaAvailable
+            | ConditionType::ConnectionReady
+            | ConditionType::Registered
+            | ConditionType::UpToDate
+            | ConditionType::SubscriptionEnabled
+            | ConditionType::SigningKeysReady
+            | ConditionType::ReceiverAvailable
+            | ConditionType::EndpointReachable
+            | ConditionType::Delivering
+            | ConditionType::Reconciling
+            | ConditionType::Stalled => finding.holds(),
+        }
 }
 
 #[cfg(test)]

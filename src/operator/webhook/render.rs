@@ -3,7 +3,7 @@
 use url::Url;
 
 use crate::{
-    api::SecretKeyReference,
+    api::{SecretKeyReference, webhook::Pause},
     linktree::secret::Secret,
     operator::webhook::{
         addressable::Addresses,
@@ -13,7 +13,7 @@ use crate::{
             sink::{Address, web_address},
         },
     },
-    route::{Key, Route, Sink, SinkUrl, VERSION},
+    route::{Forwarding, Key, Route, Sink, SinkUrl, VERSION},
 };
 
 /// The name the status calls the secret by that Linktree's API returned, and the one before it.
@@ -45,6 +45,10 @@ pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses) -> Route {
         max_body_bytes: spec.max_body_bytes,
         redact_fields: spec.redact_fields.clone(),
         sinks: spec.sinks.iter().map(|of| sink(of, secrets, addresses)).collect(),
+        forwarding: match spec.pause {
+            Pause::None | Pause::Reconciliation => Forwarding::On,
+            Pause::Forwarding => Forwarding::Paused,
+        },
     }
 }
 

@@ -9,9 +9,9 @@ use sha2::Sha256;
 use super::{
     decide::{FAILURES, attempted, registering},
     gaps,
-    observed::{Keys, Observed, Unresolved},
+    observed::{Child, Keys, Observed, Unresolved},
     outcome::{Failure, Outcome},
-    plan::Plan,
+    plan::{Plan, Step},
     spec::InvalidSpec,
 };
 use crate::{
@@ -79,12 +79,13 @@ impl Report<'_> {
             subscription.recovery = Some(attempted(subscription.recovery.take(), succeeded, now));
         }
         summarize(&mut findings, !steps.is_empty());
+        let keyed = has_admin_token(observed, &steps, outcome);
         LinktreeWebhookStatus {
             observed_generation: generation,
             address: Some(Address { url: url.to_owned() }),
             gaps: gaps::follow(&previous.gaps, subscription.as_ref(), now),
             subscription,
-            signing: Some(signing(route, observed)),
+            signing: if keyed { Some(signing(route, observed)) } else { previous.signing.clone() },
             receiver: receiver(observed),
             sinks: sinks(observed),
             conditions: conditions::render(&findings, &previous.conditions, generation, now),
@@ -199,7 +200,12 @@ fn failure_reason(error: &ApiError) -> Reason {
 /// Adds `Ready`, and `Reconciling` or `Stalled` while one of them is true; never both (kstatus).
 fn summarize(findings: &mut Vec<(ConditionType, Finding)>, busy: bool) {
     let ready = ready(findings);
-    let stalled = findings.iter().find(|(_, finding)| !finding.holds() && needs_a_person(finding.reason)).cloned();
+    let paused = findings.iter().any(|(of, _)| *of == ConditionType::Stalled);
+    // What the sinks do is no part of it: neither a failing sink nor paused forwarding makes the webhook fail.
+    let stalled = findings
+        .iter()
+        .find(|(of, finding)| *of != ConditionType::Delivering && !finding.holds() && needs_a_person(finding.reason))
+        .cloned();
     let unsettled =
         findings.iter().find(|(of, finding)| *of == ConditionType::UpToDate && finding.status == Status::False);
     let kstatus = match (stalled, unsettled) {
@@ -212,6 +218,7 @@ fn summarize(findings: &mut Vec<(ConditionType, Finding)>, busy: bool) {
         }
         (None, _) => None,
     };
+    let kstatus = kstatus.filter(|_| !paused);
     findings.insert(0, (ConditionType::Ready, ready));
     findings.extend(kstatus);
 }
@@ -250,6 +257,7 @@ fn needs_a_person(reason: Reason) -> bool {
             | Reason::AwaitingProviderSecret
             | Reason::SecretMismatch
             | Reason::UpdateRestricted
+            | Reason::Paused
             | Reason::InvalidSpec
     )
 }
@@ -276,6 +284,14 @@ fn signing(route: &Route, observed: &Observed) -> SigningStatus {
             .map(|key| (key.name.clone(), keyed_digest(route, key.secret.expose())))
             .collect(),
     }
+}
+
+/// Whether the route Secret, which holds the admin token, is there. Before, each look makes a new token up, and what is
+/// keyed by it would change with each look.
+fn has_admin_token(observed: &Observed, steps: &[Step], outcome: &Outcome) -> bool {
+    let failed = outcome.failures.iter().any(|failure| matches!(failure, Failure::Kubernetes { .. }));
+    !observed.children_outdated.contains(&Child::RouteSecret)
+        || (!failed && steps.contains(&Step::Apply(Child::RouteSecret)))
 }
 
 /// Keyed by the admin token, which is random and in the same Secret as the keys: who cannot read those cannot try

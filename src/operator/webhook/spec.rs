@@ -11,7 +11,7 @@ use url::Url;
 use crate::{
     api::{
         SecretKeyReference,
-        webhook::{self as api, ExposureType, LinktreeWebhook},
+        webhook::{self as api, ExposureType, LinktreeWebhook, Pause},
     },
     linktree::event::EventType,
     route::{StaleDeliveryPolicy, WebhookName},
@@ -52,6 +52,7 @@ pub struct Spec {
     pub max_body_bytes: u64,
     pub redact_fields: BTreeSet<String>,
     pub sinks: Vec<Sink>,
+    pub pause: Pause,
 }
 
 /// Where the signing keys come from.
@@ -92,8 +93,16 @@ impl Spec {
     /// The first field that cannot be used.
     pub fn parse(webhook: &LinktreeWebhook) -> Result<Self, InvalidSpec> {
         let name = WebhookName { namespace: webhook.namespace().unwrap_or_default(), name: webhook.name_any() };
-        let api::LinktreeWebhookSpec { connection_ref, events, endpoint, signing, subscription, receiver, sinks } =
-            &webhook.spec;
+        let api::LinktreeWebhookSpec {
+            connection_ref,
+            events,
+            endpoint,
+            signing,
+            subscription,
+            receiver,
+            sinks,
+            pause,
+        } = &webhook.spec;
         let api::Receiver { deduplication, journal, max_body_bytes, redact_fields } = receiver;
         Ok(Spec {
             connection: connection_ref.name.clone(),
@@ -112,6 +121,7 @@ impl Spec {
             max_body_bytes: whole("receiver.maxBodyBytes", *max_body_bytes)?,
             redact_fields: redact_fields.iter().cloned().collect(),
             sinks: sinks.iter().map(|sink| Sink::parse(&name.namespace, sink)).collect::<Result<_, _>>()?,
+            pause: *pause,
             uid: webhook.uid().unwrap_or_default(),
             generation: webhook.metadata.generation,
             name,

@@ -182,9 +182,10 @@ impl Worker {
         }
     }
 
-    /// The sink as the route has it now; `None` if the route does not say where it is, or has it no more.
+    /// The sink as the route has it now; `None` if nothing is to be sent, the route does not say where the sink is, or has
+    /// it no more.
     fn destination(&mut self) -> Option<Arc<Destination>> {
-        let config = self.forwarder.config.borrow_and_update().clone()?;
+        let config = self.forwarder.config.borrow_and_update().clone().filter(|it| it.route.forwarding.is_on())?;
         config.destinations.iter().find(|destination| destination.sink.name == self.sink).cloned()
     }
 }

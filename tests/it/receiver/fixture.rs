@@ -20,7 +20,7 @@ use linktree_operator::{
         signature::Signature,
     },
     receiver::{Args, Receiver},
-    route::{self, Key, Retry, Route, Sink, StaleDeliveryPolicy, WebhookName, status::ReceiverStatus},
+    route::{self, Forwarding, Key, Retry, Route, Sink, StaleDeliveryPolicy, WebhookName, status::ReceiverStatus},
 };
 use reqwest::{Client, RequestBuilder, Response};
 use tempfile::TempDir;
@@ -49,6 +49,7 @@ pub fn route(sinks: Vec<Sink>) -> Route {
         max_body_bytes: 262_144,
         redact_fields: BTreeSet::new(),
         sinks,
+        forwarding: Forwarding::On,
     }
 }
 

@@ -1,12 +1,15 @@
 //! Whether the sinks take what is forwarded to them. Trouble here never touches `Ready`: the intake goes on.
 
 use crate::{
-    api::condition::{ConditionType, Reason},
+    api::{
+        condition::{ConditionType, Reason},
+        webhook::Pause,
+    },
     operator::{
-        conditions::Finding,
+        conditions::{self, Finding, Status},
         webhook::{observed::Observed, spec::Spec},
     },
-    route::status::SinkStatus,
+    route::status::{ReceiverStatus, SinkStatus},
 };
 
 /// Failed attempts in a row from which a sink counts as failing.
@@ -29,6 +32,10 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
     let Some(status) = &observed.receiver.status else {
         return super::signing::kept(observed, ConditionType::Delivering);
     };
+    match spec.pause {
+        Pause::Forwarding => return paused(observed, status),
+        Pause::None | Pause::Reconciliation => {}
+    }
     let failing = names(&status.sinks, |sink| sink.consecutive_failures >= FAILURES);
     if !failing.is_empty() {
         return Finding::new(
@@ -42,6 +49,17 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
         return Finding::new(false, Reason::Backlog, format!("sinks are more than {BACKLOG} events behind: {behind}"));
     }
     Finding::new(true, Reason::Healthy, "the sinks take events")
+}
+
+/// It is said once it is so: until the receiver has read its route, it goes on sending.
+fn paused(observed: &Observed, status: &ReceiverStatus) -> Finding {
+    let was = conditions::has_reason(&observed.status.conditions, ConditionType::Delivering, Reason::Paused);
+    if was || status.route_digest == observed.route_digest {
+        let message = "events are kept and not sent; they go out in order once spec.pause is None";
+        Finding::new(false, Reason::Paused, message)
+    } else {
+        Finding::new(Status::Unknown, Reason::Pending, "the receiver has not read yet that forwarding is paused")
+    }
 }
 
 fn names(sinks: &[SinkStatus], which: impl Fn(&SinkStatus) -> bool) -> String {

@@ -8,6 +8,10 @@ pub(super) type Case = (&'static str, fn(&mut Value), fn(&mut Observed), Conditi
 
 fn any(_: &mut Value) {}
 
+fn paused(object: &mut Value) {
+    object["spec"]["pause"] = "Reconciliation".into();
+}
+
 #[rustfmt::skip] // A table: one situation, one line.
 pub(super) const CASES: &[Case] = &[
     // The connection.
@@ -77,6 +81,16 @@ pub(super) const CASES: &[Case] = &[
     ("a sink's address is not known", any, sink_unresolved, ConditionType::Delivering, False, Reason::SinkUnresolved),
     ("a sink refuses", any, |o| receiver_of(o).sinks[0].consecutive_failures = 3, ConditionType::Delivering, False, Reason::SinkFailing),
     ("a sink is slow", any, |o| receiver_of(o).sinks[0].backlog = 1000, ConditionType::Delivering, False, Reason::Backlog),
+    ("forwarding is paused", |v| v["spec"]["pause"] = "Forwarding".into(), |_| {}, ConditionType::Delivering, False, Reason::Paused),
+    ("the receiver has not read that it is", |v| v["spec"]["pause"] = "Forwarding".into(), |o| receiver_of(o).route_digest = "r0".into(), ConditionType::Delivering, Unknown, Reason::Pending),
+    ("paused forwarding does not hurt the intake", |v| v["spec"]["pause"] = "Forwarding".into(), |_| {}, ConditionType::Ready, True, Reason::Available),
+    // What is left undone.
+    ("paused, it is not registered", paused, nothing_known, ConditionType::Registered, False, Reason::Paused),
+    ("paused, drift stays", paused, drifted, ConditionType::UpToDate, False, Reason::Paused),
+    ("paused, it stays disabled", paused, disabled, ConditionType::SubscriptionEnabled, False, Reason::Paused),
+    ("paused, no pod is made", paused, |o| { o.receiver = Receiver::default(); o.children_outdated = vec![Child::StatefulSet]; }, ConditionType::ReceiverAvailable, False, Reason::Paused),
+    ("paused, a change does not reach a receiver that runs", paused, |o| o.children_outdated = vec![Child::StatefulSet], ConditionType::Stalled, True, Reason::Paused),
+    ("paused, and what runs goes on", paused, |o| o.children_outdated = vec![Child::StatefulSet], ConditionType::Ready, True, Reason::Available),
     // The risk.
     ("deliveries arrive", any, |_| {}, ConditionType::DeliveryAtRisk, False, Reason::DeliveriesSucceeding),
     ("deliveries fail", any, failing, ConditionType::DeliveryAtRisk, True, Reason::DeliveriesFailing),

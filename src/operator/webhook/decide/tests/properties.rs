@@ -4,6 +4,7 @@ use super::{
     cases::{CASES, situation},
     *,
 };
+use crate::api::webhook::Pause;
 
 /// Several situations at once.
 fn mixed(chosen: &[prop::sample::Index]) -> (Spec, Observed) {
@@ -42,6 +43,9 @@ proptest! {
         prop_assert!(plan.requeue >= UNSETTLED && plan.requeue <= SETTLED);
         if held && now < Timestamp::MAX {
             prop_assert!(!plan.steps.iter().any(Step::calls_linktree), "{:?}", plan.steps);
+        }
+        if spec.pause == Pause::Reconciliation {
+            prop_assert!(plan.steps.iter().all(|step| *step == Step::RequestList), "{:?}", plan.steps);
         }
         if plan.steps.contains(&Step::Register) {
             let ours = account(&mut observed).subscriptions.iter().any(|known| known.url == spec.url.as_str());

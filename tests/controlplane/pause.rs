@@ -1,0 +1,102 @@
+//! What is paused: nothing is written while reconciliation is, and nothing is sent while forwarding is.
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Secret, Service},
+};
+use kube::api::{DeleteParams, ListParams};
+use linktree_operator::api::webhook::LinktreeWebhook;
+use serde_json::{Value, json};
+
+use crate::{
+    wait::until,
+    world::{World, scenario},
+};
+
+async fn pause(world: &World, webhook: &str, pause: &str) {
+    world.change::<LinktreeWebhook>(webhook, json!({"spec": {"pause": pause}})).await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_begins_paused_makes_nothing_until_it_is_resumed() {
+    scenario(async |world| {
+        world.connect(|_| {}).await;
+        let mut node = world.webhook("links", |spec| spec["pause"] = "Reconciliation".into()).await;
+        let message = world.until_condition("links", "Stalled", "True", "Paused").await;
+        assert!(message.contains("ReceiverAvailable") && message.contains("spec.pause"), "{message}");
+        world.until_condition("links", "Ready", "False", "Paused").await;
+        world.until_condition("links", "ConnectionReady", "True", "Available").await;
+        let before = world.get("links").await;
+        assert_eq!(before.metadata.finalizers, None);
+        // Looking again and again writes nothing either.
+        for _ in 0..3 {
+            let looks = world.operator_looks().await;
+            world.put_secret("links-signing", "touched", &looks.to_string()).await;
+            until("it is looked at", async || world.operator_looks().await > looks).await;
+        }
+        assert_eq!(world.get("links").await.metadata.resource_version, before.metadata.resource_version);
+        assert_eq!(world.api::<StatefulSet>().list(&ListParams::default()).await.unwrap().items, []);
+        assert_eq!(world.subscriptions().await, Vec::<Value>::new());
+
+        world.api::<Secret>().delete("links-signing", &DeleteParams::default()).await.unwrap();
+        pause(world, "links", "None").await;
+        node.start().await;
+        world.until_condition("links", "Ready", "True", "Available").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn paused_reconciliation_leaves_drift_and_children_alone_and_a_deletion_still_works() {
+    scenario(async |world| {
+        let _node = world.settled("links").await;
+        pause(world, "links", "Reconciliation").await;
+        until("the pause is seen", async || {
+            let webhook = world.get("links").await;
+            webhook.status.unwrap().observed_generation == webhook.metadata.generation
+        })
+        .await;
+        // As long as there is nothing to do, there is nothing to complain of.
+        world.until_condition("links", "Ready", "True", "Available").await;
+        assert!(world.status("links").await.conditions.iter().all(|condition| condition.type_ != "Stalled"));
+
+        let call = world.last_call().await;
+        world.api::<Service>().delete("links-receiver", &DeleteParams::default()).await.unwrap();
+        world.change::<LinktreeWebhook>("links", json!({"spec": {"events": ["analytics.milestone"]}})).await;
+        let message = world.until_condition("links", "UpToDate", "False", "Paused").await;
+        assert!(message.contains("events"), "{message}");
+        let message = world.until_condition("links", "Stalled", "True", "Paused").await;
+        assert!(message.contains("ReceiverAvailable, UpToDate") || message.contains("UpToDate, Receiver"), "{message}");
+        world.touch_looks("links", 3).await;
+        assert_eq!(world.api::<Service>().get_opt("links-receiver").await.unwrap(), None);
+        let writes: Vec<_> =
+            world.calls_since(call).await.into_iter().filter(|call| !call.starts_with("GET")).collect();
+        assert_eq!(writes, Vec::<String>::new());
+
+        world.api::<LinktreeWebhook>().delete("links", &DeleteParams::default()).await.unwrap();
+        until("it is gone", async || world.api::<LinktreeWebhook>().get_opt("links").await.unwrap().is_none()).await;
+        assert_eq!(world.subscriptions().await, Vec::<Value>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn paused_forwarding_is_told_and_the_intake_goes_on() {
+    scenario(async |world| {
+        let node = world.settled("links").await;
+        pause(world, "links", "Forwarding").await;
+        let message = world.until_condition("links", "Delivering", "False", "Paused").await;
+        assert!(message.contains("spec.pause"), "{message}");
+        let path = url::Url::parse(&world.status("links").await.address.unwrap().url).unwrap().path().to_owned();
+        let secret = world.signing_secret("links").await;
+        assert_eq!(node.deliver(&path, "d1", &secret).await, 200);
+        world.touch_looks("links", 1).await;
+        world.until_condition("links", "SignaturesVerified", "True", "Verified").await;
+        world.until_condition("links", "Ready", "True", "Available").await;
+
+        pause(world, "links", "None").await;
+        world.until_condition("links", "Delivering", "True", "Healthy").await;
+        until("the receiver sends again", async || node.route().forwarding.is_on()).await;
+    })
+    .await;
+}
