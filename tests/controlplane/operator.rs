@@ -79,7 +79,7 @@ impl Operator {
             assert_eq!(self.child.try_wait().unwrap(), None, "the operator ended");
             let log = fs::read(&self.log).unwrap();
             let own = String::from_utf8_lossy(&log[self.begins..]).into_owned();
-            let line = own.lines().find(|line| line.contains("watching"))?;
+            let line = own.lines().find(|line| line.contains("admin port"))?;
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
             line["admin"].as_str()?.parse().ok()
         })
