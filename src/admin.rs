@@ -15,13 +15,14 @@ use prometheus_client::{encoding::text, registry::Registry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::{self, Limits};
+use crate::serve::{self, Limits, Transport};
 
 /// Enough for a kubelet, an operator, a few scrapers and a person.
 const LIMITS: Limits = Limits {
     connections: 64,
     connections_per_address: 64,
     streams: 0,
+    handshake: Duration::from_secs(30),
     header: Duration::from_secs(30),
     header_fields: 64,
     header_bytes: 16 * 1024,
@@ -58,7 +59,7 @@ pub fn router(registry: Arc<Registry>, readiness: Readiness) -> Router {
 
 /// Serves `router` until `shutdown`, within limits that fit an admin port.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    serve::serve(listener, TowerToHyperService::new(router), LIMITS, shutdown).await;
+    serve::serve(listener, Transport::Tcp, TowerToHyperService::new(router), LIMITS, shutdown).await;
 }
 
 async fn ready(State(Readiness(check)): State<Readiness>) -> Response {

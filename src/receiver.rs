@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     browse::Shelf,
+    certificate::Watcher,
     forward::Forwarder,
     intake::Intake,
     journal::{
@@ -35,11 +36,13 @@ use self::{
 };
 use crate::{
     admin::{self, Readiness},
-    route, serve,
+    route,
+    serve::{self, Transport},
 };
 
 pub mod admit;
 pub mod browse;
+pub mod certificate;
 pub mod cloudevent;
 pub mod config;
 pub mod event;
@@ -79,6 +82,10 @@ pub struct Args {
     /// Where probes, metrics and the status are asked for. Not for the public internet.
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, route::ADMIN_PORT)))]
     pub admin_address: SocketAddr,
+    /// The directory with tls.crt and tls.key. Where it is given, deliveries are served over TLS and nothing else; a
+    /// change is taken up without a restart.
+    #[arg(long)]
+    pub tls_directory: Option<PathBuf>,
     /// A network that sinks may be in although the rules for egress deny it, such as a company's own; may be given
     /// several times.
     #[arg(long = "egress-allow", value_name = "CIDR")]
@@ -96,6 +103,8 @@ pub enum ReceiverError {
     JournalLost,
     #[error("cannot set up TLS to the sinks: {0}")]
     Tls(#[from] reqwest::Error),
+    #[error("cannot set up TLS for deliveries: {0}")]
+    ServeTls(#[from] rustls::Error),
 }
 
 /// A receiver that has its journal and its ports, and does not serve yet.
@@ -106,6 +115,8 @@ pub struct Receiver {
     registry: Registry,
     clients: Clients,
     route_file: PathBuf,
+    tls: Option<Watcher>,
+    transport: Transport,
     delivery: TcpListener,
     admin: TcpListener,
 }
@@ -131,7 +142,9 @@ impl Receiver {
     /// # Errors
     /// When the journal cannot be opened, or a port is taken.
     pub async fn bind(args: Args) -> Result<Self, ReceiverError> {
-        let Args { route_file, journal: directory, delivery_address, admin_address, egress_allow } = args;
+        let Args { route_file, journal: directory, delivery_address, admin_address, tls_directory, egress_allow } =
+            args;
+        let tls = tls_directory.map(|directory| Watcher::new(directory, Arc::default()));
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let journal = SqliteJournal::open(&directory, metrics.commits.clone())
@@ -142,6 +155,8 @@ impl Receiver {
             registry,
             clients: Clients::new(Egress::new(egress_allow))?,
             route_file,
+            transport: tls.as_ref().map_or(Ok(Transport::Tcp), |tls| tls.certificate().transport())?,
+            tls,
             delivery: listen(delivery_address).await?,
             admin: listen(admin_address).await?,
         })
@@ -166,7 +181,8 @@ impl Receiver {
     /// Serves until `shutdown`, or until the journal is lost and that has been said for [`LAST_WORDS`]. The order of the
     /// end: no more deliveries, then no more forwarding, then the journal.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Receiver { journal, ledger, registry, clients, route_file, delivery, admin } = self;
+        let Receiver { journal, ledger, registry, clients, route_file, tls, transport, delivery, admin } = self;
+        let certificate = tls.as_ref().map(|tls| Arc::clone(tls.certificate()));
         let lost = journal.lost();
         let inspect: Arc<dyn Inspect> = Arc::clone(&journal) as _;
         let journal: Arc<dyn Journal> = journal;
@@ -175,7 +191,7 @@ impl Receiver {
         let forwarder =
             Forwarder { config: config.clone(), journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), clients };
         let shelf = Shelf { config: config.clone(), journal: inspect };
-        let sources = Sources { config, journal: Arc::clone(&journal), ledger, shelf };
+        let sources = Sources { config, journal: Arc::clone(&journal), ledger, shelf, certificate };
         let answer = service_fn(move |request| {
             let intake = intake.clone();
             async move { Ok::<_, Infallible>(intake.answer(request).await) }
@@ -183,7 +199,7 @@ impl Receiver {
         // Probes are still answered, and the route is still watched, while the last requests are.
         let idle = CancellationToken::new();
         let deliveries = async {
-            serve::serve(delivery, answer, intake::LIMITS, shutdown.clone()).await;
+            serve::serve(delivery, transport, answer, intake::LIMITS, shutdown.clone()).await;
             idle.cancel();
         };
         let end = async {
@@ -194,6 +210,11 @@ impl Receiver {
         tokio::join!(
             deliveries,
             Reloader::new(route_file, Arc::clone(&journal), publish).run(idle.clone()),
+            async {
+                if let Some(watcher) = tls {
+                    watcher.run(idle.clone()).await;
+                }
+            },
             forwarder.run(idle.clone()),
             admin::serve(admin, admin_router(registry, &sources), idle.clone()),
             idle.run_until_cancelled(measure(&sources)),

@@ -32,6 +32,9 @@ pub const ADMIN_PORT: u16 = 9090;
 pub const RECEIVER_HEADER: &str = "x-linktree-receiver";
 /// The body of the 401 to a request without signature or timestamp (the page, "Verify signatures").
 pub const UNSIGNED_ANSWER: &str = "Missing signature";
+/// The two files of a certificate, as a Secret of type `kubernetes.io/tls` has them.
+pub const CERTIFICATE_FILE: &str = "tls.crt";
+pub const CERTIFICATE_KEY_FILE: &str = "tls.key";
 /// The version of this contract. A receiver refuses a file of another one.
 pub const VERSION: u32 = 1;
 

@@ -1,11 +1,11 @@
-//! Serves HTTP/1.1 and HTTP/2 with a limit on everything: connections in all and from one address, streams, header
-//! count and size, time to send a header, to be silent and to finish at shutdown. It knows nothing of what is served;
+//! Serves HTTP/1.1 and HTTP/2, over TLS where asked, with a limit on everything: connections in all and from one address, streams, header
+//! count and size, time for a TLS handshake, to send a header, to be silent and to finish at shutdown. It knows nothing of what is served;
 //! limits on bodies belong to the service, which knows them.
 //!
 //! An address is the peer's: what a header says of who stands behind a proxy is anybody's word. Behind a proxy,
 //! connections are the proxy's, and limits per client are the proxy's to set.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{
@@ -16,6 +16,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::addresses::{Addresses, Guest};
@@ -26,6 +27,24 @@ mod connection;
 /// After a failed accept (no file descriptors left, for one) the next try waits this long, or it would spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// What carries HTTP.
+#[derive(Clone)]
+pub enum Transport {
+    /// Bare TCP. The first bytes tell the version of HTTP.
+    Tcp,
+    /// TLS. The version of HTTP is the one that was agreed on (ALPN), 1.1 where nothing was.
+    Tls(TlsAcceptor),
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Tcp => "Tcp",
+            Transport::Tls(_) => "Tls",
+        })
+    }
+}
+
 /// What a server allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -35,6 +54,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// How many requests an HTTP/2 connection may make at once; 0 means that HTTP/2 is not spoken.
     pub streams: u32,
+    /// How long a TLS handshake may take. A connection has its place from before it on.
+    pub handshake: Duration,
     /// From the moment a connection is free to the end of the next request's header. Also bounds idling, since HTTP
     /// cannot tell a slow client from an idle one, and how long answers may wait to be taken.
     pub header: Duration,
@@ -48,8 +69,13 @@ pub struct Limits {
 
 /// Serves until `shutdown`, then stops accepting, lets requests in flight finish for [`Limits::drain`], and returns
 /// when the last connection is closed.
-pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, shutdown: CancellationToken)
-where
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    transport: Transport,
+    service: S,
+    limits: Limits,
+    shutdown: CancellationToken,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body<Error: std::error::Error + Send + Sync> + Send + 'static,
@@ -60,7 +86,7 @@ where
     let connections = TaskTracker::new();
     let most = limits.connections_per_address;
     while let Some((stream, place)) = shutdown.run_until_cancelled(accept(&listener, &slots, &addresses, most)).await {
-        let conversation = connection::converse(stream, service.clone(), limits, shutdown.clone());
+        let conversation = connection::converse(stream, transport.clone(), service.clone(), limits, shutdown.clone());
         connections.spawn(async move {
             conversation.await;
             drop(place);

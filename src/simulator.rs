@@ -51,6 +51,7 @@ const LIMITS: Limits = Limits {
     connections: 512,
     connections_per_address: 512,
     streams: 0,
+    handshake: Duration::from_secs(30),
     header: Duration::from_secs(30),
     header_fields: 64,
     header_bytes: 16 * 1024,
@@ -176,7 +177,13 @@ async fn serve_at(
     let failed = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    tasks.spawn(serve::serve(listener, TowerToHyperService::new(router), LIMITS, shutdown.clone()));
+    tasks.spawn(serve::serve(
+        listener,
+        serve::Transport::Tcp,
+        TowerToHyperService::new(router),
+        LIMITS,
+        shutdown.clone(),
+    ));
     Ok(bound)
 }
 

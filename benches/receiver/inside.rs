@@ -54,6 +54,7 @@ async fn shipped(delivery_address: SocketAddr, route_file: &Path) -> Result<()> 
         journal: route_file.with_file_name("journal"),
         delivery_address,
         admin_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        tls_directory: None,
         egress_allow: vec!["127.0.0.0/8".parse()?],
     };
     Ok(receiver::run(args, shutdown::on_signal()?).await?)
@@ -81,7 +82,7 @@ async fn forgetful(listener: TcpListener, route_file: &Path) -> Result<()> {
         let intake = intake.clone();
         async move { Ok::<_, Infallible>(intake.answer(request).await) }
     });
-    serve::serve(listener, answer, intake::LIMITS, shutdown::on_signal()?).await;
+    serve::serve(listener, serve::Transport::Tcp, answer, intake::LIMITS, shutdown::on_signal()?).await;
     Ok(())
 }
 

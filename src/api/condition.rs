@@ -101,6 +101,7 @@ words! {
         Unschedulable,
         StorageUnavailable,
         StatusUnavailable,
+        CertificateUnusable,
         // EndpointReachable.
         ProbeSucceeded,
         NotProbed,

@@ -110,7 +110,9 @@ pub struct Endpoint {
     validation = Rule::new("self.exposure.type != 'None' || has(self.host)")
         .message("endpoint.managed.host is missing: with exposure.type None write the public host name that you route to the receiver's Service"),
     validation = Rule::new("self.exposure.type != 'Service' || !has(self.host)")
-        .message("endpoint.managed.host must be left out with exposure.type Service: the URL is the Service's own name")
+        .message("endpoint.managed.host must be left out with exposure.type Service: the URL is the Service's own name"),
+    validation = Rule::new("!has(self.tls) || self.exposure.type == 'None'")
+        .message("endpoint.managed.tls needs exposure.type None: with any other, TLS ends before the receiver")
 )]
 pub struct ManagedEndpoint {
     /// Public host name. Linktree is given https://HOST/h/DIGEST, where DIGEST is derived from this object's namespace
@@ -120,6 +122,20 @@ pub struct ManagedEndpoint {
     pub host: Option<String>,
     /// How the URL leads to the receiver.
     pub exposure: Exposure,
+    /// TLS in the receiver itself, for a way to it that passes TLS through. Left out, the receiver speaks plain HTTP at
+    /// port 80 of its Service, and TLS ends before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// TLS in the receiver itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// A Secret of this namespace of type kubernetes.io/tls, such as cert-manager makes: tls.crt with the certificate and
+    /// what it was signed with, tls.key with its key. Deliveries are then served over HTTPS at port 443 of the Service
+    /// NAME-receiver, and in no other way. A renewed certificate is taken up without a restart, within about a minute.
+    pub secret_ref: LocalObjectReference,
 }
 
 /// How the URL leads to the receiver.

@@ -27,6 +27,7 @@ pub const LIMITS: Limits = Limits {
     connections: 1024,
     connections_per_address: 512,
     streams: 64,
+    handshake: Duration::from_secs(10),
     header: Duration::from_secs(30),
     header_fields: 64,
     header_bytes: 16 * 1024,

@@ -11,6 +11,7 @@ use axum::{
 
 use super::{
     browse::Shelf,
+    certificate::Certificate,
     config::{Config, Current},
     journal::{Backlog, Journal, JournalError},
     ledger::{Entries, Ledger},
@@ -18,7 +19,10 @@ use super::{
 use crate::{
     clock,
     linktree::secret::Secret,
-    route::status::{JournalHealth, ReceiverStatus, SinkStatus},
+    route::{
+        self,
+        status::{JournalHealth, ReceiverStatus, SinkStatus},
+    },
 };
 
 /// What the status is made of.
@@ -28,6 +32,7 @@ pub struct Sources {
     pub journal: Arc<dyn Journal>,
     pub ledger: Arc<Ledger>,
     pub shelf: Shelf,
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 impl std::fmt::Debug for Sources {
@@ -50,11 +55,18 @@ impl Sources {
         if self.config.borrow().is_none() {
             return Err("there is no usable route file yet".to_owned());
         }
+        if let Some(route::status::Certificate { serving: false, problem, .. }) = self.certificate() {
+            return Err(problem.unwrap_or_else(|| "the certificate was not read yet".to_owned()));
+        }
         match self.journal.health() {
             JournalHealth::Healthy => Ok(()),
             JournalHealth::Full => Err("the journal is full".to_owned()),
             JournalHealth::Failed { problem } => Err(problem),
         }
+    }
+
+    fn certificate(&self) -> Option<route::status::Certificate> {
+        self.certificate.as_ref().map(|certificate| certificate.status(clock::now()))
     }
 
     /// Brings what is measured up to date. Returns what waits.
@@ -74,7 +86,10 @@ async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Jso
     // A journal that cannot be read is said by its health; the rest of the status is worth having all the same.
     let backlog = sources.measure().await.unwrap_or_default();
     let (entries, health) = (sources.ledger.entries(), sources.journal.health());
-    Ok(Json(compose(&config, health, &entries, &backlog, clock::now().as_second())))
+    Ok(Json(ReceiverStatus {
+        certificate: sources.certificate(),
+        ..compose(&config, health, &entries, &backlog, clock::now().as_second())
+    }))
 }
 
 /// Whether the bearer token is `token`, compared in constant time. An empty token authorizes nobody.
@@ -83,7 +98,7 @@ pub(super) fn authorized(header: &HeaderMap, token: &Secret) -> bool {
     !token.is_empty() && given.is_some_and(|given| Secret::new(given) == *token)
 }
 
-/// Puts the status together. Pure.
+/// Puts the status together, but for the certificate. Pure.
 fn compose(
     config: &Config,
     journal: JournalHealth,
@@ -107,6 +122,7 @@ fn compose(
     ReceiverStatus {
         route_digest: config.digest.clone(),
         journal,
+        certificate: None,
         last_received_time: entries.last_received,
         last_verified_time: entries.last_verified,
         last_verified_key: entries.last_key.clone(),

@@ -9,6 +9,9 @@ pub struct ReceiverStatus {
     /// [`super::Route::digest`] of the route file in use.
     pub route_digest: String,
     pub journal: JournalHealth,
+    /// What deliveries are served with, where the receiver ends TLS itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     /// When a request with delivery headers last came in, verified or not.
     pub last_received_time: Option<i64>,
     pub last_verified_time: Option<i64>,
@@ -35,6 +38,18 @@ pub enum JournalHealth {
     Failed {
         problem: String,
     },
+}
+
+/// The certificate that deliveries are served with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Certificate {
+    /// There is one, and it holds. While not, nobody can deliver.
+    pub serving: bool,
+    /// When the one in use ends to be valid.
+    pub expiration_time: Option<i64>,
+    /// What is wrong with the files there are now, or with the one in use.
+    pub problem: Option<String>,
 }
 
 /// Deliveries that were well-formed and recent, but that no key verified.

@@ -29,10 +29,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Limits;
+use super::{Limits, Transport};
 
 /// How the first line of HTTP/2 begins (RFC 9113, section 3.4). No method of HTTP/1 does.
 const PREFACE: &[u8] = b"PRI";
+/// What HTTP/2 is called when a version is agreed on.
+const HTTP2: &[u8] = b"h2";
 /// How much of one stream, and of all streams of a connection, may wait to be read.
 const WINDOW_BYTES: u32 = 64 * 1024;
 /// Streams that a client opened and reset at once, before their answer is even begun: more end the connection.
@@ -41,8 +43,13 @@ const RESETS: usize = 16;
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves a connection that has not sent anything yet.
-pub(super) async fn converse<S, B>(stream: TcpStream, service: S, limits: Limits, shutdown: CancellationToken)
-where
+pub(super) async fn converse<S, B>(
+    stream: TcpStream,
+    transport: Transport,
+    service: S,
+    limits: Limits,
+    shutdown: CancellationToken,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
     B: Body<Error: std::error::Error + Send + Sync> + Send + 'static,
@@ -53,10 +60,40 @@ where
     if let Err(error) = stream.set_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(limits.header))) {
         tracing::debug!(%error, "cannot set up a connection");
     }
-    let mut first = [0; PREFACE.len()];
-    let looked = async { limits.streams > 0 && matches!(stream.peek(&mut first).await, Ok(3)) };
-    let Some(Ok(looked)) = shutdown.run_until_cancelled(timeout(limits.header, looked)).await else { return };
-    if looked && first == PREFACE {
+    match transport {
+        Transport::Tcp => {
+            let mut first = [0; PREFACE.len()];
+            let looked = async { limits.streams > 0 && matches!(stream.peek(&mut first).await, Ok(3)) };
+            let Some(Ok(looked)) = shutdown.run_until_cancelled(timeout(limits.header, looked)).await else { return };
+            speak(stream, looked && first == PREFACE, service, limits, shutdown).await;
+        }
+        Transport::Tls(acceptor) => {
+            let handshake = timeout(limits.handshake, acceptor.accept(stream));
+            let Some(Ok(shaken)) = shutdown.run_until_cancelled(handshake).await else { return };
+            let stream = match shaken {
+                Ok(stream) => stream,
+                Err(error) => return tracing::debug!(%error, "a TLS handshake failed"),
+            };
+            let agreed = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+            speak(stream, agreed && limits.streams > 0, service, limits, shutdown).await;
+        }
+    }
+}
+
+/// Speaks the version of HTTP that was found out.
+async fn speak<S, B>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    second: bool,
+    service: S,
+    limits: Limits,
+    shutdown: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Error: std::error::Error + Send + Sync> + Send + 'static,
+    B::Data: Send,
+{
+    if second {
         http2(stream, service, limits, shutdown).await;
     } else {
         http1(stream, service, limits, shutdown).await;

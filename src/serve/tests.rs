@@ -16,6 +16,7 @@ const LIMITS: Limits = Limits {
     connections: 8,
     connections_per_address: 4,
     streams: 4,
+    handshake: Duration::from_millis(300),
     header: Duration::from_millis(300),
     header_fields: 16,
     header_bytes: 4096,
@@ -32,14 +33,30 @@ struct Server {
 
 impl Server {
     async fn start(limits: Limits) -> Self {
+        Server::start_over(Transport::Tcp, limits).await
+    }
+
+    async fn start_over(transport: Transport, limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let service = service_fn(|request: Request<Incoming>| async move {
             Ok(Response::new(Full::new(Bytes::from(format!("{:?}", request.version())))))
         });
-        let task = tokio::spawn(serve(listener, service, limits, shutdown.clone()));
+        let task = tokio::spawn(serve(listener, transport, service, limits, shutdown.clone()));
         Server { address, shutdown: shutdown.drop_guard(), task }
+    }
+
+    /// The same over TLS, with a certificate that nobody trusts.
+    async fn start_tls(limits: Limits) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        Server::start_over(Transport::Tls(TlsAcceptor::from(Arc::new(config))), limits).await
     }
 
     async fn connect(&self) -> TcpStream {
@@ -100,6 +117,24 @@ async fn a_connection_that_says_nothing_is_closed_at_every_stage() {
     asked.write_all(&[preface(), headers(1)].concat()).await.unwrap();
     let answer = rest(&mut asked).await;
     assert!(answer.windows(8).any(|window| window == b"HTTP/2.0"), "it was answered before");
+}
+
+#[tokio::test]
+async fn a_handshake_is_bounded_in_time_and_has_its_place_among_the_connections() {
+    // Only the handshake's own limit can end it.
+    let server = Server::start_tls(Limits { header: DEADLINE * 2, ..LIMITS }).await;
+    for begun in [&b""[..], b"\x16\x03\x01", b"\x16\x03\x01\x02\0\x01\0\x01\xfc"] {
+        let mut stream = server.connect().await;
+        stream.write_all(begun).await.unwrap();
+        rest(&mut stream).await;
+    }
+    let server = Server::start_tls(Limits { handshake: DEADLINE * 2, ..LIMITS }).await;
+    let mut kept = Vec::new();
+    for _ in 0..LIMITS.connections_per_address {
+        kept.push(server.connect().await);
+    }
+    assert_eq!(rest(&mut server.connect().await).await, b"", "one too many");
+    server.stop().await;
 }
 
 #[tokio::test]

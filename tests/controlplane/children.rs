@@ -98,6 +98,43 @@ async fn a_size_in_other_words_is_no_difference() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_ends_tls_waits_for_its_certificate_and_says_so() {
+    scenario(async |world| {
+        world.connect(|_| {}).await;
+        let mut node = world
+            .webhook("links", |spec| {
+                let tls = json!({"secretRef": {"name": "hooks-tls"}});
+                spec["endpoint"]["managed"] =
+                    json!({"host": "hooks.example.com", "exposure": {"type": "None"}, "tls": tls});
+            })
+            .await;
+        node.start().await;
+        let missing = world.until_condition("links", "ReceiverAvailable", "False", "CertificateUnusable").await;
+        assert!(missing.starts_with("Secret hooks-tls: tls.crt cannot be read"), "{missing}");
+
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["hooks.example.com".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let pair = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hooks-tls"}, "type": "kubernetes.io/tls",
+            "stringData": {"tls.crt": certificate, "tls.key": key.serialize_pem()},
+        });
+        let params = PatchParams::apply("somebody");
+        world.api::<Secret>().patch("hooks-tls", &params, &Patch::Apply(pair)).await.unwrap();
+        world.until_condition("links", "ReceiverAvailable", "True", "Available").await;
+
+        let version = async || world.api::<StatefulSet>().get("links-receiver").await.unwrap().resource_version();
+        let before = version().await;
+        world.put_secret("links-signing", "secret", "whsec_1").await;
+        world.touch_looks("links", 2).await;
+        assert_eq!(version().await, before, "what the API server fills in is no difference");
+        let ports = world.api::<Service>().get("links-receiver").await.unwrap().spec.unwrap().ports.unwrap();
+        assert_eq!(ports.iter().map(|port| port.port).collect::<Vec<_>>(), [443]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn it_ends_soon_and_well_when_asked_to() {
     scenario(async |world| {
         let _node = world.settled("links").await;

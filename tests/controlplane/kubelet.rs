@@ -39,6 +39,8 @@ pub struct Kubelet {
     namespace: String,
     webhook: String,
     directory: PathBuf,
+    /// The Secret with the certificate, where the pod mounts one.
+    certificate: Option<String>,
     /// An address that no other test has.
     pub address: Ipv4Addr,
     running: Option<(DropGuard, JoinHandle<()>)>,
@@ -57,6 +59,7 @@ impl Kubelet {
             namespace: namespace.to_owned(),
             webhook: webhook.to_owned(),
             directory,
+            certificate: None,
             address: Ipv4Addr::new(127, (number + 1) << 6 | high, middle, low),
             running: None,
             refresher: None,
@@ -75,14 +78,19 @@ impl Kubelet {
         .await;
         if self.api::<Pod>().get_opt(&self.pod_name()).await.unwrap().is_none() {
             let pod = json!({
-                "metadata": {"name": self.pod_name(), "labels": workload.spec.unwrap().template.metadata.unwrap().labels},
+                "metadata": {"name": self.pod_name(), "labels": workload.spec.as_ref().unwrap().template.metadata.as_ref().unwrap().labels},
                 "spec": {"containers": [{"name": "receiver", "image": "localhost/receiver:test"}]},
             });
             let pod = serde_json::from_value(pod).unwrap();
             self.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
         }
         let (client, namespace, webhook) = (self.client.clone(), self.namespace.clone(), self.webhook.clone());
-        let mount = Mount { client, namespace, webhook, file: self.directory.join(route::FILE) };
+        let volumes = workload.spec.unwrap().template.spec.unwrap().volumes.unwrap_or_default();
+        let certificate =
+            volumes.into_iter().find(|volume| volume.name == "certificate").and_then(|volume| volume.secret);
+        self.certificate = certificate.and_then(|source| source.secret_name);
+        let certificate = self.certificate.clone();
+        let mount = Mount { client, namespace, webhook, directory: self.directory.clone(), certificate };
         until("the route Secret can be mounted", async || mount.refresh().await).await;
         self.refresher.get_or_insert_with(|| tokio::spawn(mount.follow()));
         self.start_receiver().await;
@@ -100,6 +108,7 @@ impl Kubelet {
 
     async fn start_receiver(&mut self) {
         let args = receiver::Args {
+            tls_directory: self.certificate.as_ref().map(|_| self.directory.clone()),
             egress_allow: Vec::new(),
             route_file: self.directory.join(route::FILE),
             journal: self.directory.join("journal"),
@@ -177,25 +186,34 @@ impl Drop for Kubelet {
     }
 }
 
-/// The route Secret as a file.
+/// The Secrets as files.
 struct Mount {
     client: Client,
     namespace: String,
     webhook: String,
-    file: PathBuf,
+    directory: PathBuf,
+    certificate: Option<String>,
 }
 
 impl Mount {
-    /// Writes the Secret to the file; whether there is one.
+    /// Writes the route; whether there is one.
     async fn refresh(&self) -> bool {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let Ok(Some(secret)) = secrets.get_opt(&format!("{}-receiver-route", self.webhook)).await else { return false };
-        let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(route::FILE)) else { return false };
-        let scratch = self.file.with_extension("new");
-        std::fs::write(&scratch, &bytes.0).is_ok() && std::fs::rename(scratch, &self.file).is_ok()
+        self.write(&format!("{}-receiver-route", self.webhook), &[route::FILE]).await
     }
 
-    /// Refreshes the file whenever the pod changes, and not else: as a kubelet does, but for its slow period.
+    /// Writes what a Secret has to files of these names; whether it has all of them.
+    async fn write(&self, secret: &str, files: &[&str]) -> bool {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let Ok(Some(secret)) = secrets.get_opt(secret).await else { return false };
+        files.iter().all(|name| {
+            let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(*name)) else { return false };
+            let (file, scratch) = (self.directory.join(name), self.directory.join(format!("{name}.new")));
+            std::fs::write(&scratch, &bytes.0).is_ok() && std::fs::rename(scratch, file).is_ok()
+        })
+    }
+
+    /// Refreshes the route whenever the pod changes, and not else: as a kubelet does, but for its slow period. The
+    /// certificate has only that period to wait for, so here it is always followed.
     async fn follow(self) {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let mut seen = None;
@@ -205,6 +223,9 @@ impl Mount {
                 if digest != seen && self.refresh().await {
                     seen = digest;
                 }
+            }
+            if let Some(certificate) = &self.certificate {
+                self.write(certificate, &[route::CERTIFICATE_FILE, route::CERTIFICATE_KEY_FILE]).await;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }

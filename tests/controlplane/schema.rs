@@ -123,6 +123,10 @@ async fn a_broken_webhook_is_refused_with_what_to_write() {
             |spec| spec["endpoint"]["managed"]["host"] = "a.example.com".into(),
             "endpoint.managed.host must be left out with exposure.type Service",
         ),
+        (
+            |spec| spec["endpoint"]["managed"]["tls"] = json!({"secretRef": {"name": "hooks-tls"}}),
+            "endpoint.managed.tls needs exposure.type None",
+        ),
         (|spec| spec["endpoint"]["managed"]["host"] = "https://a.example.com".into(), "should match"),
         (|spec| spec["endpoint"]["managed"]["exposure"]["type"] = "Magic".into(), "supported values: \"None\""),
         (

@@ -11,4 +11,5 @@ mod reloading;
 mod simulated;
 mod sinks;
 mod storage;
+mod tls;
 mod volume;

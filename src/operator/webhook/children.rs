@@ -9,10 +9,10 @@ use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
         core::v1::{
-            Capabilities, Container, ContainerPort, HTTPGetAction, PersistentVolumeClaim, PersistentVolumeClaimSpec,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, Secret,
-            SecretVolumeSource, SecurityContext, Service, ServiceAccount, ServicePort, ServiceSpec, Volume,
-            VolumeMount, VolumeResourceRequirements,
+            Capabilities, Container, ContainerPort, HTTPGetAction, KeyToPath, PersistentVolumeClaim,
+            PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+            SeccompProfile, Secret, SecretVolumeSource, SecurityContext, Service, ServiceAccount, ServicePort,
+            ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements,
         },
         networking::v1::{
             NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -40,6 +40,7 @@ pub const ADMIN_TOKEN_KEY: &str = "admin-token";
 /// The uid and gid the receiver runs as.
 const NON_ROOT: i64 = 65_532;
 const ROUTE_DIRECTORY: &str = "/etc/linktree";
+const TLS_DIRECTORY: &str = "/etc/linktree-tls";
 const JOURNAL_DIRECTORY: &str = "/var/lib/linktree";
 
 /// Everything but the route Secret, whose content comes from secrets that the caller holds.
@@ -104,12 +105,16 @@ fn service(spec: &Spec) -> Service {
         target_port: Some(IntOrString::Int(i32::from(target))),
         ..ServicePort::default()
     };
+    let deliveries = match spec.tls_secret {
+        None => port("deliveries", 80, DELIVERY_PORT),
+        Some(_) => ServicePort { app_protocol: Some("https".to_owned()), ..port("deliveries", 443, DELIVERY_PORT) },
+    };
     Service {
         metadata: metadata(spec, spec.receiver_name()),
         spec: Some(ServiceSpec {
             selector: Some(selector(spec)),
             // Not the admin port: the operator asks the pod itself, and no route should be able to lead there.
-            ports: Some(vec![port("deliveries", 80, DELIVERY_PORT)]),
+            ports: Some(vec![deliveries]),
             ..ServiceSpec::default()
         }),
         ..Service::default()
@@ -183,26 +188,35 @@ fn pod(spec: &Spec, launch: &Launch) -> PodSpec {
         }),
         // Longer than the receiver takes to finish the requests and forwards under way.
         termination_grace_period_seconds: Some(30),
-        containers: vec![container(launch)],
-        volumes: Some(vec![Volume {
-            name: "route".to_owned(),
-            secret: Some(SecretVolumeSource {
-                secret_name: Some(spec.route_secret_name()),
-                default_mode: Some(0o440),
-                items: Some(vec![k8s_openapi::api::core::v1::KeyToPath {
-                    key: route::FILE.to_owned(),
-                    path: route::FILE.to_owned(),
-                    ..Default::default()
-                }]),
-                ..SecretVolumeSource::default()
-            }),
-            ..Volume::default()
-        }]),
+        containers: vec![container(spec, launch)],
+        volumes: Some(volumes(spec)),
         ..PodSpec::default()
     }
 }
 
-fn arguments(launch: &Launch) -> Vec<String> {
+fn volumes(spec: &Spec) -> Vec<Volume> {
+    let volume = |name: &str, source| Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() };
+    let files = |secret: String, files: &[&str]| SecretVolumeSource {
+        secret_name: Some(secret),
+        default_mode: Some(0o440),
+        items: Some(
+            files
+                .iter()
+                .map(|file| KeyToPath { key: (*file).to_owned(), path: (*file).to_owned(), mode: None })
+                .collect(),
+        ),
+        optional: None,
+    };
+    let route = volume("route", files(spec.route_secret_name(), &[route::FILE]));
+    let certificate = spec.tls_secret.clone().map(|secret| {
+        let files = files(secret, &[route::CERTIFICATE_FILE, route::CERTIFICATE_KEY_FILE]);
+        // While it is missing the receiver starts all the same, and says so.
+        volume("certificate", SecretVolumeSource { optional: Some(true), ..files })
+    });
+    [route].into_iter().chain(certificate).collect()
+}
+
+fn arguments(spec: &Spec, launch: &Launch) -> Vec<String> {
     let own = [
         "receiver".to_owned(),
         format!("--route-file={ROUTE_DIRECTORY}/{}", route::FILE),
@@ -211,10 +225,14 @@ fn arguments(launch: &Launch) -> Vec<String> {
         format!("--admin-address=0.0.0.0:{ADMIN_PORT}"),
         "--log-format=json".to_owned(),
     ];
-    own.into_iter().chain(launch.egress_allow.iter().map(|network| format!("--egress-allow={network}"))).collect()
+    let tls = spec.tls_secret.as_ref().map(|_| format!("--tls-directory={TLS_DIRECTORY}"));
+    own.into_iter()
+        .chain(tls)
+        .chain(launch.egress_allow.iter().map(|network| format!("--egress-allow={network}")))
+        .collect()
 }
 
-fn container(launch: &Launch) -> Container {
+fn container(spec: &Spec, launch: &Launch) -> Container {
     let port = |name: &str, port: u16| ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(port),
@@ -227,11 +245,13 @@ fn container(launch: &Launch) -> Container {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
+    let mut mounts = vec![mount("route", ROUTE_DIRECTORY, true), mount("journal", JOURNAL_DIRECTORY, false)];
+    mounts.extend(spec.tls_secret.as_ref().map(|_| mount("certificate", TLS_DIRECTORY, true)));
     Container {
         name: "receiver".to_owned(),
         image: Some(launch.image.clone()),
         image_pull_policy: launch.pull_policy.clone(),
-        args: Some(arguments(launch)),
+        args: Some(arguments(spec, launch)),
         ports: Some(vec![port("deliveries", DELIVERY_PORT), port("admin", ADMIN_PORT)]),
         readiness_probe: Some(Probe { period_seconds: Some(2), ..probe("/readyz") }),
         liveness_probe: Some(Probe { period_seconds: Some(10), ..probe("/healthz") }),
@@ -246,7 +266,7 @@ fn container(launch: &Launch) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![mount("route", ROUTE_DIRECTORY, true), mount("journal", JOURNAL_DIRECTORY, false)]),
+        volume_mounts: Some(mounts),
         ..Container::default()
     }
 }
@@ -326,6 +346,8 @@ fn labels(spec: &Spec) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::operator::webhook::spec::tests::webhook;
 
@@ -334,5 +356,27 @@ mod tests {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
         let launch = Launch { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
         insta::assert_yaml_snapshot!(stateful_set(&spec, &launch).spec.unwrap().template.spec);
+    }
+
+    #[test]
+    fn a_receiver_that_ends_tls_has_its_certificate_and_an_https_port() {
+        let spec = Spec::parse(&webhook(|object| {
+            object["spec"]["endpoint"] = json!({"managed": {
+                "host": "hooks.example.com", "exposure": {"type": "None"}, "tls": {"secretRef": {"name": "hooks-tls"}},
+            }});
+        }));
+        let spec = spec.unwrap();
+        let launch = Launch { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
+        let pod = serde_json::to_value(pod(&spec, &launch)).unwrap();
+        let volume = json!({"name": "certificate", "secret": {
+            "secretName": "hooks-tls", "defaultMode": 0o440, "optional": true,
+            "items": [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}],
+        }});
+        assert_eq!(pod["volumes"][1], volume);
+        let container = &pod["containers"][0];
+        assert_eq!(container["volumeMounts"][2]["mountPath"], TLS_DIRECTORY);
+        assert!(arguments(&spec, &launch).contains(&format!("--tls-directory={TLS_DIRECTORY}")));
+        let port = &serde_json::to_value(service(&spec)).unwrap()["spec"]["ports"][0];
+        assert_eq!((&port["port"], &port["appProtocol"]), (&json!(443), &json!("https")));
     }
 }

@@ -36,7 +36,7 @@ const UNSETTLED: Duration = Duration::from_secs(3);
 #[must_use]
 pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let connection = connection(&observed.connection);
-    let receiver = receiver::decide(observed);
+    let receiver = receiver::decide(spec, observed);
     let endpoint = endpoint::decide(&observed.probe, &spec.url);
     let keys = signing::keys(spec, observed);
     let health = subscription::Health { receiver: &receiver, endpoint: &endpoint, keys: &keys };

@@ -43,6 +43,8 @@ pub struct Spec {
     /// namespace and name.
     pub url: Url,
     pub exposure: ExposureType,
+    /// The Secret with the certificate, where the receiver ends TLS itself.
+    pub tls_secret: Option<String>,
     pub keys: Keys,
     pub timestamp_tolerance_seconds: u32,
     pub stale_delivery_policy: StaleDeliveryPolicy,
@@ -109,6 +111,7 @@ impl Spec {
             events: event_types(events),
             url: delivery_url(&name, &endpoint.managed)?,
             exposure: endpoint.managed.exposure.exposure_type,
+            tls_secret: endpoint.managed.tls.as_ref().map(|tls| tls.secret_ref.name.clone()),
             keys: keys(&name, &signing.keys),
             timestamp_tolerance_seconds: whole(
                 "signing.timestampToleranceSeconds",

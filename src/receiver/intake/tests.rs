@@ -82,7 +82,7 @@ async fn start(route: Route) -> (SocketAddr, Gauge, DropGuard) {
         let intake = intake.clone();
         async move { Ok::<_, Infallible>(intake.answer(request).await) }
     });
-    tokio::spawn(serve::serve(listener, service, LIMITS, shutdown.clone()));
+    tokio::spawn(serve::serve(listener, serve::Transport::Tcp, service, LIMITS, shutdown.clone()));
     (address, appending, shutdown.drop_guard())
 }
 

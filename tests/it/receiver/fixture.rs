@@ -85,6 +85,16 @@ impl Running {
         running
     }
 
+    /// Starts one that serves deliveries over TLS, with the certificate that comes to be in its directory.
+    pub async fn start_with_tls(route: &Route) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(route::FILE), route.render().unwrap()).unwrap();
+        let args = Args { tls_directory: Some(directory.path().to_owned()), ..args(&directory, &[]) };
+        let running = Running::start_as(directory, args).await;
+        until("the route is in use", async || running.get("/status").await.status() == 401).await;
+        running
+    }
+
     /// Starts a receiver on what is in `directory`.
     pub async fn start_in(directory: TempDir) -> Self {
         Running::start_with(directory, &["127.0.0.0/8"]).await
@@ -92,14 +102,11 @@ impl Running {
 
     /// Starts one whose sinks may be in these networks, whatever the rules say.
     pub async fn start_with(directory: TempDir, egress_allow: &[&str]) -> Self {
-        let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let args = Args {
-            route_file: directory.path().join(route::FILE),
-            journal: directory.path().join("journal"),
-            delivery_address: local,
-            admin_address: local,
-            egress_allow: egress_allow.iter().map(|network| network.parse().unwrap()).collect(),
-        };
+        let args = args(&directory, egress_allow);
+        Running::start_as(directory, args).await
+    }
+
+    async fn start_as(directory: TempDir, args: Args) -> Self {
         let receiver = Receiver::bind(args).await.unwrap();
         let (delivery, admin) = (receiver.delivery_address().unwrap(), receiver.admin_address().unwrap());
         let shutdown = CancellationToken::new();
@@ -147,6 +154,19 @@ impl Running {
     pub async fn status(&self) -> ReceiverStatus {
         let request = self.client.get(format!("http://{}/status", self.admin)).bearer_auth("t0ken");
         request.send().await.unwrap().json().await.unwrap()
+    }
+}
+
+/// A receiver on ports of its own, with its files in `directory`.
+fn args(directory: &TempDir, egress_allow: &[&str]) -> Args {
+    let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    Args {
+        route_file: directory.path().join(route::FILE),
+        journal: directory.path().join("journal"),
+        delivery_address: local,
+        admin_address: local,
+        tls_directory: None,
+        egress_allow: egress_allow.iter().map(|network| network.parse().unwrap()).collect(),
     }
 }
 

@@ -7,12 +7,13 @@ use crate::{
         webhook::{
             observed::{Observed, Pod},
             plan::Step,
+            spec::Spec,
         },
     },
-    route::status::JournalHealth,
+    route::status::{Certificate, JournalHealth},
 };
 
-pub(super) fn decide(observed: &Observed) -> Finding {
+pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
     let receiver = &observed.receiver;
     let Some(pod) = &receiver.pod else { return progressing("the receiver's pod is being created") };
     if pod.terminating {
@@ -29,16 +30,29 @@ pub(super) fn decide(observed: &Observed) -> Finding {
             "the journal is full: deliveries are answered 503 until sinks take events or retention ends".to_owned(),
         ),
         Some(JournalHealth::Failed { problem }) => storage(format!("the journal cannot be written: {problem}")),
-        Some(JournalHealth::Healthy) if pod.ready => {
-            Finding::new(true, Reason::Available, format!("pod {} keeps deliveries", pod.name))
+        Some(JournalHealth::Healthy) => {
+            kept(spec, pod, receiver.status.as_ref().and_then(|it| it.certificate.as_ref()))
         }
-        Some(JournalHealth::Healthy) => progressing(format!("pod {} is not ready yet", pod.name)),
         None if pod.ready => Finding::new(
             Status::Unknown,
             Reason::StatusUnavailable,
             format!("pod {} is ready, but its status on port 9090 cannot be read from the operator", pod.name),
         ),
         None => progressing(format!("pod {} is starting", pod.name)),
+    }
+}
+
+/// Deliveries can be kept; whether they can come in.
+fn kept(spec: &Spec, pod: &Pod, certificate: Option<&Certificate>) -> Finding {
+    if let (Some(secret), Some(Certificate { serving, problem: Some(problem), .. })) = (&spec.tls_secret, certificate) {
+        let (of, instead) = (format!("Secret {secret}: {problem}"), "; the one before it is served");
+        let message = if *serving { of + instead } else { of };
+        return Finding::new(*serving, Reason::CertificateUnusable, message);
+    }
+    if pod.ready {
+        Finding::new(true, Reason::Available, format!("pod {} keeps deliveries", pod.name))
+    } else {
+        progressing(format!("pod {} is not ready yet", pod.name))
     }
 }
 

@@ -180,6 +180,7 @@ mod tests {
         ReceiverStatus {
             route_digest: String::new(),
             journal: JournalHealth::Healthy,
+            certificate: None,
             last_received_time: None,
             last_verified_time: None,
             last_verified_key: None,

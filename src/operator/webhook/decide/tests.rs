@@ -29,7 +29,7 @@ use crate::{
     },
     route::{
         self,
-        status::{JournalHealth, ReceiverStatus, SinkStatus, Tally, UnverifiedRun},
+        status::{Certificate, JournalHealth, ReceiverStatus, SinkStatus, Tally, UnverifiedRun},
     },
 };
 
@@ -83,6 +83,7 @@ fn receiver_status() -> ReceiverStatus {
     ReceiverStatus {
         route_digest: "r1".into(),
         journal: JournalHealth::Healthy,
+        certificate: None,
         last_received_time: Some(NOW - 60),
         last_verified_time: Some(NOW - 60),
         last_verified_key: Some("provider".into()),

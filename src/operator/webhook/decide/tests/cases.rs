@@ -30,6 +30,8 @@ pub(super) const CASES: &[Case] = &[
     ("the journal is full", any, |o| receiver_of(o).journal = JournalHealth::Full, ConditionType::ReceiverAvailable, False, Reason::StorageUnavailable),
     ("the journal cannot be written", any, |o| receiver_of(o).journal = JournalHealth::Failed { problem: "EIO".into() }, ConditionType::ReceiverAvailable, False, Reason::StorageUnavailable),
     ("it is ready and does not answer the operator", any, |o| o.receiver.status = None, ConditionType::ReceiverAvailable, Unknown, Reason::StatusUnavailable),
+    ("its certificate is no good", with_tls, |o| certificate(o, false), ConditionType::ReceiverAvailable, False, Reason::CertificateUnusable),
+    ("a new certificate is no good and the one before still is", with_tls, |o| certificate(o, true), ConditionType::ReceiverAvailable, True, Reason::CertificateUnusable),
     // The endpoint.
     ("the probe got our answer", any, |_| {}, ConditionType::EndpointReachable, True, Reason::ProbeSucceeded),
     ("nothing was probed", any, |o| o.probe = ProbeResult::NotProbed, ConditionType::EndpointReachable, Unknown, Reason::NotProbed),
@@ -106,6 +108,17 @@ pub(super) const CASES: &[Case] = &[
     ("what only a person can mend is stalled", any, |o| o.keys = Keys::CurrentMissing(place("own")), ConditionType::Stalled, True, Reason::SecretMissing),
     ("what passes is reconciling", any, |o| pod(o).ready = false, ConditionType::Reconciling, True, Reason::Progressing),
 ];
+
+fn with_tls(object: &mut Value) {
+    let exposure = json!({"type": "None"});
+    object["spec"]["endpoint"] =
+        json!({"managed": {"host": "hooks.example.com", "exposure": exposure, "tls": {"secretRef": {"name": "tls"}}}});
+}
+
+fn certificate(observed: &mut Observed, serving: bool) {
+    let problem = Some("tls.key is not its key".into());
+    receiver_of(observed).certificate = Some(Certificate { serving, expiration_time: None, problem });
+}
 
 fn unusable(reason: Reason) -> Connection {
     Connection::Unusable { reason, message: "the connection says why".into() }

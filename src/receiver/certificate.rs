@@ -1,0 +1,208 @@
+//! The certificate that deliveries are served with, where the receiver ends TLS itself: kept as its two files have it.
+//! They are compared by content every second, for the reasons of [`super::reload`]. A pair that is no good leaves the
+//! last good one in use, and what is wrong with it is in the status.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rustls::{
+    InconsistentKeys, ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use sha2::{Digest, Sha256};
+use tokio::{fs, time::sleep};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::{clock, route, serve::Transport};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Why a pair of files is not used. Never shows a file's content.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
+    #[error("{file} cannot be read: {problem}")]
+    Unreadable { file: &'static str, problem: String },
+    #[error("{} holds no certificate in PEM", route::CERTIFICATE_FILE)]
+    NoCertificate,
+    #[error("{} holds no private key in PEM", route::CERTIFICATE_KEY_FILE)]
+    NoKey,
+    #[error("{} is not the key of the certificate in {}", route::CERTIFICATE_KEY_FILE, route::CERTIFICATE_FILE)]
+    Mismatch,
+    #[error("the certificate expired at {at}")]
+    Expired { at: Timestamp },
+    #[error("the certificate cannot be used: {problem}")]
+    Unusable { problem: String },
+}
+
+/// A certificate with its key, ready to be served.
+#[derive(Debug)]
+struct Pair {
+    key: Arc<CertifiedKey>,
+    expires: Timestamp,
+}
+
+impl Pair {
+    /// Checks that the two belong together and that the certificate holds at `now`.
+    fn parse(certificate: &[u8], key: &[u8], provider: &CryptoProvider, now: Timestamp) -> Result<Self, PairError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
+            .collect::<Result<_, _>>()
+            .map_err(|_| PairError::NoCertificate)?;
+        let expires = expiration(chain.first().ok_or(PairError::NoCertificate)?)?;
+        // The parser's own message may quote a line, and lines here are secret.
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| PairError::NoKey)?;
+        let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
+            let mismatch = error == rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch);
+            if mismatch { PairError::Mismatch } else { PairError::Unusable { problem: error.to_string() } }
+        })?;
+        if expires < now {
+            return Err(PairError::Expired { at: expires });
+        }
+        Ok(Pair { key: Arc::new(key), expires })
+    }
+}
+
+/// When a certificate ends to be valid.
+fn expiration(certificate: &CertificateDer<'_>) -> Result<Timestamp, PairError> {
+    let unusable = |problem: String| PairError::Unusable { problem };
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| unusable(error.to_string()))?;
+    let second = parsed.validity().not_after.timestamp();
+    // What lies beyond the years we can write down does not expire in our time.
+    Ok(Timestamp::from_second(second).unwrap_or(Timestamp::MAX))
+}
+
+/// What is served, and what is wrong with what should be. Shared by the watcher, the handshakes and the status.
+#[derive(Debug, Default)]
+pub struct Certificate(RwLock<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    in_use: Option<Pair>,
+    problem: Option<String>,
+}
+
+impl Certificate {
+    /// Serves deliveries over TLS 1.2 and later with whatever pair is in use when a connection is made. Sessions are not
+    /// resumed: each new connection sees the certificate there is now.
+    ///
+    /// # Errors
+    /// Never with the provider that is built in.
+    pub fn transport(self: &Arc<Self>) -> Result<Transport, rustls::Error> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let resolver: Arc<Self> = Arc::clone(self);
+        let mut config = config.with_no_client_auth().with_cert_resolver(resolver);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Transport::Tls(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// What there is to say of it at `now`.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> route::status::Certificate {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let expires = state.in_use.as_ref().map(|pair| pair.expires);
+        let expired = expires.filter(|expires| *expires < now).map(|at| PairError::Expired { at }.to_string());
+        route::status::Certificate {
+            serving: expires.is_some() && expired.is_none(),
+            expiration_time: expires.map(Timestamp::as_second),
+            problem: state.problem.clone().or(expired),
+        }
+    }
+
+    fn take(&self, looked: Result<Pair, PairError>) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match looked {
+            Ok(pair) => {
+                tracing::info!(expires = %pair.expires, "a new certificate is in use");
+                *state = State { in_use: Some(pair), problem: None };
+            }
+            Err(error) => {
+                let in_use = state.in_use.is_some();
+                tracing::error!(%error, in_use, "the certificate is not used");
+                state.problem = Some(error.to_string());
+            }
+        }
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        state.in_use.as_ref().map(|pair| Arc::clone(&pair.key))
+    }
+}
+
+/// Watches the two files.
+#[derive(Debug)]
+pub struct Watcher {
+    directory: PathBuf,
+    certificate: Arc<Certificate>,
+    /// What the last look found, so that each finding is told once.
+    last: Option<Result<[u8; 32], PairError>>,
+}
+
+/// Both files, or which could not be read and why.
+type Files = Result<(Vec<u8>, Zeroizing<Vec<u8>>), PairError>;
+
+impl Watcher {
+    #[must_use]
+    pub fn new(directory: PathBuf, certificate: Arc<Certificate>) -> Self {
+        Watcher { directory, certificate, last: None }
+    }
+
+    /// What it keeps up to date.
+    #[must_use]
+    pub fn certificate(&self) -> &Arc<Certificate> {
+        &self.certificate
+    }
+
+    /// Looks until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let looking = async {
+            loop {
+                self.look().await;
+                sleep(EVERY).await;
+            }
+        };
+        shutdown.run_until_cancelled(looking).await;
+    }
+
+    /// Looks once and takes up what is new.
+    async fn look(&mut self) {
+        let files = self.read().await;
+        let finding = match &files {
+            Ok((certificate, key)) => Ok(Sha256::new().chain_update(certificate).chain_update(key).finalize().into()),
+            Err(error) => Err(error.clone()),
+        };
+        // The two change together; where they changed in between, the next look has both.
+        if self.last.as_ref() == Some(&finding) || self.read().await != files {
+            return;
+        }
+        let provider = aws_lc_rs::default_provider();
+        let pair = files.and_then(|(certificate, key)| Pair::parse(&certificate, &key, &provider, clock::now()));
+        self.certificate.take(pair);
+        self.last = Some(finding);
+    }
+
+    async fn read(&self) -> Files {
+        let read = async |file| {
+            let unreadable = |error: std::io::Error| PairError::Unreadable { file, problem: error.to_string() };
+            fs::read(self.directory.join(file)).await.map_err(unreadable)
+        };
+        let certificate = read(route::CERTIFICATE_FILE).await?;
+        Ok((certificate, Zeroizing::new(read(route::CERTIFICATE_KEY_FILE).await?)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

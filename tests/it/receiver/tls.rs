@@ -1,0 +1,85 @@
+//! TLS in the receiver itself: the certificate is swapped while deliveries come, and a bad one is told and not used.
+
+use linktree_operator::route::{CERTIFICATE_FILE, CERTIFICATE_KEY_FILE};
+use rcgen::{CertificateParams, KeyPair};
+use reqwest::{Certificate, Client, Version};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::fixture::{PATH, Running, numbered, route, signed, until};
+
+const HOST: &str = "hooks.example.com";
+
+/// A self-signed certificate and its key.
+fn pair() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![HOST.to_owned()]).unwrap().self_signed(&key).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+fn install(receiver: &Running, certificate: &str, key: &str) {
+    std::fs::write(receiver.directory.path().join(CERTIFICATE_FILE), certificate).unwrap();
+    std::fs::write(receiver.directory.path().join(CERTIFICATE_KEY_FILE), key).unwrap();
+}
+
+/// A client that trusts this certificate alone.
+fn trusting(receiver: &Running, certificate: &str, http1: bool) -> Client {
+    let trusted = Certificate::from_pem(certificate.as_bytes()).unwrap();
+    let client = Client::builder().no_proxy().resolve(HOST, receiver.delivery).tls_certs_only([trusted]);
+    if http1 { client.http1_only() } else { client }.build().unwrap()
+}
+
+async fn deliver(receiver: &Running, client: &Client, n: usize) -> Result<(u16, Version), reqwest::Error> {
+    let url = format!("https://{HOST}:{}{PATH}", receiver.delivery.port());
+    let answer = signed(client.post(url), &numbered(n)).send().await?;
+    Ok((answer.status().as_u16(), answer.version()))
+}
+
+#[tokio::test]
+async fn a_certificate_is_swapped_while_deliveries_come() {
+    let ((first, first_key), (second, second_key)) = (pair(), pair());
+    let receiver = Running::start_with_tls(&route(vec![])).await;
+    let unready = receiver.get("/readyz").await.text().await.unwrap();
+    assert!(unready.contains("tls.crt cannot be read"), "{unready}");
+    install(&receiver, &first, &first_key);
+    until("it is ready", async || receiver.get("/readyz").await.status() == 200).await;
+
+    let (old, old_http1) = (trusting(&receiver, &first, false), trusting(&receiver, &first, true));
+    assert_eq!(deliver(&receiver, &old, 1).await.unwrap(), (200, Version::HTTP_2));
+    assert_eq!(deliver(&receiver, &old_http1, 2).await.unwrap(), (200, Version::HTTP_11));
+    let mut plain = TcpStream::connect(receiver.delivery).await.unwrap();
+    plain.write_all(b"POST /h/abc HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"), "no HTTP without TLS");
+
+    install(&receiver, &second, &second_key);
+    let new = trusting(&receiver, &second, false);
+    let mut sent = 3;
+    until("new connections see the new certificate", async || deliver(&receiver, &new, 3).await.is_ok()).await;
+    for client in [&old, &old_http1, &new] {
+        sent += 1;
+        assert_eq!(deliver(&receiver, client, sent).await.unwrap().0, 200, "connections there were go on");
+    }
+    let late = trusting(&receiver, &first, false);
+    assert!(deliver(&receiver, &late, 9).await.is_err(), "and the old one is gone");
+    assert_eq!(receiver.status().await.last_hour.verified, 6);
+}
+
+#[tokio::test]
+async fn a_bad_pair_is_told_and_the_good_one_stays() {
+    let ((good, key), (other, _)) = (pair(), pair());
+    let receiver = Running::start_with_tls(&route(vec![])).await;
+    install(&receiver, &good, &key);
+    until("it is ready", async || receiver.get("/readyz").await.status() == 200).await;
+    install(&receiver, &other, &key);
+    until("it says so", async || receiver.status().await.certificate.unwrap().problem.is_some()).await;
+    let certificate = receiver.status().await.certificate.unwrap();
+    assert_eq!(certificate.problem.unwrap(), "tls.key is not the key of the certificate in tls.crt");
+    assert!(certificate.serving && receiver.get("/readyz").await.status() == 200);
+    assert_eq!(deliver(&receiver, &trusting(&receiver, &good, false), 1).await.unwrap().0, 200);
+    install(&receiver, &good, &key);
+    until("all is well", async || receiver.status().await.certificate.unwrap().problem.is_none()).await;
+}
