@@ -34,11 +34,16 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// Says whether a service can do its work right now: `Ok`, or why not, in words that are safe to show.
 #[derive(Clone)]
-pub struct Readiness(Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+pub struct Readiness(Arc<dyn Fn() -> Result<&'static str, String> + Send + Sync>);
 
 impl Readiness {
     /// `check` is called for each probe, so it must be quick and must not wait.
     pub fn new(check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Readiness::saying(move || check().map(|()| "ok"))
+    }
+
+    /// As [`Readiness::new`], for a service that can be ready in more than one way.
+    pub fn saying(check: impl Fn() -> Result<&'static str, String> + Send + Sync + 'static) -> Self {
         Readiness(Arc::new(check))
     }
 }
@@ -64,7 +69,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
 
 async fn ready(State(Readiness(check)): State<Readiness>) -> Response {
     match check() {
-        Ok(()) => "ok\n".into_response(),
+        Ok(how) => format!("{how}\n").into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }

@@ -4,7 +4,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::{
+    Client,
+    runtime::events::{Recorder, Reporter},
+};
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     account::Accounts,
     context::Shared,
+    leader::{Candidate, Leadership},
     metrics::Metrics,
     ports::Ports,
     scope::Scope,
@@ -30,6 +34,7 @@ mod capabilities;
 mod conditions;
 mod connection;
 mod context;
+pub mod leader;
 mod metrics;
 pub mod ports;
 mod scope;
@@ -57,7 +62,13 @@ pub struct Args {
     /// A namespace to look after; may be given several times. Left out, all of them.
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
+    #[command(flatten)]
+    pub election: leader::Args,
 }
+
+/// How long what is under way when the operator is to end may go on. All of it is made to be cut off anywhere, and
+/// another operator may be waiting.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Why the operator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,30 +83,62 @@ pub enum Error {
     Linktree(#[from] Unusable),
     #[error("the HTTP client cannot be made: {0}")]
     Http(#[from] reqwest::Error),
+    #[error(transparent)]
+    Leadership(#[from] leader::Lost),
     #[error("cannot listen at {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
 }
 
-/// Runs until `shutdown`; what is being reconciled then is finished first.
+/// Runs until `shutdown`, or until it loses the lease; what is being reconciled is finished first if that is quick.
 ///
 /// # Errors
-/// When it cannot start.
+/// When it cannot start, and when it loses the lease.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
-    let ports = Ports::open().await?;
+    let config = ports::kubernetes().await?;
+    let mut candidate = Candidate::new(&args.election, Client::try_from(config.clone())?);
+    let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, Candidate::leadership);
+    let ports = Ports::open(config, &leadership)?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };
     let listener = TcpListener::bind(args.metrics_address).await.map_err(unusable)?;
-    let admin = listener.local_addr().map_err(unusable)?;
+    let address = listener.local_addr().map_err(unusable)?;
     let mut registry = Registry::default();
-    let operator = Operator::new(args, ports, &mut registry);
-    tracing::info!(%admin, "admin port");
+    let operator = Operator::new(args, ports, leadership.clone(), &mut registry);
+    tracing::info!(admin = %address, "admin port");
     operator.check().await?;
-    let ready = operator.ready();
-    let readiness = Readiness::new(move || {
-        if ready.iter().all(scope::Ready::is_set) { Ok(()) } else { Err("the caches are not filled yet".to_owned()) }
-    });
-    let router = admin::router(Arc::new(registry), readiness);
-    tokio::join!(admin::serve(listener, router, shutdown.clone()), operator.run(shutdown));
+    let router = admin::router(Arc::new(registry), readiness(operator.ready(), leadership));
+    let admin = tokio::spawn(admin::serve(listener, router, shutdown.clone()));
+    let drained = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    let work = async {
+        tokio::select! {
+            () = operator.run(shutdown.clone()) => {}
+            () = drained => {}
+        }
+    };
+    match &mut candidate {
+        None => work.await,
+        Some(candidate) => tokio::select! {
+            lost = candidate.run() => match lost? {},
+            () = work => {}
+        },
+    }
+    if let Some(candidate) = candidate {
+        candidate.release().await;
+    }
+    // Its own end is bounded.
+    let _ = admin.await;
     Ok(())
+}
+
+/// A standby is ready, so that a rollout goes on; it says what it is.
+fn readiness(scopes: Vec<scope::Ready>, leadership: Leadership) -> Readiness {
+    Readiness::saying(move || match (scopes.iter().all(scope::Ready::is_set), leadership.check()) {
+        (false, _) => Err("the caches are not filled yet".to_owned()),
+        (true, Ok(())) => Ok("ok"),
+        (true, Err(leader::NotLeading)) => Ok("ok: standby, another leads"),
+    })
 }
 
 /// Everything but the admin port and the way the process is configured.
@@ -103,12 +146,14 @@ pub struct Operator(Vec<Scope>);
 
 impl Operator {
     #[must_use]
-    pub fn new(args: Args, ports: Ports, registry: &mut Registry) -> Self {
+    pub fn new(args: Args, ports: Ports, leadership: Leadership, registry: &mut Registry) -> Self {
         let Ports { client, transport, prober, receivers } = ports;
+        leadership.register(registry);
         let reporter = Reporter { controller: apply::FIELD_MANAGER.into(), instance: None };
         let shared = Shared {
             recorder: Recorder::new(client.clone(), reporter),
             client,
+            leadership,
             transport,
             linktree_timeout: Duration::from_secs(args.linktree_timeout_seconds),
             prober,

@@ -14,6 +14,7 @@ use super::{
     backoff::Failures,
     budget::Budget,
     capabilities::{Call, Capabilities},
+    leader::Leadership,
     metrics::Metrics,
 };
 use crate::{
@@ -68,6 +69,7 @@ impl Write {
 /// One connection's account.
 pub struct Account {
     linktree: Box<dyn Linktree>,
+    leadership: Leadership,
     metrics: Metrics,
     state: Mutex<State>,
 }
@@ -88,7 +90,7 @@ struct State {
 
 impl Account {
     #[must_use]
-    pub fn new(linktree: Box<dyn Linktree>, budget: Budget, metrics: Metrics) -> Self {
+    pub fn new(linktree: Box<dyn Linktree>, leadership: Leadership, budget: Budget, metrics: Metrics) -> Self {
         let state = State {
             budget,
             whose: None,
@@ -99,7 +101,7 @@ impl Account {
             trouble: None,
             failures: Failures::default(),
         };
-        Account { linktree, metrics, state: Mutex::new(state) }
+        Account { linktree, leadership, metrics, state: Mutex::new(state) }
     }
 
     /// A client whose every call is paid for out of this account's budget.
@@ -204,6 +206,9 @@ impl Account {
     }
 
     fn pay(&self) -> Result<(), ApiError> {
+        self.leadership
+            .check()
+            .map_err(|problem| ApiError::Unreachable { problem: problem.to_string(), before_sending: true })?;
         let now = clock::now();
         let paid = self.state().budget.take(now);
         paid.map_err(|free| ApiError::TooManyRequests { retry_after: free.duration_since(now).try_into().ok() })

@@ -109,7 +109,8 @@ async fn open(
         let client =
             HttpLinktree::new(&context.shared.transport, base, &credentials.token, context.shared.linktree_timeout)
                 .map_err(|_| ())?;
-        Ok::<_, ()>(Account::new(Box::new(client), Budget::new(requests_per_minute), context.shared.metrics.clone()))
+        let (leadership, metrics) = (context.shared.leadership.clone(), context.shared.metrics.clone());
+        Ok::<_, ()>(Account::new(Box::new(client), leadership, Budget::new(requests_per_minute), metrics))
     });
     match made {
         Ok(account) => {

@@ -14,9 +14,11 @@ use kube::{
     },
 };
 use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     account::{Accounts, Key},
+    leader::Leadership,
     metrics::Metrics,
     scope::Ready,
     webhook::{addressable::Resolver, children::Launch, memory::Memory, probe::Probe, receiver_client::Receivers},
@@ -29,7 +31,9 @@ use crate::{
 /// Everything that outlives a scope: one of each per process.
 #[derive(Clone)]
 pub struct Shared {
+    /// Writes only while this process leads.
     pub client: Client,
+    pub leadership: Leadership,
     pub recorder: Recorder,
     pub transport: Transport,
     /// How long one request to Linktree may take.
@@ -49,8 +53,8 @@ pub struct Context {
     pub connections: Store<LinktreeConnection>,
     pub look_at_webhook: Sender<ObjectRef<LinktreeWebhook>>,
     pub look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
-    /// Waited for before anything is concluded from what a store does not hold.
-    pub ready: Ready,
+    ready: Ready,
+    shutdown: CancellationToken,
     memories: Mutex<HashMap<Key, Memory>>,
 }
 
@@ -62,9 +66,23 @@ impl Context {
         look_at_webhook: Sender<ObjectRef<LinktreeWebhook>>,
         look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
         ready: Ready,
+        shutdown: CancellationToken,
     ) -> Self {
         let memories = Mutex::default();
-        Context { shared, webhooks, connections, look_at_webhook, look_at_connection, ready, memories }
+        Context { shared, webhooks, connections, look_at_webhook, look_at_connection, ready, shutdown, memories }
+    }
+
+    /// Waits until a look may begin: all objects were seen, since which connection a webhook has and which subscriptions
+    /// are managed is not known before; and this process leads. `false` when it is to end instead.
+    pub async fn may_begin(&self) -> bool {
+        let begun = async {
+            self.ready.wait().await;
+            self.shared.leadership.begun().await;
+        };
+        tokio::select! {
+            () = begun => true,
+            () = self.shutdown.cancelled() => false,
+        }
     }
 
     /// The webhooks of a connection, as last seen.

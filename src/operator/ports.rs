@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc};
 
 use kube::{Client, Config};
 
-use super::Error;
 pub use super::webhook::{
     observed::ProbeResult,
     probe::{Probe, Prober},
     receiver_client::{ReceiverClient, Receivers},
 };
+use super::{Error, leader::Leadership};
 use crate::linktree::client::Transport;
 
 /// The ways out of the process.
@@ -26,22 +26,30 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Those of the cluster this process runs in, or that `KUBECONFIG` names.
+    /// Those of the cluster that `config` leads to. Its API server is written to only while this process leads.
     ///
     /// # Errors
-    /// When there is none, or the machine has no usable TLS set-up.
-    pub async fn open() -> Result<Self, Error> {
-        let mut config = Config::infer().await?;
-        // Every look is repeated anyway; retries below it would only hide for minutes what the status could say.
-        config.default_retry = false;
-        config.read_timeout = None;
+    /// When the configuration cannot be used, or the machine has no usable TLS set-up.
+    pub fn open(config: Config, leadership: &Leadership) -> Result<Self, Error> {
         Ok(Ports {
-            client: Client::try_from(config)?,
+            client: leadership.client(config)?,
             transport: Transport::new()?,
             prober: Arc::new(Prober::new()?),
             receivers: Arc::new(ReceiverClient::new()?),
         })
     }
+}
+
+/// The cluster this process runs in, or that `KUBECONFIG` names.
+///
+/// # Errors
+/// When there is none.
+pub async fn kubernetes() -> Result<Config, Error> {
+    let mut config = Config::infer().await?;
+    // Every look is repeated anyway; retries below it would only hide for minutes what the status could say.
+    config.default_retry = false;
+    config.read_timeout = None;
+    Ok(config)
 }
 
 impl fmt::Debug for Ports {

@@ -67,7 +67,7 @@ impl Ready {
         self.0.send_replace(true);
     }
 
-    async fn wait(&self) {
+    pub async fn wait(&self) {
         // It fails only without a sender, and `self` is one.
         let _ = self.0.subscribe().wait_for(|set| *set).await;
     }
@@ -110,6 +110,7 @@ impl Scope {
             look_at_webhook,
             look_at_connection,
             self.ready.clone(),
+            shutdown.clone(),
         ));
 
         let ours = || watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
@@ -203,21 +204,21 @@ async fn announce_filled(context: &Context, ready: &Ready) {
 
 async fn reconcile_webhook(webhook: Arc<LinktreeWebhook>, context: Arc<Context>) -> Result<Action, LookError> {
     let metrics = context.shared.metrics.clone();
-    let look = async {
-        // Which connection a webhook has is only known once connections are.
-        context.ready.wait().await;
-        webhook::reconcile(webhook, context).await.map_err(LookError::Failed)
-    };
+    if !context.may_begin().await {
+        return Ok(Action::await_change());
+    }
+    let look = async { webhook::reconcile(webhook, context).await.map_err(LookError::Failed) };
     counted("LinktreeWebhook", LOOK_DEADLINE, &metrics, look).await
 }
 
 async fn reconcile_connection(connection: Arc<LinktreeConnection>, context: Arc<Context>) -> Result<Action, LookError> {
     let metrics = context.shared.metrics.clone();
-    let look = async {
-        // Which subscriptions are managed is only known once webhooks are.
-        context.ready.wait().await;
-        connection::reconcile(connection, context).await.map_err(LookError::Failed)
-    };
+    if !context.may_begin().await {
+        return Ok(Action::await_change());
+    }
+    // It may have changed while this process stood by.
+    let connection = context.connections.get(&ObjectRef::from_obj(&*connection)).unwrap_or(connection);
+    let look = async { connection::reconcile(connection, context).await.map_err(LookError::Failed) };
     counted("LinktreeConnection", LIST_DEADLINE, &metrics, look).await
 }
 
@@ -252,6 +253,8 @@ where
 {
     match result {
         Ok((object, _)) => tracing::debug!(%object, "looked at"),
+        // Deleted since a look at it was asked for: nothing is left to be done.
+        Err(controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "gone"),
         Err(error) => tracing::warn!(%error, "a look failed and is repeated"),
     }
 }

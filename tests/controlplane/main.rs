@@ -17,6 +17,7 @@ mod history;
 mod keys;
 mod kstatus;
 mod kubelet;
+mod leader;
 mod network;
 mod operator;
 mod pause;

@@ -27,11 +27,21 @@ pub struct Operator {
 impl Operator {
     /// Starts one for `namespace` that reaches the world through `proxy`, and waits for nothing.
     pub fn spawn(namespace: &str, proxy: SocketAddr, log: &Path) -> Self {
+        Operator::spawn_with(namespace, proxy, log, &[])
+    }
+
+    /// As [`Operator::spawn`], one of several: it writes only while it has the lease in its namespace.
+    pub fn stand_for_election(namespace: &str, proxy: SocketAddr, log: &Path) -> Self {
+        Operator::spawn_with(namespace, proxy, log, &["--leader-elect", &format!("--lease-namespace={namespace}")])
+    }
+
+    fn spawn_with(namespace: &str, proxy: SocketAddr, log: &Path, arguments: &[&str]) -> Self {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let begins = fs::read(log).unwrap().len();
         let child = Command::new(env!("CARGO_BIN_EXE_linktree-operator"))
             .args(["operator", "--metrics-address=127.0.0.1:0", "--receiver-image=localhost/receiver:test"])
             .args(["--log-format=json", "--linktree-timeout-seconds=2", &format!("--watch-namespace={namespace}")])
+            .args(arguments)
             .env("RUST_LOG", "info,linktree_operator=debug")
             .env("HTTP_PROXY", format!("http://{proxy}"))
             .env("NO_PROXY", "127.0.0.1")
@@ -53,10 +63,15 @@ impl Operator {
         .await;
     }
 
+    /// What it answers at its admin port.
+    pub async fn admin(&self, path: &str) -> String {
+        let address = self.admin.unwrap();
+        http().get(format!("http://{address}{path}")).send().await.unwrap().text().await.unwrap()
+    }
+
     /// How many looks it has taken at objects of a kind.
     pub async fn looks(&self, kind: &str) -> u64 {
-        let address = self.admin.unwrap();
-        let metrics = http().get(format!("http://{address}/metrics")).send().await.unwrap().text().await.unwrap();
+        let metrics = self.admin("/metrics").await;
         let of_kind = metrics.lines().filter(|line| line.starts_with("linktree_operator_reconciles_total"));
         let of_kind = of_kind.filter(|line| line.contains(&format!("kind=\"{kind}\"")));
         of_kind.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
@@ -70,7 +85,16 @@ impl Operator {
 
     /// Asks it to end, and waits until it has.
     pub async fn terminate(&mut self) -> ExitStatus {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
+        self.ended().await
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
         until_some("the operator ends", async || self.child.try_wait().unwrap()).await
     }
 

@@ -118,6 +118,11 @@ impl World {
         self.operator = Operator::spawn(&self.namespace, self.network.address, &self.log_file());
     }
 
+    /// Another operator, one of several that stand for election.
+    pub fn candidate(&self) -> Operator {
+        Operator::stand_for_election(&self.namespace, self.network.address, &self.log_file())
+    }
+
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,

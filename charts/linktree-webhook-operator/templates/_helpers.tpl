@@ -11,6 +11,11 @@
 {{- .Values.serviceAccount.name | default (include "operator.name" .) -}}
 {{- end -}}
 
+{{/* A Role of its own, beside that of the same namespace where it is looked after too. */}}
+{{- define "operator.leaseRole" -}}
+{{- printf "%s-lease" (include "operator.name" . | trunc 57 | trimSuffix "-") -}}
+{{- end -}}
+
 {{- define "operator.image" -}}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}

@@ -60,7 +60,12 @@ impl Linktree for Pages {
 }
 
 pub(in crate::operator) fn account(requests_per_minute: usize) -> Account {
-    Account::new(Box::new(Pages::default()), Budget::new(requests_per_minute), Metrics::default())
+    Account::new(
+        Box::new(Pages::default()),
+        Leadership::unopposed(),
+        Budget::new(requests_per_minute),
+        Metrics::default(),
+    )
 }
 
 fn ids(account: &Account) -> Vec<String> {
@@ -111,7 +116,7 @@ async fn the_first_page_is_refused_without_budget() {
 async fn further_pages_wait_for_their_turn() {
     let pages = Pages::default();
     let asked = Arc::clone(&pages.0);
-    let account = Arc::new(Account::new(Box::new(pages), Budget::new(2), Metrics::default()));
+    let account = Arc::new(Account::new(Box::new(pages), Leadership::unopposed(), Budget::new(2), Metrics::default()));
     let linktree = account.linktree();
     let listed = tokio::time::timeout(Duration::from_millis(100), crate::linktree::client::list_all(&linktree)).await;
     assert!(listed.is_err(), "it neither gave up nor exceeded the budget: {listed:?}");
