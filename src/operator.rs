@@ -37,6 +37,7 @@ mod context;
 pub mod leader;
 mod metrics;
 pub mod ports;
+mod requests;
 mod scope;
 mod webhook;
 

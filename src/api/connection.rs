@@ -108,6 +108,10 @@ pub struct LinktreeConnectionStatus {
     /// The generation of the spec this status speaks of; -1 before it was first looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The value of the annotation webhooks.linktree-operator.dev/sync-requested-at that was last handled: since it was set,
+    /// it was tried to list the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_sync_request: Option<String>,
     /// The account the token opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountStatus>,

@@ -13,6 +13,10 @@ pub struct LinktreeWebhookStatus {
     /// The generation of the spec this status speaks of; -1 before it was first looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The value of the annotation webhooks.linktree-operator.dev/sync-requested-at that was last handled: since it was set,
+    /// the account was listed and the url probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_sync_request: Option<String>,
     /// Where Linktree delivers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,

@@ -18,6 +18,7 @@ use super::{
     apply,
     budget::Budget,
     context::Context,
+    requests,
     webhook::{Error, render},
 };
 use crate::{
@@ -62,8 +63,12 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
     }
     let (token, account) = open(&context, &connection, &key).await?;
     let listed_at = account.as_ref().and_then(|account| account.snapshot()).map(|snapshot| snapshot.listed_at);
-    let list_wanted = account.as_ref().is_some_and(|account| account.list_wanted());
+    let handled = connection.status.as_ref().and_then(|status| status.last_handled_sync_request.as_deref());
+    let requested = requests::pending(&*connection, requests::SYNC, handled);
+    let list_wanted = requested.is_some() || account.as_ref().is_some_and(|account| account.list_wanted());
+    let trouble = || account.as_ref().and_then(|account| account.trouble());
     let hold_until = account.as_ref().and_then(|account| account.hold_until());
+    let hold_until = decide::hold(hold_until, trouble().as_ref(), requested.is_some());
     let plan = decide::decide(&connection.spec, token, listed_at, list_wanted, hold_until, clock::now());
 
     if let (Plan::List, Some(account)) = (plan, &account) {
@@ -79,6 +84,7 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
         account: account.as_deref(),
         webhooks: &context.webhooks_of(&key),
         listed: plan == Plan::List,
+        handled_sync_request: requested.filter(|_| decide::handles_request(plan, trouble().as_ref())),
         now: clock::now(),
     };
     let next = report.status();

@@ -27,5 +27,6 @@ mod schema;
 #[path = "../it/simulator.rs"]
 mod simulator;
 mod sinks;
+mod sync;
 mod wait;
 mod world;

@@ -141,7 +141,7 @@ impl World {
         api.patch(&name, &PatchParams::apply("somebody").validation_strict(), &Patch::Apply(object)).await
     }
 
-    /// Merges a change into an object's spec.
+    /// Merges a change into an object.
     pub async fn change<K>(&self, name: &str, change: Value)
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -150,6 +150,18 @@ impl World {
             + std::fmt::Debug,
     {
         self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
+    }
+
+    /// Asks for a look at Linktree now.
+    pub async fn request_sync<K>(&self, name: &str, value: &str)
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let annotation = json!({"webhooks.linktree-operator.dev/sync-requested-at": value});
+        self.change::<K>(name, json!({"metadata": {"annotations": annotation}})).await;
     }
 
     /// Puts `key` into a Secret, which is made if there is none.

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::connection::LinktreeConnectionSpec;
+use crate::{api::connection::LinktreeConnectionSpec, linktree::error::ApiError};
 
 /// What was found under the token's Secret key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,23 @@ impl Plan {
             Plan::Nothing | Plan::List => true,
             Plan::Wait => false,
         }
+    }
+}
+
+/// Until when the account is left alone. A person who asks for a list does not wait for our own patience with failures,
+/// only for Linktree's word and the budget.
+#[must_use]
+pub fn hold(hold_until: Option<Timestamp>, trouble: Option<&ApiError>, requested: bool) -> Option<Timestamp> {
+    hold_until.filter(|_| !requested || matches!(trouble, Some(ApiError::TooManyRequests { .. })))
+}
+
+/// Whether a person's request for a list is handled: it was tried, or there is no account to try.
+#[must_use]
+pub fn handles_request(plan: Plan, trouble: Option<&ApiError>) -> bool {
+    match plan {
+        Plan::Nothing => true,
+        Plan::Wait => false,
+        Plan::List => !matches!(trouble, Some(ApiError::TooManyRequests { .. })),
     }
 }
 
@@ -80,6 +97,19 @@ mod tests {
         for (case, listed_at, wanted, hold, plan) in cases {
             assert_eq!(decide(&spec, Token::Present, listed_at, wanted, hold, at(1000)), plan, "{case}");
         }
+        let refused = ApiError::TooManyRequests { retry_after: None };
+        let failed = ApiError::Server { status: 500, retry_after: None };
+        for (sentence, trouble, requested, plan, handled) in [
+            ("nobody asks", &failed, false, Plan::Wait, false),
+            ("a person asks after failures", &failed, true, Plan::List, true),
+            ("a person asks while Linktree wants peace", &refused, true, Plan::Wait, false),
+        ] {
+            let hold = hold(Some(at(1001)), Some(trouble), requested);
+            let decided = decide(&spec, Token::Present, Some(at(999)), requested, hold, at(1000));
+            assert_eq!((decided, handles_request(decided, Some(trouble))), (plan, handled), "{sentence}");
+        }
+        assert!(!handles_request(Plan::List, Some(&refused)), "the budget was used up");
+        assert!(handles_request(Plan::Nothing, None));
         assert_eq!(decide(&spec, Token::Missing, None, true, None, at(1000)), Plan::Nothing);
     }
 }

@@ -29,6 +29,8 @@ pub struct Report<'a> {
     pub webhooks: &'a [Arc<LinktreeWebhook>],
     /// The account was listed in this look.
     pub listed: bool,
+    /// A person's request for a list that is handled with this look.
+    pub handled_sync_request: Option<&'a str>,
     pub now: Timestamp,
 }
 
@@ -42,6 +44,9 @@ impl Report<'_> {
         let generation = self.connection.metadata.generation;
         LinktreeConnectionStatus {
             observed_generation: generation,
+            last_handled_sync_request: self
+                .handled_sync_request
+                .map_or(previous.last_handled_sync_request, |handled| Some(handled.to_owned())),
             account: snapshot.as_ref().map_or(previous.account, |snapshot| snapshot.account.as_ref().map(account)),
             request_budget: self.budget(previous.request_budget),
             capabilities: self.account.map(|account| account.capabilities().status()),

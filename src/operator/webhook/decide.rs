@@ -22,10 +22,11 @@ mod receiver;
 mod signing;
 mod sinks;
 mod subscription;
+mod sync;
 
 pub use deletion::decide as decide_deletion;
 pub(super) use sinks::FAILURES;
-pub(super) use subscription::{attempted, registering};
+pub(super) use subscription::{attempted, is_disabled, registering};
 
 /// How often a settled webhook is looked at: its counters come from the receiver, which is asked.
 const SETTLED: Duration = Duration::from_secs(15);
@@ -51,6 +52,10 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     steps.extend(observed.children_outdated.iter().map(|child| Step::Apply(*child)));
     steps.extend(receiver::point_kubelet(observed));
     steps.extend(subscription.steps);
+    let (handled_sync_request, list) = sync::decide(observed, now);
+    if !steps.contains(&Step::RequestList) {
+        steps.extend(list);
+    }
 
     let mut findings = vec![
         (ConditionType::ConnectionReady, connection),
@@ -68,7 +73,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     paused::hold_back(spec.pause, &mut steps, &mut findings);
     let settled = steps.is_empty() && findings.iter().all(|(of, finding)| rests(*of, finding));
     let requeue = if settled { SETTLED } else { pace(observed, now) };
-    Plan { steps, findings, subscription: subscription.status, requeue }
+    Plan { steps, findings, subscription: subscription.status, handled_sync_request, requeue }
 }
 
 /// Between a failed call and the next try the condition goes on saying why: a look in between knows no better.

@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
-use super::{observed::ProbeResult, plan::Step};
+use super::{
+    observed::{ProbeResult, SyncRequest},
+    plan::Step,
+};
 use crate::{api::condition::ConditionType, linktree::error::ApiError, operator::backoff::Failures};
 
 /// A good probe is believed for this long.
@@ -22,6 +25,7 @@ pub struct Memory {
     unresolved: Option<Timestamp>,
     steps: Vec<Step>,
     reported_at: Option<Timestamp>,
+    sync_request: Option<SyncRequest>,
 }
 
 impl Memory {
@@ -41,6 +45,14 @@ impl Memory {
     #[must_use]
     pub fn hold_until(&self, generation: Option<i64>) -> Option<Timestamp> {
         self.failures.hold_until().filter(|_| self.failed_generation == generation)
+    }
+
+    /// The request for a look, with the time it was first seen; a new value is a new request.
+    pub fn sync_requested(&mut self, value: Option<&str>, now: Timestamp) -> Option<SyncRequest> {
+        let known = self.sync_request.take().filter(|known| Some(known.value.as_str()) == value);
+        let new = || value.map(|value| SyncRequest { value: value.to_owned(), noticed_at: now });
+        self.sync_request = known.or_else(new);
+        self.sync_request.clone()
     }
 
     /// The condition that stays unfulfilled while Linktree is left alone.
@@ -95,6 +107,17 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_request_for_a_look_is_of_the_time_it_was_first_seen() {
+        let mut memory = Memory::default();
+        let request = |value: &str, second| Some(SyncRequest { value: value.into(), noticed_at: at(second) });
+        assert_eq!(memory.sync_requested(Some("a"), at(1)), request("a", 1));
+        assert_eq!(memory.sync_requested(Some("a"), at(2)), request("a", 1));
+        assert_eq!(memory.sync_requested(Some("b"), at(3)), request("b", 3));
+        assert_eq!(memory.sync_requested(None, at(4)), None);
+        assert_eq!(memory.sync_requested(Some("b"), at(5)), request("b", 5));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    FINALIZER, Rendered, children,
+    FINALIZER, Rendered, children, decide,
     memory::Memory,
     observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
     render,
@@ -28,12 +28,8 @@ use crate::{
         connection::LinktreeConnection,
         webhook::LinktreeWebhook,
     },
-    linktree::{
-        error::ApiError,
-        secret::Secret,
-        wire::{Subscription, SubscriptionId, SubscriptionStatus},
-    },
-    operator::{account::Key, apply::Desired, conditions, connection, context::Context},
+    linktree::{error::ApiError, secret::Secret, wire::SubscriptionId},
+    operator::{account::Key, apply::Desired, conditions, connection, context::Context, requests},
 };
 
 /// The annotation that makes the kubelet look at a pod's mounted Secrets, with the digest it was pointed at.
@@ -76,8 +72,12 @@ pub async fn observe(
     now: Timestamp,
 ) -> Result<Observed, kube::Error> {
     let receiver = receiver(context, spec, &rendered.admin_token).await?;
-    let seen = without_children(context, webhook);
-    let probe = match memory.believed_probe(&spec.url, now).filter(|_| !is_disabled(spec, &seen)) {
+    let mut seen = without_children(context, webhook);
+    let handled = seen.status.last_handled_sync_request.as_deref();
+    seen.sync_request = memory.sync_requested(requests::pending(webhook, requests::SYNC, handled), now);
+    // A disabled subscription is enabled again on proof of health, and a probe from before it was disabled is none.
+    let afresh = seen.sync_request.is_some() || decide::is_disabled(spec, &seen);
+    let probe = match memory.believed_probe(&spec.url, now).filter(|_| !afresh) {
         Some(result) => result,
         // Nothing can answer before there is a pod; a first look that fails would only be noise in the status.
         None if receiver.pod.is_none() => ProbeResult::NotProbed,
@@ -100,14 +100,6 @@ pub async fn observe(
         unresolved: memory.unresolved(),
         ..seen
     })
-}
-
-/// A disabled subscription is enabled again on proof of health, and a probe from before it was disabled is none.
-fn is_disabled(spec: &Spec, seen: &Observed) -> bool {
-    let Connection::Listed { snapshot, .. } = &seen.connection else { return false };
-    let id = seen.status.subscription.as_ref().and_then(|subscription| subscription.id.as_deref());
-    let ours = |known: &&Subscription| Some(known.id.0.as_str()) == id || known.url == spec.url.as_str();
-    snapshot.subscriptions.iter().filter(ours).any(|known| known.status == Some(SubscriptionStatus::Disabled))
 }
 
 /// All that a deletion needs. An account whose connection or token was deleted with the webhook is looked at as it was
@@ -141,6 +133,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         hold_until: None,
         held: None,
         unresolved: None,
+        sync_request: None,
     }
 }
 

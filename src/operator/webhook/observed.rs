@@ -41,6 +41,15 @@ pub struct Observed {
     pub held: Option<ConditionType>,
     /// When a registration ended without our knowing whether it took effect: what counts is a list begun since.
     pub unresolved: Option<Timestamp>,
+    /// A person asks for a look at Linktree now.
+    pub sync_request: Option<SyncRequest>,
+}
+
+/// A request to look at Linktree now, and when it was first seen: what counts is a list begun since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncRequest {
+    pub value: String,
+    pub noticed_at: Timestamp,
 }
 
 /// The webhook's connection.

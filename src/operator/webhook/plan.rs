@@ -82,6 +82,8 @@ pub struct Plan {
     /// One per condition type, in the order they are shown in; `Ready` and the kstatus conditions are added by `report`.
     pub findings: Vec<(ConditionType, Finding)>,
     pub subscription: Option<SubscriptionStatus>,
+    /// The request for a look at Linktree that is handled with this.
+    pub handled_sync_request: Option<String>,
     /// When to look again if nothing happens before.
     pub requeue: Duration,
 }

@@ -58,7 +58,7 @@ impl Report<'_> {
     pub fn status(self) -> LinktreeWebhookStatus {
         let Report { generation, url, route, observed, plan, outcome, hold_until, now } = self;
         let previous = &observed.status;
-        let Plan { steps, mut findings, mut subscription, requeue: _ } = plan;
+        let Plan { steps, mut findings, mut subscription, handled_sync_request, requeue: _ } = plan;
         for failure in &outcome.failures {
             apply_failure(failure, hold_until, &mut findings);
         }
@@ -82,6 +82,7 @@ impl Report<'_> {
         let keyed = has_admin_token(observed, &steps, outcome);
         LinktreeWebhookStatus {
             observed_generation: generation,
+            last_handled_sync_request: handled_sync_request.or_else(|| previous.last_handled_sync_request.clone()),
             address: Some(Address { url: url.to_owned() }),
             gaps: gaps::follow(&previous.gaps, subscription.as_ref(), now),
             subscription,

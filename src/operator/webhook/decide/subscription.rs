@@ -80,6 +80,15 @@ enum Found<'a> {
     Nothing,
 }
 
+/// Whether Linktree does not send to the webhook's subscription.
+pub(in crate::operator::webhook) fn is_disabled(spec: &Spec, observed: &Observed) -> bool {
+    let Connection::Listed { snapshot, .. } = &observed.connection else { return false };
+    match find(spec, observed, snapshot) {
+        Found::Ours(known) => known.status == Some(wire::SubscriptionStatus::Disabled),
+        Found::Foreign(_) | Found::Nothing => false,
+    }
+}
+
 /// By its id where we know one, else by url: the url is the webhook's identity at Linktree.
 fn find<'a>(spec: &Spec, observed: &Observed, snapshot: &'a Arc<Snapshot>) -> Found<'a> {
     let status = observed.status.subscription.as_ref();

@@ -36,6 +36,7 @@ use crate::{
 mod cases;
 mod deletion;
 mod properties;
+mod sync;
 
 const NOW: i64 = 1_800_000_000;
 
@@ -76,6 +77,7 @@ fn settled() -> Observed {
         hold_until: None,
         held: None,
         unresolved: None,
+        sync_request: None,
     }
 }
 
