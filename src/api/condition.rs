@@ -115,6 +115,7 @@ words! {
         PreviousKeyInUse,
         SecretMismatch,
         ClockSkew,
+        DeliveryIDConflict,
         NoTraffic,
         // Delivering.
         Healthy,

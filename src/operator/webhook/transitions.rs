@@ -34,6 +34,9 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
     if became(ConditionType::SignaturesVerified, Reason::SecretMismatch) {
         notices.push(warning("SecretMismatch", message(next, ConditionType::SignaturesVerified)));
     }
+    if became(ConditionType::SignaturesVerified, Reason::DeliveryIDConflict) {
+        notices.push(warning("DeliveryIDConflict", message(next, ConditionType::SignaturesVerified)));
+    }
     let deferred = [Reason::WaitingForHealth, Reason::ReenableBackoff, Reason::ReenableBudgetExhausted];
     if deferred.into_iter().any(|reason| became(ConditionType::SubscriptionEnabled, reason)) {
         notices.push(warning("ReenableDeferred", message(next, ConditionType::SubscriptionEnabled)));
@@ -77,6 +80,18 @@ mod tests {
 
     fn reasons(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -> Vec<&'static str> {
         between(previous, next).into_iter().map(|notice| notice.reason).collect()
+    }
+
+    #[test]
+    fn a_reused_delivery_id_is_told_once() {
+        let with = |reason| {
+            let findings = [(ConditionType::SignaturesVerified, Finding::new(true, reason, "why"))];
+            let conditions = conditions::render(&findings, &[], None, Timestamp::UNIX_EPOCH);
+            LinktreeWebhookStatus { conditions, ..LinktreeWebhookStatus::default() }
+        };
+        let (before, reused) = (with(Reason::Verified), with(Reason::DeliveryIDConflict));
+        assert_eq!(reasons(&before, &reused), ["DeliveryIDConflict"]);
+        assert_eq!(reasons(&reused, &reused), [""; 0]);
     }
 
     #[test]

@@ -21,9 +21,9 @@ use crate::{
 
 /// So many well-formed deliveries in a row that no key verifies are no accident.
 const MISMATCHES: u64 = 3;
-/// Appended while the receiver counts conflicts: the id of a delivery is not signed, so somebody may be trying to make
-/// an event look like a repetition.
-const REUSED: &str = "; in the last hour deliveries came under an id that another body had before: all were kept, see \
+/// The id of a delivery is not signed, so somebody may be trying to make an event look like a repetition. The message
+/// holds no count: it would change from one look to the next.
+const REUSED: &str = "in the last hour deliveries came under an id that another body had before: all were kept, see \
     status.receiver.lastHour.conflict";
 
 pub(super) fn keys(spec: &Spec, observed: &Observed) -> Finding {
@@ -98,6 +98,9 @@ pub(super) fn verified(observed: &Observed, subscription: &Subscription, spec: &
     if let Some(finding) = skewed(status, subscription, *tolerance_seconds) {
         return finding;
     }
+    if status.last_hour.conflict > 0 {
+        return Finding::new(true, Reason::DeliveryIDConflict, REUSED);
+    }
     match (&status.last_verified_key, &observed.keys) {
         (None, _) => Finding::new(Status::Unknown, Reason::NoTraffic, "no delivery has come yet"),
         (Some(last), Keys::Found { active, .. }) if last != active => Finding::new(
@@ -106,8 +109,7 @@ pub(super) fn verified(observed: &Observed, subscription: &Subscription, spec: &
             format!("the last delivery was signed with key {last}, not with the current one, {active}"),
         ),
         (Some(last), _) => {
-            let reused = if status.last_hour.conflict == 0 { "" } else { REUSED };
-            Finding::new(true, Reason::Verified, format!("the last delivery was signed with key {last}{reused}"))
+            Finding::new(true, Reason::Verified, format!("the last delivery was signed with key {last}"))
         }
     }
 }

@@ -77,6 +77,8 @@ pub(super) const CASES: &[Case] = &[
     ("no key fits and Linktree says that deliveries fail", any, |o| { mismatched(o); failing(o); }, ConditionType::SignaturesVerified, False, Reason::SecretMismatch),
     ("no key fits and Linktree is content: a forger", any, mismatched, ConditionType::SignaturesVerified, True, Reason::Verified),
     ("the clock is wrong", any, |o| { receiver_of(o).clock_offset_seconds = Some(400); failing(o); }, ConditionType::SignaturesVerified, False, Reason::ClockSkew),
+    ("an id came with another body", any, |o| receiver_of(o).last_hour.conflict = 1, ConditionType::SignaturesVerified, True, Reason::DeliveryIDConflict),
+    ("an id came with another body, and no key fits any more", any, |o| { receiver_of(o).last_hour.conflict = 1; mismatched(o); failing(o); }, ConditionType::SignaturesVerified, False, Reason::SecretMismatch),
     // What goes out.
     ("the sinks take events", any, |_| {}, ConditionType::Delivering, True, Reason::Healthy),
     ("there are no sinks", |v| v["spec"]["sinks"] = json!([]), |_| {}, ConditionType::Delivering, True, Reason::Healthy),
