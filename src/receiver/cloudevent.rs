@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-use super::journal::Pending;
+use super::{event::half_digest, journal::Pending};
 use crate::{linktree::event::EventType, route::WebhookName};
 
 /// Where the objects live that events come from; `source` is the webhook's path in the Kubernetes API, as is the
@@ -44,6 +44,8 @@ impl CloudEvent {
         attributes.extend(schema(&event.event_type).map(|schema| ("dataschema", schema)));
         attributes.extend(resource(&event.body).map(|subject| ("subject", subject)));
         attributes.extend(time(event.sent_at).map(|time| ("time", time)));
+        // The same for equal bodies, whatever the delivery id says: docs/adr/0006.
+        attributes.push(("bodydigest", hex::encode(half_digest(&event.body))));
         CloudEvent { attributes, body: event.body.clone() }
     }
 
@@ -177,11 +179,12 @@ mod tests {
             ("ce-time", "2023-11-14T22:13:20Z"),
             ("ce-subject", "l%201"),
             ("ce-dataschema", "https://webhooks.linktree-operator.dev/schemas/v1/link.created"),
+            ("ce-bodydigest", "88ee2a4721b8145b03d73b2b4927e3f1"),
             ("content-type", "application/json"),
         ] {
             assert_eq!(header[name], value, "{name}");
         }
-        assert_eq!(header.len(), 8);
+        assert_eq!(header.len(), 9);
     }
 
     #[test]

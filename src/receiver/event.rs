@@ -36,22 +36,18 @@ pub struct Event {
 pub type HalfDigest = [u8; 16];
 
 /// By what a delivery is known again. The delivery id is not covered by the signature, so it does not suffice: the
-/// same id with another body is another event, and the same signature under another id is the same one.
+/// same id with another body is another event, and the same signature under another id is the same one. A signature is
+/// made of nothing but the key, the second and the body, so the second and the body stand for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub delivery: HalfDigest,
     pub body: HalfDigest,
-    pub signature: HalfDigest,
 }
 
 impl Identity {
     #[must_use]
-    pub fn of(id: &str, signature: &Signature, body: &[u8]) -> Self {
-        Identity {
-            delivery: half_digest(id.as_bytes()),
-            body: half_digest(body),
-            signature: half_digest(signature.as_bytes()),
-        }
+    pub fn of(id: &str, body: &[u8]) -> Self {
+        Identity { delivery: half_digest(id.as_bytes()), body: half_digest(body) }
     }
 }
 
@@ -95,7 +91,7 @@ impl Event {
     ) -> Self {
         let id = name(delivery_id, signature);
         Event {
-            identity: Identity::of(&id, signature, &body),
+            identity: Identity::of(&id, &body),
             id,
             event_type: event_type(&body),
             sent_at: sent_at.seconds(),
@@ -110,7 +106,9 @@ fn printable(name: &str) -> bool {
     (1..=EVENT_TYPE_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn half_digest(bytes: &[u8]) -> HalfDigest {
+/// The first half of the SHA-256 of `bytes`.
+#[must_use]
+pub fn half_digest(bytes: &[u8]) -> HalfDigest {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     let mut half = HalfDigest::default();
     half.copy_from_slice(&digest[..16]);

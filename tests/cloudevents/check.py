@@ -84,6 +84,8 @@ def check(path, headers, body, sent):
     assert event.get_subject() == data.get("link_id", data.get("username")), event.get_subject()
     assert abs(event.get_time().timestamp() - time.time()) < 60
     assert (event.get_dataschema() is None) == (kind == "collection.created"), event.get_dataschema()
+    digest = hashlib.sha256(json.dumps({"type": kind, "data": data, "timestamp": 1700000000}, ensure_ascii=False).encode())
+    assert event.get_extension("bodydigest") == digest.hexdigest()[:32], event.get_attributes()
     delivered = event.get_data()
     delivered = json.loads(delivered) if isinstance(delivered, (bytes, str)) else delivered
     assert delivered == {"type": kind, "data": data, "timestamp": 1700000000}, delivered

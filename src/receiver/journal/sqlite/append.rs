@@ -12,8 +12,8 @@ use crate::receiver::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Never,
-    /// The same delivery, or one with the same signature: a signature covers timestamp and body, so it is the same
-    /// request whatever delivery id it now bears.
+    /// The same delivery, or another that was signed in the same second and has the same body, so that its signature is
+    /// the same: it is the same request whatever delivery id it now bears.
     Same,
     /// The same delivery under a signature of its own: a retry that was signed afresh.
     Resigned,
@@ -30,15 +30,16 @@ pub(super) fn seen(
     same_id: impl IntoIterator<Item = IdentityNumber>,
 ) -> Result<Seen> {
     let Event { sent_at, identity, .. } = event;
-    let by_signature =
-        "SELECT EXISTS (SELECT 1 FROM identities WHERE sent_at = ?1 AND signature = ?2 AND seen_at >= ?3)";
-    let mut statement = connection.prepare_cached(by_signature)?;
-    if statement.query_row(params![sent_at, identity.signature, since], |row| row.get(0))? {
+    let by_body = "SELECT EXISTS (SELECT 1 FROM identities
+        WHERE sent_at = ?1 AND substr(body, 1, 8) = substr(?2, 1, 8) AND body = ?2 AND sent_at + delay >= ?3)";
+    let mut statement = connection.prepare_cached(by_body)?;
+    if statement.query_row(params![sent_at, identity.body, since], |row| row.get(0))? {
         return Ok(Seen::Same);
     }
     let mut seen = Seen::Never;
     for number in same_id {
-        let mut statement = connection.prepare_cached("SELECT body FROM identities WHERE id = ?1 AND seen_at >= ?2")?;
+        let mut statement =
+            connection.prepare_cached("SELECT body FROM identities WHERE id = ?1 AND sent_at + delay >= ?2")?;
         let body: Option<HalfDigest> = statement.query_row([number, since], |row| row.get(0)).optional()?;
         match body {
             Some(body) if body == identity.body => return Ok(Seen::Resigned),
@@ -71,13 +72,12 @@ pub(super) fn insert(connection: &Connection, position: Position, event: &Event,
 /// Remembers the identity of `event` under a number that no identity has had.
 pub(super) fn remember(connection: &Connection, number: IdentityNumber, event: &Event) -> Result<()> {
     let Event { sent_at, received_at, identity, .. } = event;
-    connection.prepare_cached("INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+    connection.prepare_cached("INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
         number,
         deliveries::key(identity),
         identity.body,
         sent_at,
-        identity.signature,
-        received_at
+        received_at.saturating_sub(*sent_at)
     ])?;
     Ok(())
 }

@@ -81,9 +81,9 @@ mod tests {
     /// The tables of this module, and identities 1 to `last` with `delivery` as their key.
     fn tables(last: i64, delivery: impl Fn(i64) -> i64) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(super::super::schema::V1).unwrap();
+        super::super::schema::MIGRATIONS.iter().for_each(|step| connection.execute_batch(step).unwrap());
         for id in 1..=last {
-            let insert = "INSERT INTO identities VALUES (?1, ?2, x'', 0, x'', 0)";
+            let insert = "INSERT INTO identities VALUES (?1, ?2, x'', 0, 0)";
             connection.execute(insert, [id, delivery(id)]).unwrap();
         }
         connection

@@ -38,7 +38,7 @@ pub(super) fn evict_events(connection: &Connection) -> Result<usize> {
 
 /// Forgets the oldest identities seen before `before` (seconds since the epoch). Returns how many.
 pub(super) fn forget_identities(connection: &Connection, before: i64) -> Result<usize> {
-    let old = "SELECT id, delivery FROM (SELECT * FROM identities ORDER BY id LIMIT ?2) WHERE seen_at < ?1";
+    let old = "SELECT id, delivery FROM (SELECT * FROM identities ORDER BY id LIMIT ?2) WHERE sent_at + delay < ?1";
     let mut statement = connection.prepare_cached(old)?;
     let old = statement.query_map(params![before, PIECE as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let old = old.collect::<Result<Vec<(i64, i64)>>>()?;

@@ -8,16 +8,16 @@ use super::OpenError;
 
 /// The tables, one step per version; `user_version` counts the steps that were taken. A step that has been released
 /// is never changed: a change is another step.
-const MIGRATIONS: [&str; 1] = [V1];
+pub(super) const MIGRATIONS: [&str; 2] = [V1, V2];
 
 /// Why these tables, and not one row per event and sink: an append then touches only `events` and `identities`, however
 /// many sinks there are, and delivering in order moves one number per sink and batch.
 ///
 /// `identities` outlive `events`; both are numbered in the order of arrival, so that the oldest are found without an
-/// index on time. A signature is found behind the second it was made at: there, all that come at one time are
+/// index on time. What was signed is found behind the second it was signed in: there, all that come at one time are
 /// neighbours. A delivery's digest has no such neighbours, so `deliveries` is an index that is filled many at a time;
 /// `filed` says up to which identity. The `heartbeat` is what a journal in trouble writes to find out whether it is over.
-pub(super) const V1: &str = "
+const V1: &str = "
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
@@ -66,6 +66,22 @@ CREATE TABLE dead_letters (
 ) WITHOUT ROWID;
 CREATE TABLE heartbeat (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL);
 INSERT INTO heartbeat VALUES (1, 0);
+";
+
+/// Identities without the digest of their signature, which second and body stand for. When one was seen is written down
+/// as seconds since it was signed, which mostly takes one byte.
+const V2: &str = "
+CREATE TABLE compact (
+    id INTEGER PRIMARY KEY,
+    delivery INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    sent_at INTEGER NOT NULL,
+    delay INTEGER NOT NULL
+);
+INSERT INTO compact SELECT id, delivery, body, sent_at, seen_at - sent_at FROM identities;
+DROP TABLE identities;
+ALTER TABLE compact RENAME TO identities;
+CREATE INDEX identities_by_body ON identities (sent_at, substr(body, 1, 8));
 ";
 
 /// How much of the database the writer keeps in memory.
@@ -186,6 +202,25 @@ mod tests {
         journal.pragma_update(None, "user_version", 99).unwrap();
         drop(journal);
         assert!(matches!(open(directory.path()), Err(OpenError::TooNew { version: 99, .. })));
+    }
+
+    #[test]
+    fn a_journal_of_an_earlier_version_is_brought_up_to_date() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = Connection::open(directory.path().join(DATABASE)).unwrap();
+        old.execute_batch(V1).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute(
+            "INSERT INTO identities VALUES (7, -1, x'0102030405060708090a0b0c0d0e0f10', 1000, x'ff', 1005)",
+            [],
+        )
+        .unwrap();
+        drop(old);
+        let journal = open(directory.path()).unwrap();
+        let kept = "SELECT delivery, hex(body), sent_at, delay FROM identities WHERE id = 7";
+        let kept: (i64, String, i64, i64) =
+            journal.query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+        assert_eq!(kept, (-1, "0102030405060708090A0B0C0D0E0F10".to_owned(), 1000, 5));
     }
 
     #[test]
