@@ -26,6 +26,7 @@ use self::{
     journal::{
         Journal,
         inspect::Inspect,
+        refused::Refused,
         sqlite::{OpenError, SqliteJournal},
     },
     ledger::Ledger,
@@ -108,9 +109,11 @@ pub enum ReceiverError {
 }
 
 /// A receiver that has its journal and its ports, and does not serve yet.
-#[derive(Debug)]
 pub struct Receiver {
-    journal: Arc<SqliteJournal>,
+    journal: Arc<dyn Journal>,
+    inspect: Arc<dyn Inspect>,
+    /// Cancelled once the journal must not be used any more by this process.
+    lost: CancellationToken,
     ledger: Arc<Ledger>,
     registry: Registry,
     clients: Clients,
@@ -119,6 +122,12 @@ pub struct Receiver {
     transport: Transport,
     delivery: TcpListener,
     admin: TcpListener,
+}
+
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver").field("route_file", &self.route_file).finish_non_exhaustive()
+    }
 }
 
 /// Runs a receiver until `shutdown`. Then requests in flight are answered, what was sent is recorded, and the journal
@@ -131,7 +140,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Receiver
     if let (Ok(delivery), Ok(admin)) = (receiver.delivery_address(), receiver.admin_address()) {
         tracing::info!(%delivery, %admin, "listening");
     }
-    let lost = receiver.journal.lost();
+    let lost = receiver.lost.clone();
     receiver.serve(shutdown).await;
     if lost.is_cancelled() { Err(ReceiverError::JournalLost) } else { Ok(()) }
 }
@@ -140,17 +149,30 @@ impl Receiver {
     /// Opens the journal and both ports.
     ///
     /// # Errors
-    /// When the journal cannot be opened, or a port is taken.
+    /// When the journal cannot be opened for now, or a port is taken. One that never will be is said in the status.
     pub async fn bind(args: Args) -> Result<Self, ReceiverError> {
         let Args { route_file, journal: directory, delivery_address, admin_address, tls_directory, egress_allow } =
             args;
         let tls = tls_directory.map(|directory| Watcher::new(directory, Arc::default()));
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let journal = SqliteJournal::open(&directory, metrics.commits.clone())
-            .map_err(|source| ReceiverError::Journal { directory, source })?;
+        let (journal, inspect, lost): (Arc<dyn Journal>, Arc<dyn Inspect>, _) =
+            match SqliteJournal::open(&directory, metrics.commits.clone()) {
+                Ok(journal) => {
+                    let (lost, journal) = (journal.lost(), Arc::new(journal));
+                    (Arc::clone(&journal) as _, journal, lost)
+                }
+                Err(error) if error.is_final() => {
+                    tracing::error!(%error, directory = %directory.display(), "deliveries are answered 503");
+                    let refused = Arc::new(Refused::new(error.to_string()));
+                    (Arc::clone(&refused) as _, refused, CancellationToken::new())
+                }
+                Err(source) => return Err(ReceiverError::Journal { directory, source }),
+            };
         Ok(Receiver {
-            journal: Arc::new(journal),
+            journal,
+            inspect,
+            lost,
             ledger: Arc::new(Ledger::new(metrics)),
             registry,
             clients: Clients::new(Egress::new(egress_allow))?,
@@ -181,11 +203,9 @@ impl Receiver {
     /// Serves until `shutdown`, or until the journal is lost and that has been said for [`LAST_WORDS`]. The order of the
     /// end: no more deliveries, then no more forwarding, then the journal.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Receiver { journal, ledger, registry, clients, route_file, tls, transport, delivery, admin } = self;
+        let Receiver { journal, inspect, lost, ledger, registry, clients, route_file, tls, transport, delivery, admin } =
+            self;
         let certificate = tls.as_ref().map(|tls| Arc::clone(tls.certificate()));
-        let lost = journal.lost();
-        let inspect: Arc<dyn Inspect> = Arc::clone(&journal) as _;
-        let journal: Arc<dyn Journal> = journal;
         let (publish, config) = watch::channel(None);
         let intake = Intake::new(config.clone(), Arc::clone(&journal), Arc::clone(&ledger));
         let forwarder =

@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod inspect;
+pub mod refused;
 pub mod sqlite;
 
 /// How many appends may wait at once: what two commits take. More would only wait longer.

@@ -2,11 +2,11 @@
 //! that is full for real. 503 and not ready, never a false 200, whole again afterwards. What a failed fsync was to bring
 //! to the disk counts as lost until it is written and synced anew (see `disk`).
 
-use std::{collections::HashMap, fs, sync::Mutex, thread, time::Duration};
+use std::{collections::HashMap, fs, path::Path, sync::Mutex, thread, time::Duration};
 
 use super::{
     crash_images::{Run, check_events},
-    deliveries::{Connection, Delivery},
+    deliveries::{Connection, Delivery, until},
     process::{self, Process},
     row::{Row, count, full},
     trace::{self, Ports},
@@ -71,9 +71,13 @@ fn cases() -> Vec<(Fault, Load)> {
         let never = Fault { call: "fsync", error: "EIO", first: 60_000, times: 1, restart: *restart };
         let (calls, wrong) = run(never, *load, 0);
         assert!(wrong.is_empty(), "without a fault: {wrong:?}");
-        for call in ["fsync", "fdatasync", "pwrite64", "ftruncate", "unlink", "mkdir"] {
-            let there = calls.get(call).copied().unwrap_or(0);
-            for first in firsts(there, count(*most, 1 + usize::from(!restart))) {
+        assert!(!calls.opens.is_empty(), "the journal was opened without a trace");
+        for call in ["openat", "fsync", "fdatasync", "pwrite64", "ftruncate", "unlink", "mkdir"] {
+            let there: Vec<usize> = match call {
+                "openat" => calls.opens.clone(),
+                _ => (1..=calls.most.get(call).copied().unwrap_or(0)).collect(),
+            };
+            for first in spread(&there, count(*most, 1 + usize::from(!restart))) {
                 let errors: &[&str] = match call {
                     "fsync" | "fdatasync" => &["EIO", "ENOSPC"],
                     _ => &["EIO", "ENOSPC", "EROFS"],
@@ -89,15 +93,24 @@ fn cases() -> Vec<(Fault, Load)> {
 }
 
 /// `most` numbers of calls, spread over those there are: the first, the last, and some between.
-fn firsts(there: usize, most: usize) -> Vec<usize> {
-    if there <= most {
-        return (1..=there).collect();
+fn spread(there: &[usize], most: usize) -> Vec<usize> {
+    if there.len() <= most {
+        return there.to_vec();
     }
-    (0..most).map(|n| 1 + n * (there - 1) / (most - 1).max(1)).collect()
+    (0..most).map(|n| there[n * (there.len() - 1) / (most - 1).max(1)]).collect()
 }
 
-/// One run with one fault. Returns how many calls of each kind one thread made at most, and what was wrong.
-fn run(fault: Fault, load: Load, seed: u64) -> (HashMap<String, usize>, Vec<String>) {
+/// The calls of a run.
+#[derive(Default)]
+struct Calls {
+    /// How many of each kind one thread made at most.
+    most: HashMap<String, usize>,
+    /// Which of its thread's `openat` were of the volume: the others have nothing to do with the journal.
+    opens: Vec<usize>,
+}
+
+/// One run with one fault. Returns the calls there were, and what was wrong.
+fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
     let Fault { call, error, first, times, restart } = fault;
     let directory = process::directory();
     process::write_route(directory.path(), &process::route(None));
@@ -107,7 +120,7 @@ fn run(fault: Fault, load: Load, seed: u64) -> (HashMap<String, usize>, Vec<Stri
     let mut run = Run { steps: Vec::new(), sent: HashMap::new() };
     let mut left: Vec<Delivery> = (0..load.events).rev().map(|n| sized(n, load.size)).collect();
     let mut acknowledged = Vec::new();
-    let mut calls = HashMap::new();
+    let mut calls = Calls::default();
     // A process that ends is started again, as Kubernetes would; the fault is over by then.
     for start in 0..4 {
         let (faulty, before) = (start == usize::from(restart), restart && start == 0);
@@ -138,7 +151,7 @@ fn run(fault: Fault, load: Load, seed: u64) -> (HashMap<String, usize>, Vec<Stri
         }
         let text = fs::read(&file).unwrap();
         run.record(trace::read(&text, &volume), &volume);
-        calls = if faulty { counted(&text) } else { calls };
+        calls = if faulty { counted(&text, &volume) } else { calls };
         if left.is_empty() {
             break;
         }
@@ -199,21 +212,38 @@ fn sized(n: usize, bytes: usize) -> Delivery {
     Delivery { body, ..Delivery::numbered(n) }
 }
 
-/// How many calls of each kind one thread made at most.
-fn counted(trace: &[u8]) -> HashMap<String, usize> {
+fn counted(trace: &[u8], volume: &Path) -> Calls {
+    let volume = format!("\"{}", volume.display());
     let mut by_thread: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut calls = Calls::default();
     for line in std::str::from_utf8(trace).unwrap().lines() {
         let call = line.split_once(' ').and_then(|(thread, call)| Some((thread, call.trim_start().split_once('(')?.0)));
         if let Some(call) = call {
-            *by_thread.entry(call).or_default() += 1;
+            let number = by_thread.entry(call).or_default();
+            *number += 1;
+            if call.1 == "openat" && line.contains(&volume) {
+                calls.opens.push(*number);
+            }
         }
     }
-    let mut most: HashMap<String, usize> = HashMap::new();
     for ((_, call), times) in by_thread {
-        let known = most.entry(call.to_owned()).or_default();
+        let known = calls.most.entry(call.to_owned()).or_default();
         *known = times.max(*known);
     }
-    most
+    calls
+}
+
+#[test]
+fn a_network_file_system_is_refused() {
+    let directory = process::directory();
+    process::write_route(directory.path(), &process::route(None));
+    // What the kernel would say of NFS.
+    let inject = ["-e", "trace=statfs", "-e", "inject=statfs:poke_exit=@arg2=6969000000000000"].map(str::to_owned);
+    let receiver = Process::traced(directory.path(), &directory.path().join("trace"), &inject).unwrap();
+    until("it says so", || receiver.readiness().1.contains("network file system (NFS)"));
+    let answer = Connection::open(receiver.delivery).unwrap().deliver(&Delivery::numbered(1)).unwrap();
+    assert_eq!(answer.0, 503);
+    assert!(!directory.path().join("volume/journal/journal.sqlite").exists(), "nothing is written there");
 }
 
 #[test]

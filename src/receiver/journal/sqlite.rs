@@ -32,6 +32,7 @@ mod prune;
 mod reader;
 mod schema;
 mod settle;
+mod volume;
 mod writer;
 
 /// A journal in a directory. Dropping it ends its threads; [`Journal::close`] also waits for what was begun.
@@ -49,6 +50,10 @@ pub struct SqliteJournal {
 pub enum OpenError {
     #[error("another process uses this journal")]
     Locked,
+    #[error(
+        "the volume is on a network file system ({kind}), on which nothing can be kept for sure: use a StorageClass of block volumes or local disks"
+    )]
+    Network { kind: &'static str },
     #[error("the journal was written by a later version ({version}; this one knows up to {known})")]
     TooNew { version: usize, known: usize },
     #[error("the journal cannot keep a write-ahead log; it is in mode {mode}")]
@@ -59,14 +64,28 @@ pub enum OpenError {
     Sqlite(#[from] rusqlite::Error),
 }
 
+impl OpenError {
+    /// Whether it would be the same at every further try, on this volume and with this version.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            OpenError::Network { .. } | OpenError::TooNew { .. } => true,
+            OpenError::Locked | OpenError::NoLog { .. } | OpenError::Io(_) | OpenError::Sqlite(_) => false,
+        }
+    }
+}
+
 impl SqliteJournal {
     /// Opens the journal in `directory`, which is made where it is missing. Commits are timed into `commits`. Until
     /// the first [`Journal::configure`], nothing is let go of. Called inside a Tokio runtime, on which answers are given.
     ///
     /// # Errors
-    /// When another process uses it, it is of a later version, or the volume fails.
+    /// When another process uses it, it is of a later version, or the volume fails or is on a network.
     pub fn open(directory: &Path, commits: Histogram) -> Result<Self, OpenError> {
         make_durable(directory)?;
+        if let Some(kind) = volume::network(directory)? {
+            return Err(OpenError::Network { kind });
+        }
         let lock = schema::Lock::acquire(directory)?;
         let connection = schema::open(directory)?;
         let reader = Reader::start(schema::open_for_reading(directory)?)?;

@@ -160,3 +160,18 @@ async fn two_receivers_never_share_a_journal() {
     assert!(matches!(error, ReceiverError::Journal { .. }));
     assert!(error.to_string().ends_with("another process uses this journal"), "{error}");
 }
+
+#[tokio::test]
+async fn a_journal_of_a_later_version_is_left_alone_and_said_in_the_status() {
+    let receiver = Running::start(&fixture::route(vec![])).await;
+    let directory = receiver.stop().await;
+    let file = directory.path().join("journal/journal.sqlite");
+    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let receiver = Running::start_in(directory).await;
+    until("its status can be read", async || receiver.get("/status").await.status() == 401).await;
+    let JournalHealth::Failed { problem } = receiver.status().await.journal else { panic!("it has a journal") };
+    assert!(problem.contains("written by a later version (99;"), "{problem}");
+    assert_eq!(receiver.get("/readyz").await.status(), 503);
+    assert_eq!(receiver.deliver(&fixture::numbered(1)).await.0, 503);
+    receiver.stop().await;
+}

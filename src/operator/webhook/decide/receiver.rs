@@ -29,7 +29,7 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
         Some(JournalHealth::Full) => storage(
             "the journal is full: deliveries are answered 503 until sinks take events or retention ends".to_owned(),
         ),
-        Some(JournalHealth::Failed { problem }) => storage(format!("the journal cannot be written: {problem}")),
+        Some(JournalHealth::Failed { problem }) => storage(format!("the journal cannot be used: {problem}")),
         Some(JournalHealth::Healthy) => {
             kept(spec, pod, receiver.status.as_ref().and_then(|it| it.certificate.as_ref()))
         }

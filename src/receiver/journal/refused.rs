@@ -1,0 +1,88 @@
+//! What stands in for a journal that cannot be used on this volume and never will be: it takes nothing, so that every
+//! delivery is answered 503, and says why for as long as anybody asks. Ending instead would tell nobody but the log.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::{
+    Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement,
+    inspect::{Inspect, Inventory},
+};
+use crate::{
+    receiver::event::Event,
+    route::{journal::Entry, journal::SinkEntry, status::JournalHealth},
+};
+
+/// A journal that there is not.
+#[derive(Debug)]
+pub struct Refused {
+    problem: String,
+    appended: watch::Sender<Position>,
+}
+
+impl Refused {
+    /// `problem` says why, in words that are safe to show.
+    #[must_use]
+    pub fn new(problem: String) -> Self {
+        Refused { problem, appended: watch::Sender::new(0) }
+    }
+
+    fn error(&self) -> JournalError {
+        JournalError::Failed { problem: self.problem.clone() }
+    }
+}
+
+#[async_trait]
+impl Journal for Refused {
+    async fn append(&self, _: Event) -> Result<Appended, JournalError> {
+        Err(self.error())
+    }
+
+    async fn configure(&self, _: Settings) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn due(&self, _: &str, _: i64, _: usize) -> Result<Due, JournalError> {
+        Ok(Due::default())
+    }
+
+    async fn waiting(&self, _: &str, _: Position, _: usize) -> Result<Vec<(Pending, i64)>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn settle(&self, _: &str, _: Vec<Settlement>) -> Result<(), JournalError> {
+        Err(self.error())
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn health(&self) -> JournalHealth {
+        JournalHealth::Failed { problem: self.problem.clone() }
+    }
+
+    fn appended(&self) -> watch::Receiver<Position> {
+        self.appended.subscribe()
+    }
+
+    async fn close(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Inspect for Refused {
+    async fn inventory(&self) -> Result<Inventory, JournalError> {
+        Ok(Inventory::default())
+    }
+
+    async fn list(&self, _: Position, _: usize) -> Result<Vec<Entry>, JournalError> {
+        Err(self.error())
+    }
+
+    async fn show(&self, _: Position) -> Result<Option<(Entry, Bytes, Vec<SinkEntry>)>, JournalError> {
+        Err(self.error())
+    }
+}
