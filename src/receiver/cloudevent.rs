@@ -44,7 +44,7 @@ impl CloudEvent {
         attributes.extend(schema(&event.event_type).map(|schema| ("dataschema", schema)));
         attributes.extend(resource(&event.body).map(|subject| ("subject", subject)));
         attributes.extend(time(event.sent_at).map(|time| ("time", time)));
-        // The same for equal bodies, whatever the delivery id says: docs/adr/0006.
+        // The same for equal bodies, whatever the delivery id says: docs/adr/0007.
         attributes.push(("bodydigest", hex::encode(half_digest(&event.body))));
         CloudEvent { attributes, body: event.body.clone() }
     }
