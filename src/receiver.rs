@@ -211,7 +211,8 @@ impl Receiver {
         let forwarder =
             Forwarder { config: config.clone(), journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), clients };
         let shelf = Shelf { config: config.clone(), journal: inspect };
-        let sources = Sources { config, journal: Arc::clone(&journal), ledger, shelf, certificate };
+        let sources =
+            Sources { config, journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), shelf, certificate };
         let answer = service_fn(move |request| {
             let intake = intake.clone();
             async move { Ok::<_, Infallible>(intake.answer(request).await) }
@@ -229,7 +230,7 @@ impl Receiver {
         };
         tokio::join!(
             deliveries,
-            Reloader::new(route_file, Arc::clone(&journal), publish).run(idle.clone()),
+            Reloader::new(route_file, Arc::clone(&journal), ledger, publish).run(idle.clone()),
             async {
                 if let Some(watcher) = tls {
                     watcher.run(idle.clone()).await;

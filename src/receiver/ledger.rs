@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     linktree::event::EventType,
-    route::status::{Tally, UnverifiedRun},
+    route::{
+        Key,
+        status::{Tally, UnverifiedRun},
+    },
 };
 
 /// The account. Shared by everything that counts.
@@ -75,6 +78,19 @@ impl Ledger {
         if entries.last_key.as_deref() != Some(key) {
             entries.last_key = Some(key.to_owned());
         }
+    }
+
+    /// Deliveries are judged by these keys from now on: that the old ones verified none says nothing about them, and
+    /// which one verified the last delivery only says something while that is the first one still.
+    pub fn keys_changed(&self, before: &[Key], after: &[Key]) {
+        if before == after {
+            return;
+        }
+        let mut entries = self.lock();
+        entries.unverified_run = None;
+        let last = entries.last_key.take().and_then(|last| before.iter().find(|key| key.name == last));
+        let current = after.first().filter(|current| last.is_some_and(|last| last.secret == current.secret));
+        entries.last_key = current.map(|current| current.name.clone());
     }
 
     /// A request was answered.
@@ -198,7 +214,7 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::clock;
+    use crate::{clock, linktree::secret::Secret};
 
     #[test]
     fn a_run_of_unverified_deliveries_lasts_until_one_is_verified() {
@@ -216,6 +232,28 @@ mod tests {
         assert_eq!(ledger.entries().unverified_run, None);
         let hour = ledger.entries().last_hour(5);
         assert_eq!((hour.verified, hour.rejected_signature, hour.rejected_missing_header), (1, 3, 1));
+    }
+
+    #[test]
+    fn changed_keys_end_what_was_concluded_from_the_old_ones() {
+        let key = |name: &str, secret: &str| Key { name: name.into(), secret: Secret::new(secret) };
+        let old = [key("k1", "a"), key("k0", "z")];
+        for (sentence, after, run, last) in [
+            ("nothing changed", vec![key("k1", "a"), key("k0", "z")], 1, Some("k1")),
+            ("the first has another name", vec![key("now", "a")], 0, Some("now")),
+            ("another came behind it", vec![key("k1", "a"), key("k2", "b")], 0, Some("k1")),
+            ("another came before it", vec![key("k2", "b"), key("k1", "a")], 0, None),
+            ("its name stands for another secret", vec![key("k1", "b")], 0, None),
+            ("all are gone", vec![], 0, None),
+        ] {
+            let ledger = Ledger::new(Metrics::register(&mut Registry::default()));
+            ledger.verified("k1", 5, 5);
+            ledger.answered(Verdict::Unverified { recent: true }, 6, clock::monotonic());
+            ledger.keys_changed(&old, &after);
+            let entries = ledger.entries();
+            assert_eq!(entries.unverified_run.map_or(0, |run| run.count), run, "{sentence}");
+            assert_eq!(entries.last_key.as_deref(), last, "{sentence}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::{
     config::Config,
     journal::{Journal, Settings},
+    ledger::Ledger,
 };
 use crate::route::{Route, RouteError};
 
@@ -20,6 +21,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub struct Reloader {
     file: PathBuf,
     journal: Arc<dyn Journal>,
+    ledger: Arc<Ledger>,
     config: watch::Sender<Option<Arc<Config>>>,
     /// What the last look found, so that each finding is logged once.
     last: Option<Finding>,
@@ -41,8 +43,13 @@ enum Finding {
 
 impl Reloader {
     #[must_use]
-    pub fn new(file: PathBuf, journal: Arc<dyn Journal>, config: watch::Sender<Option<Arc<Config>>>) -> Self {
-        Reloader { file, journal, config, last: None }
+    pub fn new(
+        file: PathBuf,
+        journal: Arc<dyn Journal>,
+        ledger: Arc<Ledger>,
+        config: watch::Sender<Option<Arc<Config>>>,
+    ) -> Self {
+        Reloader { file, journal, ledger, config, last: None }
     }
 
     /// Looks until `shutdown`.
@@ -94,7 +101,11 @@ impl Reloader {
         }
         let (keys, sinks) = (route.keys.len(), route.sinks.len());
         tracing::info!(digest, path = route.path, keys, sinks, "a new route is in use");
-        self.config.send_replace(Some(Arc::new(config)));
+        let after = route.keys.clone();
+        // What was concluded from the old keys ends only when no delivery is judged by them any more.
+        if let Some(before) = self.config.send_replace(Some(Arc::new(config))) {
+            self.ledger.keys_changed(&before.route.keys, &after);
+        }
         true
     }
 }

@@ -87,7 +87,7 @@ async fn paused_forwarding_is_told_and_the_intake_goes_on() {
         pause(world, "links", "Forwarding").await;
         let message = world.until_condition("links", "Delivering", "False", "Paused").await;
         assert!(message.contains("spec.pause"), "{message}");
-        let path = url::Url::parse(&world.status("links").await.address.unwrap().url).unwrap().path().to_owned();
+        let path = world.delivery_path("links").await;
         let secret = world.signing_secret("links").await;
         assert_eq!(node.deliver(&path, "d1", &secret).await, 200);
         world.touch_looks("links", 1).await;

@@ -88,3 +88,38 @@ async fn failing_deliveries_are_told_with_their_deadline() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_wrong_secret_is_mended_before_it_is_enabled_again() {
+    scenario(async |world| {
+        let mut node = world.settled("links").await;
+        let id = world.status("links").await.subscription.unwrap().id.unwrap();
+        let rotated = world.linktree.control("POST", &format!("/subscriptions/{id}/rotate-secret"), json!({})).await;
+        let secret = rotated["signing_secret"].as_str().unwrap();
+        let path = world.delivery_path("links").await;
+        for n in 0..3 {
+            assert_eq!(node.deliver(&path, &format!("d{n}"), secret).await, 403);
+        }
+        world.linktree.advance(3600).await;
+        disable(world, "links").await;
+        let message = world.until_condition("links", "SubscriptionEnabled", "False", "SecretMismatch").await;
+        assert!(message.contains("key secret of Secret links-signing"), "{message}");
+        world.until_condition("links", "SignaturesVerified", "False", "SecretMismatch").await;
+        world.until_condition("links", "Stalled", "True", "SecretMismatch").await;
+
+        // A receiver that starts anew has not seen those deliveries. Nobody has mended anything.
+        node.stop().await;
+        world.until_condition("links", "ReceiverAvailable", "False", "Progressing").await;
+        node.start().await;
+        world.until_condition("links", "ReceiverAvailable", "True", "Available").await;
+        world.until_condition("links", "SubscriptionEnabled", "False", "SecretMismatch").await;
+        assert_eq!(patches(&world.calls_since(0).await), 0);
+
+        world.put_secret("links-signing", "secret", secret).await;
+        world.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
+        assert_eq!(patches(&world.calls_since(0).await), 1);
+        assert_eq!(node.deliver(&path, "d9", secret).await, 200);
+        world.until_condition("links", "Ready", "True", "Available").await;
+    })
+    .await;
+}

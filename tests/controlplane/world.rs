@@ -214,6 +214,11 @@ impl World {
         format!("{webhook}-receiver.{}.svc.cluster.local", self.namespace)
     }
 
+    /// The path of the registered URL.
+    pub async fn delivery_path(&self, webhook: &str) -> String {
+        url::Url::parse(&self.status(webhook).await.address.unwrap().url).unwrap().path().to_owned()
+    }
+
     pub async fn connection(&self) -> LinktreeConnection {
         self.api::<LinktreeConnection>().get("brand").await.unwrap()
     }

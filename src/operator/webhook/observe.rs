@@ -19,7 +19,7 @@ use super::{
     FINALIZER, Rendered, children, decide,
     memory::Memory,
     observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
-    render,
+    render, report,
     spec::{Keys, Spec},
 };
 use crate::{
@@ -89,6 +89,8 @@ pub async fn observe(
     };
     Ok(Observed {
         keys: rendered.keys.clone(),
+        keys_changed: seen.status.signing.as_ref().map(|signing| &signing.key_digests)
+            != Some(&report::key_digests(&rendered.route)),
         secret_kept_for: rendered.secret_kept_for.clone(),
         route_digest: rendered.route_digest.clone(),
         children_outdated: children_outdated(context, spec, rendered).await?,
@@ -124,6 +126,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         status: webhook.status.clone().unwrap_or_default(),
         connection: connection(context, &(namespace, webhook.spec.connection_ref.name.clone())),
         keys: observed::Keys::Found { active: String::new(), missing: Vec::new() },
+        keys_changed: false,
         secret_kept_for: None,
         route_digest: String::new(),
         children_outdated: Vec::new(),

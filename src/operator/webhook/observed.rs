@@ -25,6 +25,8 @@ pub struct Observed {
     pub connection: Connection,
     /// Whether the signing keys could be found.
     pub keys: Keys,
+    /// The keys are others than those the status speaks of.
+    pub keys_changed: bool,
     /// Which subscription the secret from Linktree is of, where we kept it.
     pub secret_kept_for: Option<SubscriptionId>,
     /// The digest of the route the receiver should have.

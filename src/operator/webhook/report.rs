@@ -1,6 +1,8 @@
 //! Turns what was planned and what came of it into the status. Pure. It adds `Ready` and the kstatus conditions, and
 //! keeps counters from being written more often than they are due.
 
+use std::collections::BTreeMap;
+
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -276,15 +278,13 @@ fn signing(route: &Route, observed: &Observed) -> SigningStatus {
     };
     let last = observed.receiver.status.as_ref().map(|status| status.last_verified_key.clone());
     let known = observed.status.signing.as_ref().and_then(|signing| signing.last_verified_key.clone());
-    SigningStatus {
-        active_key,
-        last_verified_key: last.unwrap_or(known),
-        key_digests: route
-            .keys
-            .iter()
-            .map(|key| (key.name.clone(), keyed_digest(route, key.secret.expose())))
-            .collect(),
-    }
+    SigningStatus { active_key, last_verified_key: last.unwrap_or(known), key_digests: key_digests(route) }
+}
+
+/// What the status says of each key.
+#[must_use]
+pub fn key_digests(route: &Route) -> BTreeMap<String, String> {
+    route.keys.iter().map(|key| (key.name.clone(), keyed_digest(route, key.secret.expose()))).collect()
 }
 
 /// Whether the route Secret, which holds the admin token, is there. Before, each look makes a new token up, and what is

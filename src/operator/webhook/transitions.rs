@@ -37,7 +37,8 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
     if became(ConditionType::SignaturesVerified, Reason::DeliveryIDConflict) {
         notices.push(warning("DeliveryIDConflict", message(next, ConditionType::SignaturesVerified)));
     }
-    let deferred = [Reason::WaitingForHealth, Reason::ReenableBackoff, Reason::ReenableBudgetExhausted];
+    let deferred =
+        [Reason::WaitingForHealth, Reason::SecretMismatch, Reason::ReenableBackoff, Reason::ReenableBudgetExhausted];
     if deferred.into_iter().any(|reason| became(ConditionType::SubscriptionEnabled, reason)) {
         notices.push(warning("ReenableDeferred", message(next, ConditionType::SubscriptionEnabled)));
     }

@@ -75,34 +75,46 @@ fn cannot_ask(spec: &Spec, observed: &Observed) -> bool {
 }
 
 /// `SecretMismatch` is the page's "401 on every delivery": the secret was rotated in the dashboard and not copied.
-/// Anyone can send a badly signed request, so it is concluded only when Linktree too says that its deliveries fail.
+/// Anyone can send a badly signed request, so it is concluded only when Linktree too says that its deliveries fail, and
+/// only from deliveries that came while it sent some. It stands until the keys change or a delivery is verified, also
+/// where the receiver has forgotten it with a restart.
+pub(super) fn mismatch(spec: &Spec, observed: &Observed, disabled_since: Option<Timestamp>) -> Option<Finding> {
+    let status = observed.receiver.status.as_ref()?;
+    let run = status.unverified_run.as_ref().filter(|run| run.count >= MISMATCHES);
+    if let Some(run) = run.filter(|run| disabled_since.is_none_or(|since| run.since < since.as_second())) {
+        let message = format!(
+            "deliveries since {} are signed with none of the keys: copy the current secret from Linktree's dashboard into {}",
+            seconds(run.since),
+            place(&current(&spec.keys)),
+        );
+        return Some(Finding::new(false, Reason::SecretMismatch, message));
+    }
+    let was =
+        conditions::has_reason(&observed.status.conditions, ConditionType::SignaturesVerified, Reason::SecretMismatch);
+    let stands = was && status.last_verified_key.is_none() && !observed.keys_changed;
+    stands.then(|| kept(observed, ConditionType::SignaturesVerified))
+}
+
+/// Whether what comes in is signed with the keys.
 pub(super) fn verified(observed: &Observed, subscription: &Subscription, spec: &Spec) -> Finding {
-    let Spec { keys, timestamp_tolerance_seconds: tolerance_seconds, .. } = spec;
+    let tolerance_seconds = spec.timestamp_tolerance_seconds;
     let Some(status) = &observed.receiver.status else {
         return kept(observed, ConditionType::SignaturesVerified);
     };
-    if let Some(run) = &status.unverified_run
-        && run.count >= MISMATCHES
-        && subscription.failing()
-    {
-        return Finding::new(
-            false,
-            Reason::SecretMismatch,
-            format!(
-                "deliveries since {} are signed with none of the keys: copy the current secret from Linktree's dashboard into {}",
-                seconds(run.since),
-                place(&current(keys)),
-            ),
-        );
+    let disabled_since = subscription.status.as_ref().and_then(|status| status.disabled_time.as_ref()).map(|at| at.0);
+    if let Some(mismatch) = mismatch(spec, observed, disabled_since).filter(|_| subscription.failing()) {
+        return mismatch;
     }
-    if let Some(finding) = skewed(status, subscription, *tolerance_seconds) {
+    if let Some(finding) = skewed(status, subscription, tolerance_seconds) {
         return finding;
     }
     if status.last_hour.conflict > 0 {
         return Finding::new(true, Reason::DeliveryIDConflict, REUSED);
     }
     match (&status.last_verified_key, &observed.keys) {
-        (None, _) => Finding::new(Status::Unknown, Reason::NoTraffic, "no delivery has come yet"),
+        (None, _) => {
+            Finding::new(Status::Unknown, Reason::NoTraffic, "no delivery has come yet that these keys verify")
+        }
         (Some(last), Keys::Found { active, .. }) if last != active => Finding::new(
             true,
             Reason::PreviousKeyInUse,

@@ -65,6 +65,7 @@ fn settled() -> Observed {
             capabilities: Capabilities::default(),
         },
         keys: Keys::Found { active: "provider".into(), missing: Vec::new() },
+        keys_changed: false,
         secret_kept_for: Some(SubscriptionId("wh_1".into())),
         route_digest: "r1".into(),
         children_outdated: Vec::new(),

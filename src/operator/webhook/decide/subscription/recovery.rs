@@ -15,6 +15,7 @@ use crate::{
         capabilities::Capabilities,
         conditions::{self, Finding},
         webhook::{
+            decide::signing,
             observed::Observed,
             plan::Step,
             spec::{Recovery, Spec},
@@ -46,7 +47,11 @@ pub(super) fn decide(
         return (enabled, record);
     }
     let next = record.as_ref().map(|record| next_attempt(&spec.policies.recovery, record, now));
-    let finding = disabled_finding(&spec.policies.recovery, known, health, next, now);
+    let since = known.disabled_at.and_then(|second| Timestamp::from_second(second).ok());
+    let recorded = || Some(observed.status.subscription.as_ref()?.disabled_time.as_ref()?.0);
+    let mismatch = signing::mismatch(spec, observed, since.or_else(recorded));
+    let ill = ill(observed, health, mismatch);
+    let finding = disabled_finding(&spec.policies.recovery, known, ill, next, now);
     if let Some(record) = &mut record {
         let waits = next.map(|(at, _)| at).filter(|at| *at > now);
         record.next_attempt_time = waits.map(|at| Time(conditions::whole_seconds(at)));
@@ -66,7 +71,7 @@ pub(super) fn decide(
 fn disabled_finding(
     recovery: &Recovery,
     known: &wire::Subscription,
-    health: &Health<'_>,
+    ill: Option<Finding>,
     next: Option<(Timestamp, Reason)>,
     now: Timestamp,
 ) -> Finding {
@@ -79,9 +84,10 @@ fn disabled_finding(
         }
         RecoveryPolicy::WhenHealthy => {}
     }
-    if let Some(ill) = [health.receiver, health.endpoint, health.keys].into_iter().find(|finding| !finding.holds()) {
+    if let Some(ill) = ill {
         let message = format!("{what}; it is enabled again once this is mended: {}", ill.message);
-        return Finding::new(false, Reason::WaitingForHealth, message);
+        let reason = if ill.reason == Reason::SecretMismatch { ill.reason } else { Reason::WaitingForHealth };
+        return Finding::new(false, reason, message);
     }
     match next.filter(|(at, _)| *at > now) {
         Some((at, reason)) => {
@@ -91,6 +97,16 @@ fn disabled_finding(
         }
         None => Finding::new(false, Reason::DisabledByProvider, format!("{what}; enabling it again")),
     }
+}
+
+/// What stands in the way of a delivery that came now. Enabled into the failure that disabled it, it would fail again.
+fn ill(observed: &Observed, health: &Health<'_>, mismatch: Option<Finding>) -> Option<Finding> {
+    if let Some(ill) = [health.receiver, health.endpoint, health.keys].into_iter().find(|finding| !finding.holds()) {
+        return Some(ill.clone());
+    }
+    let loaded = observed.receiver.status.as_ref().is_none_or(|status| status.route_digest == observed.route_digest);
+    let outdated = || Finding::new(false, Reason::Pending, "the receiver has not read its newest keys yet");
+    mismatch.or_else(|| (!loaded).then(outdated))
 }
 
 /// The record of attempts, until a delivery has arrived since the last one.

@@ -66,6 +66,11 @@ pub(super) const CASES: &[Case] = &[
     ("it was disabled and the pod is not ready", any, |o| { disabled(o); pod(o).ready = false; }, ConditionType::SubscriptionEnabled, False, Reason::WaitingForHealth),
     ("it was disabled and something else answers", any, |o| { disabled(o); o.probe = ProbeResult::Unexpected { problem: "401".into() }; }, ConditionType::SubscriptionEnabled, False, Reason::WaitingForHealth),
     ("it was disabled and there is no key", any, |o| { disabled(o); o.keys = Keys::CurrentMissing(place("own")); }, ConditionType::SubscriptionEnabled, False, Reason::WaitingForHealth),
+    ("it was disabled for its secret, which is still wrong", any, |o| { disabled(o); mismatched(o); }, ConditionType::SubscriptionEnabled, False, Reason::SecretMismatch),
+    ("a restarted receiver has forgotten that it is wrong", any, |o| { disabled(o); was_mismatched(o); }, ConditionType::SubscriptionEnabled, False, Reason::SecretMismatch),
+    ("the secret was replaced since", any, |o| { disabled(o); was_mismatched(o); o.keys_changed = true; }, ConditionType::SubscriptionEnabled, False, Reason::DisabledByProvider),
+    ("the receiver has not read the new secret yet", any, |o| { disabled(o); keys_were_loaded(o); }, ConditionType::SubscriptionEnabled, False, Reason::WaitingForHealth),
+    ("a forger came after it was disabled", any, |o| { disabled(o); mismatched(o); known(o).disabled_at = Some(NOW - 700); }, ConditionType::SubscriptionEnabled, False, Reason::DisabledByProvider),
     ("it was enabled a minute ago and is disabled again", any, |o| { disabled(o); attempts(o, NOW - 60, 1); }, ConditionType::SubscriptionEnabled, False, Reason::ReenableBackoff),
     ("the cooldown is over", any, |o| { disabled(o); attempts(o, NOW - 901, 1); }, ConditionType::SubscriptionEnabled, False, Reason::DisabledByProvider),
     ("the day's attempts are used up", any, |o| { disabled(o); attempts(o, NOW - 60, 6); }, ConditionType::SubscriptionEnabled, False, Reason::ReenableBudgetExhausted),
@@ -165,7 +170,12 @@ fn sink_unresolved(observed: &mut Observed) {
 }
 
 fn mismatched(observed: &mut Observed) {
-    receiver_of(observed).unverified_run = Some(UnverifiedRun { since: NOW - 600, count: 3 });
+    receiver_of(observed).unverified_run = Some(UnverifiedRun { since: NOW - 650, count: 3 });
+}
+
+fn was_mismatched(observed: &mut Observed) {
+    receiver_of(observed).last_verified_key = None;
+    observed.status.conditions.push(condition(ConditionType::SignaturesVerified, "False", Reason::SecretMismatch));
 }
 
 pub(super) fn situation(case: &Case) -> (Spec, Observed) {
