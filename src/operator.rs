@@ -34,6 +34,7 @@ mod capabilities;
 mod conditions;
 mod connection;
 mod context;
+mod gateway;
 pub mod leader;
 mod metrics;
 pub mod ports;

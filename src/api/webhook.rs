@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LocalObjectReference, SecretKeyReference, sink::Sink, subscription::Subscription,
+    LocalObjectReference, SecretKeyReference, exposure::Exposure, sink::Sink, subscription::Subscription,
     webhook_status::LinktreeWebhookStatus,
 };
 
@@ -107,8 +107,8 @@ pub struct Endpoint {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.exposure.type != 'None' || has(self.host)")
-        .message("endpoint.managed.host is missing: with exposure.type None write the public host name that you route to the receiver's Service"),
+    validation = Rule::new("self.exposure.type == 'Service' || has(self.host)")
+        .message("endpoint.managed.host is missing: write the public host name that leads to the receiver"),
     validation = Rule::new("self.exposure.type != 'Service' || !has(self.host)")
         .message("endpoint.managed.host must be left out with exposure.type Service: the URL is the Service's own name"),
     validation = Rule::new("!has(self.tls) || self.exposure.type == 'None'")
@@ -136,22 +136,6 @@ pub struct Tls {
     /// what it was signed with, tls.key with its key. Deliveries are then served over HTTPS at port 443 of the Service
     /// NAME-receiver, and in no other way. A renewed certificate is taken up without a restart, within about a minute.
     pub secret_ref: LocalObjectReference,
-}
-
-/// How the URL leads to the receiver.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Exposure {
-    /// None: you route the host to port 80 of the Service NAME-receiver yourself. Service: the Service's cluster-local
-    /// name is the URL, for a connection whose baseURL is inside the cluster too (the simulator).
-    #[serde(rename = "type")]
-    pub exposure_type: ExposureType,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ExposureType {
-    None,
-    Service,
 }
 
 /// How deliveries are verified.

@@ -38,6 +38,12 @@ impl Desired {
         Ok(Desired { name: object.meta().name.clone().unwrap_or_default(), value })
     }
 
+    /// The object as it is sent.
+    #[cfg(test)]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// Whether `live` has everything this object asks for, so that applying it would change nothing.
     #[must_use]
     pub fn is_met_by<K: Serialize>(&self, live: &K) -> bool {

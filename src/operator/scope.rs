@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, future::join};
+use futures::{Stream, StreamExt, future::join, stream::select};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{Secret, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
+    networking::v1::{Ingress, NetworkPolicy},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connection,
     context::{Context, Shared},
+    gateway,
     webhook::{self, children::MANAGED_BY, spec},
 };
 use crate::api::{connection::LinktreeConnection, webhook::LinktreeWebhook};
@@ -123,9 +124,10 @@ impl Scope {
             .owns(self.api::<Service>(), ours())
             .owns(self.api::<ServiceAccount>(), ours())
             .owns(self.api::<NetworkPolicy>(), ours())
+            .owns(self.api::<Ingress>(), ours())
             .watches(self.api::<LinktreeConnection>(), watcher::Config::default(), of_connection)
             .watches(self.api::<PartialObjectMeta<Secret>>(), watcher::Config::default(), of_secret)
-            .reconcile_on(received(webhooks_to_look_at))
+            .reconcile_on(select(received(webhooks_to_look_at), gateway::changes(self.api(), ours())))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile_webhook, retry_later, Arc::clone(&context))
             .for_each(|result| async move { note(&result) });

@@ -13,6 +13,7 @@ mod crash;
 mod deletion;
 mod drift;
 mod errors;
+mod exposure;
 mod history;
 mod keys;
 mod kstatus;

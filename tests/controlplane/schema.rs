@@ -69,6 +69,10 @@ impl Trial {
 
 type Edit = fn(&mut Value);
 
+fn exposed(spec: &mut Value, exposure: &Value) {
+    spec["endpoint"] = json!({"managed": {"host": "hooks.example.com", "exposure": exposure}});
+}
+
 fn remove(spec: &mut Value, field: &str) {
     spec.as_object_mut().unwrap().remove(field);
 }
@@ -117,7 +121,7 @@ async fn a_broken_webhook_is_refused_with_what_to_write() {
         (|spec| remove(spec, "connectionRef"), "spec.connectionRef: Required value"),
         (
             |spec| spec["endpoint"] = json!({"managed": {"exposure": {"type": "None"}}}),
-            "endpoint.managed.host is missing: with exposure.type None write the public host name",
+            "endpoint.managed.host is missing: write the public host name",
         ),
         (
             |spec| spec["endpoint"]["managed"]["host"] = "a.example.com".into(),
@@ -164,6 +168,43 @@ async fn a_broken_webhook_is_refused_with_what_to_write() {
         ("links.cms".into(), "metadata.name must be lower case letters, digits and '-'"),
     ] {
         trial.refuses::<LinktreeWebhook>(object("LinktreeWebhook", &name, webhook_spec()), words).await;
+    }
+    trial.end().await;
+}
+
+#[tokio::test]
+async fn an_exposure_with_what_belongs_to_another_is_refused() {
+    const CASES: &[(Edit, &str)] = &[
+        (
+            |spec| exposed(spec, &json!({"type": "HTTPRoute"})),
+            "exposure.gatewayRef belongs to type HTTPRoute, and is needed",
+        ),
+        (
+            |spec| exposed(spec, &json!({"type": "None", "gatewayRef": {"name": "public"}})),
+            "exposure.gatewayRef belongs to type HTTPRoute",
+        ),
+        (
+            |spec| exposed(spec, &json!({"type": "None", "tlsSecretName": "hooks-tls"})),
+            "exposure.className and exposure.tlsSecretName belong to type Ingress",
+        ),
+        (
+            |spec| exposed(spec, &json!({"type": "None", "annotations": {"a": "b"}})),
+            "exposure.annotations belong to types Ingress and HTTPRoute",
+        ),
+        (
+            |spec| exposed(spec, &json!({"type": "Ingress", "annotations": {"cert-manager.io/issuer": "x"}})),
+            "exposure.tlsSecretName is missing: write the name of the Secret that cert-manager",
+        ),
+        (
+            |spec| exposed(spec, &json!({"type": "Ingress", "annotations": {"webhooks.linktree-operator.dev/x": "y"}})),
+            "exposure.annotations cannot start with webhooks.linktree-operator.dev/",
+        ),
+    ];
+    let trial = Trial::start().await;
+    for (edit, words) in CASES {
+        let mut broken = webhook_spec();
+        edit(&mut broken);
+        trial.refuses::<LinktreeWebhook>(object("LinktreeWebhook", "links", broken), words).await;
     }
     trial.end().await;
 }

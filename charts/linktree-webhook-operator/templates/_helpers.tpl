@@ -73,7 +73,11 @@ capabilities: {drop: [ALL]}
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [networking.k8s.io]
-  resources: [networkpolicies]
+  resources: [networkpolicies, ingresses]
+  verbs: [get, list, watch, create, patch, delete]
+# Whether or not the cluster has the Gateway API.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
 # Why a receiver is not up; and a pod's annotation is touched so that the kubelet refreshes its mounted route file.
 - apiGroups: [""]

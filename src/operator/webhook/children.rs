@@ -26,12 +26,15 @@ use k8s_openapi::{
 };
 use kube::Resource;
 
+use self::exposure::{ExposureObject, SERVICE_PORT};
 use super::spec::Spec;
 use crate::{
     api::webhook::LinktreeWebhook,
     operator::apply::Desired,
     route::{self, ADMIN_PORT, DELIVERY_PORT},
 };
+
+pub mod exposure;
 
 /// What `app.kubernetes.io/managed-by` says on everything we make.
 pub const MANAGED_BY: &str = "linktree-webhook-operator";
@@ -50,6 +53,8 @@ pub struct Children {
     pub service: Desired,
     pub network_policy: Desired,
     pub stateful_set: Desired,
+    /// What leads the URL to the Service, where the spec asks for that.
+    pub exposure: Option<ExposureObject>,
 }
 
 /// How all receivers of this operator are started.
@@ -71,6 +76,7 @@ pub fn render(spec: &Spec, launch: &Launch) -> Result<Children, serde_json::Erro
         service: Desired::new(&service(spec))?,
         network_policy: Desired::new(&network_policy(spec))?,
         stateful_set: Desired::new(&stateful_set(spec, launch))?,
+        exposure: exposure::render(spec)?,
     })
 }
 
@@ -106,7 +112,7 @@ fn service(spec: &Spec) -> Service {
         ..ServicePort::default()
     };
     let deliveries = match spec.tls_secret {
-        None => port("deliveries", 80, DELIVERY_PORT),
+        None => port("deliveries", SERVICE_PORT, DELIVERY_PORT),
         Some(_) => ServicePort { app_protocol: Some("https".to_owned()), ..port("deliveries", 443, DELIVERY_PORT) },
     };
     Service {

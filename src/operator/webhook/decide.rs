@@ -38,7 +38,7 @@ const UNSETTLED: Duration = Duration::from_secs(3);
 pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let connection = connection(&observed.connection);
     let receiver = receiver::decide(spec, observed);
-    let endpoint = endpoint::decide(&observed.probe, &spec.url);
+    let endpoint = endpoint::decide(spec, observed);
     let keys = signing::keys(spec, observed);
     let health = subscription::Health { receiver: &receiver, endpoint: &endpoint, keys: &keys };
     let subscription = subscription::decide(spec, observed, &health, now);
@@ -50,6 +50,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         steps.push(Step::AddFinalizer);
     }
     steps.extend(observed.children_outdated.iter().map(|child| Step::Apply(*child)));
+    steps.extend(endpoint::remove(spec, observed));
     steps.extend(receiver::point_kubelet(observed));
     steps.extend(subscription.steps);
     let (handled_sync_request, list) = sync::decide(observed, now);

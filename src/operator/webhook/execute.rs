@@ -9,22 +9,23 @@ use k8s_openapi::{
     api::{
         apps::v1::StatefulSet,
         core::v1::{Pod, Secret as KubernetesSecret, Service, ServiceAccount},
-        networking::v1::NetworkPolicy,
+        networking::v1::{Ingress, NetworkPolicy},
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
     runtime::events::EventType,
 };
 use serde_json::json;
 
 use super::{
-    FINALIZER, Rendered, children,
+    FINALIZER, Rendered,
+    children::{self, exposure::ExposureObject},
     decide::registering,
     observe::{ROUTE_DIGEST_ANNOTATION, SUBSCRIPTION_ANNOTATION},
-    observed::Child,
+    observed::{Child, Leftover},
     outcome::{Failure, Outcome},
     plan::Step,
     spec::{Keys, SIGNING_SECRET_KEY, Spec},
@@ -43,6 +44,7 @@ use crate::{
         apply::{self, FIELD_MANAGER},
         capabilities::Call,
         context::Context,
+        gateway::HTTPRoute,
     },
 };
 
@@ -55,16 +57,19 @@ pub struct Executor<'a> {
     pub account: Option<Arc<Account>>,
 }
 
-/// The two sides fail independently.
+/// The sides fail independently.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Kubernetes,
+    /// The way from the URL to the Service. A controller's admission may refuse it, which is no reason to leave the rest.
+    Exposure,
     Linktree,
 }
 
 /// Why a step failed.
 enum Trouble {
     Kubernetes(kube::Error),
+    Exposure(kube::Error),
     Linktree(ConditionType, ApiError),
 }
 
@@ -103,6 +108,7 @@ impl Executor<'_> {
         match step {
             Step::AddFinalizer => self.set_finalizers(|finalizers| finalizers.push(FINALIZER.to_owned())).await?,
             Step::Apply(child) => self.apply(*child).await?,
+            Step::Remove(leftover) => self.remove(leftover).await.map_err(Trouble::Exposure)?,
             Step::PointKubelet { pod } => self.point_kubelet(pod).await?,
             Step::RequestList => self.request_list(),
             Step::RecordRegistration { at } => {
@@ -130,6 +136,7 @@ impl Executor<'_> {
     fn failure(&self, trouble: Trouble) -> Failure {
         match trouble {
             Trouble::Kubernetes(error) => Failure::Kubernetes { problem: error.to_string() },
+            Trouble::Exposure(error) => Failure::Exposure { problem: error.to_string() },
             Trouble::Linktree(of, error) => {
                 // What may have taken effect, and what our picture of the account did not foresee, is looked up.
                 if error.may_have_taken_effect() || matches!(error, ApiError::Conflict { .. } | ApiError::NotFound) {
@@ -140,15 +147,44 @@ impl Executor<'_> {
         }
     }
 
-    async fn apply(&self, child: Child) -> Result<(), kube::Error> {
+    async fn apply(&self, child: Child) -> Result<(), Trouble> {
         let Some((_, rendered)) = self.spec else { return Ok(()) };
         let children = &rendered.children;
-        match child {
+        let applied = match child {
+            Child::Exposure => return self.expose(children.exposure.as_ref()).await.map_err(Trouble::Exposure),
             Child::ServiceAccount => children.service_account.apply(&self.api::<ServiceAccount>()).await,
             Child::Service => children.service.apply(&self.api::<Service>()).await,
             Child::NetworkPolicy => children.network_policy.apply(&self.api::<NetworkPolicy>()).await,
             Child::RouteSecret => rendered.route_secret.apply(&self.api::<KubernetesSecret>()).await,
             Child::StatefulSet => children.stateful_set.apply(&self.api::<StatefulSet>()).await,
+        };
+        Ok(applied?)
+    }
+
+    async fn expose(&self, object: Option<&ExposureObject>) -> Result<(), kube::Error> {
+        match object {
+            None => Ok(()),
+            Some(ExposureObject::Ingress(ingress)) => ingress.apply(&self.api::<Ingress>()).await,
+            Some(ExposureObject::HttpRoute(route)) => route.apply(&self.api::<HTTPRoute>()).await,
+        }
+    }
+
+    /// Deletes the very object that was seen, and not one of the same name that came after it.
+    async fn remove(&self, leftover: &Leftover) -> Result<(), kube::Error> {
+        let Some((spec, _)) = self.spec else { return Ok(()) };
+        let name = spec.receiver_name();
+        let only = |uid: &String| DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let removed = match leftover {
+            Leftover::Ingress(uid) => self.api::<Ingress>().delete(&name, &only(uid)).await.map(drop),
+            Leftover::HttpRoute(uid) => self.api::<HTTPRoute>().delete(&name, &only(uid)).await.map(drop),
+        };
+        match removed {
+            // That it is not there is what was wanted.
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            removed => removed,
         }
     }
 
@@ -331,6 +367,7 @@ impl Executor<'_> {
 
 fn side(step: &Step) -> Side {
     match step {
+        Step::Apply(Child::Exposure) | Step::Remove(_) => Side::Exposure,
         Step::AddFinalizer | Step::Apply(_) | Step::PointKubelet { .. } => Side::Kubernetes,
         Step::RequestList
         | Step::RecordRegistration { .. }

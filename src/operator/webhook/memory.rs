@@ -26,6 +26,7 @@ pub struct Memory {
     steps: Vec<Step>,
     reported_at: Option<Timestamp>,
     sync_request: Option<SyncRequest>,
+    swept: Option<i64>,
 }
 
 impl Memory {
@@ -88,6 +89,16 @@ impl Memory {
         let repeats = self.steps == steps;
         self.steps = steps.to_vec();
         repeats
+    }
+
+    /// Whether nothing was left of an earlier exposure at this generation of the spec.
+    #[must_use]
+    pub fn is_swept(&self, generation: Option<i64>) -> bool {
+        self.swept.is_some() && self.swept == generation
+    }
+
+    pub fn swept(&mut self, generation: Option<i64>) {
+        self.swept = generation;
     }
 
     /// Whether counters alone are worth a write.

@@ -32,6 +32,8 @@ use crate::{
     operator::{account::Key, apply::Desired, conditions, connection, context::Context, requests},
 };
 
+mod exposure;
+
 /// The annotation that makes the kubelet look at a pod's mounted Secrets, with the digest it was pointed at.
 pub const ROUTE_DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/route-digest";
 
@@ -87,14 +89,19 @@ pub async fn observe(
             result
         }
     };
+    let (exposure, outdated) = exposure::observe(context, spec, rendered.children.exposure.as_ref()).await?;
+    let mut children_outdated = children_outdated(context, spec, rendered).await?;
+    children_outdated.extend(outdated);
     Ok(Observed {
         keys: rendered.keys.clone(),
         keys_changed: seen.status.signing.as_ref().map(|signing| &signing.key_digests)
             != Some(&report::key_digests(&rendered.route)),
         secret_kept_for: rendered.secret_kept_for.clone(),
         route_digest: rendered.route_digest.clone(),
-        children_outdated: children_outdated(context, spec, rendered).await?,
+        children_outdated,
         receiver,
+        exposure,
+        leftovers: exposure::leftovers(context, spec, memory).await?,
         sinks_unresolved: rendered.sinks_unresolved.clone(),
         probe,
         hold_until: memory.hold_until(spec.generation),
@@ -131,6 +138,8 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         route_digest: String::new(),
         children_outdated: Vec::new(),
         receiver: Receiver::default(),
+        exposure: observed::Exposure::NotOurs,
+        leftovers: Vec::new(),
         sinks_unresolved: Vec::new(),
         probe: ProbeResult::NotProbed,
         hold_until: None,

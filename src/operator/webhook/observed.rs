@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
+use super::spec::exposure::Gateway;
 use crate::{
     api::{
         SecretKeyReference,
@@ -34,6 +35,10 @@ pub struct Observed {
     /// Which of the receiver's objects are missing or not as they should be.
     pub children_outdated: Vec<Child>,
     pub receiver: Receiver,
+    /// What stands between the URL and the receiver's Service.
+    pub exposure: Exposure,
+    /// Objects of an exposure the spec no longer asks for.
+    pub leftovers: Vec<Leftover>,
     /// The sinks that cannot be sent to.
     pub sinks_unresolved: Vec<Unresolved>,
     pub probe: ProbeResult,
@@ -107,6 +112,8 @@ pub enum Child {
     NetworkPolicy,
     RouteSecret,
     StatefulSet,
+    /// The Ingress or HTTPRoute.
+    Exposure,
 }
 
 /// The receiver's pod.
@@ -129,6 +136,48 @@ pub struct Pod {
     pub waiting: Option<String>,
     /// The route digest the kubelet was last pointed at.
     pub route_digest: Option<String>,
+}
+
+/// What the operator keeps between the URL and the receiver's Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// Nothing: the spec asks for no object.
+    NotOurs,
+    /// The object is still to be made.
+    Absent,
+    Ingress {
+        /// The class it has, perhaps by default.
+        class: Option<String>,
+        /// A controller has taken it and says where it is reached.
+        has_address: bool,
+    },
+    /// The cluster does not know HTTPRoutes.
+    GatewayApiMissing,
+    Route {
+        gateway: Gateway,
+        state: RouteState,
+    },
+}
+
+/// What the Gateway's controller says of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteState {
+    /// Nothing, or nothing of the route as it is now.
+    Unseen,
+    NotAccepted {
+        problem: String,
+    },
+    NotResolved {
+        problem: String,
+    },
+    InPlace,
+}
+
+/// An object that exposed the receiver before the spec was changed, by its uid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leftover {
+    Ingress(String),
+    HttpRoute(String),
 }
 
 /// What an unsigned request to the public URL got.

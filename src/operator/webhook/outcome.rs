@@ -25,6 +25,10 @@ pub enum Failure {
     Kubernetes {
         problem: String,
     },
+    /// The Ingress or HTTPRoute could not be written.
+    Exposure {
+        problem: String,
+    },
     /// The condition that stays unfulfilled, and why.
     Linktree {
         of: ConditionType,
@@ -39,7 +43,7 @@ impl Outcome {
     pub fn linktree_error(&self) -> Option<(ConditionType, &ApiError)> {
         self.failures.iter().find_map(|failure| match failure {
             Failure::Linktree { of, error } => Some((*of, error)),
-            Failure::Kubernetes { .. } => None,
+            Failure::Kubernetes { .. } | Failure::Exposure { .. } => None,
         })
     }
 }

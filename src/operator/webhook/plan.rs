@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::observed::Child;
+use super::observed::{Child, Leftover};
 use crate::{
     api::{condition::ConditionType, webhook_status::SubscriptionStatus},
     linktree::wire::{SubscriptionId, UpdateSubscription},
@@ -17,6 +17,8 @@ pub enum Step {
     AddFinalizer,
     /// Applies one of the receiver's objects.
     Apply(Child),
+    /// Deletes what exposed the receiver before.
+    Remove(Leftover),
     /// Annotates the pod, which makes the kubelet look at its mounted Secret at once instead of a minute later.
     PointKubelet {
         pod: String,
@@ -66,6 +68,7 @@ impl Step {
             | Step::Unsubscribe { .. } => true,
             Step::AddFinalizer
             | Step::Apply(_)
+            | Step::Remove(_)
             | Step::PointKubelet { .. }
             | Step::RequestList
             | Step::RecordRegistration { .. }

@@ -163,14 +163,29 @@ fn apply_failure(failure: &Failure, hold_until: Option<Timestamp>, findings: &mu
     let (message, reason) = describe(failure, hold_until);
     let of = match failure {
         Failure::Kubernetes { .. } => ConditionType::ReceiverAvailable,
+        Failure::Exposure { .. } => return not_exposed(reason, &message, findings),
         Failure::Linktree { of, .. } => *of,
     };
     set(findings, of, Finding::new(false, reason, message));
 }
 
+/// As long as the URL leads to the receiver, what could not be written is only told.
+fn not_exposed(reason: Reason, message: &str, findings: &mut [(ConditionType, Finding)]) {
+    let endpoint = findings.iter_mut().find(|(of, _)| *of == ConditionType::EndpointReachable);
+    let Some((_, finding)) = endpoint else { return };
+    *finding = if finding.holds() {
+        Finding { message: format!("{}; yet {message}", finding.message), ..finding.clone() }
+    } else {
+        Finding::new(false, reason, message)
+    };
+}
+
 fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (String, Reason) {
     match failure {
         Failure::Kubernetes { problem } => (format!("the Kubernetes API refused: {problem}"), Reason::Progressing),
+        Failure::Exposure { problem } => {
+            (format!("the Kubernetes API refused what exposes the receiver: {problem}"), Reason::ExposureRefused)
+        }
         Failure::Linktree { error, .. } => {
             let next = hold_until
                 .map(|until| format!("; next attempt at {}", conditions::whole_seconds(until)))
@@ -255,6 +270,7 @@ fn needs_a_person(reason: Reason) -> bool {
             | Reason::SubscriptionNotFound
             | Reason::RecoveryDisabled
             | Reason::NotExposed
+            | Reason::GatewayApiMissing
             | Reason::Rejected
             | Reason::SecretMissing
             | Reason::AwaitingProviderSecret

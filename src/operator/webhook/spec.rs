@@ -5,22 +5,23 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
-use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::{
     api::{
         SecretKeyReference,
-        webhook::{self as api, ExposureType, LinktreeWebhook, Pause},
+        webhook::{self as api, LinktreeWebhook, Pause},
     },
     linktree::event::EventType,
     route::{StaleDeliveryPolicy, WebhookName},
 };
 
+pub mod exposure;
 mod policies;
 pub mod sink;
 
 pub use self::{
+    exposure::{Exposure, is_delivery_path},
     policies::{Adoption, Deletion, Policies, Recovery},
     sink::Sink,
 };
@@ -42,7 +43,7 @@ pub struct Spec {
     /// The URL registered at Linktree; it identifies the subscription, so it never depends on anything but host,
     /// namespace and name.
     pub url: Url,
-    pub exposure: ExposureType,
+    pub exposure: Exposure,
     /// The Secret with the certificate, where the receiver ends TLS itself.
     pub tls_secret: Option<String>,
     pub keys: Keys,
@@ -109,8 +110,8 @@ impl Spec {
         Ok(Spec {
             connection: connection_ref.name.clone(),
             events: event_types(events),
-            url: delivery_url(&name, &endpoint.managed)?,
-            exposure: endpoint.managed.exposure.exposure_type,
+            url: exposure::delivery_url(&name, &endpoint.managed)?,
+            exposure: Exposure::parse(&name, &endpoint.managed.exposure)?,
             tls_secret: endpoint.managed.tls.as_ref().map(|tls| tls.secret_ref.name.clone()),
             keys: keys(&name, &signing.keys),
             timestamp_tolerance_seconds: whole(
@@ -164,34 +165,6 @@ fn receiver_name(webhook: &str) -> String {
 
 fn event_types(names: &[String]) -> BTreeSet<EventType> {
     names.iter().map(|name| EventType::named(name)).collect()
-}
-
-/// `/h/` and half a SHA-256 of `namespace/name`: stable when the cluster is rebuilt, different for each webhook, and
-/// saying nothing about secrets.
-fn delivery_path(name: &WebhookName) -> String {
-    let digest = Sha256::digest(format!("{}/{}", name.namespace, name.name));
-    format!("/h/{}", hex::encode(&digest[..16]))
-}
-
-/// Whether a path is one that [`Spec::parse`] makes.
-#[must_use]
-pub fn is_delivery_path(path: &str) -> bool {
-    path.strip_prefix("/h/").is_some_and(|digest| digest.len() == 32 && digest.bytes().all(|c| c.is_ascii_hexdigit()))
-}
-
-fn delivery_url(name: &WebhookName, endpoint: &api::ManagedEndpoint) -> Result<Url, InvalidSpec> {
-    let path = delivery_path(name);
-    let url = match (endpoint.exposure.exposure_type, &endpoint.host) {
-        (ExposureType::Service, _) => {
-            format!("http://{}.{}.svc.cluster.local{path}", receiver_name(&name.name), name.namespace)
-        }
-        (ExposureType::None, Some(host)) => format!("https://{host}{path}"),
-        (ExposureType::None, None) => {
-            return Err(invalid("endpoint.managed.host", "is missing: write the public host name"));
-        }
-    };
-    Url::parse(&url)
-        .map_err(|_| invalid("endpoint.managed.host", "is no host name: write one such as hooks.example.com"))
 }
 
 fn keys(name: &WebhookName, keys: &[api::SigningKey]) -> Keys {

@@ -10,7 +10,7 @@ const BROKEN: [(&str, &str, &str); 3] = [
     (
         "exposure: {type: Service}",
         "exposure: {type: None}",
-        "endpoint.managed.host is missing: with exposure.type None write the public host name",
+        "endpoint.managed.host is missing: write the public host name",
     ),
     (
         "http://event-sink.marketing.svc.cluster.local/",

@@ -7,7 +7,7 @@ use crate::{
     },
     operator::{
         conditions::{Finding, Status},
-        webhook::plan::Step,
+        webhook::{observed::Child, plan::Step},
     },
 };
 
@@ -40,6 +40,7 @@ const PAUSED: &str = "spec.pause is Reconciliation";
 /// The condition that a step is to fulfil.
 fn would_mend(step: &Step) -> Option<ConditionType> {
     match step {
+        Step::Apply(Child::Exposure) | Step::Remove(_) => Some(ConditionType::EndpointReachable),
         Step::Apply(_) | Step::PointKubelet { .. } => Some(ConditionType::ReceiverAvailable),
         Step::RecordRegistration { .. } | Step::Register => Some(ConditionType::Registered),
         Step::RotateSecret { .. } => Some(ConditionType::SigningKeysReady),

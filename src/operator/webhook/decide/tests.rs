@@ -21,7 +21,7 @@ use crate::{
         account::Snapshot,
         capabilities::{Call, Capabilities},
         webhook::{
-            observed::{Child, Keys, Pod, ProbeResult, Receiver, Unresolved},
+            observed::{Child, Exposure, Keys, Leftover, Pod, ProbeResult, Receiver, RouteState, Unresolved},
             outcome::{Failure, Outcome},
             report::{self, Report},
             spec::{Spec, tests::webhook},
@@ -35,6 +35,7 @@ use crate::{
 
 mod cases;
 mod deletion;
+mod exposure;
 mod properties;
 mod sync;
 
@@ -73,6 +74,8 @@ fn settled() -> Observed {
             pod: Some(Pod { name: "links-receiver-0".into(), ready: true, ..Pod::default() }),
             status: Some(receiver_status()),
         },
+        exposure: Exposure::NotOurs,
+        leftovers: Vec::new(),
         sinks_unresolved: Vec::new(),
         probe: ProbeResult::Succeeded,
         hold_until: None,

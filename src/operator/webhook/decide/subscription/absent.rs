@@ -4,10 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Health, Subscription, registering};
 use crate::{
-    api::{
-        condition::{ConditionType, Reason},
-        webhook::ExposureType,
-    },
+    api::condition::{ConditionType, Reason},
     linktree::wire,
     operator::{
         account::Snapshot,
@@ -16,7 +13,7 @@ use crate::{
             decide::signing::kept,
             observed::Observed,
             plan::Step,
-            spec::{Adoption, Spec},
+            spec::{Adoption, Exposure, Spec},
         },
     },
 };
@@ -34,10 +31,10 @@ pub(super) fn decide(
     let wait = |reason, message: String| (Finding::new(false, reason, message), Vec::new());
     let (registered, steps) = if let Adoption::ById(id) = &spec.policies.adoption {
         wait(Reason::SubscriptionNotFound, format!("the account has no subscription {id}: correct subscription.id"))
-    } else if spec.exposure == ExposureType::Service && !in_cluster {
+    } else if spec.exposure == Exposure::Service && !in_cluster {
         wait(
             Reason::NotExposed,
-            "exposure.type Service is for a connection inside the cluster; write endpoint.managed.host and exposure.type None"
+            "exposure.type Service is for a connection inside the cluster; write endpoint.managed.host, and exposure.type Ingress, HTTPRoute or None"
                 .to_owned(),
         )
     } else if observed.hold_until.is_some_and(|until| now < until) {

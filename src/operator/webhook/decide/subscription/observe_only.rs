@@ -32,6 +32,7 @@ fn planned(step: &Step) -> Option<PlannedAction> {
         }
         Step::AddFinalizer
         | Step::Apply(_)
+        | Step::Remove(_)
         | Step::PointKubelet { .. }
         | Step::RequestList
         | Step::RecordRegistration { .. }

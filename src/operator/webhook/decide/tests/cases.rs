@@ -1,6 +1,9 @@
 //! The situations.
 
-use super::*;
+use super::{
+    exposure::{ingress, route},
+    *,
+};
 use crate::operator::conditions::Status::{False, True, Unknown};
 
 /// A sentence, what the spec and the world are like, and the condition that follows.
@@ -39,6 +42,16 @@ pub(super) const CASES: &[Case] = &[
     ("nothing listens", any, |o| o.probe = ProbeResult::ConnectionFailed { problem: "refused".into() }, ConditionType::EndpointReachable, False, Reason::ConnectionFailed),
     ("the certificate is not valid", any, |o| o.probe = ProbeResult::TlsFailed { problem: "expired".into() }, ConditionType::EndpointReachable, False, Reason::TLSFailed),
     ("something else answers", any, |o| o.probe = ProbeResult::Unexpected { problem: "200".into() }, ConditionType::EndpointReachable, False, Reason::UnexpectedResponse),
+    ("the Ingress is still to be made", any, |o| exposed(o, Exposure::Absent), ConditionType::EndpointReachable, False, Reason::Pending),
+    ("no controller has taken the Ingress", any, |o| exposed(o, ingress(false)), ConditionType::EndpointReachable, False, Reason::AddressPending),
+    ("the Ingress has an address and nothing listens there", any, |o| exposed(o, ingress(true)), ConditionType::EndpointReachable, False, Reason::ConnectionFailed),
+    ("the cluster knows no routes", any, |o| exposed(o, Exposure::GatewayApiMissing), ConditionType::EndpointReachable, False, Reason::GatewayApiMissing),
+    ("only a person can install the Gateway API", any, |o| exposed(o, Exposure::GatewayApiMissing), ConditionType::Stalled, True, Reason::GatewayApiMissing),
+    ("no gateway speaks of the route", any, |o| exposed(o, route(RouteState::Unseen)), ConditionType::EndpointReachable, False, Reason::RoutePending),
+    ("the gateway does not accept the route", any, |o| exposed(o, route(RouteState::NotAccepted { problem: "NotAllowedByListeners".into() })), ConditionType::EndpointReachable, False, Reason::RouteNotAccepted),
+    ("the gateway does not find the Service", any, |o| exposed(o, route(RouteState::NotResolved { problem: "BackendNotFound".into() })), ConditionType::EndpointReachable, False, Reason::RouteNotResolved),
+    ("the route is in place and nothing listens", any, |o| exposed(o, route(RouteState::InPlace)), ConditionType::EndpointReachable, False, Reason::ConnectionFailed),
+    ("a controller keeps its address to itself and the url leads here all the same", any, |o| o.exposure = ingress(false), ConditionType::EndpointReachable, True, Reason::ProbeSucceeded),
     // The keys.
     ("the receiver has its keys", any, |_| {}, ConditionType::SigningKeysReady, True, Reason::Loaded),
     ("the receiver has an older route", any, |o| receiver_of(o).route_digest = "r0".into(), ConditionType::SigningKeysReady, Unknown, Reason::Pending),
@@ -125,6 +138,12 @@ fn with_tls(object: &mut Value) {
 fn certificate(observed: &mut Observed, serving: bool) {
     let problem = Some("tls.key is not its key".into());
     receiver_of(observed).certificate = Some(Certificate { serving, expiration_time: None, problem });
+}
+
+/// It is exposed so, and nothing answers.
+fn exposed(observed: &mut Observed, exposure: Exposure) {
+    observed.exposure = exposure;
+    observed.probe = ProbeResult::ConnectionFailed { problem: "refused".into() };
 }
 
 fn unusable(reason: Reason) -> Connection {
@@ -229,8 +248,8 @@ fn a_failed_registration_says_why_and_whether_a_person_has_to_act() {
 fn every_reason_has_a_situation() {
     let mut seen: BTreeSet<Reason> = CASES.iter().map(|(.., reason)| *reason).collect();
     seen.extend(failures().into_iter().map(|(_, reason, _)| reason));
-    // Asserted in `deletion` and below.
-    seen.extend([Reason::Terminating, Reason::InvalidSpec]);
+    // Asserted in `deletion`, in `exposure` and below.
+    seen.extend([Reason::Terminating, Reason::ExposureRefused, Reason::InvalidSpec]);
     let missing: Vec<_> = Reason::ALL.iter().filter(|reason| !seen.contains(reason)).collect();
     assert!(missing.is_empty(), "no situation leads to {missing:?}");
 }
