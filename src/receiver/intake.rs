@@ -4,7 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header::CONTENT_ENCODING};
+use http::{
+    HeaderMap, Method, Request, Response, Version,
+    header::{CONTENT_ENCODING, HOST},
+    uri::Authority,
+};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
@@ -59,6 +63,9 @@ impl Intake {
 
     /// Answers one request and keeps account of it.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.version() == Version::HTTP_11 && !has_host(request.headers()) {
+            return self.account(Verdict::BadHost).response(false);
+        }
         let config = self.config.borrow().clone();
         let Some(config) = config else { return self.account(Verdict::NotConfigured).response(false) };
         if request.uri().path() != config.route.path {
@@ -115,6 +122,15 @@ impl Intake {
         self.ledger.answered(verdict, clock::now().as_second(), clock::monotonic());
         verdict
     }
+}
+
+/// Whether there is one `Host`, and it is empty or a host with or without a port: anything else is understood in one way
+/// here and in another by a proxy (RFC 9112, section 3.2).
+fn has_host(header: &HeaderMap) -> bool {
+    let mut hosts = header.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let names_one = |host: &str| !host.contains('@') && host.parse::<Authority>().is_ok();
+    host.is_empty() || host.to_str().is_ok_and(names_one)
 }
 
 /// A delivery that waits for the journal, until it is dropped: also when whoever sent it hangs up.

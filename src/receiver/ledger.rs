@@ -119,6 +119,7 @@ impl Ledger {
             | Verdict::Overloaded
             | Verdict::JournalFull
             | Verdict::JournalFailed
+            | Verdict::BadHost
             | Verdict::NotFound
             | Verdict::MethodNotAllowed
             | Verdict::TooLarge

@@ -40,6 +40,8 @@ pub enum Verdict {
     Overloaded,
     JournalFull,
     JournalFailed,
+    /// HTTP/1.1 without one good `Host` (RFC 9112, section 3.2).
+    BadHost,
     NotFound,
     MethodNotAllowed,
     /// The body is larger than the route allows.
@@ -80,7 +82,7 @@ impl Verdict {
             Verdict::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Verdict::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Verdict::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Verdict::BodyBroken => StatusCode::BAD_REQUEST,
+            Verdict::BadHost | Verdict::BodyBroken => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -95,6 +97,7 @@ impl Verdict {
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
                 "Unavailable"
             }
+            Verdict::BadHost => "Bad host",
             Verdict::NotFound => "Not found",
             Verdict::MethodNotAllowed => "Method not allowed",
             Verdict::TooLarge => "Body too large",
@@ -119,6 +122,7 @@ impl Verdict {
             Verdict::Overloaded => "overloaded",
             Verdict::JournalFull => "journal_full",
             Verdict::JournalFailed => "journal_failed",
+            Verdict::BadHost => "bad_host",
             Verdict::NotFound => "not_found",
             Verdict::MethodNotAllowed => "method_not_allowed",
             Verdict::TooLarge => "too_large",
@@ -141,7 +145,8 @@ impl Verdict {
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
                 Some(Column::Unavailable)
             }
-            Verdict::NotFound
+            Verdict::BadHost
+            | Verdict::NotFound
             | Verdict::MethodNotAllowed
             | Verdict::TooLarge
             | Verdict::Encoded
@@ -171,7 +176,7 @@ impl Verdict {
                 header.insert(ALLOW, HeaderValue::from_static("POST"));
             }
             // What is left of the body is not wanted.
-            Verdict::TooLarge | Verdict::BodyTimeout | Verdict::BodyBroken => {
+            Verdict::BadHost | Verdict::TooLarge | Verdict::BodyTimeout | Verdict::BodyBroken => {
                 header.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Verdict::Verified

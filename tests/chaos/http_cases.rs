@@ -200,7 +200,7 @@ fn header_forms(maker: &mut Maker) {
         ("no value", "abc:\r\n", Must::Accept),
         ("folded", "abc: d\r\n e\r\n", Must::Refuse),
         ("space before the colon", "abc : d\r\n", Must::Refuse),
-        ("second host", "host: y\r\n", Must::Choose),
+        ("second host", "host: y\r\n", Must::Refuse),
         ("expects", "expect: 200-ok\r\n", Must::Choose),
         ("continues", "expect: 100-continue\r\n", Must::Accept),
         ("upgrade", "connection: upgrade\r\nupgrade: websocket\r\n", Must::Choose),
@@ -227,10 +227,15 @@ fn header_forms(maker: &mut Maker) {
         maker.add(format!("a value of {length}"), must, lines(format!("a: {}\r\n", "x".repeat(length))));
         maker.add(format!("a name of {length}"), Must::Choose, lines(format!("{}: x\r\n", "a".repeat(length))));
     }
+    for (name, host) in [("no host", ""), ("an odd host", "host: a b/c\r\n"), ("a user at the host", "host: u@x\r\n")] {
+        maker.add(name, Must::Refuse, |parts| parts.sized().replace("host: x\r\n", host));
+    }
+    maker.add("no host in HTTP/1.0", Must::Accept, |parts| {
+        Parts { line: format!("POST {PATH} HTTP/1.0"), ..copy(parts) }.sized().replace("host: x\r\n", "")
+    });
     for (name, old, new) in [
-        ("no host", "host: x\r\n", ""),
         ("an empty host", "host: x", "host:"),
-        ("an odd host", "host: x", "host: a b/c"),
+        ("a host with a port", "host: x", "host: [::1]:8080"),
         ("bare LF everywhere", "\r\n", "\n"),
         ("one bare LF", "host: x\r\n", "host: x\n"),
         ("one bare CR", "host: x\r\n", "host: x\r"),
