@@ -48,6 +48,9 @@ pub fn write_route(directory: &Path, route: &Route) {
     fs::write(directory.join(route::FILE), route.render().unwrap()).unwrap();
 }
 
+/// Lets sinks be on this machine.
+const LOCAL: &[&str] = &["--egress-allow=127.0.0.0/8"];
+
 /// A receiver.
 pub struct Process {
     child: Child,
@@ -63,7 +66,7 @@ impl Process {
     /// # Errors
     /// Its log, when it ended before it listened.
     pub fn start(directory: &Path) -> Result<Self, String> {
-        Process::spawn(&mut Command::new(binary()), directory)
+        Process::spawn(&mut Command::new(binary()), directory, LOCAL)
     }
 
     /// The same below `strace`, with these options.
@@ -72,7 +75,7 @@ impl Process {
         // -D: the receiver is our child, and the tracer its child.
         command.args(["-D", "-f", "--seccomp-bpf", "-q", "-yy", "-s", "300000", "-e", "signal=none"]);
         command.arg("-o").arg(trace).args(options).arg(binary());
-        Process::spawn(&mut command, directory)
+        Process::spawn(&mut command, directory, LOCAL)
     }
 
     /// The same with a `volume` of its own, of so many MiB, half of them taken by a file `ballast`.
@@ -86,14 +89,22 @@ impl Process {
         // The mount ends with the process.
         command.args(["-m", "sh", "-euc", &format!("cd $1; shift; {mount}; {ballast}; cd /; exec \"$@\""), "sh"]);
         command.arg(directory).arg(binary());
-        Process::spawn(&mut command, directory)
+        Process::spawn(&mut command, directory, LOCAL)
     }
 
-    fn spawn(command: &mut Command, directory: &Path) -> Result<Self, String> {
+    /// The same, to which no sink on this machine is allowed, and with names of its own: the file `hosts` in `directory`.
+    pub fn with_hosts(directory: &Path) -> Result<Self, String> {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-euc", "mount --bind \"$1/hosts\" /etc/hosts; shift; exec \"$@\"", "sh"]);
+        command.arg(directory).arg(binary());
+        Process::spawn(&mut command, directory, &[])
+    }
+
+    fn spawn(command: &mut Command, directory: &Path, more: &[&str]) -> Result<Self, String> {
         let traced = command.get_program() == "strace";
         let mut child = command
             .args(["receiver", "--delivery-address=127.0.0.1:0", "--admin-address=127.0.0.1:0", "--log-format=json"])
-            .arg("--egress-allow=127.0.0.0/8")
+            .args(more)
             .arg(format!("--route-file={}", directory.join(route::FILE).display()))
             .arg(format!("--journal={}", directory.join("volume/journal").display()))
             .env("TOKIO_WORKER_THREADS", "2")

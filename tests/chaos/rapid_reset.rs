@@ -1,0 +1,107 @@
+//! HTTP/2 streams that cost the sender nothing and the receiver a request: opened and reset at once, opened so that the
+//! receiver has to reset them, and headers that never end. The connection is ended, little was done for it, and others
+//! are served meanwhile.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use super::{
+    deliveries::{self, Connection, Delivery},
+    process::{self, Process},
+    row::{Row, count},
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Streams in one flood.
+const STREAMS: u32 = 4000;
+/// Requests that one connection may have answered before it is ended: the streams it may have at once, and as many
+/// resets as are forgiven, with room for those that were answered before their reset was read.
+const ANSWERED: u64 = 200;
+
+/// What a connection is flooded with.
+#[derive(Clone, Copy, Debug)]
+enum Flood {
+    Reset,
+    MadeReset,
+    EndlessHeaders,
+}
+
+#[test]
+fn rapid_reset() {
+    let mut row = Row::new("HTTP/2 rapid reset", "rapid_reset");
+    let directory = process::directory();
+    process::write_route(directory.path(), &process::route(None));
+    let receiver = Process::start(directory.path()).unwrap();
+    receiver.until_ready();
+    assert_eq!(deliveries::get(receiver.delivery, "/").unwrap().0, 404);
+    assert_eq!(answered(&receiver), 1, "what is counted is what is answered");
+    let mut other = Connection::open(receiver.delivery).unwrap();
+    for n in 0..count(300, 12) {
+        let flood = [Flood::Reset, Flood::MadeReset, Flood::EndlessHeaders][n % 3];
+        let before = answered(&receiver);
+        let mut stream = TcpStream::connect(receiver.delivery).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        // It may be ended while it is still being sent.
+        let _ = stream.write_all(&frames(flood));
+        let served = other.deliver(&Delivery::numbered(n));
+        if !matches!(served, Ok((200, _))) {
+            row.violated(format!("{flood:?} {n}: another delivery: {served:?}"));
+        }
+        if let Err(error) = stream.read_to_end(&mut Vec::new())
+            && error.kind() == std::io::ErrorKind::WouldBlock
+        {
+            row.violated(format!("{flood:?} {n}: the connection was not ended"));
+        }
+        let answered = answered(&receiver) - before;
+        if answered > ANSWERED {
+            row.violated(format!("{flood:?} {n}: {answered} of its requests were answered"));
+        }
+        row.tried(1);
+    }
+    row.finish();
+}
+
+/// How many requests were answered that were no delivery.
+fn answered(receiver: &Process) -> u64 {
+    let (_, metrics) = deliveries::get(receiver.admin, "/metrics").unwrap();
+    let count =
+        metrics.lines().find_map(|line| line.strip_prefix("linktree_receiver_requests_total{verdict=\"not_found\"} "));
+    count.map_or(0, |count| count.parse().unwrap())
+}
+
+fn frames(flood: Flood) -> Vec<u8> {
+    let mut bytes = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[])].concat();
+    // GET / of host x, in the static table's numbers.
+    let get = [0x82, 0x84, 0x86, 0x41, 0x01, b'x'];
+    match flood {
+        Flood::Reset => {
+            for stream in (1..2 * STREAMS).step_by(2) {
+                bytes.extend(frame(1, 0x5, stream, &get));
+                bytes.extend(frame(3, 0, stream, &8_u32.to_be_bytes()));
+            }
+        }
+        Flood::MadeReset => {
+            for stream in (1..2 * STREAMS).step_by(2) {
+                bytes.extend(frame(1, 0x4, stream, &get));
+                // A window update of nothing is an error of the stream (RFC 9113, section 6.9).
+                bytes.extend(frame(8, 0, stream, &[0; 4]));
+            }
+        }
+        Flood::EndlessHeaders => {
+            bytes.extend(frame(1, 0, 1, &get));
+            // A header of one byte, not to be remembered, over and over.
+            let more = [0x00, 0x01, b'a', 0x01, b'b'].repeat(200);
+            (0..STREAMS).for_each(|_| bytes.extend(frame(9, 0, 1, &more)));
+        }
+    }
+    bytes
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
