@@ -12,6 +12,7 @@ use super::{deep_stack, sink::TemplateSource};
 
 mod clean;
 mod json;
+mod names;
 
 /// The one template of an environment. Its name appears in no message.
 const NAME: &str = "body";
@@ -94,10 +95,12 @@ impl Template {
         environment
             .add_template_owned(NAME, source.body.clone())
             .map_err(|error| body(format!("does not compile: {}", explain(&error))))?;
-        let names = environment.get_template(NAME).map(|template| template.undeclared_variables(false));
-        let unknown = names.ok().and_then(|names| names.into_iter().filter(|name| !is_known(name)).min());
-        if let Some(unknown) = unknown {
+        let template = environment.get_template(NAME).map_err(|error| body(explain(&error)))?;
+        if let Some(unknown) = template.undeclared_variables(false).into_iter().filter(|name| !is_known(name)).min() {
             return Err(body(format!("uses {unknown}, which there is not: the one variable is event")));
+        }
+        if let Some(unknown) = names::unknown(&template) {
+            return Err(body(format!("does not compile: {unknown}")));
         }
         Ok(Template { environment, escaping, header: header(source)? })
     }

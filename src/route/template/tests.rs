@@ -66,6 +66,10 @@ fn what_does_not_compile_is_refused_with_its_field_and_line() {
         ("{}\n{{ event.data.title ", "body does not compile: line 2:"),
         ("{% if %}", "body does not compile: line 1:"),
         ("{{ evnt.data.title }}", "body uses evnt, which there is not"),
+        ("{}\n{{ event.id | shout }}", "body does not compile: line 2: there is no filter shout"),
+        ("{% if false %}\n{{ event.id | safe }}{% endif %}", "body does not compile: line 2: there is no filter safe"),
+        ("{% if event.id is loud %}{% endif %}", "body does not compile: line 1: there is no test loud"),
+        ("{% macro m(x) %}{{ x | shout }}{% endmacro %}", "body does not compile: line 1: there is no filter shout"),
         ("{% include 'x' %}", "body does not compile: line 1:"),
         ("\u{E000}", "body holds a character"),
     ] {
