@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::addresses::{Addresses, Guest};
 
+mod activity;
 mod addresses;
 mod connection;
 
@@ -56,9 +57,11 @@ pub struct Limits {
     pub streams: u32,
     /// How long a TLS handshake may take. A connection has its place from before it on.
     pub handshake: Duration,
-    /// From the moment a connection is free to the end of the next request's header. Also bounds idling, since HTTP
-    /// cannot tell a slow client from an idle one, and how long answers may wait to be taken.
+    /// From the first byte of a request to the end of its header, which is found out within another of it. Also bounds how
+    /// long a new connection may say nothing, and how long answers may wait to be taken.
     pub header: Duration,
+    /// How long a connection may be silent between two requests.
+    pub idle: Duration,
     /// How many header fields one request may have. HTTP/2 counts only bytes.
     pub header_fields: usize,
     /// How large one request's header may be; more is answered 431.

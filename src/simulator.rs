@@ -53,6 +53,7 @@ const LIMITS: Limits = Limits {
     streams: 0,
     handshake: Duration::from_secs(30),
     header: Duration::from_secs(30),
+    idle: Duration::from_secs(120),
     header_fields: 64,
     header_bytes: 16 * 1024,
     drain: Duration::from_secs(5),

@@ -32,7 +32,9 @@ pub const LIMITS: Limits = Limits {
     connections_per_address: 512,
     streams: 64,
     handshake: Duration::from_secs(10),
-    header: Duration::from_secs(30),
+    header: Duration::from_secs(15),
+    // Longer than proxies keep theirs (60 s is common): so they let go first, and no delivery meets a close.
+    idle: Duration::from_secs(120),
     header_fields: 64,
     header_bytes: 16 * 1024,
     drain: Duration::from_secs(15),

@@ -1,22 +1,12 @@
 //! One connection, from its first byte to its end: which version of HTTP it speaks, and how long it may be silent.
 
-use std::{
-    convert::Infallible,
-    fmt::Display,
-    future::Future,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, fmt::Display, future::Future, pin::pin, time::Duration};
 
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
     server::conn::{http1, http2},
-    service::{Service, service_fn},
+    service::Service,
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -25,11 +15,14 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, Transport};
+use super::{
+    Limits, Transport,
+    activity::{Activity, Watched},
+};
 
 /// How the first line of HTTP/2 begins (RFC 9113, section 3.4). No method of HTTP/1 does.
 const PREFACE: &[u8] = b"PRI";
@@ -109,13 +102,19 @@ async fn http1<S, B>(
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Error: std::error::Error + Send + Sync> + 'static,
 {
+    let activity = Activity::default();
+    let stream = Watched::new(stream, activity.clone());
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header)
         .max_headers(limits.header_fields)
         .max_header_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(stream), service);
-    finish(connection, shutdown.cancelled(), limits.drain).await;
+        .serve_connection(TokioIo::new(stream), activity.watch(service));
+    // There is no good way to end a request that did not come whole, so it gets none.
+    tokio::select! {
+        () = finish(connection, shutdown.cancelled(), limits.drain) => {}
+        () = activity.overdue(limits.header, limits.idle) => {
+            tracing::debug!("a connection was cut off: no request came in time");
+        }
+    }
 }
 
 async fn http2<S, B>(
@@ -130,15 +129,6 @@ async fn http2<S, B>(
     B::Data: Send,
 {
     let activity = Activity::default();
-    let (activity, noted) = (Arc::clone(&activity), activity);
-    let service = service_fn(move |request| {
-        let (busy, answer) = (Busy::begin(&noted), service.call(request));
-        async move {
-            let answer = answer.await;
-            drop(busy);
-            answer
-        }
-    });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -150,11 +140,11 @@ async fn http2<S, B>(
         .max_local_error_reset_streams(RESETS)
         .keep_alive_interval(limits.header)
         .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), activity.watch(service));
     let stop = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = idle(&activity, limits.header) => {}
+            () = activity.overdue(limits.header, limits.idle) => {}
         }
     };
     finish(connection, stop, limits.drain).await;
@@ -174,43 +164,5 @@ async fn finish<C: GracefulConnection<Error: Display>>(connection: C, stop: impl
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
         Err(_elapsed) => tracing::debug!("a connection was cut off: it did not come to an end by itself"),
-    }
-}
-
-/// What an HTTP/2 connection is doing: its header timeout ends with the first request, and pings keep it open.
-#[derive(Debug, Default)]
-struct Counts {
-    begun: AtomicU64,
-    running: AtomicUsize,
-}
-
-type Activity = Arc<Counts>;
-
-struct Busy(Activity);
-
-impl Busy {
-    fn begin(activity: &Activity) -> Self {
-        activity.begun.fetch_add(1, Ordering::Relaxed);
-        activity.running.fetch_add(1, Ordering::Relaxed);
-        Busy(Activity::clone(activity))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Returns once nothing was asked for `period`, which is found out within another one.
-async fn idle(activity: &Counts, period: Duration) {
-    let mut before = 0;
-    loop {
-        sleep(period).await;
-        let begun = activity.begun.load(Ordering::Relaxed);
-        if begun == before && activity.running.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        before = begun;
     }
 }

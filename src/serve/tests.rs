@@ -18,6 +18,7 @@ const LIMITS: Limits = Limits {
     streams: 4,
     handshake: Duration::from_millis(300),
     header: Duration::from_millis(300),
+    idle: Duration::from_millis(1200),
     header_fields: 16,
     header_bytes: 4096,
     drain: Duration::from_millis(300),
@@ -117,6 +118,25 @@ async fn a_connection_that_says_nothing_is_closed_at_every_stage() {
     asked.write_all(&[preface(), headers(1)].concat()).await.unwrap();
     let answer = rest(&mut asked).await;
     assert!(answer.windows(8).any(|window| window == b"HTTP/2.0"), "it was answered before");
+}
+
+#[tokio::test]
+async fn a_connection_may_be_silent_for_longer_than_a_header_may_take() {
+    let server = Server::start(Limits { idle: DEADLINE * 2, ..LIMITS }).await;
+    let mut stream = server.connect().await;
+    let mut answer = [0; 512];
+    for _ in 0..2 {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert!(stream.read(&mut answer).await.unwrap() > 0);
+        // Silence is what is tried.
+        assert!(timeout(LIMITS.header * 4, stream.read(&mut answer)).await.is_err(), "it was closed");
+    }
+    stream.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
+    assert_eq!(rest(&mut stream).await, b"", "a header that does not end is not silence");
+    let server = Server::start(LIMITS).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(rest(&mut stream).await.starts_with(b"HTTP/1.1 200"), "and silence has an end too");
 }
 
 #[tokio::test]
