@@ -81,7 +81,7 @@ fn cannot_ask(spec: &Spec, observed: &Observed) -> bool {
 pub(super) fn mismatch(spec: &Spec, observed: &Observed, disabled_since: Option<Timestamp>) -> Option<Finding> {
     let status = observed.receiver.status.as_ref()?;
     let run = status.unverified_run.as_ref().filter(|run| run.count >= MISMATCHES);
-    if let Some(run) = run.filter(|run| disabled_since.is_none_or(|since| run.since < since.as_second())) {
+    if let Some(run) = run.filter(|run| disabled_since.is_none_or(|since| run.since <= since.as_second())) {
         let message = format!(
             "deliveries since {} are signed with none of the keys: copy the current secret from Linktree's dashboard into {}",
             seconds(run.since),

@@ -83,6 +83,7 @@ pub(super) const CASES: &[Case] = &[
     ("a restarted receiver has forgotten that it is wrong", any, |o| { disabled(o); was_mismatched(o); }, ConditionType::SubscriptionEnabled, False, Reason::SecretMismatch),
     ("the secret was replaced since", any, |o| { disabled(o); was_mismatched(o); o.keys_changed = true; }, ConditionType::SubscriptionEnabled, False, Reason::DisabledByProvider),
     ("the receiver has not read the new secret yet", any, |o| { disabled(o); keys_were_loaded(o); }, ConditionType::SubscriptionEnabled, False, Reason::WaitingForHealth),
+    ("it was disabled in the very second in which the wrong signatures began", any, |o| { disabled(o); mismatched(o); known(o).disabled_at = Some(NOW - 650); }, ConditionType::SubscriptionEnabled, False, Reason::SecretMismatch),
     ("a forger came after it was disabled", any, |o| { disabled(o); mismatched(o); known(o).disabled_at = Some(NOW - 700); }, ConditionType::SubscriptionEnabled, False, Reason::DisabledByProvider),
     ("it was enabled a minute ago and is disabled again", any, |o| { disabled(o); attempts(o, NOW - 60, 1); }, ConditionType::SubscriptionEnabled, False, Reason::ReenableBackoff),
     ("the cooldown is over", any, |o| { disabled(o); attempts(o, NOW - 901, 1); }, ConditionType::SubscriptionEnabled, False, Reason::DisabledByProvider),
