@@ -13,12 +13,12 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    account::Accounts,
-    context::Shared,
+    accounts::Accounts,
+    context::{Shared, Views},
     leader::{Candidate, Leadership},
     metrics::Metrics,
     ports::Ports,
-    scope::Scope,
+    scope::{Ready, Scope},
     webhook::{addressable::Resolver, children::Launch},
 };
 use crate::{
@@ -26,21 +26,27 @@ use crate::{
     linktree::client::Unusable,
 };
 
-mod account;
+pub mod account;
+pub mod accounts;
 mod apply;
 mod backoff;
-mod budget;
+pub mod budget;
 mod capabilities;
 mod conditions;
 mod connection;
 mod context;
 mod gateway;
+pub mod key;
 pub mod leader;
-mod metrics;
+pub mod metrics;
 pub mod ports;
 mod requests;
 mod scope;
+pub mod turns;
 mod webhook;
+
+// What the simulation of a thousand webhooks drives (benches/operator).
+pub use self::connection::decide as listing;
 
 /// How the operator is started.
 #[derive(Debug, clap::Args)]
@@ -135,8 +141,8 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
 }
 
 /// A standby is ready, so that a rollout goes on; it says what it is.
-fn readiness(scopes: Vec<scope::Ready>, leadership: Leadership) -> Readiness {
-    Readiness::saying(move || match (scopes.iter().all(scope::Ready::is_set), leadership.check()) {
+fn readiness(ready: Ready, leadership: Leadership) -> Readiness {
+    Readiness::saying(move || match (ready.is_set(), leadership.check()) {
         (false, _) => Err("the caches are not filled yet".to_owned()),
         (true, Ok(())) => Ok("ok"),
         (true, Err(leader::NotLeading)) => Ok("ok: standby, another leads"),
@@ -144,13 +150,18 @@ fn readiness(scopes: Vec<scope::Ready>, leadership: Leadership) -> Readiness {
 }
 
 /// Everything but the admin port and the way the process is configured.
-pub struct Operator(Vec<Scope>);
+pub struct Operator {
+    scopes: Vec<Scope>,
+    ready: Ready,
+}
 
 impl Operator {
     #[must_use]
     pub fn new(args: Args, ports: Ports, leadership: Leadership, registry: &mut Registry) -> Self {
         let Ports { client, transport, prober, receivers } = ports;
         leadership.register(registry);
+        let accounts = Arc::new(Accounts::default());
+        registry.register_collector(Box::new(metrics::Load(Arc::clone(&accounts))));
         let reporter = Reporter { controller: apply::FIELD_MANAGER.into(), instance: None };
         let shared = Shared {
             recorder: Recorder::new(client.clone(), reporter),
@@ -160,7 +171,8 @@ impl Operator {
             linktree_timeout: Duration::from_secs(args.linktree_timeout_seconds),
             prober,
             receivers,
-            accounts: Arc::new(Accounts::default()),
+            accounts: Arc::clone(&accounts),
+            webhooks: Views::default(),
             addressables: Resolver::default(),
             launch: Launch {
                 image: args.receiver_image,
@@ -171,7 +183,9 @@ impl Operator {
         };
         let namespaces = scope::namespaces(args.watch_namespaces);
         tracing::info!(?namespaces, "watching (None: all namespaces)");
-        Operator(namespaces.into_iter().map(|namespace| Scope::new(shared.clone(), namespace)).collect())
+        let ready = Ready::of(namespaces.len());
+        let scope = |namespace| Scope::new(shared.clone(), namespace, ready.clone());
+        Operator { scopes: namespaces.into_iter().map(scope).collect(), ready: ready.clone() }
     }
 
     /// Whether the custom resources can be listed at all.
@@ -179,7 +193,7 @@ impl Operator {
     /// # Errors
     /// [`Error::Crds`].
     pub async fn check(&self) -> Result<(), Error> {
-        for scope in &self.0 {
+        for scope in &self.scopes {
             scope.check().await.map_err(Error::Crds)?;
         }
         Ok(())
@@ -187,12 +201,12 @@ impl Operator {
 
     /// Runs until `shutdown`. Dropped, it ends at once, as if the process had been killed.
     pub async fn run(self, shutdown: CancellationToken) {
-        let scopes: JoinSet<()> = self.0.into_iter().map(|scope| scope.run(shutdown.clone())).collect();
+        let scopes: JoinSet<()> = self.scopes.into_iter().map(|scope| scope.run(shutdown.clone())).collect();
         scopes.join_all().await;
     }
 
-    fn ready(&self) -> Vec<scope::Ready> {
-        self.0.iter().map(Scope::ready).collect()
+    fn ready(&self) -> Ready {
+        self.ready.clone()
     }
 }
 

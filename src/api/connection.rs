@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An account at Linktree: where its API is, the token that opens it, and the request budget that all webhooks of the
-/// account share. Linktree counts requests per token, so use one LinktreeConnection per token.
+/// account share. Linktree counts requests per token: connections with the same token have one budget, the smallest.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "webhooks.linktree-operator.dev",
@@ -72,7 +72,7 @@ pub struct TokenSecretReference {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestBudget {
-    /// Requests per minute, shared by all webhooks of this connection. Linktree allows 10 webhook-management requests
+    /// Requests per minute, shared by all webhooks of this connection, and of others with the same token. Linktree allows 10 webhook-management requests
     /// per minute and token; set less if something else uses the token too.
     #[serde(default = "default_requests_per_minute")]
     #[schemars(range(min = 1, max = 600))]
@@ -97,8 +97,9 @@ fn default_requests_per_minute() -> i64 {
     10
 }
 
+/// With a list of ten pages at 10 requests a minute, a thousand subscriptions then cost 0.09 requests each per hour.
 fn default_sync_period_seconds() -> i64 {
-    300
+    480
 }
 
 /// What the operator found out about the account.
@@ -145,13 +146,14 @@ pub struct AccountStatus {
     pub plan: Option<String>,
 }
 
-/// What is left of the request budget, as of the last list.
+/// What is left of the request budget, counted down a few requests at a time before they are made: so that another operator
+/// in this one's place knows how much may be gone. The lists of each period are not counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestBudgetStatus {
-    /// Requests that may still be made now.
+    /// Requests that are left at least.
     pub remaining: i64,
-    /// When requests may be made again, while none is left.
+    /// When all of them may be made again, while some may have been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_time: Option<Time>,
 }

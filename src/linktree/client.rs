@@ -18,7 +18,7 @@ mod answer;
 mod http;
 
 pub(crate) use self::http::root_cause;
-pub use self::http::{DEADLINE, Exchange, HttpLinktree, Transport, Unusable};
+pub use self::http::{DEADLINE, Exchange, HttpLinktree, PAGE_LIMIT, Transport, Unusable};
 
 /// No account has more pages than this: 200 pages of 100. Longer lists are an error, not an endless loop.
 pub const PAGES_MAX: usize = 200;

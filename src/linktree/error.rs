@@ -23,6 +23,10 @@ pub enum ApiError {
     /// 400 or 422: the request as such is refused, and will be again.
     #[error("Linktree refused the request ({status}): {message}")]
     Invalid { status: u16, message: String },
+    /// Not sent: whoever calls has a budget of requests, and it is not this one's turn. To be tried again after `wait`; its
+    /// turn is at `about`.
+    #[error("it waits for its turn in the request budget, about {about}")]
+    NotYet { wait: Duration, about: jiff::Timestamp },
     /// 429: the request budget is used up.
     #[error("too many requests (429)")]
     TooManyRequests { retry_after: Option<Duration> },
@@ -60,6 +64,7 @@ impl ApiError {
             | ApiError::Conflict { .. }
             | ApiError::Invalid { .. } => RetryClass::Permanent,
             ApiError::NotFound | ApiError::Unsupported { .. } => RetryClass::Absent,
+            ApiError::NotYet { wait, .. } => RetryClass::Transient { after: Some(*wait) },
             ApiError::TooManyRequests { retry_after } | ApiError::Server { retry_after, .. } => {
                 RetryClass::Transient { after: *retry_after }
             }
@@ -82,7 +87,27 @@ impl ApiError {
             | ApiError::Unsupported { .. }
             | ApiError::Conflict { .. }
             | ApiError::Invalid { .. }
+            | ApiError::NotYet { .. }
             | ApiError::TooManyRequests { .. } => false,
+        }
+    }
+
+    /// Whether it is what Linktree answered, rather than that there was no answer to read.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        match self {
+            ApiError::TokenRejected { .. }
+            | ApiError::PlanExcludesWebhooks { .. }
+            | ApiError::NotFound
+            | ApiError::Unsupported { .. }
+            | ApiError::Conflict { .. }
+            | ApiError::Invalid { .. }
+            | ApiError::TooManyRequests { .. }
+            | ApiError::Server { .. } => true,
+            ApiError::NotYet { .. }
+            | ApiError::Unreadable { .. }
+            | ApiError::TimedOut { .. }
+            | ApiError::Unreachable { .. } => false,
         }
     }
 
@@ -96,6 +121,7 @@ impl ApiError {
             ApiError::Unsupported { .. } => "unsupported",
             ApiError::Conflict { .. } => "conflict",
             ApiError::Invalid { .. } => "invalid",
+            ApiError::NotYet { .. } => "not_yet",
             ApiError::TooManyRequests { .. } => "too_many_requests",
             ApiError::Server { .. } => "server",
             ApiError::Unreadable { .. } => "unreadable",

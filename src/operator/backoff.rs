@@ -17,8 +17,13 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// One more. Linktree's own `Retry-After` is obeyed.
+    /// One more. Linktree's own `Retry-After` is obeyed, and so is the queue for the request budget.
     pub fn add(&mut self, error: &ApiError, now: Timestamp) {
+        if let ApiError::NotYet { wait, .. } = error {
+            // Nothing failed.
+            self.hold_until = SignedDuration::try_from(*wait).ok().and_then(|wait| now.checked_add(wait).ok());
+            return;
+        }
         let wait = match error.retry_class() {
             RetryClass::Transient { after: Some(after) } => SignedDuration::try_from(after).unwrap_or(LONGEST),
             RetryClass::Transient { after: None } => SHORTEST.saturating_mul(1_i32 << self.count.min(6)).min(LONGEST),
@@ -56,6 +61,15 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300]);
+    }
+
+    #[test]
+    fn waiting_for_its_turn_is_no_failure() {
+        let (mut failures, error) = (Failures::default(), ApiError::Server { status: 503, retry_after: None });
+        failures.add(&ApiError::NotYet { wait: Duration::from_secs(40), about: at(300) }, at(0));
+        assert_eq!(failures.hold_until(), Some(at(40)));
+        failures.add(&error, at(40));
+        assert_eq!(failures.hold_until(), Some(at(45)));
     }
 
     #[test]

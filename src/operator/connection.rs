@@ -3,33 +3,31 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use kube::{
-    Api, ResourceExt,
+    Api,
     runtime::{controller::Action, reflector::ObjectRef},
 };
-use url::Url;
 
-use self::{
-    decide::{Plan, Token},
-    report::Report,
-};
+use self::{decide::Plan, report::Report};
 use super::{
-    account::{Account, Credentials, Key},
+    account::Account,
     apply,
-    budget::Budget,
     context::Context,
+    key::{self, Key},
     requests,
-    webhook::{Error, render},
+    webhook::Error,
 };
 use crate::{
     api::{condition::Reason, connection::LinktreeConnection},
     clock,
-    linktree::{client::HttpLinktree, error::ApiError},
+    linktree::error::ApiError,
 };
 
-mod decide;
+pub mod decide;
 mod inventory;
 mod list;
+mod open;
 mod report;
 
 /// What a failed call means for a connection.
@@ -38,7 +36,7 @@ pub fn reason(error: &ApiError) -> Reason {
     match error {
         ApiError::TokenRejected { .. } => Reason::TokenRejected,
         ApiError::PlanExcludesWebhooks { .. } => Reason::PlanExcludesWebhooks,
-        ApiError::TooManyRequests { .. } => Reason::QuotaExhausted,
+        ApiError::NotYet { .. } | ApiError::TooManyRequests { .. } => Reason::QuotaExhausted,
         ApiError::NotFound
         | ApiError::Unsupported { .. }
         | ApiError::Conflict { .. }
@@ -55,13 +53,13 @@ pub fn reason(error: &ApiError) -> Reason {
 /// # Errors
 /// When Kubernetes cannot be read or written; the look is then repeated.
 pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context>) -> Result<Action, Error> {
-    let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+    let key = key::of(&*connection);
     if connection.metadata.deletion_timestamp.is_some() {
         context.shared.accounts.forget(&key);
         look_at_webhooks(&context, &key);
         return Ok(Action::await_change());
     }
-    let (token, account) = open(&context, &connection, &key).await?;
+    let (token, account) = open::open(&context, &connection, &key).await?;
     let listed_at = account.as_ref().and_then(|account| account.snapshot()).map(|snapshot| snapshot.listed_at);
     let handled = connection.status.as_ref().and_then(|status| status.last_handled_sync_request.as_deref());
     let requested = requests::pending(&*connection, requests::SYNC, handled);
@@ -69,21 +67,29 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
     let trouble = || account.as_ref().and_then(|account| account.trouble());
     let hold_until = account.as_ref().and_then(|account| account.hold_until());
     let hold_until = decide::hold(hold_until, trouble().as_ref(), requested.is_some());
-    let plan = decide::decide(&connection.spec, token, listed_at, list_wanted, hold_until, clock::now());
+    let took = account.as_ref().map(|account| account.list_took()).unwrap_or_default();
+    let plan = decide::decide(&connection.spec, token, listed_at, took, list_wanted, hold_until, clock::now());
 
     if let (Plan::List, Some(account)) = (plan, &account) {
-        list::list(account, &context.webhooks_of(&key)).await;
+        let all = [context.shared.accounts.sharing_with(&key), vec![key.clone()]].concat();
+        list::list(account, &key, &context.shared.webhooks.of(&all)).await;
     }
     if plan.changes_what_webhooks_see() {
         look_at_webhooks(&context, &key);
     }
 
+    let sharing = context.shared.accounts.sharing_with(&key);
+    // Between what it says of the budget and its being written, nothing newer may be.
+    let _held = match &account {
+        Some(account) => Some(account.hold_announcements().await),
+        None => None,
+    };
     let report = Report {
         connection: &connection,
         token,
         account: account.as_deref(),
         webhooks: &context.webhooks_of(&key),
-        listed: plan == Plan::List,
+        webhooks_sharing: &context.shared.webhooks.of(&sharing),
         handled_sync_request: requested.filter(|_| decide::handles_request(plan, trouble().as_ref())),
         now: clock::now(),
     };
@@ -95,41 +101,6 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
     Ok(Action::requeue(requeue(&connection, account.as_deref())))
 }
 
-/// The token and the account it opens. The account lives on as long as base URL and token are the same.
-async fn open(
-    context: &Context,
-    connection: &LinktreeConnection,
-    key: &Key,
-) -> Result<(Token, Option<Arc<Account>>), Error> {
-    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(context.shared.client.clone(), &key.0);
-    let reference = &connection.spec.token_secret_ref;
-    let data = secrets.get_opt(&reference.name).await?.and_then(|secret| secret.data).unwrap_or_default();
-    let Some(token) = data.get(&reference.key).and_then(|bytes| render::secret(&bytes.0)) else {
-        context.shared.accounts.forget(key);
-        return Ok((Token::Missing, None));
-    };
-    let credentials = Credentials { base_url: connection.spec.base_url.clone(), token };
-    let requests_per_minute = usize::try_from(connection.spec.request_budget.requests_per_minute).unwrap_or(1);
-    let made = context.shared.accounts.get_or_make(key, &credentials, || {
-        let base = Url::parse(&credentials.base_url).map_err(|_| ())?;
-        let client =
-            HttpLinktree::new(&context.shared.transport, base, &credentials.token, context.shared.linktree_timeout)
-                .map_err(|_| ())?;
-        let (leadership, metrics) = (context.shared.leadership.clone(), context.shared.metrics.clone());
-        Ok::<_, ()>(Account::new(Box::new(client), leadership, Budget::new(requests_per_minute), metrics))
-    });
-    match made {
-        Ok(account) => {
-            account.resize_budget(requests_per_minute);
-            Ok((Token::Present, Some(account)))
-        }
-        Err(()) => {
-            context.shared.accounts.forget(key);
-            Ok((Token::Unusable, None))
-        }
-    }
-}
-
 fn look_at_webhooks(context: &Context, connection: &Key) {
     for webhook in context.webhooks_of(connection) {
         if context.look_at_webhook.try_send(ObjectRef::from_obj(&*webhook)).is_err() {
@@ -138,13 +109,17 @@ fn look_at_webhooks(context: &Context, connection: &Key) {
     }
 }
 
-/// When to look again: at the end of the period, a little spread so that many connections do not list at once, or when
-/// Linktree may be asked again.
+/// When to look again: when Linktree may be asked again, or when the next list is due.
 fn requeue(connection: &LinktreeConnection, account: Option<&Account>) -> Duration {
-    let period = Duration::from_secs(u64::try_from(connection.spec.sync_period_seconds).unwrap_or(300));
-    let held = account.and_then(Account::hold_until).map(|until| until.duration_since(clock::now()));
-    match held.map(Duration::try_from) {
-        Some(Ok(wait)) => wait + Duration::from_millis(50),
-        Some(Err(_)) | None => period.mul_f64(1.0 - 0.1 * rand::random::<f64>()),
+    let now = clock::now();
+    let left = |until: Timestamp| Duration::try_from(until.duration_since(now)).ok();
+    if let Some(held) = account.and_then(Account::hold_until).and_then(left) {
+        return held + Duration::from_millis(50);
     }
+    let took = account.map(Account::list_took).unwrap_or_default();
+    let pause = decide::pause(connection.spec.sync_period_seconds, took, rand::random());
+    let listed_at = account.and_then(Account::snapshot).map(|snapshot| snapshot.listed_at);
+    let due = listed_at.and_then(|listed_at| listed_at.checked_add(pause).ok()).and_then(left);
+    // Overdue, or not listed at all: as soon as what stands in the way is out of it.
+    due.unwrap_or(pause)
 }

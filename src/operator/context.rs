@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -17,7 +17,8 @@ use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    account::{Accounts, Key},
+    accounts::Accounts,
+    key::{self, Key},
     leader::Leadership,
     metrics::Metrics,
     scope::Ready,
@@ -41,9 +42,28 @@ pub struct Shared {
     pub prober: Arc<dyn Probe>,
     pub receivers: Arc<dyn Receivers>,
     pub accounts: Arc<Accounts>,
+    /// Of all scopes: connections of several may share an account.
+    pub webhooks: Views,
     pub launch: Launch,
     pub addressables: Resolver,
     pub metrics: Metrics,
+}
+
+/// The webhooks that the scopes have seen.
+#[derive(Clone, Default)]
+pub struct Views(Arc<RwLock<Vec<Store<LinktreeWebhook>>>>);
+
+impl Views {
+    /// The webhooks of these connections, as last seen.
+    pub fn of(&self, connections: &[Key]) -> Vec<Arc<LinktreeWebhook>> {
+        let stores = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = stores.iter().flat_map(Store::state);
+        all.filter(|webhook| connections.contains(&key::of_connection(webhook))).collect()
+    }
+
+    fn add(&self, store: Store<LinktreeWebhook>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(store);
+    }
 }
 
 /// One scope's view of the custom resources, and the ways to have one looked at.
@@ -69,6 +89,7 @@ impl Context {
         shutdown: CancellationToken,
     ) -> Self {
         let memories = Mutex::default();
+        shared.webhooks.add(webhooks.clone());
         Context { shared, webhooks, connections, look_at_webhook, look_at_connection, ready, shutdown, memories }
     }
 
@@ -87,11 +108,7 @@ impl Context {
 
     /// The webhooks of a connection, as last seen.
     pub fn webhooks_of(&self, connection: &Key) -> Vec<Arc<LinktreeWebhook>> {
-        let (namespace, name) = connection;
-        let uses = |webhook: &Arc<LinktreeWebhook>| {
-            webhook.metadata.namespace.as_ref() == Some(namespace) && webhook.spec.connection_ref.name == *name
-        };
-        self.webhooks.state().into_iter().filter(uses).collect()
+        self.shared.webhooks.of(std::slice::from_ref(connection))
     }
 
     /// What is remembered of a webhook from the last look.

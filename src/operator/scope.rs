@@ -1,6 +1,10 @@
 //! One scope: the controllers of all namespaces, or of one. Wires watches to reconcilers; decides nothing.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, future::join, stream::select};
 use k8s_openapi::api::{
@@ -25,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connection,
     context::{Context, Shared},
-    gateway,
+    gateway, key,
     webhook::{self, children::MANAGED_BY, spec},
 };
 use crate::api::{connection::LinktreeConnection, webhook::LinktreeWebhook};
@@ -36,8 +40,8 @@ const LOOKS_WAITING: usize = 1024;
 const CONCURRENCY: u16 = 16;
 /// How long one look may take, whatever hangs.
 const LOOK_DEADLINE: Duration = Duration::from_secs(120);
-/// The same for a connection, whose list waits for its budget page by page.
-const LIST_DEADLINE: Duration = Duration::from_secs(900);
+/// The same for a connection, whose list waits for its budget page by page: the longest one at 10 requests a minute.
+const LIST_DEADLINE: Duration = Duration::from_secs(3600);
 /// When a look that failed is repeated.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -50,27 +54,30 @@ pub fn namespaces(named: Vec<String>) -> Vec<Option<String>> {
     named.into_iter().collect::<BTreeSet<_>>().into_iter().map(Some).collect()
 }
 
-/// Set once a scope has seen all of its objects. Anyone may wait for it, which is why it is not the stores' own
-/// readiness: a kube store wakes only the last that waits, and reconciles run as tasks of their own.
+/// Set once every scope has seen all of its objects: connections of several may share an account. Anyone may wait for it,
+/// which is why it is not the stores' own readiness: a kube store wakes only the last that waits, and reconciles run as
+/// tasks of their own.
 #[derive(Clone, Debug)]
-pub struct Ready(Arc<watch::Sender<bool>>);
+pub struct Ready(Arc<watch::Sender<usize>>);
 
 impl Ready {
-    fn new() -> Self {
-        Ready(Arc::new(watch::Sender::new(false)))
+    #[must_use]
+    pub fn of(scopes: usize) -> Self {
+        Ready(Arc::new(watch::Sender::new(scopes)))
     }
 
     pub fn is_set(&self) -> bool {
-        *self.0.borrow()
+        *self.0.borrow() == 0
     }
 
-    fn set(&self) {
-        self.0.send_replace(true);
+    /// One scope more has seen all of its objects.
+    fn seen(&self) {
+        self.0.send_modify(|left| *left = left.saturating_sub(1));
     }
 
     pub async fn wait(&self) {
         // It fails only without a sender, and `self` is one.
-        let _ = self.0.subscribe().wait_for(|set| *set).await;
+        let _ = self.0.subscribe().wait_for(|left| *left == 0).await;
     }
 }
 
@@ -82,13 +89,8 @@ pub struct Scope {
 
 impl Scope {
     #[must_use]
-    pub fn new(shared: Shared, namespace: Option<String>) -> Self {
-        Scope { shared, namespace, ready: Ready::new() }
-    }
-
-    #[must_use]
-    pub fn ready(&self) -> Ready {
-        self.ready.clone()
+    pub fn new(shared: Shared, namespace: Option<String>, ready: Ready) -> Self {
+        Scope { shared, namespace, ready }
     }
 
     /// Whether the custom resources can be listed at all.
@@ -158,15 +160,27 @@ impl Scope {
     }
 }
 
-/// A webhook is looked at when its connection changes.
+/// A webhook is looked at when its connection changes, but for what the connection only counts: its budget is written down
+/// again and again while many webhooks wait for it.
 fn connection_to_webhooks(
     webhooks: Store<LinktreeWebhook>,
 ) -> impl Fn(LinktreeConnection) -> Vec<ObjectRef<LinktreeWebhook>> {
+    let seen = Mutex::new(HashMap::new());
     move |connection| {
-        let uses = |webhook: &Arc<LinktreeWebhook>| {
-            webhook.namespace() == connection.namespace() && webhook.spec.connection_ref.name == connection.name_any()
-        };
-        webhooks.state().iter().filter(|webhook| uses(webhook)).map(|webhook| ObjectRef::from_obj(&**webhook)).collect()
+        let status = connection.status.as_ref();
+        let state = (
+            connection.metadata.generation,
+            connection.metadata.deletion_timestamp.is_some(),
+            status.map(|status| (status.conditions.clone(), status.capabilities)),
+        );
+        let key = key::of(&connection);
+        let before = seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), state.clone());
+        if before == Some(state) {
+            return Vec::new();
+        }
+        let webhooks = webhooks.state();
+        let of_it = webhooks.iter().filter(|webhook| key::of_connection(webhook) == key);
+        of_it.map(|webhook| ObjectRef::from_obj(&**webhook)).collect()
     }
 }
 
@@ -196,10 +210,10 @@ fn secret_to_connections(
     }
 }
 
-/// Marks the scope as ready when both caches are filled, and then waits for ever. The only one to wait for the stores.
+/// Marks the scope as seen when both caches are filled, and then waits for ever. The only one to wait for the stores.
 async fn announce_filled(context: &Context, ready: &Ready) {
     if context.webhooks.wait_until_ready().await.is_ok() && context.connections.wait_until_ready().await.is_ok() {
-        ready.set();
+        ready.seen();
     }
     std::future::pending::<()>().await;
 }

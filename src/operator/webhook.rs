@@ -16,7 +16,7 @@ use self::{
     spec::{Deletion, InvalidSpec, Spec},
     transitions::Notice,
 };
-use super::{apply, context::Context};
+use super::{apply, context::Context, key};
 use crate::{
     api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
     clock,
@@ -124,7 +124,7 @@ async fn keep(
         context.publish(webhook, event_type, reason, note).await;
     }
     let progress = outcome.performed > 0 && outcome.failures.is_empty() && !repeats;
-    Ok(Some(if progress { SOON } else { requeue }))
+    Ok(Some(if progress { SOON } else { no_later(requeue, memory.hold_until(spec.generation), clock::now()) }))
 }
 
 async fn delete(
@@ -149,7 +149,7 @@ async fn delete(
     let next =
         report::terminating(&observed.status, webhook.metadata.generation, plan, &outcome, hold_until, clock::now());
     write(webhook, context, Some(&observed.status), next, memory).await?;
-    Ok(Some(requeue))
+    Ok(Some(no_later(requeue, hold_until, clock::now())))
 }
 
 /// A spec that cannot be used: the status says why; what is there stays as it is.
@@ -164,6 +164,12 @@ async fn refuse(webhook: &LinktreeWebhook, error: &InvalidSpec, context: &Contex
 const SOON: Duration = Duration::from_millis(200);
 /// A refused spec is looked at again when it changes; this is only for the case that the change was missed.
 const LATER: Duration = Duration::from_secs(300);
+
+/// Who waits for its turn, or for Linktree, is there when the wait is over.
+fn no_later(requeue: Duration, hold_until: Option<jiff::Timestamp>, now: jiff::Timestamp) -> Duration {
+    let held = hold_until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
+    held.filter(|held| !held.is_zero()).map_or(requeue, |held| requeue.min(held))
+}
 
 fn render_all(spec: &Spec, secrets: &Secrets, addresses: &Addresses, context: &Context) -> Result<Rendered, Error> {
     let route = render::route(spec, secrets, addresses);
@@ -186,7 +192,7 @@ async fn execute(
     context: &Context,
     plan: &Plan,
 ) -> Outcome {
-    let connection = (webhook.namespace().unwrap_or_default(), webhook.spec.connection_ref.name.clone());
+    let connection = key::of_connection(webhook);
     let account = match spec {
         Some(_) => context.shared.accounts.get(&connection),
         None => context.shared.accounts.last_known(&connection),
@@ -194,7 +200,12 @@ async fn execute(
     let executor = Executor { context, webhook, spec, account };
     let outcome = executor.execute(&plan.steps).await;
     for failure in &outcome.failures {
-        tracing::warn!(namespace = connection.0, webhook = webhook.name_any(), ?failure, "a step failed");
+        let (namespace, webhook) = (&connection.0, webhook.name_any());
+        if failure.waits() {
+            tracing::debug!(namespace, webhook, ?failure, "a step waits for its turn");
+        } else {
+            tracing::warn!(namespace, webhook, ?failure, "a step failed");
+        }
     }
     outcome
 }

@@ -25,6 +25,7 @@ mod pause;
 mod recovery;
 mod registration;
 mod schema;
+mod sharing;
 #[path = "../it/simulator.rs"]
 mod simulator;
 mod sinks;

@@ -42,7 +42,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// The largest answer that is read. A page of 100 subscriptions takes about 50 KiB.
 const ANSWER_MAX: usize = 1024 * 1024;
 /// Subscriptions asked for per page. Assumed: that Linktree allows as many.
-const PAGE_LIMIT: &str = "100";
+pub const PAGE_LIMIT: usize = 100;
 
 /// Why a client cannot be made.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -210,7 +210,8 @@ impl Linktree for HttpLinktree {
 
     async fn list_page(&self, cursor: Option<&str>) -> Result<(Vec<Subscription>, Option<String>), ApiError> {
         let mut url = self.url(&["webhooks"])?;
-        url.query_pairs_mut().append_pair("limit", PAGE_LIMIT).extend_pairs(cursor.map(|cursor| ("cursor", cursor)));
+        let limit = PAGE_LIMIT.to_string();
+        url.query_pairs_mut().append_pair("limit", &limit).extend_pairs(cursor.map(|cursor| ("cursor", cursor)));
         let page: SubscriptionPage =
             answer::read_exactly(&self.call(Target::Collection, Method::GET, url, NO_BODY).await?)?;
         let subscriptions = page.data.into_iter().map(with_id).collect::<Result<_, _>>()?;

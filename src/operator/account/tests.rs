@@ -3,6 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::linktree::{
+    secret::Secret,
+    wire::{CreateSubscription, UpdateSubscription},
+};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -59,13 +63,31 @@ impl Linktree for Pages {
     }
 }
 
+/// Keeps what is announced.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Vec<RequestBudgetStatus>>>);
+
+#[async_trait]
+impl Notebook for Notes {
+    async fn write(&self, _: &Key, budget: &RequestBudgetStatus) -> Result<(), String> {
+        self.0.lock().unwrap().push(budget.clone());
+        Ok(())
+    }
+}
+
 pub(in crate::operator) fn account(requests_per_minute: usize) -> Account {
-    Account::new(
-        Box::new(Pages::default()),
-        Leadership::unopposed(),
-        Budget::new(requests_per_minute),
-        Metrics::default(),
-    )
+    with(Pages::default(), Notes::default(), requests_per_minute)
+}
+
+fn with(pages: Pages, notes: impl Notebook + 'static, requests_per_minute: usize) -> Account {
+    let budget = Budget::new(requests_per_minute);
+    let account = Account::new(Box::new(pages), Box::new(notes), Leadership::unopposed(), budget, Metrics::default());
+    account.used_by(&who(), requests_per_minute);
+    account
+}
+
+fn who() -> Key {
+    ("marketing".to_owned(), "brand".to_owned())
 }
 
 fn ids(account: &Account) -> Vec<String> {
@@ -88,37 +110,57 @@ fn a_list_begun_before_our_write_was_answered_does_not_undo_it() {
     assert_eq!(ids(&account), ["old"], "an old write is not replayed for ever");
 }
 
-#[test]
-fn a_forgotten_account_is_there_for_deletions_and_comes_back_with_its_budget() {
-    let (accounts, key) = (Accounts::default(), ("ns".to_owned(), "brand".to_owned()));
-    let credentials = Credentials { base_url: "https://a".into(), token: Secret::new("t") };
-    let made = accounts.get_or_make::<()>(&key, &credentials, || Ok(account(1))).unwrap();
-    made.pay().unwrap();
-    accounts.forget(&key);
-    assert!(accounts.get(&key).is_none());
-    assert!(Arc::ptr_eq(&accounts.last_known(&key).unwrap(), &made));
-    let again = accounts.get_or_make::<()>(&key, &credentials, || Ok(account(1))).unwrap();
-    assert!(again.pay().is_err(), "the token's budget is used up as before");
-    let other = Credentials { token: Secret::new("u"), ..credentials };
-    let other = accounts.get_or_make::<()>(&key, &other, || Ok(account(1))).unwrap();
-    assert!(!Arc::ptr_eq(&other, &made));
-}
-
 #[tokio::test]
 async fn the_first_page_is_refused_without_budget() {
     let account = Arc::new(account(1));
-    account.pay().unwrap();
-    let refused = account.linktree().list_page(None).await;
-    assert!(matches!(refused, Err(ApiError::TooManyRequests { retry_after: Some(_) })), "{refused:?}");
+    account.linktree(&who()).delete(&SubscriptionId("a".into())).await.unwrap();
+    let refused = account.linktree(&who()).list_page(None).await;
+    assert!(matches!(refused, Err(ApiError::NotYet { .. })), "{refused:?}");
 }
 
 #[tokio::test]
 async fn further_pages_wait_for_their_turn() {
     let pages = Pages::default();
     let asked = Arc::clone(&pages.0);
-    let account = Arc::new(Account::new(Box::new(pages), Leadership::unopposed(), Budget::new(2), Metrics::default()));
-    let linktree = account.linktree();
+    let account = Arc::new(with(pages, Notes::default(), 2));
+    let linktree = account.linktree(&who());
     let listed = tokio::time::timeout(Duration::from_millis(100), crate::linktree::client::list_all(&linktree)).await;
     assert!(listed.is_err(), "it neither gave up nor exceeded the budget: {listed:?}");
-    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert!(asked.load(Ordering::Relaxed) <= 2);
+}
+
+#[tokio::test]
+async fn what_is_used_is_written_down_beforehand_but_for_the_list_of_each_period() {
+    let notes = Notes::default();
+    let account = Arc::new(with(Pages::default(), notes.clone(), 600));
+    let linktree = account.linktree(&who());
+    let remaining = || notes.0.lock().unwrap().iter().map(|note| note.remaining).collect::<Vec<_>>();
+    crate::linktree::client::list_all(&linktree).await.unwrap();
+    assert_eq!(remaining(), [595], "the first list of a process is");
+    account.listed(snapshot(1, &[]));
+    for _ in 0..3 {
+        crate::linktree::client::list_all(&linktree).await.unwrap();
+    }
+    assert_eq!(remaining(), [595]);
+    for _ in 0..3 {
+        linktree.delete(&SubscriptionId("a".into())).await.unwrap();
+    }
+    assert_eq!(remaining().len(), 2, "five at a time");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_down_is_not_done() {
+    struct Full;
+    #[async_trait]
+    impl Notebook for Full {
+        async fn write(&self, _: &Key, _: &RequestBudgetStatus) -> Result<(), String> {
+            Err("no".into())
+        }
+    }
+    let pages = Pages::default();
+    let asked = Arc::clone(&pages.0);
+    let account = with(pages, Full, 10);
+    let refused = Arc::new(account).linktree(&who()).list_page(None).await;
+    assert!(matches!(refused, Err(ApiError::Unreachable { before_sending: true, .. })), "{refused:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
 }

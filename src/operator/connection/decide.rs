@@ -1,5 +1,7 @@
 //! Decides whether an account is to be listed now. Pure.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{api::connection::LinktreeConnectionSpec, linktree::error::ApiError};
@@ -51,12 +53,13 @@ pub fn handles_request(plan: Plan, trouble: Option<&ApiError>) -> bool {
     }
 }
 
-/// The list comes a tenth of the period early at most, which is how the looks are spread.
+/// The last list was begun at `listed_at` and took so long. The next comes as early as [`pause`] allows.
 #[must_use]
 pub fn decide(
     spec: &LinktreeConnectionSpec,
     token: Token,
     listed_at: Option<Timestamp>,
+    took: Duration,
     list_wanted: bool,
     hold_until: Option<Timestamp>,
     now: Timestamp,
@@ -68,14 +71,30 @@ pub fn decide(
     if hold_until.is_some_and(|until| now < until) {
         return Plan::Wait;
     }
-    let earliest = SignedDuration::from_millis(spec.sync_period_seconds.saturating_mul(900));
+    let earliest = SignedDuration::try_from(pause(spec.sync_period_seconds, took, 1.0)).unwrap_or(SignedDuration::MAX);
     let due = listed_at.is_none_or(|listed_at| now.duration_since(listed_at) >= earliest || now < listed_at);
     if due || list_wanted { Plan::List } else { Plan::Wait }
+}
+
+/// From the beginning of a list to that of the next: what changes at Linktree is seen within a period, also where a list
+/// takes long. `spread`, between 0 and 1, brings it forward by up to a tenth, so that many connections do not list at once.
+#[must_use]
+pub fn pause(period_seconds: i64, took: Duration, spread: f64) -> Duration {
+    let period = Duration::from_secs(u64::try_from(period_seconds).unwrap_or(0));
+    period.saturating_sub(took).max(period / 10).mul_f64(1.0 - 0.1 * spread)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_that_takes_long_is_begun_earlier() {
+        let seconds = Duration::from_secs;
+        for (took, spread, paused) in [(0, 0.0, 300), (0, 1.0, 270), (60, 0.0, 240), (1000, 0.0, 30)] {
+            assert_eq!(pause(300, seconds(took), spread), seconds(paused));
+        }
+    }
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -88,14 +107,18 @@ mod tests {
         let cases = [
             ("never listed", None, false, None, Plan::List),
             ("listed just now", Some(at(1000)), false, None, Plan::Wait),
-            ("a period ago", Some(at(700)), false, None, Plan::List),
+            ("a period ago", Some(at(1000 - spec.sync_period_seconds)), false, None, Plan::List),
             ("the clock was set back since", Some(at(2000)), false, None, Plan::List),
             ("listed just now, and asked for", Some(at(999)), true, None, Plan::List),
             ("asked for, but held", Some(at(999)), true, Some(at(1001)), Plan::Wait),
             ("the hold is over", None, false, Some(at(1000)), Plan::List),
         ];
         for (case, listed_at, wanted, hold, plan) in cases {
-            assert_eq!(decide(&spec, Token::Present, listed_at, wanted, hold, at(1000)), plan, "{case}");
+            assert_eq!(
+                decide(&spec, Token::Present, listed_at, Duration::ZERO, wanted, hold, at(1000)),
+                plan,
+                "{case}"
+            );
         }
         let refused = ApiError::TooManyRequests { retry_after: None };
         let failed = ApiError::Server { status: 500, retry_after: None };
@@ -105,11 +128,11 @@ mod tests {
             ("a person asks while Linktree wants peace", &refused, true, Plan::Wait, false),
         ] {
             let hold = hold(Some(at(1001)), Some(trouble), requested);
-            let decided = decide(&spec, Token::Present, Some(at(999)), requested, hold, at(1000));
+            let decided = decide(&spec, Token::Present, Some(at(999)), Duration::ZERO, requested, hold, at(1000));
             assert_eq!((decided, handles_request(decided, Some(trouble))), (plan, handled), "{sentence}");
         }
         assert!(!handles_request(Plan::List, Some(&refused)), "the budget was used up");
         assert!(handles_request(Plan::Nothing, None));
-        assert_eq!(decide(&spec, Token::Missing, None, true, None, at(1000)), Plan::Nothing);
+        assert_eq!(decide(&spec, Token::Missing, None, Duration::ZERO, true, None, at(1000)), Plan::Nothing);
     }
 }

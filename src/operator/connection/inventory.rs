@@ -1,6 +1,9 @@
 //! Sorts an account's subscriptions: whose they are. Pure.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use url::Url;
 
@@ -8,7 +11,6 @@ use crate::{
     api::{
         connection::{SubscriptionCounts, UnmanagedState, UnmanagedSubscription},
         webhook::LinktreeWebhook,
-        webhook_status::LinktreeWebhookStatus,
     },
     linktree::wire::{Subscription, SubscriptionStatus},
     operator::webhook::spec,
@@ -28,50 +30,76 @@ pub(super) struct Inventory {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Webhook,
+    /// A webhook of another connection to the same account.
+    Elsewhere,
     /// It has the url of a webhook that has another subscription.
     Duplicate,
-    /// An operator made it, but no webhook of this connection has it.
+    /// An operator made it, but no webhook has it.
     Orphan,
     Stranger,
 }
 
 impl Inventory {
-    pub(super) fn of(subscriptions: &[Subscription], webhooks: &[Arc<LinktreeWebhook>]) -> Self {
-        let statuses: Vec<&LinktreeWebhookStatus> =
-            webhooks.iter().filter_map(|webhook| webhook.status.as_ref()).collect();
+    /// `sharing`: the webhooks of other connections to the same account. What is theirs is counted there.
+    pub(super) fn of(
+        subscriptions: &[Subscription],
+        webhooks: &[Arc<LinktreeWebhook>],
+        sharing: &[Arc<LinktreeWebhook>],
+    ) -> Self {
+        let claims = Claims::of(subscriptions, webhooks, sharing);
         let owners: Vec<(Owner, &Subscription)> =
-            subscriptions.iter().map(|known| (owner(known, &statuses, subscriptions), known)).collect();
+            subscriptions.iter().map(|known| (claims.owner(known), known)).collect();
         let count = |which: &[Owner]| {
             let number = owners.iter().filter(|(owner, _)| which.contains(owner)).count();
             i64::try_from(number).unwrap_or(i64::MAX)
         };
-        let foreign = owners.iter().filter(|(owner, _)| *owner != Owner::Webhook);
+        let foreign = [Owner::Duplicate, Owner::Orphan, Owner::Stranger];
+        let listed = owners.iter().filter(|(owner, _)| foreign.contains(owner));
         Inventory {
             counts: SubscriptionCounts {
                 managed: count(&[Owner::Webhook]),
-                unmanaged: count(&[Owner::Duplicate, Owner::Orphan, Owner::Stranger]),
+                unmanaged: count(&foreign),
                 duplicate: count(&[Owner::Duplicate]),
                 orphaned: count(&[Owner::Orphan]),
             },
-            unmanaged: foreign.take(LISTED_MAX).map(|(_, known)| unmanaged(known)).collect(),
+            unmanaged: listed.take(LISTED_MAX).map(|(_, known)| unmanaged(known)).collect(),
         }
     }
 }
 
-/// By id where a webhook knows one, else by url, since the id may not be written down yet.
-fn owner(known: &Subscription, statuses: &[&LinktreeWebhookStatus], all: &[Subscription]) -> Owner {
-    let id =
-        |status: &LinktreeWebhookStatus| status.subscription.as_ref().and_then(|subscription| subscription.id.clone());
-    if statuses.iter().any(|status| id(status).as_deref() == Some(known.id.0.as_str())) {
-        return Owner::Webhook;
+/// What the webhooks say is theirs.
+struct Claims<'a> {
+    by_id: HashMap<&'a str, Owner>,
+    /// With whether the account has the subscription that the webhook of this url knows by its id.
+    by_url: HashMap<&'a str, (Owner, bool)>,
+}
+
+impl<'a> Claims<'a> {
+    fn of(all: &'a [Subscription], webhooks: &'a [Arc<LinktreeWebhook>], sharing: &'a [Arc<LinktreeWebhook>]) -> Self {
+        let listed: HashSet<&str> = all.iter().map(|known| known.id.0.as_str()).collect();
+        let mut claims = Claims { by_id: HashMap::new(), by_url: HashMap::new() };
+        let ours = webhooks.iter().map(|webhook| (Owner::Webhook, webhook));
+        for (owner, webhook) in sharing.iter().map(|webhook| (Owner::Elsewhere, webhook)).chain(ours) {
+            let Some(status) = &webhook.status else { continue };
+            let id = status.subscription.as_ref().and_then(|subscription| subscription.id.as_deref());
+            claims.by_id.extend(id.map(|id| (id, owner)));
+            let found = id.is_some_and(|id| listed.contains(id));
+            claims.by_url.extend(status.address.as_ref().map(|address| (address.url.as_str(), (owner, found))));
+        }
+        claims
     }
-    let of_url = statuses.iter().find(|status| status.address.as_ref().is_some_and(|address| address.url == known.url));
-    let listed: HashSet<&str> = all.iter().map(|subscription| subscription.id.0.as_str()).collect();
-    match of_url {
-        Some(status) if id(status).is_some_and(|id| listed.contains(id.as_str())) => Owner::Duplicate,
-        Some(_) => Owner::Webhook,
-        None if Url::parse(&known.url).is_ok_and(|url| spec::is_delivery_path(url.path())) => Owner::Orphan,
-        None => Owner::Stranger,
+
+    /// By id where a webhook knows one, else by url, since the id may not be written down yet.
+    fn owner(&self, known: &Subscription) -> Owner {
+        if let Some(owner) = self.by_id.get(known.id.0.as_str()) {
+            return *owner;
+        }
+        match self.by_url.get(known.url.as_str()) {
+            Some((Owner::Webhook, true)) => Owner::Duplicate,
+            Some((owner, _)) => *owner,
+            None if Url::parse(&known.url).is_ok_and(|url| spec::is_delivery_path(url.path())) => Owner::Orphan,
+            None => Owner::Stranger,
+        }
     }
 }
 
@@ -114,7 +142,7 @@ mod tests {
             subscription("c", LEFT_BEHIND),
             subscription("d", "https://old.example/hook"),
         ];
-        let inventory = Inventory::of(&account, &[owned(Some("a"))]);
+        let inventory = Inventory::of(&account, &[owned(Some("a"))], &[]);
         let counts = SubscriptionCounts { managed: 1, unmanaged: 3, duplicate: 1, orphaned: 1 };
         assert_eq!(inventory.counts, counts);
         let ids: Vec<_> = inventory.unmanaged.iter().map(|unmanaged| unmanaged.id.as_str()).collect();
@@ -123,14 +151,22 @@ mod tests {
 
     #[test]
     fn one_that_was_just_registered_is_managed_before_its_id_is_written_down() {
-        let inventory = Inventory::of(&[subscription("a", OURS)], &[owned(None)]);
+        let inventory = Inventory::of(&[subscription("a", OURS)], &[owned(None)], &[]);
         assert_eq!((inventory.counts.managed, inventory.counts.unmanaged), (1, 0));
+    }
+
+    #[test]
+    fn what_another_connection_to_the_account_manages_is_counted_there() {
+        let account = [subscription("a", OURS), subscription("b", OURS), subscription("c", "https://old.example/hook")];
+        let inventory = Inventory::of(&account, &[], &[owned(Some("a"))]);
+        let counts = SubscriptionCounts { managed: 0, unmanaged: 1, duplicate: 0, orphaned: 0 };
+        assert_eq!(inventory.counts, counts);
     }
 
     #[test]
     fn the_list_is_bounded_and_the_count_is_not() {
         let account: Vec<_> = (0..50).map(|n| subscription(&n.to_string(), "https://old.example/hook")).collect();
-        let inventory = Inventory::of(&account, &[]);
+        let inventory = Inventory::of(&account, &[], &[]);
         assert_eq!((inventory.counts.unmanaged, inventory.unmanaged.len()), (50, LISTED_MAX));
     }
 }

@@ -10,32 +10,41 @@ use crate::{
         error::ApiError,
         wire::{Account as WireAccount, Subscription, SubscriptionId},
     },
-    operator::account::{Account, Snapshot},
+    operator::{
+        account::{Account, Snapshot},
+        key::Key,
+    },
 };
 
 /// Lists the account and notes how it went. Whose account it is is asked once.
-pub(super) async fn list(account: &Arc<Account>, webhooks: &[Arc<LinktreeWebhook>]) {
+///
+/// `webhooks` are those of all connections that share the account.
+pub(super) async fn list(account: &Arc<Account>, connection: &Key, webhooks: &[Arc<LinktreeWebhook>]) {
     let begun = clock::now();
+    let linktree = account.linktree(connection);
     let listed = async {
-        let whose = whose(account).await?;
-        let subscriptions = subscriptions(account, webhooks).await?;
+        let whose = whose(account, &linktree).await?;
+        let subscriptions = subscriptions(account, &linktree, webhooks).await?;
         Ok(Snapshot { listed_at: begun, account: whose, subscriptions })
     };
     match listed.await {
-        Ok(snapshot) => account.listed(snapshot),
+        Ok(snapshot) => {
+            account.note_list_took(clock::now().duration_since(begun).try_into().unwrap_or_default());
+            account.listed(snapshot);
+        }
         Err(error) => account.list_failed(error, clock::now()),
     }
 }
 
 /// Remembered apart from the list: with a budget of one request a minute there would else never be one left for that.
-async fn whose(account: &Arc<Account>) -> Result<Option<WireAccount>, ApiError> {
+async fn whose(account: &Account, linktree: &dyn Linktree) -> Result<Option<WireAccount>, ApiError> {
     if let Some(known) = account.whose() {
         return Ok(Some(known));
     }
     if let Some(snapshot) = account.snapshot() {
         return Ok(snapshot.account.clone());
     }
-    match account.linktree().account().await {
+    match linktree.account().await {
         Ok(whose) => {
             account.belongs_to(whose.clone());
             Ok(Some(whose))
@@ -47,26 +56,32 @@ async fn whose(account: &Arc<Account>) -> Result<Option<WireAccount>, ApiError> 
 }
 
 async fn subscriptions(
-    account: &Arc<Account>,
+    account: &Account,
+    linktree: &dyn Linktree,
     webhooks: &[Arc<LinktreeWebhook>],
 ) -> Result<Vec<Subscription>, ApiError> {
     if !account.capabilities().lacks_list() {
-        match list_all(&account.linktree()).await {
+        match list_all(linktree).await {
             Err(ApiError::Unsupported { .. }) => {}
             listed => return listed,
         }
     }
     let mut known = Vec::new();
     for (id, url) in webhooks.iter().filter_map(|webhook| registered(webhook)) {
-        known.extend(read(account, id, url).await?);
+        known.extend(read(account, linktree, id, url).await?);
     }
     Ok(known)
 }
 
 /// One subscription by its id. That it is not there is believed only of a Linktree that has shown that it can be asked:
 /// another one answers 404 to the call itself, and registering again would make a second subscription.
-async fn read(account: &Arc<Account>, id: SubscriptionId, url: String) -> Result<Option<Subscription>, ApiError> {
-    match account.linktree().get(&id).await {
+async fn read(
+    account: &Account,
+    linktree: &dyn Linktree,
+    id: SubscriptionId,
+    url: String,
+) -> Result<Option<Subscription>, ApiError> {
+    match linktree.get(&id).await {
         Ok(found) => Ok(Some(found)),
         Err(ApiError::NotFound) if account.capabilities().has_get() => Ok(None),
         Err(ApiError::NotFound | ApiError::Unsupported { .. }) => Ok(Some(trusted(id, url))),

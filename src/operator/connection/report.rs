@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{decide::Token, inventory::Inventory, reason};
 use crate::{
     api::{
         condition::{ConditionType, Reason},
-        connection::{AccountStatus, LinktreeConnection, LinktreeConnectionStatus, RequestBudgetStatus},
+        connection::{AccountStatus, LinktreeConnection, LinktreeConnectionStatus},
         webhook::LinktreeWebhook,
     },
     linktree::{
@@ -27,8 +26,8 @@ pub struct Report<'a> {
     pub token: Token,
     pub account: Option<&'a Account>,
     pub webhooks: &'a [Arc<LinktreeWebhook>],
-    /// The account was listed in this look.
-    pub listed: bool,
+    /// Those of other connections to the same account.
+    pub webhooks_sharing: &'a [Arc<LinktreeWebhook>],
     /// A person's request for a list that is handled with this look.
     pub handled_sync_request: Option<&'a str>,
     pub now: Timestamp,
@@ -40,7 +39,9 @@ impl Report<'_> {
     pub fn status(&self) -> LinktreeConnectionStatus {
         let previous = self.connection.status.clone().unwrap_or_default();
         let snapshot = self.account.and_then(Account::snapshot);
-        let inventory = snapshot.as_ref().map(|snapshot| Inventory::of(&snapshot.subscriptions, self.webhooks));
+        let inventory = snapshot
+            .as_ref()
+            .map(|snapshot| Inventory::of(&snapshot.subscriptions, self.webhooks, self.webhooks_sharing));
         let generation = self.connection.metadata.generation;
         LinktreeConnectionStatus {
             observed_generation: generation,
@@ -48,7 +49,7 @@ impl Report<'_> {
                 .handled_sync_request
                 .map_or(previous.last_handled_sync_request, |handled| Some(handled.to_owned())),
             account: snapshot.as_ref().map_or(previous.account, |snapshot| snapshot.account.as_ref().map(account)),
-            request_budget: self.budget(previous.request_budget),
+            request_budget: self.account.map(|account| account.budget_status(self.now)),
             capabilities: self.account.map(|account| account.capabilities().status()),
             subscriptions: inventory.as_ref().map_or(previous.subscriptions, |inventory| Some(inventory.counts)),
             unmanaged_subscriptions: inventory
@@ -64,10 +65,13 @@ impl Report<'_> {
 
     fn findings(&self, listed: bool) -> Vec<(ConditionType, Finding)> {
         let trouble = self.account.and_then(Account::trouble);
-        let quota = match self.account.map(|account| account.budget(self.now)) {
-            Some((0, next)) => Finding::new(false, Reason::QuotaExhausted, exhausted(next)),
-            Some(_) | None => Finding::new(true, Reason::Available, "requests to Linktree are left"),
-        };
+        let quota = self.account.map_or_else(
+            || quota(0, None),
+            |account| {
+                let waiting = account.load(self.now).waiting.iter().map(|(_, waiting)| waiting).sum();
+                quota(waiting, account.budget(self.now).1)
+            },
+        );
         let token = self.token_accepted(trouble.as_ref(), listed);
         let ready = match &trouble {
             _ if token.status == Status::False => Finding { status: Status::False, ..token.clone() },
@@ -108,25 +112,26 @@ impl Report<'_> {
             (Token::Present, _) => Finding::new(Status::Unknown, Reason::Pending, "the token has not been used yet"),
         }
     }
-
-    /// As of the last list: a number that moved with every request would be a write per request.
-    fn budget(&self, previous: Option<RequestBudgetStatus>) -> Option<RequestBudgetStatus> {
-        let (remaining, next) = self.account?.budget(self.now);
-        let fresh = RequestBudgetStatus {
-            remaining: i64::try_from(remaining).unwrap_or(i64::MAX),
-            reset_time: next.map(|next| Time(conditions::whole_seconds(next))),
-        };
-        previous.filter(|_| !self.listed).or(Some(fresh))
-    }
 }
 
 fn account(account: &wire::Account) -> AccountStatus {
     AccountStatus { id: account.id.clone(), plan: account.plan.clone() }
 }
 
-fn exhausted(next: Option<Timestamp>) -> String {
-    let next = next.map(|next| format!("; the next is free at {}", conditions::whole_seconds(next)));
-    format!("the request budget is used up{}", next.unwrap_or_default())
+/// Without a number or a time where many wait: each change of it would be a write.
+fn quota(waiting: usize, next_free: Option<Timestamp>) -> Finding {
+    match (waiting, next_free) {
+        (0, None) => Finding::new(true, Reason::Available, "requests to Linktree are left"),
+        (0, Some(next)) => {
+            let message =
+                format!("the request budget is used up; the next is free at {}", conditions::whole_seconds(next));
+            Finding::new(false, Reason::QuotaExhausted, message)
+        }
+        (_, None | Some(_)) => {
+            let message = "more requests are to be made than the budget has: each webhook says when it is its turn";
+            Finding::new(false, Reason::QuotaExhausted, message)
+        }
+    }
 }
 
 fn needs_a_person(error: &ApiError) -> bool {

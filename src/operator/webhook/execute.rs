@@ -45,6 +45,8 @@ use crate::{
         capabilities::Call,
         context::Context,
         gateway::HTTPRoute,
+        key,
+        turns::Priority,
     },
 };
 
@@ -112,6 +114,8 @@ impl Executor<'_> {
             Step::PointKubelet { pod } => self.point_kubelet(pod).await?,
             Step::RequestList => self.request_list(),
             Step::RecordRegistration { at } => {
+                // An intent that is not followed by its request would have to be looked up on the account.
+                self.turn(Priority::Create, ConditionType::Registered)?;
                 self.record_registration(*at).await?;
                 outcome.registration_recorded = true;
             }
@@ -131,6 +135,12 @@ impl Executor<'_> {
             Step::Release { orphan } => self.release(orphan.as_deref(), outcome).await?,
         }
         Ok(())
+    }
+
+    /// Whether it is our turn for what comes next.
+    fn turn(&self, priority: Priority, of: ConditionType) -> Result<(), Trouble> {
+        let Some(account) = &self.account else { return Ok(()) };
+        account.turn(priority, &key::of(self.webhook)).map_err(|not_yet| Trouble::Linktree(of, not_yet))
     }
 
     fn failure(&self, trouble: Trouble) -> Failure {
@@ -203,9 +213,8 @@ impl Executor<'_> {
 
     /// Has the connection count its subscriptions anew, or list them where that is wanted.
     fn look_at_connection(&self) {
-        let namespace = self.webhook.namespace().unwrap_or_default();
-        let connection =
-            kube::runtime::reflector::ObjectRef::new(&self.webhook.spec.connection_ref.name).within(&namespace);
+        let (namespace, name) = key::of_connection(self.webhook);
+        let connection = kube::runtime::reflector::ObjectRef::new(&name).within(&namespace);
         if self.context.look_at_connection.try_send(connection).is_err() {
             tracing::debug!("many connections wait to be looked at; this one comes with its period");
         }
@@ -221,7 +230,7 @@ impl Executor<'_> {
         let Some(((spec, _), account)) = self.spec.zip(self.account.as_ref()) else { return Ok(()) };
         let request = CreateSubscription { url: spec.url.to_string(), events: spec.events.iter().cloned().collect() };
         let answer = account
-            .linktree()
+            .linktree(&key::of(self.webhook))
             .create(&request)
             .await
             .map_err(|error| Trouble::Linktree(ConditionType::Registered, error))?;
@@ -241,7 +250,7 @@ impl Executor<'_> {
 
     async fn rotate_secret(&self, id: &SubscriptionId) -> Result<(), Trouble> {
         let Some(account) = &self.account else { return Ok(()) };
-        match account.linktree().rotate_secret(id).await {
+        match account.linktree(&key::of(self.webhook)).rotate_secret(id).await {
             Ok(secret) => {
                 self.keep_secret(&secret, id).await?;
                 self.publish(EventType::Normal, "SecretRotated", format!("subscription {id} has a new signing secret"))
@@ -267,6 +276,7 @@ impl Executor<'_> {
     }
 
     async fn reenable(&self, id: &SubscriptionId, outcome: &mut Outcome) -> Result<(), Trouble> {
+        self.turn(Priority::Reenable, ConditionType::SubscriptionEnabled)?;
         // Counted before it is tried: an attempt whose answer is lost was one too.
         outcome.recovery = Some(false);
         let change = UpdateSubscription { status: Some(SubscriptionStatus::Active), ..UpdateSubscription::default() };
@@ -290,7 +300,7 @@ impl Executor<'_> {
         of: ConditionType,
     ) -> Result<bool, Trouble> {
         let Some(account) = &self.account else { return Ok(false) };
-        match account.linktree().update(id, change).await {
+        match account.linktree(&key::of(self.webhook)).update(id, change).await {
             Ok(answer) => {
                 account.noted(updated(answer, id, change, account), clock::now());
                 Ok(true)
@@ -303,7 +313,7 @@ impl Executor<'_> {
 
     async fn unsubscribe(&self, id: &SubscriptionId) -> Result<(), Trouble> {
         let Some(account) = &self.account else { return Ok(()) };
-        match account.linktree().delete(id).await {
+        match account.linktree(&key::of(self.webhook)).delete(id).await {
             // That it is not there is what was wanted.
             Ok(()) | Err(ApiError::NotFound) => {
                 account.gone(id, clock::now());

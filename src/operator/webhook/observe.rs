@@ -29,7 +29,13 @@ use crate::{
         webhook::LinktreeWebhook,
     },
     linktree::{error::ApiError, secret::Secret, wire::SubscriptionId},
-    operator::{account::Key, apply::Desired, conditions, connection, context::Context, requests},
+    operator::{
+        apply::Desired,
+        conditions, connection,
+        context::Context,
+        key::{self, Key},
+        requests,
+    },
 };
 
 mod exposure;
@@ -115,7 +121,7 @@ pub async fn observe(
 /// last known.
 pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     let mut observed = without_children(context, webhook);
-    let key = (webhook.namespace().unwrap_or_default(), webhook.spec.connection_ref.name.clone());
+    let key = key::of_connection(webhook);
     if let Connection::Unusable { .. } | Connection::Unlisted = observed.connection
         && let Some(account) = context.shared.accounts.last_known(&key)
         && let Some(snapshot) = account.snapshot()
@@ -127,11 +133,10 @@ pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
 
 /// What can be said without the receiver.
 fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
-    let namespace = webhook.namespace().unwrap_or_default();
     Observed {
         finalizer: webhook.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         status: webhook.status.clone().unwrap_or_default(),
-        connection: connection(context, &(namespace, webhook.spec.connection_ref.name.clone())),
+        connection: connection(context, &key::of_connection(webhook)),
         keys: observed::Keys::Found { active: String::new(), missing: Vec::new() },
         keys_changed: false,
         secret_kept_for: None,

@@ -36,6 +36,17 @@ pub enum Failure {
     },
 }
 
+impl Failure {
+    /// Nothing failed: it was not its turn in the request budget.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        match self {
+            Failure::Linktree { error, .. } => matches!(error, ApiError::NotYet { .. }),
+            Failure::Kubernetes { .. } | Failure::Exposure { .. } => false,
+        }
+    }
+}
+
 impl Outcome {
     /// The failed call to Linktree, of which there is at most one: it ends that side of the plan. With the condition it
     /// was to fulfil.

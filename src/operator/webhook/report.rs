@@ -187,9 +187,10 @@ fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (String, Reason
             (format!("the Kubernetes API refused what exposes the receiver: {problem}"), Reason::ExposureRefused)
         }
         Failure::Linktree { error, .. } => {
-            let next = hold_until
-                .map(|until| format!("; next attempt at {}", conditions::whole_seconds(until)))
-                .unwrap_or_default();
+            // Who waits for its turn is told about when that is.
+            let next = hold_until.filter(|_| !matches!(error, ApiError::NotYet { .. }));
+            let next =
+                next.map(|until| format!("; next attempt at {}", conditions::whole_seconds(until))).unwrap_or_default();
             (format!("{error}{next}"), failure_reason(error))
         }
     }
@@ -201,7 +202,7 @@ fn failure_reason(error: &ApiError) -> Reason {
         ApiError::Invalid { .. } => Reason::Rejected,
         ApiError::TokenRejected { .. } => Reason::TokenRejected,
         ApiError::PlanExcludesWebhooks { .. } => Reason::PlanExcludesWebhooks,
-        ApiError::TooManyRequests { .. } => Reason::QuotaExhausted,
+        ApiError::NotYet { .. } | ApiError::TooManyRequests { .. } => Reason::QuotaExhausted,
         ApiError::NotFound
         | ApiError::Unsupported { .. }
         | ApiError::Server { .. }

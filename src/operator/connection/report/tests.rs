@@ -21,8 +21,16 @@ fn connection() -> LinktreeConnection {
 
 fn status(token: Token, account: Option<&Account>) -> LinktreeConnectionStatus {
     let (connection, now) = (connection(), at(1_000));
-    Report { connection: &connection, token, account, webhooks: &[], listed: true, handled_sync_request: None, now }
-        .status()
+    Report {
+        connection: &connection,
+        token,
+        account,
+        webhooks: &[],
+        webhooks_sharing: &[],
+        handled_sync_request: None,
+        now,
+    }
+    .status()
 }
 
 /// The reasons of Ready and TokenAccepted, and which kstatus condition there is.

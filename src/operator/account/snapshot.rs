@@ -1,0 +1,34 @@
+//! The account's subscriptions as they were listed, and what our own writes made of them since. Pure.
+
+use jiff::Timestamp;
+
+use crate::linktree::wire::{Account, Subscription, SubscriptionId};
+
+/// The account's subscriptions as they were listed, brought up to date with our own writes since.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// When the list was *begun*: a subscription made before that is in it.
+    pub listed_at: Timestamp,
+    /// Whose account it is, if Linktree tells.
+    pub account: Option<Account>,
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// What one of our writes made of a subscription.
+#[derive(Clone, Debug)]
+pub(super) enum Write {
+    Stands(Subscription),
+    Gone(SubscriptionId),
+}
+
+impl Write {
+    pub(super) fn replay(&self, subscriptions: &mut Vec<Subscription>) {
+        match self {
+            Write::Stands(written) => match subscriptions.iter_mut().find(|known| known.id == written.id) {
+                Some(known) => *known = written.clone(),
+                None => subscriptions.push(written.clone()),
+            },
+            Write::Gone(id) => subscriptions.retain(|known| known.id != *id),
+        }
+    }
+}

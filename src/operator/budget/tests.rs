@@ -1,0 +1,123 @@
+//! What the window lets through, and when it says that it will.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+}
+
+/// Makes a request that is answered at once, if it may be made.
+fn make(budget: &mut Budget, of: Use, second: i64) -> bool {
+    let allowed = budget.allows(of, 0, at(second));
+    if allowed {
+        budget.begin(of);
+        budget.end(of, at(second));
+    }
+    allowed
+}
+
+#[test]
+fn a_burst_goes_at_once_but_for_the_last_request_which_is_kept_for_what_is_urgent() {
+    let mut budget = Budget::new(10);
+    assert_eq!((0..20).filter(|_| make(&mut budget, Use::Ordinary, 0)).count(), 9);
+    assert_eq!((budget.remaining(at(1)), budget.turn(Use::Ordinary, 0, at(1))), (1, at(54)));
+    assert!(!make(&mut budget, Use::Ordinary, 53) && make(&mut budget, Use::Ordinary, 54), "another comes at 60");
+    assert!(!make(&mut budget, Use::Urgent, 55));
+    assert_eq!((budget.next_free(at(55)), budget.turn(Use::Urgent, 0, at(55))), (Some(at(60)), at(60)));
+    assert!(make(&mut budget, Use::Urgent, 60));
+}
+
+#[test]
+fn a_request_counts_from_its_beginning_until_a_minute_after_its_answer() {
+    let mut budget = Budget::new(1);
+    budget.begin(Use::Ordinary);
+    assert!(!budget.allows(Use::Urgent, 0, at(600)), "it may be counted yet");
+    budget.end(Use::Ordinary, at(600));
+    assert_eq!(budget.turn(Use::Ordinary, 0, at(601)), at(660));
+    assert!(!make(&mut budget, Use::Ordinary, 659) && make(&mut budget, Use::Ordinary, 660));
+}
+
+#[test]
+fn lists_have_half_of_it() {
+    let mut budget = Budget::new(10);
+    assert_eq!((0..20).filter(|_| make(&mut budget, Use::List, 0)).count(), 5);
+    assert_eq!(budget.turn(Use::List, 0, at(1)), at(60));
+    assert!(
+        make(&mut budget, Use::Ordinary, 1) && !make(&mut budget, Use::List, 59) && make(&mut budget, Use::List, 60)
+    );
+}
+
+#[test]
+fn linktrees_own_word_counts_if_it_allows_less() {
+    let mut budget = Budget::new(10);
+    budget.close(at(30));
+    assert_eq!((budget.remaining(at(0)), budget.turn(Use::Urgent, 0, at(0))), (0, at(30)));
+    budget.close(at(20));
+    assert!(!make(&mut budget, Use::Urgent, 29), "a shorter Retry-After does not open earlier");
+    assert!(make(&mut budget, Use::Urgent, 30));
+    budget.at_most(12, at(31));
+    assert_eq!(budget.remaining(at(31)), 9, "more than our own count is not believed");
+    budget.at_most(2, at(31));
+    assert_eq!((budget.remaining(at(31)), budget.remaining(at(90)), budget.remaining(at(91))), (2, 3, 10));
+}
+
+#[test]
+fn a_smaller_budget_counts_what_was_used_under_the_larger_one() {
+    let mut budget = Budget::new(10);
+    (0..3).for_each(|second| assert!(make(&mut budget, Use::Ordinary, second)));
+    budget.resize(1);
+    assert_eq!((budget.remaining(at(10)), make(&mut budget, Use::Ordinary, 61)), (0, false));
+    assert!(make(&mut budget, Use::Ordinary, 62));
+}
+
+#[test]
+fn those_behind_others_are_told_when_it_is_their_turn() {
+    let mut budget = Budget::new(10);
+    (0..10).for_each(|n| budget.assume(1, Use::Ordinary, at(n * 6)));
+    let turn = |ahead| budget.turn(Use::Ordinary, ahead, at(57)).duration_since(at(0)).as_secs();
+    assert_eq!([turn(0), turn(1), turn(9), turn(10), turn(995)], [60, 66, 114, 120, 6030]);
+}
+
+proptest! {
+    /// However long the answers take: Linktree, which counts a request at any moment between its beginning and its answer,
+    /// never counts more than the limit in 60 seconds.
+    #[test]
+    fn no_window_ever_holds_more_than_the_limit(
+        limit in 1usize..12,
+        requests in prop::collection::vec((0i64..20, 0i64..5, 0usize..3), 1..200),
+    ) {
+        let (mut budget, mut now, mut begun, mut answered) = (Budget::new(limit), 0, Vec::new(), Vec::new());
+        for (gap, takes, of) in requests {
+            now += gap;
+            let of = [Use::Urgent, Use::Ordinary, Use::List][of];
+            if budget.allows(of, 0, at(now)) {
+                begun.push(now);
+                budget.begin(of);
+                now += takes;
+                budget.end(of, at(now));
+                answered.push(now);
+            } else {
+                prop_assert!(budget.turn(of, 0, at(now)) > at(now), "{of:?} was refused and told to come at once");
+            }
+        }
+        for (begun, answered) in begun.iter().skip(limit).zip(&answered) {
+            prop_assert!(*begun >= answered + 60);
+        }
+    }
+
+    /// What is urgent never waits longer than the pace, however many ordinary requests there are.
+    #[test]
+    fn one_urgent_request_is_never_further_away_than_the_pace(
+        limit in 2usize..12,
+        gaps in prop::collection::vec(0i64..15, 1..200),
+    ) {
+        let (mut budget, mut now) = (Budget::new(limit), 0);
+        for gap in gaps {
+            now += gap;
+            make(&mut budget, Use::Ordinary, now);
+            prop_assert!(budget.turn(Use::Urgent, 0, at(now)).duration_since(at(now)) <= budget.pace());
+        }
+    }
+}
