@@ -1,7 +1,7 @@
 //! The operator: keeps `LinktreeConnection`s and `LinktreeWebhook`s true. One pair of controllers per scope, which is
 //! all namespaces or one of those named.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use kube::{
@@ -70,6 +70,10 @@ pub struct Args {
     /// A namespace to look after; may be given several times. Left out, all of them.
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
+    /// Certificates, in PEM, of authorities that the probe of the public URLs trusts besides the public ones. Read at the
+    /// start.
+    #[arg(long, value_name = "FILE")]
+    pub probe_ca_file: Option<PathBuf>,
     #[command(flatten)]
     pub election: leader::Args,
 }
@@ -91,6 +95,8 @@ pub enum Error {
     Linktree(#[from] Unusable),
     #[error("the HTTP client cannot be made: {0}")]
     Http(#[from] reqwest::Error),
+    #[error("the certificates of --probe-ca-file {path} cannot be read: {problem}")]
+    ProbeAuthorities { path: PathBuf, problem: String },
     #[error(transparent)]
     Leadership(#[from] leader::Lost),
     #[error("cannot listen at {address}: {source}")]
@@ -105,7 +111,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let config = ports::kubernetes().await?;
     let mut candidate = Candidate::new(&args.election, Client::try_from(config.clone())?);
     let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, Candidate::leadership);
-    let ports = Ports::open(config, &leadership)?;
+    let ports = Ports::open(config, &leadership, args.probe_ca_file.as_deref())?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };
     let listener = TcpListener::bind(args.metrics_address).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;

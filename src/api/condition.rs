@@ -115,6 +115,10 @@ words! {
         DNSFailed,
         ConnectionFailed,
         TLSFailed,
+        CertificateExpired,
+        CertificateExpiring,
+        CertificateNameMismatch,
+        CertificateUntrusted,
         UnexpectedResponse,
         // SignaturesVerified.
         Verified,

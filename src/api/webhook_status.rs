@@ -26,6 +26,9 @@ pub struct LinktreeWebhookStatus {
     /// The signing keys in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing: Option<SigningStatus>,
+    /// What a request to the URL, from outside, last got.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointStatus>,
     /// What the receiver says of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receiver: Option<ReceiverStatus>,
@@ -186,6 +189,33 @@ pub struct SigningStatus {
     /// For each key a keyed digest, which changes when the secret changes and says nothing about it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub key_digests: BTreeMap<String, String>,
+}
+
+/// What a request to the URL, from outside, last got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointStatus {
+    /// When the URL was last tried. It is tried every minute; the time is brought up to date only when something else in
+    /// this status changes, too.
+    pub last_probe_time: Time,
+    /// What came of it; the condition EndpointReachable has the words.
+    pub last_probe_result: ProbeResult,
+    /// When the certificate ends that the URL's host last showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_expiration_time: Option<Time>,
+}
+
+/// What a request to the URL got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ProbeResult {
+    Succeeded,
+    DNSFailed,
+    ConnectionFailed,
+    CertificateExpired,
+    CertificateNameMismatch,
+    CertificateUntrusted,
+    TLSFailed,
+    UnexpectedResponse,
 }
 
 /// What the receiver says of itself.

@@ -1,6 +1,6 @@
 //! What the operator reaches the world through. One of each per process; a test may put another world behind them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use kube::{Client, Config};
 
@@ -26,18 +26,26 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Those of the cluster that `config` leads to. Its API server is written to only while this process leads.
+    /// Those of the cluster that `config` leads to. Its API server is written to only while this process leads. The
+    /// probe trusts the authorities in `probe_ca_file`, too.
     ///
     /// # Errors
-    /// When the configuration cannot be used, or the machine has no usable TLS set-up.
-    pub fn open(config: Config, leadership: &Leadership) -> Result<Self, Error> {
+    /// When the configuration or the file cannot be used, or the machine has no usable TLS set-up.
+    pub fn open(config: Config, leadership: &Leadership, probe_ca_file: Option<&Path>) -> Result<Self, Error> {
         Ok(Ports {
             client: leadership.client(config)?,
             transport: Transport::new()?,
-            prober: Arc::new(Prober::new()?),
+            prober: Arc::new(prober(probe_ca_file)?),
             receivers: Arc::new(ReceiverClient::new()?),
         })
     }
+}
+
+fn prober(ca_file: Option<&Path>) -> Result<Prober, Error> {
+    let Some(path) = ca_file else { return Ok(Prober::new(b"")?) };
+    let unusable = |problem: String| Error::ProbeAuthorities { path: path.to_owned(), problem };
+    let bundle = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    Prober::new(&bundle).map_err(|error| unusable(error.to_string()))
 }
 
 /// The cluster this process runs in, or that `KUBECONFIG` names.

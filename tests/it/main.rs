@@ -8,6 +8,7 @@ mod canned;
 mod client;
 mod client_against_simulator;
 mod examples;
+mod probe;
 mod receiver;
 mod simulator;
 mod simulator_deliveries;

@@ -38,7 +38,7 @@ const UNSETTLED: Duration = Duration::from_secs(3);
 pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let connection = connection(&observed.connection);
     let receiver = receiver::decide(spec, observed);
-    let endpoint = endpoint::decide(spec, observed);
+    let endpoint = endpoint::decide(spec, observed, now);
     let keys = signing::keys(spec, observed);
     let health = subscription::Health { receiver: &receiver, endpoint: &endpoint, keys: &keys };
     let subscription = subscription::decide(spec, observed, &health, now);

@@ -34,8 +34,15 @@ impl Memory {
     #[must_use]
     pub fn believed_probe(&self, url: &Url, now: Timestamp) -> Option<ProbeResult> {
         let (at, probed, result) = self.probe.as_ref()?;
-        let believed = probed == url && *result == ProbeResult::Succeeded && now.duration_since(*at) < PROBE_LASTS;
+        let believed =
+            probed == url && matches!(result, ProbeResult::Succeeded { .. }) && now.duration_since(*at) < PROBE_LASTS;
         believed.then(|| result.clone())
+    }
+
+    /// When the last probe was made.
+    #[must_use]
+    pub fn probed_at(&self) -> Option<Timestamp> {
+        self.probe.as_ref().map(|(at, ..)| *at)
     }
 
     pub fn probed(&mut self, url: Url, result: ProbeResult, now: Timestamp) {
@@ -168,8 +175,10 @@ mod tests {
     fn only_a_recent_good_probe_of_the_same_url_is_believed() {
         let (url, other) = (Url::parse("https://a/").unwrap(), Url::parse("https://b/").unwrap());
         let mut memory = Memory::default();
-        memory.probed(url.clone(), ProbeResult::Succeeded, at(0));
-        assert_eq!(memory.believed_probe(&url, at(59)), Some(ProbeResult::Succeeded));
+        let succeeded = ProbeResult::Succeeded { certificate_expires: None };
+        memory.probed(url.clone(), succeeded.clone(), at(0));
+        assert_eq!(memory.believed_probe(&url, at(59)), Some(succeeded));
+        assert_eq!(memory.probed_at(), Some(at(0)));
         assert_eq!(memory.believed_probe(&url, at(60)), None);
         assert_eq!(memory.believed_probe(&other, at(1)), None);
         memory.probed(url.clone(), ProbeResult::Unexpected { problem: String::new() }, at(0));

@@ -42,6 +42,8 @@ pub struct Observed {
     /// The sinks that cannot be sent to.
     pub sinks_unresolved: Vec<Unresolved>,
     pub probe: ProbeResult,
+    /// When that was.
+    pub probed_at: Option<Timestamp>,
     /// After a failed write to Linktree: no further one before this.
     pub hold_until: Option<Timestamp>,
     /// The condition that the failed write was to fulfil: it says why, until the next try.
@@ -184,9 +186,27 @@ pub enum Leftover {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
     NotProbed,
-    Succeeded,
-    DnsFailed { problem: String },
-    ConnectionFailed { problem: String },
-    TlsFailed { problem: String },
-    Unexpected { problem: String },
+    Succeeded {
+        /// When the host's certificate ends; absent without TLS.
+        certificate_expires: Option<Timestamp>,
+    },
+    DnsFailed {
+        problem: String,
+    },
+    ConnectionFailed {
+        problem: String,
+    },
+    CertificateExpired {
+        at: Option<Timestamp>,
+    },
+    /// It is for another host.
+    CertificateNameMismatch,
+    /// It is of no authority that is trusted.
+    CertificateUntrusted,
+    TlsFailed {
+        problem: String,
+    },
+    Unexpected {
+        problem: String,
+    },
 }

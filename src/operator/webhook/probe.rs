@@ -1,18 +1,24 @@
 //! The outside-in probe: an unsigned request to the public URL must get *our* 401. It is never counted as a delivery,
 //! since it carries none of a delivery's headers, and says what it is.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use reqwest::{Certificate, Response, StatusCode, header::LOCATION, tls::TlsInfo};
 use url::Url;
 
 use super::observed::ProbeResult;
 use crate::route::{RECEIVER_HEADER, UNSIGNED_ANSWER};
 
+mod failure;
+
 /// How long the receiver may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How much of a foreign answer is read.
 const ANSWER_MAX: usize = 1024;
+/// How much of the place a redirect leads to is told.
+const LOCATION_MAX: usize = 200;
 
 /// Tries a public URL from outside.
 #[async_trait]
@@ -26,14 +32,18 @@ pub trait Probe: Send + Sync {
 pub struct Prober(reqwest::Client);
 
 impl Prober {
+    /// One that trusts the authorities of `bundle` (certificates in PEM) besides those of the machine.
+    ///
     /// # Errors
-    /// When the machine has no usable TLS set-up.
-    pub fn new() -> Result<Self, reqwest::Error> {
+    /// When the bundle is no PEM, or the machine has no usable TLS set-up.
+    pub fn new(bundle: &[u8]) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(DEADLINE)
             // Each probe goes the whole way: name, connection, certificate.
             .pool_max_idle_per_host(0)
+            .tls_certs_merge(Certificate::from_pem_bundle(bundle)?)
+            .tls_info(true)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"), " probe"))
             .build()?;
         Ok(Prober(client))
@@ -45,17 +55,18 @@ impl Probe for Prober {
     async fn probe(&self, url: &Url) -> ProbeResult {
         match self.0.post(url.clone()).header(RECEIVER_HEADER, "1").send().await {
             Ok(answer) => judge(answer).await,
-            Err(error) => classify(&error),
+            Err(error) if error.is_timeout() => {
+                ProbeResult::ConnectionFailed { problem: format!("no answer within {DEADLINE:?}") }
+            }
+            Err(error) => failure::classify(&error),
         }
     }
 }
 
-async fn judge(mut answer: reqwest::Response) -> ProbeResult {
+async fn judge(mut answer: Response) -> ProbeResult {
     let status = answer.status();
+    let certificate_expires = answer.extensions().get::<TlsInfo>().and_then(expiration);
     let ours = answer.headers().get(RECEIVER_HEADER).is_some_and(|value| value == "1");
-    if status.is_redirection() {
-        return ProbeResult::Unexpected { problem: format!("a redirect ({status}), which Linktree does not follow") };
-    }
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
         body.extend_from_slice(&chunk);
@@ -63,59 +74,34 @@ async fn judge(mut answer: reqwest::Response) -> ProbeResult {
             break;
         }
     }
-    if ours && status == reqwest::StatusCode::UNAUTHORIZED && body == UNSIGNED_ANSWER.as_bytes() {
-        ProbeResult::Succeeded
+    if ours && status == StatusCode::UNAUTHORIZED && body == UNSIGNED_ANSWER.as_bytes() {
+        ProbeResult::Succeeded { certificate_expires }
     } else {
-        let who = if ours { "a receiver" } else { "something that is not the receiver" };
-        ProbeResult::Unexpected { problem: format!("{who} answered {status}") }
+        ProbeResult::Unexpected { problem: unexpected(&answer, ours, &body) }
     }
 }
 
-/// Tells the remedies apart: DNS, TLS, or no connection.
-fn classify(error: &reqwest::Error) -> ProbeResult {
-    if error.is_timeout() {
-        return ProbeResult::ConnectionFailed { problem: format!("no answer within {DEADLINE:?}") };
+/// What answered instead, in words that lead to it. Nothing of its body is told: it may be anybody's.
+fn unexpected(answer: &Response, ours: bool, body: &[u8]) -> String {
+    let status = answer.status();
+    if status.is_redirection() {
+        let location = answer.headers().get(LOCATION).map(|value| value.as_bytes().escape_ascii().to_string());
+        let place = location.map_or("nowhere".to_owned(), |location| location.chars().take(LOCATION_MAX).collect());
+        return format!("a redirect ({status}) to {place}, which Linktree does not follow");
     }
-    let problem = innermost(error);
-    let causes = causes(error);
-    if causes.iter().any(|cause| cause.contains("dns error")) {
-        ProbeResult::DnsFailed { problem }
-    } else if causes.iter().any(|cause| cause.contains("certificate") || cause.contains("TLS") || cause.contains("tls"))
-    {
-        ProbeResult::TlsFailed { problem }
-    } else {
-        ProbeResult::ConnectionFailed { problem }
+    if ours {
+        return format!("a receiver answered {status}, and not this webhook's");
     }
+    if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+        return format!("{status} from something that asks for credentials of its own, which Linktree does not have");
+    }
+    let start = String::from_utf8_lossy(body).trim_start().to_ascii_lowercase();
+    let page = start.starts_with("<!doctype html") || start.starts_with("<html");
+    format!("{status} with {} that is not the receiver's", if page { "an HTML page" } else { "an answer" })
 }
 
-fn causes(error: &dyn Error) -> Vec<String> {
-    let mut chain = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        chain.push(cause.to_string());
-        next = cause.source();
-    }
-    chain
-}
-
-fn innermost(error: &dyn Error) -> String {
-    causes(error).pop().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_host_without_a_name_and_a_closed_port_have_different_remedies() {
-        let prober = Prober::new().unwrap();
-        let unknown = prober.probe(&Url::parse("http://receiver.invalid/h/1").unwrap()).await;
-        assert!(matches!(unknown, ProbeResult::DnsFailed { .. }), "{unknown:?}");
-
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = Url::parse(&format!("http://{}/h/1", listener.local_addr().unwrap())).unwrap();
-        drop(listener);
-        let closed = prober.probe(&url).await;
-        assert!(matches!(closed, ProbeResult::ConnectionFailed { .. }), "{closed:?}");
-    }
+/// When the certificate that the host showed ends.
+fn expiration(tls: &TlsInfo) -> Option<Timestamp> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(tls.peer_certificate()?).ok()?;
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }

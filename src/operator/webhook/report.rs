@@ -32,6 +32,8 @@ use crate::{
     },
 };
 
+mod endpoint;
+
 /// What must hold for `Ready`, root causes first: the first that does not gives `Ready` its reason.
 const READY_NEEDS: [ConditionType; 6] = [
     ConditionType::ReceiverAvailable,
@@ -89,6 +91,7 @@ impl Report<'_> {
             gaps: gaps::follow(&previous.gaps, subscription.as_ref(), now),
             subscription,
             signing: if keyed { Some(signing(route, observed)) } else { previous.signing.clone() },
+            endpoint: endpoint::status(observed),
             receiver: receiver(observed),
             sinks: sinks(observed),
             conditions: conditions::render(&findings, &previous.conditions, generation, now),
@@ -142,6 +145,7 @@ pub fn worth_writing(
     next: LinktreeWebhookStatus,
     counters_due: bool,
 ) -> Option<LinktreeWebhookStatus> {
+    let settled = endpoint::without_probe_time(next.clone(), previous);
     let same_but_for_counters = LinktreeWebhookStatus {
         receiver: next.receiver.as_ref().and(previous.receiver.clone()),
         sinks: if sink_states(&next.sinks) == sink_states(&previous.sinks) {
@@ -149,9 +153,9 @@ pub fn worth_writing(
         } else {
             next.sinks.clone()
         },
-        ..next.clone()
+        ..settled.clone()
     } == *previous;
-    let unchanged = next == *previous || (same_but_for_counters && !counters_due);
+    let unchanged = settled == *previous || (same_but_for_counters && !counters_due);
     (!unchanged).then_some(next)
 }
 
@@ -398,6 +402,7 @@ fn time(second: i64) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::webhook_status::{EndpointStatus, ProbeResult};
 
     fn at(second: i64) -> Option<Time> {
         Timestamp::from_second(second).ok().map(Time)
@@ -417,7 +422,20 @@ mod tests {
             backlog: verified,
             dead_lettered: 0,
         };
-        LinktreeWebhookStatus { receiver: Some(receiver), sinks: vec![sink], ..LinktreeWebhookStatus::default() }
+        LinktreeWebhookStatus {
+            endpoint: probed(0),
+            receiver: Some(receiver),
+            sinks: vec![sink],
+            ..LinktreeWebhookStatus::default()
+        }
+    }
+
+    fn probed(second: i64) -> Option<EndpointStatus> {
+        Some(EndpointStatus {
+            last_probe_time: at(second)?,
+            last_probe_result: ProbeResult::Succeeded,
+            certificate_expiration_time: None,
+        })
     }
 
     #[test]
@@ -430,6 +448,7 @@ mod tests {
             ("counters", status(2, SinkState::Healthy), true, true),
             ("a sink's state", status(2, SinkState::Failing), false, true),
             ("something else", moved(), false, true),
+            ("the time of a probe", LinktreeWebhookStatus { endpoint: probed(60), ..before.clone() }, true, false),
         ] {
             let result = worth_writing(&before, next.clone(), due);
             assert_eq!(result, written.then_some(next), "{change} changed, counters due: {due}");

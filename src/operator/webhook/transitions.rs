@@ -31,6 +31,9 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
         conditions::has_reason(&next.conditions, of, reason)
             && !conditions::has_reason(&previous.conditions, of, reason)
     };
+    if became(ConditionType::EndpointReachable, Reason::CertificateExpiring) {
+        notices.push(warning("CertificateExpiring", message(next, ConditionType::EndpointReachable)));
+    }
     if became(ConditionType::SignaturesVerified, Reason::SecretMismatch) {
         notices.push(warning("SecretMismatch", message(next, ConditionType::SignaturesVerified)));
     }

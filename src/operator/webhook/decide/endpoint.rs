@@ -2,6 +2,7 @@
 //! without an address, or a route no gateway speaks of, is only what explains a failure. Until there is proof, the
 //! explanation is what the condition says.
 
+use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::{
@@ -16,8 +17,11 @@ use crate::{
     },
 };
 
-pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
-    let probed = by_probe(&observed.probe, &spec.url);
+/// A certificate that ends sooner is told of. What renews certificates does so a month ahead.
+const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+pub(super) fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Finding {
+    let probed = by_probe(&observed.probe, &spec.url, now);
     match pending(&spec.receiver_name(), &observed.exposure) {
         None => probed,
         Some(pending) if probed.holds() => {
@@ -66,27 +70,44 @@ fn pending(name: &str, exposure: &Exposure) -> Option<Finding> {
 const GATEWAY_API_MISSING: &str = "this cluster knows no HTTPRoute (gateway.networking.k8s.io/v1): install the custom \
     resource definitions of the Gateway API and a controller for it, or write exposure.type Ingress";
 
-fn by_probe(probe: &ProbeResult, url: &Url) -> Finding {
+fn by_probe(probe: &ProbeResult, url: &Url, now: Timestamp) -> Finding {
+    let fails = |reason, message: String| Finding::new(false, reason, message);
     match probe {
         ProbeResult::NotProbed => Finding::new(Status::Unknown, Reason::NotProbed, format!("{url} was not tried yet")),
-        ProbeResult::Succeeded => Finding::new(true, Reason::ProbeSucceeded, format!("{url} leads to the receiver")),
-        ProbeResult::DnsFailed { problem } => Finding::new(
-            false,
-            Reason::DNSFailed,
-            format!("the host of {url} does not resolve: {problem}; create its DNS record"),
-        ),
-        ProbeResult::ConnectionFailed { problem } => Finding::new(
-            false,
+        ProbeResult::Succeeded { certificate_expires: Some(end) } if end.duration_since(now) < EXPIRES_SOON => {
+            let message = format!("{url} leads to the receiver, until the host's certificate ends at {end}: renew it");
+            Finding::new(true, Reason::CertificateExpiring, message)
+        }
+        ProbeResult::Succeeded { .. } => {
+            Finding::new(true, Reason::ProbeSucceeded, format!("{url} leads to the receiver"))
+        }
+        ProbeResult::DnsFailed { problem } => {
+            fails(Reason::DNSFailed, format!("the host of {url} does not resolve: {problem}; create its DNS record"))
+        }
+        ProbeResult::ConnectionFailed { problem } => fails(
             Reason::ConnectionFailed,
             format!("no answer from {url}: {problem}; route it to the receiver's Service"),
         ),
-        ProbeResult::TlsFailed { problem } => Finding::new(
-            false,
-            Reason::TLSFailed,
-            format!("no trusted TLS connection to {url}: {problem}; Linktree will not deliver to it either"),
+        ProbeResult::CertificateExpired { at } => {
+            let since = at.map(|at| format!(" at {at}")).unwrap_or_default();
+            let message = format!("the certificate that the host of {url} shows has expired{since}: renew it");
+            fails(Reason::CertificateExpired, message)
+        }
+        ProbeResult::CertificateNameMismatch => fails(
+            Reason::CertificateNameMismatch,
+            format!("the certificate that the host of {url} shows is for another name: have one made for this host"),
         ),
-        ProbeResult::Unexpected { problem } => Finding::new(
-            false,
+        ProbeResult::CertificateUntrusted => fails(
+            Reason::CertificateUntrusted,
+            format!(
+                "the certificate that the host of {url} shows is of an authority that is not known here: Linktree needs one of a public authority, with the whole chain"
+            ),
+        ),
+        ProbeResult::TlsFailed { problem } => fails(
+            Reason::TLSFailed,
+            format!("no TLS connection to {url}: {problem}; Linktree will not deliver to it either"),
+        ),
+        ProbeResult::Unexpected { problem } => fails(
             Reason::UnexpectedResponse,
             format!("something else than the receiver answers at {url}: {problem}; route it to the receiver's Service"),
         ),

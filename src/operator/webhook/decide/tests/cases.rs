@@ -40,7 +40,12 @@ pub(super) const CASES: &[Case] = &[
     ("nothing was probed", any, |o| o.probe = ProbeResult::NotProbed, ConditionType::EndpointReachable, Unknown, Reason::NotProbed),
     ("the host has no address", any, |o| o.probe = ProbeResult::DnsFailed { problem: "no such host".into() }, ConditionType::EndpointReachable, False, Reason::DNSFailed),
     ("nothing listens", any, |o| o.probe = ProbeResult::ConnectionFailed { problem: "refused".into() }, ConditionType::EndpointReachable, False, Reason::ConnectionFailed),
-    ("the certificate is not valid", any, |o| o.probe = ProbeResult::TlsFailed { problem: "expired".into() }, ConditionType::EndpointReachable, False, Reason::TLSFailed),
+    ("the certificate lasts for two weeks more", any, |o| o.probe = ends(NOW + 14 * 86_400), ConditionType::EndpointReachable, True, Reason::ProbeSucceeded),
+    ("the certificate lasts for less", any, |o| o.probe = ends(NOW + 14 * 86_400 - 1), ConditionType::EndpointReachable, True, Reason::CertificateExpiring),
+    ("the certificate has ended", any, |o| o.probe = ProbeResult::CertificateExpired { at: Some(at(NOW - 1)) }, ConditionType::EndpointReachable, False, Reason::CertificateExpired),
+    ("the certificate is another host's", any, |o| o.probe = ProbeResult::CertificateNameMismatch, ConditionType::EndpointReachable, False, Reason::CertificateNameMismatch),
+    ("nobody knows who made the certificate", any, |o| o.probe = ProbeResult::CertificateUntrusted, ConditionType::EndpointReachable, False, Reason::CertificateUntrusted),
+    ("TLS cannot be agreed on", any, |o| o.probe = ProbeResult::TlsFailed { problem: "no common cipher".into() }, ConditionType::EndpointReachable, False, Reason::TLSFailed),
     ("something else answers", any, |o| o.probe = ProbeResult::Unexpected { problem: "200".into() }, ConditionType::EndpointReachable, False, Reason::UnexpectedResponse),
     ("the Ingress is still to be made", any, |o| exposed(o, Exposure::Absent), ConditionType::EndpointReachable, False, Reason::Pending),
     ("no controller has taken the Ingress", any, |o| exposed(o, ingress(false)), ConditionType::EndpointReachable, False, Reason::AddressPending),
@@ -139,6 +144,10 @@ fn with_tls(object: &mut Value) {
 fn certificate(observed: &mut Observed, serving: bool) {
     let problem = Some("tls.key is not its key".into());
     receiver_of(observed).certificate = Some(Certificate { serving, expiration_time: None, problem });
+}
+
+fn ends(second: i64) -> ProbeResult {
+    ProbeResult::Succeeded { certificate_expires: Some(at(second)) }
 }
 
 /// It is exposed so, and nothing answers.

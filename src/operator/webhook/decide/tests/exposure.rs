@@ -39,7 +39,7 @@ fn a_refused_object_is_the_reason_unless_the_url_leads_here_all_the_same() {
     observed.exposure = Exposure::Absent;
     for (probe, expected) in [
         (ProbeResult::DnsFailed { problem: "no such host".into() }, ("False", "ExposureRefused")),
-        (ProbeResult::Succeeded, ("True", "ProbeSucceeded")),
+        (settled().probe, ("True", "ProbeSucceeded")),
     ] {
         observed.probe = probe;
         let conditions = status_after(&spec, &observed, Some(refused()), at(NOW)).conditions;
