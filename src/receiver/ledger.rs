@@ -1,5 +1,7 @@
 //! Keeps account of what became of deliveries and of attempts to forward them: for the status, the metrics and the
-//! log. It decides nothing and forgets everything at a restart; what must not be forgotten is in the journal.
+//! log. It decides nothing and writes nothing down: whoever sends what is refused must not be able to keep the disk busy.
+//! So a restart forgets the last hour, and how a sink is shows at the next attempt; what must not be forgotten is in the
+//! journal, and the operator keeps the times of before.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -36,6 +36,7 @@ pub fn check(place: &mut Place) -> Result<()> {
         let path = format!("--for=jsonpath={{.status.receiver.lastHour.{count}}}={expected}");
         place.narrator.show(&place.kubectl("wait ltw/links-to-cms --timeout=90s").and(path))?;
     }
+    place.wait_for_reason("SignaturesVerified", "DeliveryIDConflict", 60)?;
     let all: Value = serde_json::from_str(&place.field(".status.receiver.lastHour")?)?;
     place.narrator.say(&format!("status.receiver.lastHour: {all}"));
     ensure!(all["unavailable"] == 0, "nothing was answered 503: {all}");
