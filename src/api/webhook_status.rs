@@ -200,7 +200,8 @@ pub struct EndpointStatus {
     pub last_probe_time: Time,
     /// What came of it; the condition EndpointReachable has the words.
     pub last_probe_result: ProbeResult,
-    /// When the certificate ends that the URL's host last showed.
+    /// When the certificate ends that the URL's host last showed. Not known where the operator reaches the host through an
+    /// HTTP proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expiration_time: Option<Time>,
 }

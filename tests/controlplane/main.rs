@@ -12,6 +12,7 @@ mod children;
 mod crash;
 mod deletion;
 mod drift;
+mod edge;
 mod errors;
 mod exposure;
 mod history;

@@ -60,6 +60,19 @@ impl Drop for Network {
     }
 }
 
+/// For HTTPS: what is at the host speaks for itself. A host that is not there is answered as by a closed port.
+async fn tunnel(mut stream: TcpStream, host: &str, places: &Mutex<HashMap<String, Place>>) -> std::io::Result<()> {
+    let place = places.lock().unwrap().get(host).cloned();
+    match place.unwrap_or(Place::Closed) {
+        Place::Closed | Place::Answers(_) => Ok(()),
+        Place::At(address) => {
+            let mut edge = TcpStream::connect(address).await?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+            copy_bidirectional(&mut stream, &mut edge).await.map(drop)
+        }
+    }
+}
+
 async fn serve(mut stream: TcpStream, places: &Mutex<HashMap<String, Place>>) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -68,6 +81,9 @@ async fn serve(mut stream: TcpStream, places: &Mutex<HashMap<String, Place>>) ->
         }
     }
     let text = String::from_utf8_lossy(&head).into_owned();
+    if let Some(host) = text.strip_prefix("CONNECT ").and_then(|rest| Some(rest.split_once(':')?.0)) {
+        return tunnel(stream, host, places).await;
+    }
     // `POST http://host/path HTTP/1.1`, the absolute form a proxy is asked in.
     let Some((method, target)) = text.split_once(' ').and_then(|(method, rest)| Some((method, rest.split_once(' ')?)))
     else {

@@ -27,15 +27,28 @@ pub struct Operator {
 impl Operator {
     /// Starts one for `namespace` that reaches the world through `proxy`, and waits for nothing.
     pub fn spawn(namespace: &str, proxy: SocketAddr, log: &Path) -> Self {
-        Operator::spawn_with(namespace, proxy, log, &[])
+        Operator::spawn_with(namespace, proxy, log, &[], "HTTP_PROXY")
     }
 
     /// As [`Operator::spawn`], one of several: it writes only while it has the lease in its namespace.
     pub fn stand_for_election(namespace: &str, proxy: SocketAddr, log: &Path) -> Self {
-        Operator::spawn_with(namespace, proxy, log, &["--leader-elect", &format!("--lease-namespace={namespace}")])
+        Operator::spawn_with(
+            namespace,
+            proxy,
+            log,
+            &["--leader-elect", &format!("--lease-namespace={namespace}")],
+            "HTTP_PROXY",
+        )
     }
 
-    fn spawn_with(namespace: &str, proxy: SocketAddr, log: &Path, arguments: &[&str]) -> Self {
+    /// As [`Operator::spawn`], and what is reached over HTTPS is reached through `proxy`, too, with certificates of this
+    /// authority.
+    pub fn behind_edge(namespace: &str, proxy: SocketAddr, log: &Path, authority: &Path) -> Self {
+        let authority = format!("--probe-ca-file={}", authority.display());
+        Operator::spawn_with(namespace, proxy, log, &[&authority], "ALL_PROXY")
+    }
+
+    fn spawn_with(namespace: &str, proxy: SocketAddr, log: &Path, arguments: &[&str], through: &str) -> Self {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let begins = fs::read(log).unwrap().len();
         let child = Command::new(env!("CARGO_BIN_EXE_linktree-operator"))
@@ -43,7 +56,7 @@ impl Operator {
             .args(["--log-format=json", "--linktree-timeout-seconds=2", &format!("--watch-namespace={namespace}")])
             .args(arguments)
             .env("RUST_LOG", "info,linktree_operator=debug")
-            .env("HTTP_PROXY", format!("http://{proxy}"))
+            .env(through, format!("http://{proxy}"))
             .env("NO_PROXY", "127.0.0.1")
             .stderr(file)
             .spawn()

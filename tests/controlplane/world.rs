@@ -1,12 +1,17 @@
 //! The world of one test: a namespace, a simulated Linktree, an operator, and the receivers' nodes. Ended when the test
 //! is over, and shown when it failed.
 
-use std::{fmt::Write as _, panic::AssertUnwindSafe, path::PathBuf, time::Duration};
+use std::{
+    fmt::Write as _,
+    panic::AssertUnwindSafe,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use k8s_openapi::{
     api::core::v1::{Namespace, Secret},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -121,6 +126,16 @@ impl World {
     /// Another operator, one of several that stand for election.
     pub fn candidate(&self) -> Operator {
         Operator::stand_for_election(&self.namespace, self.network.address, &self.log_file())
+    }
+
+    /// As [`World::restart_operator`], with an edge of this authority in front of the receivers.
+    pub fn start_operator_behind_edge(&mut self, authority: &Path) {
+        self.operator = Operator::behind_edge(&self.namespace, self.network.address, &self.log_file(), authority);
+    }
+
+    /// A directory that goes with the test.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub fn api<K>(&self) -> Api<K>
@@ -254,11 +269,15 @@ impl World {
         self.get(webhook).await.status.unwrap_or_default()
     }
 
+    /// The webhook's condition of this type.
+    pub async fn condition(&self, webhook: &str, of: &str) -> Option<Condition> {
+        self.status(webhook).await.conditions.into_iter().find(|condition| condition.type_ == of)
+    }
+
     /// Waits until the webhook's condition says this, and returns its message.
     pub async fn until_condition(&self, webhook: &str, of: &str, status: &str, reason: &str) -> String {
         until_some(&format!("{webhook} has {of}={status} ({reason})"), async || {
-            let conditions = self.status(webhook).await.conditions;
-            let found = conditions.into_iter().find(|condition| condition.type_ == of)?;
+            let found = self.condition(webhook, of).await?;
             (found.status == status && found.reason == reason).then_some(found.message)
         })
         .await
