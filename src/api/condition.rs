@@ -95,6 +95,8 @@ words! {
         // SigningKeysReady.
         Loaded,
         SecretMissing,
+        KeysExpired,
+        SecretNotKept,
         AwaitingProviderSecret,
         // ReceiverAvailable.
         Progressing,

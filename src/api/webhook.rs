@@ -2,7 +2,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "printcolumn is given once per column")]
 
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -180,6 +180,9 @@ pub struct SigningKey {
     pub name: String,
     /// The Secret key that holds the signing secret, exactly as Linktree's dashboard shows it.
     pub secret_ref: SecretKeyReference,
+    /// From this time on the key verifies nothing any more: for the end of a rotation. Left out: it has no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after_time: Option<Time>,
 }
 
 /// The receiver that the operator runs: one pod with a volume.

@@ -17,6 +17,10 @@ pub struct LinktreeWebhookStatus {
     /// the account was listed and the url probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_sync_request: Option<String>,
+    /// The value of the annotation webhooks.linktree-operator.dev/rotate-secret-requested-at that was last handled: since it
+    /// was set, Linktree made a new signing secret, and it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_rotate_secret_request: Option<String>,
     /// Where Linktree delivers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,

@@ -224,6 +224,11 @@ impl Account {
         self.state().capabilities.set(call, Capability::Unsupported);
     }
 
+    /// Calls that were found to be missing are tried again.
+    pub fn reconsider_capabilities(&self) {
+        self.state().capabilities.reconsider();
+    }
+
     /// Requests left now, by our own count and by Linktree's last word; and from when on there are some again.
     #[must_use]
     pub fn budget(&self, now: Timestamp) -> (usize, Option<Timestamp>) {

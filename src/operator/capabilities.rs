@@ -65,6 +65,16 @@ impl Capabilities {
         }
     }
 
+    /// What was found to be missing may have come since.
+    pub fn reconsider(&mut self) {
+        let CapabilityStatus { list, get, update, reenable, delete, rotate_secret } = &mut self.0;
+        for found in [list, get, update, reenable, delete, rotate_secret] {
+            if *found == Capability::Unsupported {
+                *found = Capability::Unknown;
+            }
+        }
+    }
+
     /// As the connection shows it.
     #[must_use]
     pub fn status(&self) -> CapabilityStatus {

@@ -71,6 +71,9 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
     let plan = decide::decide(&connection.spec, token, listed_at, took, list_wanted, hold_until, clock::now());
 
     if let (Plan::List, Some(account)) = (plan, &account) {
+        if requested.is_some() {
+            account.reconsider_capabilities();
+        }
         let all = [context.shared.accounts.sharing_with(&key), vec![key.clone()]].concat();
         list::list(account, &key, &context.shared.webhooks.of(&all)).await;
     }

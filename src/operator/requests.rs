@@ -6,6 +6,9 @@ use kube::ResourceExt;
 /// Asks for a list of the account and a new probe now.
 pub const SYNC: &str = "webhooks.linktree-operator.dev/sync-requested-at";
 
+/// Asks for a new signing secret.
+pub const ROTATE_SECRET: &str = "webhooks.linktree-operator.dev/rotate-secret-requested-at";
+
 /// The value of a request that was not handled yet.
 #[must_use]
 pub fn pending<'a>(object: &'a impl ResourceExt, request: &str, handled: Option<&str>) -> Option<&'a str> {

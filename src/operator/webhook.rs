@@ -62,6 +62,7 @@ pub struct Rendered {
     pub admin_token: Secret,
     pub keys: observed::Keys,
     pub secret_kept_for: Option<SubscriptionId>,
+    pub next_key_end: Option<jiff::Timestamp>,
     pub sinks_unresolved: Vec<observed::Unresolved>,
 }
 
@@ -172,7 +173,8 @@ fn no_later(requeue: Duration, hold_until: Option<jiff::Timestamp>, now: jiff::T
 }
 
 fn render_all(spec: &Spec, secrets: &Secrets, addresses: &Addresses, context: &Context) -> Result<Rendered, Error> {
-    let route = render::route(spec, secrets, addresses);
+    let now = clock::now();
+    let route = render::route(spec, secrets, addresses, now);
     let file = route.render()?;
     Ok(Rendered {
         children: children::render(spec, &context.shared.launch)?,
@@ -180,7 +182,8 @@ fn render_all(spec: &Spec, secrets: &Secrets, addresses: &Addresses, context: &C
         route_secret: children::route_secret(spec, file, secrets.admin_token.expose())?,
         route,
         admin_token: secrets.admin_token.clone(),
-        keys: render::keys(spec, secrets),
+        keys: render::keys(spec, secrets, now),
+        next_key_end: render::next_key_end(spec, secrets, now),
         secret_kept_for: secrets.kept_for.clone(),
         sinks_unresolved: render::unresolved(spec, secrets, addresses),
     })
@@ -214,6 +217,7 @@ async fn execute(
 fn note(outcome: &Outcome, plan: &Plan, generation: Option<i64>, memory: &mut Memory) {
     match outcome.linktree_error() {
         Some((of, error)) => memory.failed(of, error, generation, clock::now()),
+        None if outcome.secret_lost() => memory.secret_lost(generation, clock::now()),
         None if plan.steps.iter().any(plan::Step::calls_linktree) => memory.succeeded(),
         None => {}
     }

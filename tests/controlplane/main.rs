@@ -25,6 +25,7 @@ mod operator;
 mod pause;
 mod recovery;
 mod registration;
+mod rotation;
 mod schema;
 mod sharing;
 #[path = "../it/simulator.rs"]

@@ -73,7 +73,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     keep_why_held(observed, now, &mut findings);
     paused::hold_back(spec.pause, &mut steps, &mut findings);
     let settled = steps.is_empty() && findings.iter().all(|(of, finding)| rests(*of, finding));
-    let requeue = if settled { SETTLED } else { pace(observed, now) };
+    let requeue = until_key_ends(observed, now, if settled { SETTLED } else { pace(observed, now) });
     Plan { steps, findings, subscription: subscription.status, handled_sync_request, requeue }
 }
 
@@ -86,6 +86,12 @@ fn keep_why_held(observed: &Observed, now: Timestamp, findings: &mut [(Condition
     if let Some((of, finding)) = held {
         *finding = signing::kept(observed, *of);
     }
+}
+
+/// A key whose time is over is taken out of the route at that very time.
+fn until_key_ends(observed: &Observed, now: Timestamp, requeue: Duration) -> Duration {
+    let left = observed.next_key_end.and_then(|end| Duration::try_from(end.duration_since(now)).ok());
+    left.map_or(requeue, |left| left.min(requeue))
 }
 
 /// A tenth of the time that `Ready` has been false: what takes long is not hurried by looking.

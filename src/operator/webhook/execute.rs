@@ -22,13 +22,13 @@ use serde_json::json;
 
 use super::{
     FINALIZER, Rendered,
-    children::{self, exposure::ExposureObject},
+    children::exposure::ExposureObject,
     decide::registering,
-    observe::{ROUTE_DIGEST_ANNOTATION, SUBSCRIPTION_ANNOTATION},
+    observe::ROUTE_DIGEST_ANNOTATION,
     observed::{Child, Leftover},
     outcome::{Failure, Outcome},
     plan::Step,
-    spec::{Keys, SIGNING_SECRET_KEY, Spec},
+    spec::Spec,
 };
 use crate::{
     api::{condition::ConditionType, webhook::LinktreeWebhook},
@@ -36,19 +36,12 @@ use crate::{
     linktree::{
         client::Linktree,
         error::ApiError,
-        secret::Secret,
         wire::{CreateSubscription, Subscription, SubscriptionId, SubscriptionStatus, UpdateSubscription},
     },
-    operator::{
-        account::Account,
-        apply::{self, FIELD_MANAGER},
-        capabilities::Call,
-        context::Context,
-        gateway::HTTPRoute,
-        key,
-        turns::Priority,
-    },
+    operator::{account::Account, apply, context::Context, gateway::HTTPRoute, key, turns::Priority},
 };
+
+mod secret;
 
 /// What the steps are performed with.
 pub struct Executor<'a> {
@@ -73,6 +66,11 @@ enum Trouble {
     Kubernetes(kube::Error),
     Exposure(kube::Error),
     Linktree(ConditionType, ApiError),
+    /// A secret from Linktree could not be kept, or could not be if there were one.
+    NotKept {
+        error: kube::Error,
+        made: bool,
+    },
 }
 
 impl From<kube::Error> for Trouble {
@@ -128,7 +126,10 @@ impl Executor<'_> {
                 )
                 .await;
             }
-            Step::RotateSecret { id } => self.rotate_secret(id).await?,
+            Step::TryKeepingSecret => self.try_keeping_secret().await?,
+            Step::RotateSecret { id, keep_previous, request } => {
+                self.rotate_secret(id, *keep_previous, request.as_ref(), outcome).await?;
+            }
             Step::Update { id, change } => self.update(id, change).await?,
             Step::Reenable { id } => self.reenable(id, outcome).await?,
             Step::Unsubscribe { id } => self.unsubscribe(id).await?,
@@ -147,6 +148,7 @@ impl Executor<'_> {
         match trouble {
             Trouble::Kubernetes(error) => Failure::Kubernetes { problem: error.to_string() },
             Trouble::Exposure(error) => Failure::Exposure { problem: error.to_string() },
+            Trouble::NotKept { error, made } => Failure::NotKept { problem: error.to_string(), made },
             Trouble::Linktree(of, error) => {
                 // What may have taken effect, and what our picture of the account did not foresee, is looked up.
                 if error.may_have_taken_effect() || matches!(error, ApiError::Conflict { .. } | ApiError::NotFound) {
@@ -226,47 +228,6 @@ impl Executor<'_> {
         apply::apply_status(&self.api::<LinktreeWebhook>(), &self.webhook.name_any(), &status).await
     }
 
-    async fn register(&self, outcome: &mut Outcome) -> Result<(), Trouble> {
-        let Some(((spec, _), account)) = self.spec.zip(self.account.as_ref()) else { return Ok(()) };
-        let request = CreateSubscription { url: spec.url.to_string(), events: spec.events.iter().cloned().collect() };
-        let answer = account
-            .linktree(&key::of(self.webhook))
-            .create(&request)
-            .await
-            .map_err(|error| Trouble::Linktree(ConditionType::Registered, error))?;
-        let secret = answer.signing_secret.clone();
-        let subscription = completed(answer, request);
-        let id = subscription.id.clone();
-        account.noted(subscription, clock::now());
-        self.look_at_connection();
-        outcome.registered = Some(id.clone());
-        self.publish(EventType::Normal, "SubscriptionCreated", format!("registered {} as subscription {id}", spec.url))
-            .await;
-        match secret {
-            Some(secret) => Ok(self.keep_secret(&secret, &id).await?),
-            None => Ok(()),
-        }
-    }
-
-    async fn rotate_secret(&self, id: &SubscriptionId) -> Result<(), Trouble> {
-        let Some(account) = &self.account else { return Ok(()) };
-        match account.linktree(&key::of(self.webhook)).rotate_secret(id).await {
-            Ok(secret) => {
-                self.keep_secret(&secret, id).await?;
-                self.publish(EventType::Normal, "SecretRotated", format!("subscription {id} has a new signing secret"))
-                    .await;
-                Ok(())
-            }
-            // Not an error of this webhook: the secret then comes from a person, and the condition says where it goes. The
-            // subscription was listed, so a 404 speaks of the call.
-            Err(ApiError::Unsupported { .. } | ApiError::NotFound) => {
-                account.lacks(Call::RotateSecret);
-                Ok(())
-            }
-            Err(error) => Err(Trouble::Linktree(ConditionType::SigningKeysReady, error)),
-        }
-    }
-
     async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<(), Trouble> {
         if self.patch(id, change, ConditionType::UpToDate).await? {
             self.publish(EventType::Normal, "DriftCorrected", format!("subscription {id} is as the spec says again"))
@@ -342,18 +303,6 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Keeps a secret from Linktree where the spec asks for that. Without the digest that other objects carry: a digest
-    /// of nothing but a secret could be guessed against.
-    async fn keep_secret(&self, secret: &Secret, of: &SubscriptionId) -> Result<(), kube::Error> {
-        let Some((spec, _)) = self.spec else { return Ok(()) };
-        let Keys::Provider { secret_name } = &spec.keys else { return Ok(()) };
-        let data = [(SIGNING_SECRET_KEY, secret.expose().as_bytes().to_vec())];
-        let mut object = children::secret(spec, secret_name.clone(), data);
-        object.annotations_mut().insert(SUBSCRIPTION_ANNOTATION.to_owned(), of.0.clone());
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.api::<KubernetesSecret>().patch(secret_name, &params, &Patch::Apply(&object)).await.map(drop)
-    }
-
     /// Edits the finalizers as they were seen; a change in between is a conflict, and the next look decides anew.
     async fn set_finalizers(&self, edit: impl FnOnce(&mut Vec<String>)) -> Result<(), kube::Error> {
         let mut finalizers = self.webhook.finalizers().to_vec();
@@ -380,6 +329,7 @@ fn side(step: &Step) -> Side {
         Step::Apply(Child::Exposure) | Step::Remove(_) => Side::Exposure,
         Step::AddFinalizer | Step::Apply(_) | Step::PointKubelet { .. } => Side::Kubernetes,
         Step::RequestList
+        | Step::TryKeepingSecret
         | Step::RecordRegistration { .. }
         | Step::Register
         | Step::Adopt { .. }

@@ -85,6 +85,12 @@ impl Memory {
         }
     }
 
+    /// Linktree made a signing secret and it could not be kept: as good as an answer that could not be read.
+    pub fn secret_lost(&mut self, generation: Option<i64>, now: Timestamp) {
+        let lost = ApiError::Unreadable { problem: "its secret could not be kept".to_owned() };
+        self.failed(ConditionType::SigningKeysReady, &lost, generation, now);
+    }
+
     /// Calls to Linktree succeeded.
     pub fn succeeded(&mut self) {
         self.failures = Failures::default();

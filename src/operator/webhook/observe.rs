@@ -46,17 +46,21 @@ pub const ROUTE_DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/route-
 /// The annotation that says which subscription a kept signing secret is of. A Secret without it was put there by a person.
 pub const SUBSCRIPTION_ANNOTATION: &str = "webhooks.linktree-operator.dev/subscription-id";
 
+/// The annotation that says until when the secret before the current one is tried too.
+pub const PREVIOUS_NOT_AFTER_ANNOTATION: &str = "webhooks.linktree-operator.dev/previous-not-after-time";
+
 /// The Secrets a spec speaks of, and the receiver's admin token.
 pub async fn secrets(context: &Context, spec: &Spec) -> Result<Secrets, kube::Error> {
     let api: Api<KubernetesSecret> = api(context, spec);
     let places = render::places(spec);
     let names: BTreeSet<_> = places.iter().map(|place| place.name.as_str()).collect();
     let mut values = BTreeMap::new();
-    let mut kept_for = None;
+    let (mut kept_for, mut previous_not_after) = (None, None);
     for name in names {
         let Some(found) = api.get_opt(name).await? else { continue };
         if matches!(&spec.keys, Keys::Provider { secret_name } if secret_name == name) {
             kept_for = found.annotations().get(SUBSCRIPTION_ANNOTATION).cloned().map(SubscriptionId);
+            previous_not_after = found.annotations().get(PREVIOUS_NOT_AFTER_ANNOTATION).and_then(|it| it.parse().ok());
         }
         let data = found.data.unwrap_or_default();
         for place in places.iter().filter(|place| place.name == name) {
@@ -67,7 +71,7 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<Secrets, kube::Er
     }
     let route = api.get_opt(&spec.route_secret_name()).await?;
     let token = route.and_then(|route| render::secret(&route.data?.get(children::ADMIN_TOKEN_KEY)?.0));
-    Ok(Secrets { values, kept_for, admin_token: token.unwrap_or_else(random_token) })
+    Ok(Secrets { values, kept_for, previous_not_after, admin_token: token.unwrap_or_else(random_token) })
 }
 
 /// Everything else.
@@ -82,6 +86,8 @@ pub async fn observe(
     let receiver = receiver(context, spec, &rendered.admin_token).await?;
     let mut seen = without_children(context, webhook);
     let handled = seen.status.last_handled_sync_request.as_deref();
+    let rotated = seen.status.last_handled_rotate_secret_request.as_deref();
+    seen.rotate_request = requests::pending(webhook, requests::ROTATE_SECRET, rotated).map(str::to_owned);
     seen.sync_request = memory.sync_requested(requests::pending(webhook, requests::SYNC, handled), now);
     // A disabled subscription is enabled again on proof of health, and a probe from before it was disabled is none.
     let afresh = seen.sync_request.is_some() || decide::is_disabled(spec, &seen);
@@ -103,6 +109,7 @@ pub async fn observe(
         keys_changed: seen.status.signing.as_ref().map(|signing| &signing.key_digests)
             != Some(&report::key_digests(&rendered.route)),
         secret_kept_for: rendered.secret_kept_for.clone(),
+        next_key_end: rendered.next_key_end,
         route_digest: rendered.route_digest.clone(),
         children_outdated,
         receiver,
@@ -138,9 +145,11 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         finalizer: webhook.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         status: webhook.status.clone().unwrap_or_default(),
         connection: connection(context, &key::of_connection(webhook)),
-        keys: observed::Keys::Found { active: String::new(), missing: Vec::new() },
+        keys: observed::Keys::Found { active: String::new(), missing: Vec::new(), expired: Vec::new() },
         keys_changed: false,
         secret_kept_for: None,
+        next_key_end: None,
+        rotate_request: None,
         route_digest: String::new(),
         children_outdated: Vec::new(),
         receiver: Receiver::default(),

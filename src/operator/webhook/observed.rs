@@ -30,6 +30,10 @@ pub struct Observed {
     pub keys_changed: bool,
     /// Which subscription the secret from Linktree is of, where we kept it.
     pub secret_kept_for: Option<SubscriptionId>,
+    /// When the next of the keys ends.
+    pub next_key_end: Option<Timestamp>,
+    /// A person asks for a new signing secret.
+    pub rotate_request: Option<String>,
     /// The digest of the route the receiver should have.
     pub route_digest: String,
     /// Which of the receiver's objects are missing or not as they should be.
@@ -80,8 +84,10 @@ pub enum Connection {
 /// The signing keys the spec asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// The current key is there; `missing` names the others that are not.
-    Found { active: String, missing: Vec<SecretKeyReference> },
+    /// The current key is there; `missing` names the others that are not, `expired` those whose time is over.
+    Found { active: String, missing: Vec<SecretKeyReference>, expired: Vec<String> },
+    /// The time of every key is over.
+    Expired,
     /// The current key, which the user was to supply, is not there.
     CurrentMissing(SecretKeyReference),
     /// There is no secret from Linktree yet; it belongs into this Secret key.
@@ -94,6 +100,8 @@ pub struct Secrets {
     pub values: BTreeMap<SecretKeyReference, Secret>,
     /// Which subscription the secret from Linktree is of, where we kept it.
     pub kept_for: Option<SubscriptionId>,
+    /// Until when the secret from Linktree before that one is tried too.
+    pub previous_not_after: Option<Timestamp>,
     /// The receiver's admin token: the one in the route Secret, or a new random one.
     pub admin_token: Secret,
 }

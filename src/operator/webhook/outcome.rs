@@ -13,6 +13,8 @@ pub struct Outcome {
     pub registration_recorded: bool,
     /// The subscription that was made.
     pub registered: Option<SubscriptionId>,
+    /// The request for a new secret that was handled.
+    pub rotated: Option<String>,
     /// It was tried to enable the subscription again, and whether that succeeded.
     pub recovery: Option<bool>,
     /// The finalizer is off: there may be no object any more.
@@ -22,18 +24,14 @@ pub struct Outcome {
 
 #[derive(Debug)]
 pub enum Failure {
-    Kubernetes {
-        problem: String,
-    },
+    /// One of the receiver's objects, or the finalizer, could not be written.
+    Kubernetes { problem: String },
     /// The Ingress or HTTPRoute could not be written.
-    Exposure {
-        problem: String,
-    },
+    Exposure { problem: String },
+    /// The signing secret from Linktree could not be kept. `made`: there is one already, which now nobody has.
+    NotKept { problem: String, made: bool },
     /// The condition that stays unfulfilled, and why.
-    Linktree {
-        of: ConditionType,
-        error: ApiError,
-    },
+    Linktree { of: ConditionType, error: ApiError },
 }
 
 impl Failure {
@@ -42,7 +40,7 @@ impl Failure {
     pub fn waits(&self) -> bool {
         match self {
             Failure::Linktree { error, .. } => matches!(error, ApiError::NotYet { .. }),
-            Failure::Kubernetes { .. } | Failure::Exposure { .. } => false,
+            Failure::Kubernetes { .. } | Failure::Exposure { .. } | Failure::NotKept { .. } => false,
         }
     }
 }
@@ -54,7 +52,13 @@ impl Outcome {
     pub fn linktree_error(&self) -> Option<(ConditionType, &ApiError)> {
         self.failures.iter().find_map(|failure| match failure {
             Failure::Linktree { of, error } => Some((*of, error)),
-            Failure::Kubernetes { .. } | Failure::Exposure { .. } => None,
+            Failure::Kubernetes { .. } | Failure::Exposure { .. } | Failure::NotKept { .. } => None,
         })
+    }
+
+    /// Linktree made a secret that nobody has.
+    #[must_use]
+    pub fn secret_lost(&self) -> bool {
+        self.failures.iter().any(|failure| matches!(failure, Failure::NotKept { made: true, .. }))
     }
 }

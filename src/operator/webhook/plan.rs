@@ -29,15 +29,21 @@ pub enum Step {
     RecordRegistration {
         at: Timestamp,
     },
+    /// Asks Kubernetes, without writing anything, whether a secret from Linktree could be kept: before Linktree is asked for
+    /// one that then nobody would have.
+    TryKeepingSecret,
     /// `POST /v1/webhooks`; keeps the secret that comes with the answer.
     Register,
     /// Takes over a subscription that is there already for our url: no effect at Linktree.
     Adopt {
         id: SubscriptionId,
     },
-    /// Has Linktree make a new secret and keeps it.
+    /// Has Linktree make a new secret and keeps it; the one before it is still tried for a while if the subscription has
+    /// used it. `request`: a person's.
     RotateSecret {
         id: SubscriptionId,
+        keep_previous: bool,
+        request: Option<String>,
     },
     Update {
         id: SubscriptionId,
@@ -71,6 +77,7 @@ impl Step {
             | Step::Remove(_)
             | Step::PointKubelet { .. }
             | Step::RequestList
+            | Step::TryKeepingSecret
             | Step::RecordRegistration { .. }
             | Step::Adopt { .. }
             | Step::Release { .. } => false,

@@ -1,5 +1,6 @@
 //! Renders the route file from the spec and the secrets it names. Pure.
 
+use jiff::Timestamp;
 use url::Url;
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// The name the status calls the secret by that Linktree's API returned, and the one before it.
-const PROVIDER_KEY: &str = "provider";
+pub const PROVIDER_KEY: &str = "provider";
 const PREVIOUS_PROVIDER_KEY: &str = "provider-previous";
 
 /// The journal may fill nine tenths of its volume: SQLite needs room to merge its log.
@@ -26,16 +27,17 @@ const CAPACITY_SHARE: (u64, u64) = (9, 10);
 /// The route the receiver should have. A key that is missing is left out; a sink that something is missing of has no
 /// URL, and its events wait.
 #[must_use]
-pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses) -> Route {
+pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timestamp) -> Route {
     let (share, of) = CAPACITY_SHARE;
     Route {
         version: VERSION,
         webhook: spec.name.clone(),
         path: spec.url.path().to_owned(),
         admin_token: secrets.admin_token.clone(),
-        keys: candidates(&spec.keys)
+        keys: candidates(&spec.keys, secrets.previous_not_after)
             .into_iter()
-            .filter_map(|(name, place)| Some(Key { name, secret: secrets.values.get(&place)?.clone() }))
+            .filter(|key| key.is_valid(now))
+            .filter_map(|key| Some(Key { secret: secrets.values.get(&key.place)?.clone(), name: key.name }))
             .collect(),
         timestamp_tolerance_seconds: spec.timestamp_tolerance_seconds,
         stale_delivery_policy: spec.stale_delivery_policy,
@@ -100,45 +102,77 @@ fn sink(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Sink {
 
 /// Whether the signing keys the spec asks for are there.
 #[must_use]
-pub fn keys(spec: &Spec, secrets: &Secrets) -> observed::Keys {
-    let mut candidates = candidates(&spec.keys).into_iter();
-    let Some((active, place)) = candidates.next() else {
-        return observed::Keys::Found { active: String::new(), missing: Vec::new() };
-    };
-    if !secrets.values.contains_key(&place) {
+pub fn keys(spec: &Spec, secrets: &Secrets, now: Timestamp) -> observed::Keys {
+    let candidates = candidates(&spec.keys, secrets.previous_not_after);
+    let (valid, expired): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|key| key.is_valid(now));
+    let Some((active, others)) = valid.split_first() else { return observed::Keys::Expired };
+    let is_missing = |place: &SecretKeyReference| !secrets.values.contains_key(place);
+    if is_missing(&active.place) {
         return match spec.keys {
-            Keys::Provider { .. } => observed::Keys::ProviderMissing(place),
-            Keys::Named(_) => observed::Keys::CurrentMissing(place),
+            Keys::Provider { .. } => observed::Keys::ProviderMissing(active.place.clone()),
+            Keys::Named(_) => observed::Keys::CurrentMissing(active.place.clone()),
         };
     }
-    let missing = match spec.keys {
+    let (missing, expired) = match spec.keys {
         // A previous secret is there only around a rotation.
-        Keys::Provider { .. } => Vec::new(),
-        Keys::Named(_) => {
-            candidates.map(|(_, place)| place).filter(|place| !secrets.values.contains_key(place)).collect()
-        }
+        Keys::Provider { .. } => (Vec::new(), Vec::new()),
+        Keys::Named(_) => (
+            others.iter().map(|key| key.place.clone()).filter(is_missing).collect(),
+            expired.into_iter().map(|key| key.name).collect(),
+        ),
     };
-    observed::Keys::Found { active, missing }
+    observed::Keys::Found { active: active.name.clone(), missing, expired }
+}
+
+/// When the next of the keys that are there ends: the route is another one from then on.
+#[must_use]
+pub fn next_key_end(spec: &Spec, secrets: &Secrets, now: Timestamp) -> Option<Timestamp> {
+    let candidates = candidates(&spec.keys, secrets.previous_not_after).into_iter();
+    candidates
+        .filter(|key| secrets.values.contains_key(&key.place))
+        .filter_map(|key| key.not_after)
+        .filter(|at| *at > now)
+        .min()
 }
 
 /// Every Secret key the route needs.
 #[must_use]
 pub fn places(spec: &Spec) -> Vec<SecretKeyReference> {
     let sinks = spec.sinks.iter().flat_map(|sink| sink.secrets().cloned());
-    candidates(&spec.keys).into_iter().map(|(_, place)| place).chain(sinks).collect()
+    candidates(&spec.keys, None).into_iter().map(|key| key.place).chain(sinks).collect()
 }
 
-/// The names of the keys and where each is kept, the current one first.
-fn candidates(keys: &Keys) -> Vec<(String, SecretKeyReference)> {
+/// A key that the route may have.
+struct Candidate {
+    name: String,
+    place: SecretKeyReference,
+    not_after: Option<Timestamp>,
+}
+
+impl Candidate {
+    fn is_valid(&self, now: Timestamp) -> bool {
+        self.not_after.is_none_or(|end| now < end)
+    }
+}
+
+/// The keys, the current one first.
+fn candidates(keys: &Keys, previous_not_after: Option<Timestamp>) -> Vec<Candidate> {
     match keys {
         Keys::Provider { secret_name } => {
-            [(PROVIDER_KEY, SIGNING_SECRET_KEY), (PREVIOUS_PROVIDER_KEY, PREVIOUS_SECRET_KEY)]
-                .map(|(name, key)| {
-                    (name.to_owned(), SecretKeyReference { name: secret_name.clone(), key: key.to_owned() })
-                })
-                .into()
+            let candidate = |name: &str, key: &str, not_after| Candidate {
+                name: name.to_owned(),
+                place: SecretKeyReference { name: secret_name.clone(), key: key.to_owned() },
+                not_after,
+            };
+            vec![
+                candidate(PROVIDER_KEY, SIGNING_SECRET_KEY, None),
+                candidate(PREVIOUS_PROVIDER_KEY, PREVIOUS_SECRET_KEY, previous_not_after),
+            ]
         }
-        Keys::Named(keys) => keys.iter().map(|key| (key.name.clone(), key.secret.clone())).collect(),
+        Keys::Named(keys) => keys
+            .iter()
+            .map(|key| Candidate { name: key.name.clone(), place: key.secret.clone(), not_after: key.not_after })
+            .collect(),
     }
 }
 
@@ -156,11 +190,14 @@ mod tests {
     use super::*;
     use crate::operator::webhook::spec::tests::webhook;
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     fn secrets(values: &[(&str, &str, &str)]) -> Secrets {
         let place = |name: &str, key: &str| SecretKeyReference { name: name.into(), key: key.into() };
         Secrets {
             values: values.iter().map(|(name, key, value)| (place(name, key), Secret::new(*value))).collect(),
             kept_for: None,
+            previous_not_after: None,
             admin_token: Secret::new("admin"),
         }
     }
@@ -172,11 +209,11 @@ mod tests {
     #[test]
     fn the_providers_secret_is_the_key_and_the_previous_one_is_tried_after_it() {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
-        assert!(matches!(keys(&spec, &secrets(&[])), observed::Keys::ProviderMissing(_)));
+        assert!(matches!(keys(&spec, &secrets(&[]), NOW), observed::Keys::ProviderMissing(_)));
         let one = secrets(&[("links-signing", "secret", "s")]);
-        assert_eq!(names(&route(&spec, &one, &Addresses::new())), ["provider"]);
+        assert_eq!(names(&route(&spec, &one, &Addresses::new(), NOW)), ["provider"]);
         let both = secrets(&[("links-signing", "previous", "p"), ("links-signing", "secret", "s")]);
-        assert_eq!(names(&route(&spec, &both, &Addresses::new())), ["provider", "provider-previous"]);
+        assert_eq!(names(&route(&spec, &both, &Addresses::new(), NOW)), ["provider", "provider-previous"]);
     }
 
     #[test]
@@ -187,11 +224,53 @@ mod tests {
         }));
         let spec = spec.unwrap();
         let both = secrets(&[("keys", "k1", "a"), ("keys", "k2", "b")]);
-        assert_eq!(names(&route(&spec, &both, &Addresses::new())), ["k2", "k1"]);
+        assert_eq!(names(&route(&spec, &both, &Addresses::new(), NOW)), ["k2", "k1"]);
         let new_only = secrets(&[("keys", "k2", "b")]);
         let place = SecretKeyReference { name: "keys".into(), key: "k1".into() };
-        assert_eq!(keys(&spec, &new_only), observed::Keys::Found { active: "k2".into(), missing: vec![place] });
-        assert!(matches!(keys(&spec, &secrets(&[("keys", "k1", "a")])), observed::Keys::CurrentMissing(_)));
+        assert_eq!(
+            keys(&spec, &new_only, NOW),
+            observed::Keys::Found { active: "k2".into(), missing: vec![place], expired: vec![] }
+        );
+        assert!(matches!(keys(&spec, &secrets(&[("keys", "k1", "a")]), NOW), observed::Keys::CurrentMissing(_)));
+    }
+
+    #[test]
+    fn a_key_is_in_the_route_until_its_very_end() {
+        let spec = Spec::parse(&webhook(|object| {
+            let key = |name: &str, end: &str| json!({"name": name, "secretRef": {"name": "keys", "key": name}, "notAfterTime": end});
+            object["spec"]["signing"] =
+                json!({"keys": [key("k2", "2026-09-22T00:00:00Z"), key("k1", "2026-09-21T00:00:00Z")]});
+        }));
+        let (spec, both) = (spec.unwrap(), secrets(&[("keys", "k1", "a"), ("keys", "k2", "b")]));
+        for (now, keys_then, expired, next) in [
+            ("2026-09-20T23:59:59Z", vec!["k2", "k1"], vec![], Some("2026-09-21T00:00:00Z")),
+            ("2026-09-21T00:00:00Z", vec!["k2"], vec!["k1"], Some("2026-09-22T00:00:00Z")),
+            ("2026-09-22T00:00:00Z", vec![], vec![], None),
+        ] {
+            let at: Timestamp = now.parse().unwrap();
+            assert_eq!(names(&route(&spec, &both, &Addresses::new(), at)), keys_then, "{now}");
+            assert_eq!(next_key_end(&spec, &both, at), next.map(|next| next.parse().unwrap()), "{now}");
+            let found = keys(&spec, &both, at);
+            let active = keys_then.first().map(|key| (*key).to_owned());
+            let expired = expired.into_iter().map(str::to_owned).collect();
+            let expected = active.map_or(observed::Keys::Expired, |active| observed::Keys::Found {
+                active,
+                missing: vec![],
+                expired,
+            });
+            assert_eq!(found, expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn the_providers_previous_secret_ends_with_its_overlap() {
+        let spec = Spec::parse(&webhook(|_| {})).unwrap();
+        let mut both = secrets(&[("links-signing", "previous", "p"), ("links-signing", "secret", "s")]);
+        let end = Timestamp::from_second(3600).unwrap();
+        both.previous_not_after = Some(end);
+        assert_eq!(names(&route(&spec, &both, &Addresses::new(), NOW)), ["provider", "provider-previous"]);
+        assert_eq!(next_key_end(&spec, &both, NOW), Some(end));
+        assert_eq!(names(&route(&spec, &both, &Addresses::new(), end)), ["provider"]);
     }
 
     #[test]
@@ -221,11 +300,11 @@ mod tests {
             ]
         );
         let urls = |route: Route| -> Vec<bool> { route.sinks.iter().map(|sink| sink.url.is_some()).collect() };
-        assert_eq!(urls(route(&spec, &bad, &missing)), [false, false, false, true]);
+        assert_eq!(urls(route(&spec, &bad, &missing, NOW)), [false, false, false, true]);
         let found = Addresses::from([(reference.clone(), Ok("http://broker.svc/".parse().unwrap()))]);
         let good = secrets(&[("chat", "url", "https://chat.example/x"), ("cms", "bearer", "t")]);
         assert_eq!(unresolved(&spec, &good, &found), []);
-        assert_eq!(urls(route(&spec, &good, &found)), [true; 4]);
+        assert_eq!(urls(route(&spec, &good, &found, NOW)), [true; 4]);
     }
 
     #[test]

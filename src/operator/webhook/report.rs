@@ -86,6 +86,10 @@ impl Report<'_> {
         let keyed = has_admin_token(observed, &steps, outcome);
         LinktreeWebhookStatus {
             observed_generation: generation,
+            last_handled_rotate_secret_request: outcome
+                .rotated
+                .clone()
+                .or_else(|| previous.last_handled_rotate_secret_request.clone()),
             last_handled_sync_request: handled_sync_request.or_else(|| previous.last_handled_sync_request.clone()),
             address: Some(Address { url: url.to_owned() }),
             gaps: gaps::follow(&previous.gaps, subscription.as_ref(), now),
@@ -168,6 +172,7 @@ fn apply_failure(failure: &Failure, hold_until: Option<Timestamp>, findings: &mu
     let of = match failure {
         Failure::Kubernetes { .. } => ConditionType::ReceiverAvailable,
         Failure::Exposure { .. } => return not_exposed(reason, &message, findings),
+        Failure::NotKept { .. } => ConditionType::SigningKeysReady,
         Failure::Linktree { of, .. } => *of,
     };
     set(findings, of, Finding::new(false, reason, message));
@@ -189,6 +194,14 @@ fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (String, Reason
         Failure::Kubernetes { problem } => (format!("the Kubernetes API refused: {problem}"), Reason::Progressing),
         Failure::Exposure { problem } => {
             (format!("the Kubernetes API refused what exposes the receiver: {problem}"), Reason::ExposureRefused)
+        }
+        Failure::NotKept { problem, made } => {
+            let next = if *made {
+                "a new one is made as soon as it can be"
+            } else {
+                "Linktree is asked for it once it can be"
+            };
+            (format!("the signing secret from Linktree cannot be kept: {problem}; {next}"), Reason::SecretNotKept)
         }
         Failure::Linktree { error, .. } => {
             // Who waits for its turn is told about when that is.
@@ -278,6 +291,7 @@ fn needs_a_person(reason: Reason) -> bool {
             | Reason::GatewayApiMissing
             | Reason::Rejected
             | Reason::SecretMissing
+            | Reason::KeysExpired
             | Reason::AwaitingProviderSecret
             | Reason::SecretMismatch
             | Reason::UpdateRestricted
@@ -295,7 +309,7 @@ fn set(findings: &mut [(ConditionType, Finding)], of: ConditionType, finding: Fi
 fn signing(route: &Route, observed: &Observed) -> SigningStatus {
     let active_key = match &observed.keys {
         Keys::Found { active, .. } => Some(active.clone()),
-        Keys::CurrentMissing(_) | Keys::ProviderMissing(_) => None,
+        Keys::CurrentMissing(_) | Keys::ProviderMissing(_) | Keys::Expired => None,
     };
     let last = observed.receiver.status.as_ref().map(|status| status.last_verified_key.clone());
     let known = observed.status.signing.as_ref().and_then(|signing| signing.last_verified_key.clone());

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use url::Url;
@@ -71,6 +72,8 @@ pub enum Keys {
 pub struct NamedKey {
     pub name: String,
     pub secret: SecretKeyReference,
+    /// From when on it verifies nothing.
+    pub not_after: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -171,7 +174,12 @@ fn keys(name: &WebhookName, keys: &[api::SigningKey]) -> Keys {
     if keys.is_empty() {
         return Keys::Provider { secret_name: signing_secret_name(&name.name) };
     }
-    Keys::Named(keys.iter().map(|key| NamedKey { name: key.name.clone(), secret: key.secret_ref.clone() }).collect())
+    let named = |key: &api::SigningKey| NamedKey {
+        name: key.name.clone(),
+        secret: key.secret_ref.clone(),
+        not_after: key.not_after_time.as_ref().map(|time| time.0),
+    };
+    Keys::Named(keys.iter().map(named).collect())
 }
 
 fn stale_delivery_policy(policy: api::StaleDeliveryPolicy) -> StaleDeliveryPolicy {

@@ -47,7 +47,9 @@ fn would_mend(step: &Step) -> Option<ConditionType> {
         Step::Update { .. } => Some(ConditionType::UpToDate),
         Step::Reenable { .. } | Step::Unsubscribe { .. } => Some(ConditionType::SubscriptionEnabled),
         // The finalizer is only needed before something is registered; the others write nothing.
-        Step::AddFinalizer | Step::RequestList | Step::Adopt { .. } | Step::Release { .. } => None,
+        Step::AddFinalizer | Step::RequestList | Step::TryKeepingSecret | Step::Adopt { .. } | Step::Release { .. } => {
+            None
+        }
     }
 }
 

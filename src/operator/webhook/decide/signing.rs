@@ -28,7 +28,12 @@ const REUSED: &str = "in the last hour deliveries came under an id that another 
 
 pub(super) fn keys(spec: &Spec, observed: &Observed) -> Finding {
     match &observed.keys {
-        Keys::Found { missing, .. } => found(observed, missing),
+        Keys::Found { missing, expired, .. } => found(spec, observed, missing, expired),
+        Keys::Expired => Finding::new(
+            false,
+            Reason::KeysExpired,
+            "the notAfterTime of every key is over: add the current secret to spec.signing.keys",
+        ),
         Keys::CurrentMissing(secret) => Finding::new(
             false,
             Reason::SecretMissing,
@@ -48,21 +53,41 @@ pub(super) fn keys(spec: &Spec, observed: &Observed) -> Finding {
     }
 }
 
-fn found(observed: &Observed, missing: &[SecretKeyReference]) -> Finding {
+fn found(spec: &Spec, observed: &Observed, missing: &[SecretKeyReference], expired: &[String]) -> Finding {
     let loaded = observed.receiver.status.as_ref().is_some_and(|status| status.route_digest == observed.route_digest);
     let was_loaded =
         conditions::has_reason(&observed.status.conditions, ConditionType::SigningKeysReady, Reason::Loaded);
     if !loaded && !was_loaded {
         return Finding::new(Status::Unknown, Reason::Pending, "the receiver has not read its keys yet");
     }
-    let message = match missing {
+    let mut message = match missing {
         [] => "the receiver has its keys".to_owned(),
         missing => {
             let places: Vec<_> = missing.iter().map(place).collect();
             format!("the receiver has the current key; others are missing: {}", places.join(", "))
         }
     };
+    if !expired.is_empty() {
+        message.push_str(&format!("; no longer used, since their time is over: {}", expired.join(", ")));
+    }
+    if observed.rotate_request.is_some() {
+        message.push_str(rotation_refused(spec, observed).unwrap_or_default().as_str());
+    }
     Finding::new(true, Reason::Loaded, message)
+}
+
+/// Why a person's request for a new secret is not followed.
+fn rotation_refused(spec: &Spec, observed: &Observed) -> Option<String> {
+    match &spec.keys {
+        spec::Keys::Named(_) => Some(
+            "; a new secret is asked for, but these are yours: rotate it in the dashboard and name the new one first in spec.signing.keys"
+                .to_owned(),
+        ),
+        spec::Keys::Provider { .. } => cannot_ask(spec, observed).then(|| {
+            let place = place(&current(&spec.keys));
+            format!("; a new secret is asked for, but cannot be had from Linktree's API: rotate it in the dashboard and copy it into {place}")
+        }),
+    }
 }
 
 /// Linktree cannot be asked for a new secret, or we may not ask.

@@ -36,6 +36,7 @@ use crate::{
 mod cases;
 mod deletion;
 mod exposure;
+mod keys;
 mod properties;
 mod sync;
 
@@ -65,9 +66,11 @@ fn settled() -> Observed {
             in_cluster: true,
             capabilities: Capabilities::default(),
         },
-        keys: Keys::Found { active: "provider".into(), missing: Vec::new() },
+        keys: Keys::Found { active: "provider".into(), missing: Vec::new(), expired: Vec::new() },
         keys_changed: false,
         secret_kept_for: Some(SubscriptionId("wh_1".into())),
+        next_key_end: None,
+        rotate_request: None,
         route_digest: "r1".into(),
         children_outdated: Vec::new(),
         receiver: Receiver {

@@ -13,7 +13,7 @@ use crate::{
             decide::signing::kept,
             observed::Observed,
             plan::Step,
-            spec::{Adoption, Exposure, Spec},
+            spec::{Adoption, Exposure, Keys, Spec},
         },
     },
 };
@@ -48,7 +48,11 @@ pub(super) fn decide(
     } else {
         let at = next_whole_second(now);
         let message = "the subscription is being registered";
-        (Finding::new(false, Reason::Pending, message), vec![Step::RecordRegistration { at }, Step::Register])
+        let mut steps = vec![Step::RecordRegistration { at }, Step::Register];
+        if let Keys::Provider { .. } = &spec.keys {
+            steps.insert(0, Step::TryKeepingSecret);
+        }
+        (Finding::new(false, Reason::Pending, message), steps)
     };
     without_subscription(begun.map(|begun| registering(Some(begun))), registered, steps)
 }

@@ -35,6 +35,7 @@ fn planned(step: &Step) -> Option<PlannedAction> {
         | Step::Remove(_)
         | Step::PointKubelet { .. }
         | Step::RequestList
+        | Step::TryKeepingSecret
         | Step::RecordRegistration { .. }
         | Step::Release { .. } => None,
     }

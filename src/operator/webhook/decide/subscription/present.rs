@@ -19,7 +19,7 @@ use crate::{
         webhook::{
             observed::{Keys, Observed},
             plan::Step,
-            spec::Spec,
+            spec::{self, Spec},
         },
     },
 };
@@ -37,10 +37,8 @@ pub(super) fn decide(
     let registered = registered(observed, known, &mut steps);
     let drift = drift(spec, known);
     let up_to_date = up_to_date(spec, known, &drift, capabilities, &mut steps);
-    // A secret kept for an earlier subscription verifies nothing that this one sends.
-    let of_another = observed.secret_kept_for.as_ref().is_some_and(|kept_for| *kept_for != known.id);
-    if (matches!(observed.keys, Keys::ProviderMissing(_)) || of_another) && !capabilities.lacks_rotation() {
-        steps.push(Step::RotateSecret { id: known.id.clone() });
+    if !capabilities.lacks_rotation() {
+        steps.extend(rotation(spec, observed, known));
     }
     let (enabled, recovery) = recovery::decide(spec, observed, known, capabilities, health, now, &mut steps);
     if observed.hold_until.is_some_and(|until| now < until) {
@@ -78,6 +76,22 @@ fn registered(observed: &Observed, known: &wire::Subscription, steps: &mut Vec<S
         steps.push(Step::Adopt { id: known.id.clone() });
     }
     Finding::new(true, Reason::Adopted, format!("subscription {}, which was there before", known.id))
+}
+
+/// A new secret, where there is none to verify this subscription's deliveries with or a person asks for one.
+fn rotation(spec: &Spec, observed: &Observed, known: &wire::Subscription) -> Vec<Step> {
+    match spec.keys {
+        spec::Keys::Provider { .. } => {}
+        spec::Keys::Named(_) => return Vec::new(),
+    }
+    // A secret kept for an earlier subscription verifies nothing that this one sends.
+    let of_another = observed.secret_kept_for.as_ref().is_some_and(|kept_for| *kept_for != known.id);
+    let lacks = of_another || matches!(observed.keys, Keys::ProviderMissing(_));
+    if !lacks && observed.rotate_request.is_none() {
+        return Vec::new();
+    }
+    let (id, request) = (known.id.clone(), observed.rotate_request.clone());
+    vec![Step::TryKeepingSecret, Step::RotateSecret { id, keep_previous: !lacks, request }]
 }
 
 /// What differs. What an answer leaves out is not known to differ.

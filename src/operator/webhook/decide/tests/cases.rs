@@ -64,6 +64,7 @@ pub(super) const CASES: &[Case] = &[
     ("a key the user names is missing", any, |o| o.keys = Keys::CurrentMissing(place("own")), ConditionType::SigningKeysReady, False, Reason::SecretMissing),
     ("the secret comes with the registration", any, |o| o.keys = Keys::ProviderMissing(place("links-signing")), ConditionType::SigningKeysReady, False, Reason::Pending),
     ("Linktree does not give the secret", any, secret_not_to_be_had, ConditionType::SigningKeysReady, False, Reason::AwaitingProviderSecret),
+    ("the time of every key is over", any, |o| o.keys = Keys::Expired, ConditionType::SigningKeysReady, False, Reason::KeysExpired),
     // The registration.
     ("we made the subscription", any, |o| o.status.conditions.push(condition(ConditionType::Registered, "True", Reason::Created)), ConditionType::Registered, True, Reason::Created),
     ("there was one for the url", any, |o| o.status.subscription = None, ConditionType::Registered, True, Reason::Adopted),
@@ -258,8 +259,8 @@ fn a_failed_registration_says_why_and_whether_a_person_has_to_act() {
 fn every_reason_has_a_situation() {
     let mut seen: BTreeSet<Reason> = CASES.iter().map(|(.., reason)| *reason).collect();
     seen.extend(failures().into_iter().map(|(_, reason, _)| reason));
-    // Asserted in `deletion`, in `exposure` and below.
-    seen.extend([Reason::Terminating, Reason::ExposureRefused, Reason::InvalidSpec]);
+    // Asserted in `deletion`, in `exposure`, in `keys` and below.
+    seen.extend([Reason::Terminating, Reason::ExposureRefused, Reason::SecretNotKept, Reason::InvalidSpec]);
     let missing: Vec<_> = Reason::ALL.iter().filter(|reason| !seen.contains(reason)).collect();
     assert!(missing.is_empty(), "no situation leads to {missing:?}");
 }

@@ -132,7 +132,7 @@ fn begun(observed: &mut Observed, second: i64) {
 #[test]
 fn the_subscription_is_registered_once_whatever_became_of_an_earlier_attempt() {
     type Case = (&'static str, fn(&mut Observed), Vec<Step>);
-    let register = || vec![Step::RecordRegistration { at: at(NOW + 1) }, Step::Register];
+    let register = || vec![Step::TryKeepingSecret, Step::RecordRegistration { at: at(NOW + 1) }, Step::Register];
     let cases: Vec<Case> = vec![
         ("never tried", |_| {}, register()),
         ("the url does not lead here yet", |o| o.probe = ProbeResult::NotProbed, vec![]),
@@ -170,7 +170,8 @@ fn the_subscription_is_registered_once_whatever_became_of_an_earlier_attempt() {
 #[test]
 fn what_is_there_gets_the_steps_it_needs_and_no_more() {
     type Case = (&'static str, fn(&mut Observed), Vec<Step>);
-    let rotate = || vec![Step::RotateSecret { id: id("wh_1") }];
+    let rotate =
+        || vec![Step::TryKeepingSecret, Step::RotateSecret { id: id("wh_1"), keep_previous: false, request: None }];
     let cases: Vec<Case> = vec![
         ("nothing to do", |_| {}, vec![]),
         ("its secret is not kept", |o| o.keys = Keys::ProviderMissing(place("links-signing")), rotate()),
