@@ -10,11 +10,15 @@ use std::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use self::{announced::Announced, budgeted::Budgeted, snapshot::Write};
 pub use self::{announced::resumed, snapshot::Snapshot};
+use self::{
+    announced::{ANSWER, Announced},
+    budgeted::Budgeted,
+    snapshot::Write,
+};
 use super::{
     backoff::Failures,
-    budget::Budget,
+    budget::{Budget, Use, WINDOW},
     capabilities::{Call, Capabilities},
     key::Key,
     leader::Leadership,
@@ -164,6 +168,7 @@ impl Account {
         state.writes.iter().for_each(|(_, write)| write.replay(&mut snapshot.subscriptions));
         state.snapshot = Some(Arc::new(snapshot));
         state.list_wanted = false;
+        state.turns.budget_mut().share_with_lists();
         state.trouble = None;
         state.failures = Failures::default();
     }
@@ -262,6 +267,19 @@ impl Account {
             state.announced = None;
         }
         state.resize();
+    }
+
+    /// Registrations that an earlier process began, as the statuses of a connection's webhooks tell: when, and whether the
+    /// answer was seen.
+    pub fn assume_registrations(&self, begun: impl Iterator<Item = (Timestamp, bool)>, now: Timestamp) {
+        let mut state = self.state();
+        for (begun, answered) in begun {
+            let latest = begun.saturating_add(ANSWER).unwrap_or(Timestamp::MAX);
+            let counted = if answered { latest.min(now) } else { latest };
+            if counted + WINDOW > now {
+                state.turns.budget_mut().assume(1, Use::Ordinary, counted);
+            }
+        }
     }
 
     /// A connection uses it no more.

@@ -16,7 +16,7 @@ pub enum Use {
     Urgent,
     /// Leaves the last one to what is urgent, unless another comes free soon.
     Ordinary,
-    /// As [`Use::Ordinary`], and no more than half of all, but for very small budgets.
+    /// As [`Use::Ordinary`], and no more than half of all once there was a first list, but for very small budgets.
     List,
 }
 
@@ -34,6 +34,8 @@ pub struct Budget {
     made: Vec<Made>,
     under_way: usize,
     lists_under_way: usize,
+    /// Lists have a share only.
+    lists_share: bool,
     closed_until: Option<Timestamp>,
 }
 
@@ -41,7 +43,7 @@ impl Budget {
     #[must_use]
     pub fn new(requests_per_minute: usize) -> Self {
         let limit = requests_per_minute.max(1);
-        Budget { limit, made: Vec::new(), under_way: 0, lists_under_way: 0, closed_until: None }
+        Budget { limit, made: Vec::new(), under_way: 0, lists_under_way: 0, lists_share: false, closed_until: None }
     }
 
     /// Follows a changed spec; what was used stays used.
@@ -52,6 +54,11 @@ impl Budget {
     #[must_use]
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// From now on lists leave half of the window to others. Before the first one nothing else can be done.
+    pub fn share_with_lists(&mut self) {
+        self.lists_share = true;
     }
 
     /// A request is begun. Whether it may be is asked before, with [`Budget::allows`].
@@ -114,7 +121,9 @@ impl Budget {
     #[must_use]
     pub fn turn(&self, of: Use, ahead: usize, now: Timestamp) -> Timestamp {
         let ends: Vec<Timestamp> = self.made.iter().map(|made| made.at + WINDOW).filter(|end| *end > now).collect();
-        let unused = self.limit.saturating_sub(ends.len() + self.under_way);
+        let counted = ends.len() + self.under_way;
+        let (unused, over) = (self.limit.saturating_sub(counted), counted.saturating_sub(self.limit));
+        let ahead = ahead + over;
         // The place of this request among those that must leave the window first.
         let place = (ahead + 1).checked_sub(unused).filter(|place| *place > 0);
         let free = place.map_or(now, |place| self.leaves(&ends, place - 1, now));
@@ -133,7 +142,7 @@ impl Budget {
     /// The share of the budget that lists have.
     #[must_use]
     pub fn lists_max(&self) -> usize {
-        (self.limit / 2).max(2)
+        if self.lists_share { (self.limit / 2).max(2) } else { self.limit }
     }
 
     /// Drops what no longer counts.

@@ -14,7 +14,7 @@ use super::{
 /// The queue may become shorter: who is far back asks again after a quarter of the time until its turn, within these.
 const ASK_AGAIN: [SignedDuration; 2] = [SignedDuration::from_secs(60), SignedDuration::from_secs(300)];
 /// Nor sooner than this, where its turn cannot be said.
-const NOT_BEFORE: SignedDuration = SignedDuration::from_secs(1);
+const NOT_BEFORE: SignedDuration = SignedDuration::from_millis(500);
 /// So long after it was to ask again, its place is kept.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// A turn that was granted is to be used within this.
@@ -145,10 +145,11 @@ impl Turns {
         self.turns += u64::from(known.is_none());
         let turn = self.budget.turn(priority.of_budget(), ahead, now);
         let patient_until = priority.patient_until(me.since).filter(|until| *until > now);
-        let turn = told(me.turn, patient_until.map_or(turn, |until| turn.min(until)), now);
+        let turn = patient_until.map_or(turn, |until| turn.min(until));
         let pause = (turn.duration_since(now) / 4).clamp(ASK_AGAIN[0], ASK_AGAIN[1]);
         let at = |pause| now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let ask_again = if turn > now { turn.min(at(pause)) } else { at(NOT_BEFORE) };
+        let turn = told(me.turn, turn, now);
         self.waiting.insert(key, Waiting { turn, ask_again, ..me });
         Err(NotYet { turn, ask_again })
     }

@@ -17,7 +17,7 @@ const CHUNK: usize = 5;
 /// For how long they may be begun.
 const LASTS: SignedDuration = SignedDuration::from_secs(15);
 /// How long one may take until it is answered.
-const ANSWER: SignedDuration = SignedDuration::from_secs(15);
+pub(super) const ANSWER: SignedDuration = SignedDuration::from_secs(15);
 
 /// An announcement, and what is left of it.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ pub fn resumed(
     let mut budget = Budget::new(requests_per_minute);
     let Some(announced) = announced else { return budget };
     let pages = subscriptions.div_ceil(page.max(1)).max(1);
-    budget.assume(pages.min(budget.lists_max()), Use::List, now);
+    budget.assume(pages.min(requests_per_minute.div_ceil(2)), Use::List, now);
     if let Some(Time(reset)) = announced.reset_time.as_ref().filter(|reset| reset.0 > now) {
         let remaining = usize::try_from(announced.remaining).unwrap_or(0);
         budget.assume(requests_per_minute.saturating_sub(remaining), Use::Ordinary, *reset - WINDOW);

@@ -52,7 +52,7 @@ impl Budgeted {
         answer: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
         self.account.turn(priority, &self.who)?;
-        let paid = self.account.pay(priority, &self.who).await?;
+        let paid = self.account.pay(call, priority, &self.who).await?;
         let answer = answer.await;
         drop(paid);
         self.account.heed(call, &answer, clock::now());
@@ -76,8 +76,8 @@ impl Budgeted {
 
 impl Account {
     /// Uses a turn that was granted, written down beforehand where that is needed.
-    async fn pay(&self, priority: Priority, who: &Key) -> Result<Paid<'_>, ApiError> {
-        self.announce(priority).await?;
+    async fn pay(&self, call: Call, priority: Priority, who: &Key) -> Result<Paid<'_>, ApiError> {
+        self.announce(call).await?;
         self.leadership.check().map_err(|problem| not_sent(problem.to_string()))?;
         let waited = self.state().turns.begin(priority, who);
         let Some(waited) = waited else { return Err(not_sent("its turn was not used in time".to_owned())) };
@@ -86,10 +86,15 @@ impl Account {
     }
 
     /// Writes down that requests will be made, unless that was done. A list that is repeated in its period is not: what it
-    /// uses is known, and nothing is to be written when nothing changes.
-    async fn announce(&self, priority: Priority) -> Result<(), ApiError> {
-        let periodic = matches!(priority, Priority::List | Priority::Page) && self.snapshot().is_some();
-        if periodic || self.covered(clock::now()) {
+    /// uses is known, and nothing is to be written when nothing changes. Nor is a registration: the intent to make it stands
+    /// in its webhook's status.
+    async fn announce(&self, call: Call) -> Result<(), ApiError> {
+        let known = match call {
+            Call::Create => true,
+            Call::Account | Call::List | Call::Get => self.snapshot().is_some(),
+            Call::Update | Call::Reenable | Call::Delete | Call::RotateSecret => false,
+        };
+        if known || self.covered(clock::now()) {
             return Ok(());
         }
         let _one_at_a_time = self.announcing.lock().await;

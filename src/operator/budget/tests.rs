@@ -42,6 +42,9 @@ fn a_request_counts_from_its_beginning_until_a_minute_after_its_answer() {
 #[test]
 fn lists_have_half_of_it() {
     let mut budget = Budget::new(10);
+    assert!((0..9).all(|_| make(&mut budget, Use::List, 0)), "the first may use what an ordinary request may");
+    let mut budget = Budget::new(10);
+    budget.share_with_lists();
     assert_eq!((0..20).filter(|_| make(&mut budget, Use::List, 0)).count(), 5);
     assert_eq!(budget.turn(Use::List, 0, at(1)), at(60));
     assert!(
@@ -68,7 +71,8 @@ fn a_smaller_budget_counts_what_was_used_under_the_larger_one() {
     let mut budget = Budget::new(10);
     (0..3).for_each(|second| assert!(make(&mut budget, Use::Ordinary, second)));
     budget.resize(1);
-    assert_eq!((budget.remaining(at(10)), make(&mut budget, Use::Ordinary, 61)), (0, false));
+    assert_eq!((budget.remaining(at(10)), budget.turn(Use::Ordinary, 0, at(10))), (0, at(62)));
+    assert!(!make(&mut budget, Use::Ordinary, 61));
     assert!(make(&mut budget, Use::Ordinary, 62));
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
@@ -13,7 +14,10 @@ use url::Url;
 
 use super::decide::Token;
 use crate::{
-    api::connection::{LinktreeConnection, RequestBudgetStatus},
+    api::{
+        connection::{LinktreeConnection, RequestBudgetStatus},
+        webhook::LinktreeWebhook,
+    },
     clock,
     linktree::client::{HttpLinktree, PAGE_LIMIT},
     operator::{
@@ -48,6 +52,7 @@ pub(super) async fn open(
     } else {
         left_over(context, key, requests_per_minute).await?
     };
+    let joins = accounts.get(key).is_none();
     let made = accounts.get_or_make(key, &credentials, requests_per_minute, || {
         let base = Url::parse(&credentials.base_url).map_err(|_| ())?;
         let shared = &context.shared;
@@ -62,7 +67,12 @@ pub(super) async fn open(
         ))
     });
     Ok(match made {
-        Ok(account) => (Token::Present, Some(account)),
+        Ok(account) => {
+            if joins {
+                account.assume_registrations(begun(&context.webhooks_of(key)), clock::now());
+            }
+            (Token::Present, Some(account))
+        }
         Err(()) => {
             accounts.forget(key);
             (Token::Unusable, None)
@@ -82,6 +92,12 @@ async fn left_over(context: &Context, key: &Key, requests_per_minute: usize) -> 
         PAGE_LIMIT,
         clock::now(),
     ))
+}
+
+/// The registrations that the webhooks' statuses tell of.
+fn begun(webhooks: &[Arc<LinktreeWebhook>]) -> impl Iterator<Item = (Timestamp, bool)> {
+    let subscriptions = webhooks.iter().filter_map(|webhook| webhook.status.as_ref()?.subscription.as_ref());
+    subscriptions.filter_map(|known| Some((known.registration_time.as_ref()?.0, known.id.is_some())))
 }
 
 /// The statuses of the connections.

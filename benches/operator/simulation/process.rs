@@ -1,0 +1,254 @@
+//! One life of an operator: its account, a task for the connection and one for each webhook. Dropped, it is killed.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use linktree_operator::{
+    api::connection::LinktreeConnectionSpec,
+    clock,
+    linktree::{
+        client::{Linktree, list_all},
+        error::ApiError,
+        wire::{CreateSubscription, Subscription, SubscriptionId, SubscriptionStatus, UpdateSubscription},
+    },
+    operator::{
+        account::{Account, Snapshot, resumed},
+        key::Key,
+        leader::Leadership,
+        listing::{self, Plan, Token},
+        metrics::Metrics,
+        turns::Priority,
+    },
+};
+use serde_json::json;
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{
+    REQUESTS_PER_MINUTE, elapsed,
+    linktree::{Notes, World},
+};
+
+/// Objects looked at at the same time, as in the operator.
+const CONCURRENCY: usize = 16;
+/// How often a condition is looked at that something waits for.
+const POLL: Duration = Duration::from_millis(100);
+
+/// What stands in the statuses of the webhooks: it outlives a process.
+pub(super) struct Webhooks {
+    ids: Mutex<Vec<Option<SubscriptionId>>>,
+    /// Those that Linktree has disabled, and since when that is known.
+    disabled: Mutex<Vec<(usize, Duration)>>,
+    waits: Mutex<Vec<Duration>>,
+}
+
+impl Webhooks {
+    pub(super) fn new(number: usize) -> Self {
+        Webhooks { ids: Mutex::new(vec![None; number]), disabled: Mutex::default(), waits: Mutex::default() }
+    }
+
+    pub(super) async fn until_all_registered(&self) {
+        until(|| self.ids.lock().expect("one thread").iter().all(Option::is_some)).await;
+    }
+
+    pub(super) async fn until_none_is_disabled(&self) {
+        until(|| self.disabled.lock().expect("one thread").is_empty()).await;
+    }
+
+    /// Disables so many, one after another, while others are still being created. That it is disabled is taken as known at
+    /// once: how long that takes is measured apart.
+    pub(super) async fn disable_some(self: Arc<Self>, world: Arc<World>, number: usize) {
+        for _ in 0..number {
+            tokio::time::sleep(world.between(60, 300)).await;
+            let first = self.ids.lock().expect("one thread").iter().position(Option::is_some);
+            let Some(index) = first else { continue };
+            if let Some(id) = self.id(index) {
+                world.disable(&id);
+                self.disabled.lock().expect("one thread").push((index, elapsed()));
+            }
+            self.until_none_is_disabled().await;
+        }
+    }
+
+    /// How long each re-enable waited.
+    pub(super) fn waits(&self) -> Vec<Duration> {
+        self.waits.lock().expect("one thread").clone()
+    }
+
+    fn id(&self, index: usize) -> Option<SubscriptionId> {
+        self.ids.lock().expect("one thread")[index].clone()
+    }
+
+    fn disabled_since(&self, index: usize) -> Option<Duration> {
+        let disabled = self.disabled.lock().expect("one thread");
+        disabled.iter().find(|(disabled, _)| *disabled == index).map(|(_, since)| *since)
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// One life of an operator.
+pub(super) struct Process {
+    account: Arc<Account>,
+    _tasks: JoinSet<()>,
+}
+
+impl Process {
+    pub(super) fn start(world: &Arc<World>, webhooks: &Arc<Webhooks>) -> Self {
+        let known = webhooks.ids.lock().expect("one thread").iter().flatten().count();
+        let budget = resumed(REQUESTS_PER_MINUTE, world.written().as_ref(), known, 100, clock::now());
+        let account = Arc::new(Account::new(
+            Box::new(world.client()),
+            Box::new(Notes(Arc::clone(world))),
+            Leadership::unopposed(),
+            budget,
+            Metrics::default(),
+        ));
+        account.used_by(&connection(), REQUESTS_PER_MINUTE);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(look_after_connection(Arc::clone(&account)));
+        let looks = Arc::new(Semaphore::new(CONCURRENCY));
+        for index in 0..webhooks.ids.lock().expect("one thread").len() {
+            let webhook = Webhook {
+                index,
+                account: Arc::clone(&account),
+                webhooks: Arc::clone(webhooks),
+                looks: Arc::clone(&looks),
+            };
+            tasks.spawn(webhook.look_after());
+        }
+        Process { account, _tasks: tasks }
+    }
+
+    /// Has Linktree disable some subscription, and waits until a list says so. Nobody enables it but this.
+    pub(super) async fn until_drift_is_seen(&self, world: &World) -> Duration {
+        let (began, id) = (elapsed(), self.account.snapshot().expect("it was listed").subscriptions[0].id.clone());
+        world.disable(&id);
+        let disabled = |known: &Subscription| known.id == id && known.status == Some(SubscriptionStatus::Disabled);
+        until(|| self.account.snapshot().is_some_and(|snapshot| snapshot.subscriptions.iter().any(disabled))).await;
+        world.enable(&id);
+        elapsed() - began
+    }
+}
+
+fn connection() -> Key {
+    ("marketing".to_owned(), "brand".to_owned())
+}
+
+async fn look_after_connection(account: Arc<Account>) {
+    let spec: LinktreeConnectionSpec =
+        serde_json::from_value(json!({"tokenSecretRef": {"name": "t"}})).expect("a connection");
+    let linktree = account.linktree(&connection());
+    loop {
+        let listed_at = account.snapshot().map(|snapshot| snapshot.listed_at);
+        let (took, hold) = (account.list_took(), account.hold_until());
+        if listing::decide(&spec, Token::Present, listed_at, took, false, hold, clock::now()) == Plan::List {
+            let begun = clock::now();
+            match list(&account, &linktree).await {
+                Ok(subscriptions) => {
+                    account.note_list_took(clock::now().duration_since(begun).unsigned_abs());
+                    account.listed(Snapshot { listed_at: begun, account: account.whose(), subscriptions });
+                }
+                Err(error) => account.list_failed(error, clock::now()),
+            }
+        }
+        // As the operator does it: at the end of the hold, or when the next list is due.
+        let next = account.hold_until().unwrap_or_else(|| {
+            let pause = listing::pause(spec.sync_period_seconds, account.list_took(), 0.5);
+            account.snapshot().map_or(clock::now(), |snapshot| snapshot.listed_at + pause)
+        });
+        tokio::time::sleep(next.duration_since(clock::now()).unsigned_abs().max(POLL)).await;
+    }
+}
+
+async fn list(account: &Account, linktree: &impl Linktree) -> Result<Vec<Subscription>, ApiError> {
+    if account.whose().is_none() {
+        account.belongs_to(linktree.account().await?);
+    }
+    list_all(linktree).await
+}
+
+struct Webhook {
+    index: usize,
+    account: Arc<Account>,
+    webhooks: Arc<Webhooks>,
+    looks: Arc<Semaphore>,
+}
+
+impl Webhook {
+    async fn look_after(self) {
+        loop {
+            let pause = {
+                let _look = self.looks.acquire().await;
+                // A look takes time before it comes to Linktree.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                self.look().await
+            };
+            tokio::time::sleep(pause.unwrap_or(Duration::from_secs(5)).max(Duration::from_millis(1))).await;
+        }
+    }
+
+    /// One look; how long until the next.
+    async fn look(&self) -> Option<Duration> {
+        let Some(snapshot) = self.account.snapshot() else { return Some(Duration::from_secs(3)) };
+        let url = format!("https://hooks.example.com/h/{:032x}", self.index);
+        let done = match self.webhooks.id(self.index) {
+            Some(id) => match self.webhooks.disabled_since(self.index) {
+                Some(since) => self.reenable(&id, since).await,
+                None => return Some(Duration::from_secs(if self.index == 0 { 1 } else { 15 })),
+            },
+            // Made by an earlier life that did not live to write it down.
+            None => match snapshot.subscriptions.iter().find(|known| known.url == url) {
+                Some(known) => {
+                    self.registered(known.id.clone());
+                    Ok(())
+                }
+                None => self.create(url).await,
+            },
+        };
+        match done {
+            Ok(()) => None,
+            Err(ApiError::NotYet { wait, .. }) => Some(wait),
+            Err(_) => {
+                self.account.want_list();
+                None
+            }
+        }
+    }
+
+    async fn create(&self, url: String) -> Result<(), ApiError> {
+        self.account.turn(Priority::Create, &self.key())?;
+        // The intent is written down.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let events = ["link.created".parse().expect("an event type")].into();
+        let answer = self.account.linktree(&self.key()).create(&CreateSubscription { url, events }).await?;
+        self.account.noted(answer.clone(), clock::now());
+        self.registered(answer.id);
+        Ok(())
+    }
+
+    async fn reenable(&self, id: &SubscriptionId, since: Duration) -> Result<(), ApiError> {
+        self.account.turn(Priority::Reenable, &self.key())?;
+        let waited = elapsed() - since;
+        let change = UpdateSubscription { status: Some(SubscriptionStatus::Active), ..UpdateSubscription::default() };
+        self.account.linktree(&self.key()).update(id, &change).await?;
+        self.webhooks.waits.lock().expect("one thread").push(waited);
+        self.webhooks.disabled.lock().expect("one thread").retain(|(index, _)| *index != self.index);
+        Ok(())
+    }
+
+    fn registered(&self, id: SubscriptionId) {
+        self.webhooks.ids.lock().expect("one thread")[self.index] = Some(id);
+    }
+
+    /// Half of them are of another namespace.
+    fn key(&self) -> Key {
+        let namespace = if self.index.is_multiple_of(2) { "marketing" } else { "shop" };
+        (namespace.to_owned(), self.index.to_string())
+    }
+}

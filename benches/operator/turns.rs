@@ -1,0 +1,58 @@
+//! Goals P7 and P8, in simulated time: what the budget of one token does to a thousand webhooks.
+
+use std::time::Duration;
+
+use super::{
+    report::Row,
+    simulation::{Figures, PERIOD, REQUESTS_PER_MINUTE, Scenario, run},
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A crash that is restarted at once, and a leader that is lost.
+const KILLS: &[(Duration, Duration)] =
+    &[(Duration::from_secs(40 * 60), Duration::from_secs(1)), (Duration::from_secs(70 * 60), Duration::from_secs(15))];
+
+pub(super) fn rows(quick: bool) -> Vec<Row> {
+    let whole = Scenario { webhooks: 1000, kills: KILLS, disabled: 12, quiet: 240 * MINUTE, seed: 1 };
+    let moment = Scenario { webhooks: 60, kills: &[], disabled: 1, quiet: 30 * MINUTE, seed: 1 };
+    let scenario = if quick { moment } else { whole };
+    let Figures { created_after, refused, reenabled, reenable_waited, calls_per_webhook_hour, drift_seen_after, notes } =
+        run(scenario);
+    let minutes = created_after.as_secs_f64() / 60.0;
+    let calm = run(Scenario { kills: &[], disabled: 0, quiet: Duration::ZERO, ..scenario });
+    let calm_minutes = calm.created_after.as_secs_f64() / 60.0;
+    let webhooks = scenario.webhooks;
+    let period = PERIOD.as_secs_f64();
+    let hourly = format!("calls per webhook-hour, {webhooks} webhooks, nothing changes");
+    vec![
+        if quick {
+            // A list is a list, however few there are.
+            Row::note("P7", hourly, format!("{calls_per_webhook_hour:.2}"))
+        } else {
+            Row::at_most("P7", hourly, calls_per_webhook_hour, 0.1, "")
+        },
+        Row::at_most(
+            "P7",
+            "a disabled subscription is seen after at most",
+            drift_seen_after.as_secs_f64(),
+            period,
+            "s",
+        ),
+        Row::note("P7", "budget written down while nothing changes", format!("{} times", notes[1])),
+        Row::at_most(
+            "P8",
+            format!(
+                "{webhooks} creates at {REQUESTS_PER_MINUTE} a minute, {} processes killed, {reenabled} re-enables between",
+                scenario.kills.len()
+            ),
+            minutes,
+            106.0,
+            "min",
+        ),
+        Row::at_most("P8", "answers 429", refused as f64, 0.0, ""),
+        Row::at_most("P8", "a re-enable behind them is sent after at most", reenable_waited.as_secs_f64(), 6.0, "s"),
+        Row::note("P8", "budget written down meanwhile", format!("{} times", notes[0])),
+        Row::note("P8", "the same creates, nobody killed, none disabled", format!("{calm_minutes:.1} min")),
+    ]
+}
