@@ -72,8 +72,9 @@ test-controlplane: launcher ## Tests against a real etcd and API server
 test-e2e: launcher image ## Tests on a real node, with the chart and the image
 	@$(call with-images,$(LAUNCHER),$(NEXTEST) --profile e2e --test e2e)
 
-bench-quick: ## The receiver's benchmark for a moment, to show that it runs
+bench-quick: ## The benchmarks for a moment, to show that they run
 	@.ci/bench-receiver --quick
+	@cargo run --locked --quiet --example bench-operator -- --quick
 
 fmt: ## Format the code
 	@cargo fmt --all
@@ -96,9 +97,12 @@ chaos-receiver: ## Each fault the receiver must live through, as often as the go
 
 ##@ Measure it
 
-.PHONY: bench-receiver bench-journals
+.PHONY: bench-receiver bench-operator bench-journals
 bench-receiver: ## The receiver's goals beside its peers, into docs/benchmarks.md; 6 minutes
 	@.ci/bench-receiver
+
+bench-operator: ## The operator's goals, into docs/benchmarks.md
+	@cargo run --locked --release --example bench-operator
 
 bench-journals: ## The journals that were considered, under one load; see docs/adr
 	@.ci/bench-journals

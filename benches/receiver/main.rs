@@ -23,7 +23,9 @@ mod disk;
 mod goals;
 mod inside;
 mod load;
+#[path = "../page.rs"]
 mod page;
+#[path = "../report.rs"]
 mod report;
 mod request;
 mod server;
@@ -85,7 +87,7 @@ fn main() -> Result<()> {
         bail!("a measurement came to nothing");
     }
     if !arguments.quick && arguments.only.is_empty() {
-        page::write(&table)?;
+        page::write("receiver", &table)?;
     }
     Ok(())
 }

@@ -13,3 +13,4 @@ mod receiver;
 mod simulator;
 mod simulator_deliveries;
 mod simulator_to_receiver;
+mod turns;

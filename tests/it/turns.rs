@@ -24,6 +24,7 @@ fn a_hundred_webhooks_on_one_token_are_created_at_its_full_rate_across_two_crash
         assert!(figures.created_after <= most, "{figures:?}");
         assert_eq!(figures.reenabled, 2);
         assert!(figures.reenable_waited <= Duration::from_secs(6), "{figures:?}");
+        assert!(figures.calls_per_webhook_hour <= 0.1, "{figures:?}");
         assert!(figures.drift_seen_after <= PERIOD, "{figures:?}");
         assert_eq!(figures.notes[1], 0, "nothing changed, nothing written: {figures:?}");
     }

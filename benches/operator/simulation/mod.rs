@@ -72,12 +72,14 @@ fn simulated_now() -> Timestamp {
     Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000) + elapsed()
 }
 
-/// Runs a scenario from an empty account to the end of the quiet time.
+/// Runs a scenario from an empty account to the end of the quiet time, on a thread with a clock of its own.
 pub fn run(scenario: Scenario) -> Figures {
-    BEGAN.set(None);
-    linktree_operator::clock::follow(simulated_now);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime can be made").block_on(play(scenario))
+    let thread = std::thread::spawn(move || {
+        linktree_operator::clock::follow(simulated_now);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime can be made").block_on(play(scenario))
+    });
+    thread.join().expect("it ends")
 }
 
 async fn play(scenario: Scenario) -> Figures {

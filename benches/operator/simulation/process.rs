@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use linktree_operator::{
     api::connection::LinktreeConnectionSpec,
     clock,
@@ -38,14 +39,21 @@ const POLL: Duration = Duration::from_millis(100);
 /// What stands in the statuses of the webhooks: it outlives a process.
 pub(super) struct Webhooks {
     ids: Mutex<Vec<Option<SubscriptionId>>>,
-    /// Those that Linktree has disabled, and since when that is known.
-    disabled: Mutex<Vec<(usize, Duration)>>,
+    /// When their registration was begun.
+    begun: Mutex<Vec<Option<Timestamp>>>,
+    /// Those that Linktree has disabled, and since when a turn is asked for.
+    disabled: Mutex<Vec<(usize, Option<Duration>)>>,
     waits: Mutex<Vec<Duration>>,
 }
 
 impl Webhooks {
     pub(super) fn new(number: usize) -> Self {
-        Webhooks { ids: Mutex::new(vec![None; number]), disabled: Mutex::default(), waits: Mutex::default() }
+        Webhooks {
+            ids: Mutex::new(vec![None; number]),
+            begun: Mutex::new(vec![None; number]),
+            disabled: Mutex::default(),
+            waits: Mutex::default(),
+        }
     }
 
     pub(super) async fn until_all_registered(&self) {
@@ -65,7 +73,7 @@ impl Webhooks {
             let Some(index) = first else { continue };
             if let Some(id) = self.id(index) {
                 world.disable(&id);
-                self.disabled.lock().expect("one thread").push((index, elapsed()));
+                self.disabled.lock().expect("one thread").push((index, None));
             }
             self.until_none_is_disabled().await;
         }
@@ -80,9 +88,18 @@ impl Webhooks {
         self.ids.lock().expect("one thread")[index].clone()
     }
 
+    /// Whether it is disabled: then since when a turn is asked for, which is now if it was not before.
     fn disabled_since(&self, index: usize) -> Option<Duration> {
-        let disabled = self.disabled.lock().expect("one thread");
-        disabled.iter().find(|(disabled, _)| *disabled == index).map(|(_, since)| *since)
+        let mut disabled = self.disabled.lock().expect("one thread");
+        let found = disabled.iter_mut().find(|(disabled, _)| *disabled == index);
+        found.map(|(_, since)| *since.get_or_insert_with(elapsed))
+    }
+
+    /// The registrations that were begun, and whether their answer was seen.
+    fn registrations(&self) -> Vec<(Timestamp, bool)> {
+        let ids = self.ids.lock().expect("one thread");
+        let begun = self.begun.lock().expect("one thread");
+        begun.iter().zip(ids.iter()).filter_map(|(begun, id)| Some(((*begun)?, id.is_some()))).collect()
     }
 }
 
@@ -110,6 +127,7 @@ impl Process {
             Metrics::default(),
         ));
         account.used_by(&connection(), REQUESTS_PER_MINUTE);
+        account.assume_registrations(webhooks.registrations().into_iter(), clock::now());
         let mut tasks = JoinSet::new();
         tasks.spawn(look_after_connection(Arc::clone(&account)));
         let looks = Arc::new(Semaphore::new(CONCURRENCY));
@@ -200,7 +218,7 @@ impl Webhook {
         let done = match self.webhooks.id(self.index) {
             Some(id) => match self.webhooks.disabled_since(self.index) {
                 Some(since) => self.reenable(&id, since).await,
-                None => return Some(Duration::from_secs(if self.index == 0 { 1 } else { 15 })),
+                None => return Some(Duration::from_secs(15)),
             },
             // Made by an earlier life that did not live to write it down.
             None => match snapshot.subscriptions.iter().find(|known| known.url == url) {
@@ -224,6 +242,7 @@ impl Webhook {
     async fn create(&self, url: String) -> Result<(), ApiError> {
         self.account.turn(Priority::Create, &self.key())?;
         // The intent is written down.
+        self.webhooks.begun.lock().expect("one thread")[self.index] = Some(clock::now());
         tokio::time::sleep(Duration::from_millis(20)).await;
         let events = ["link.created".parse().expect("an event type")].into();
         let answer = self.account.linktree(&self.key()).create(&CreateSubscription { url, events }).await?;
