@@ -305,6 +305,12 @@ impl World {
         calls.iter().map(|it| format!("{} {}", it["method"].as_str().unwrap(), it["path"].as_str().unwrap())).collect()
     }
 
+    /// When Linktree got its calls, in whole seconds.
+    pub async fn call_times(&self) -> Vec<i64> {
+        let calls = self.linktree.control("GET", "/calls", Value::Null).await;
+        calls["calls"].as_array().unwrap().iter().map(|call| call["at"].as_i64().unwrap()).collect()
+    }
+
     /// The number of the last call Linktree got.
     pub async fn last_call(&self) -> u64 {
         let calls = self.linktree.control("GET", "/calls", Value::Null).await;
