@@ -37,17 +37,20 @@ pub type HalfDigest = [u8; 16];
 
 /// By what a delivery is known again. The delivery id is not covered by the signature, so it does not suffice: the
 /// same id with another body is another event, and the same signature under another id is the same one. A signature is
-/// made of nothing but the key, the second and the body, so the second and the body stand for it.
+/// made of nothing but the key, the second and the body, so second and body stand for it, and a little of it for the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub delivery: HalfDigest,
     pub body: HalfDigest,
+    /// Of the signature, what tells those of different keys apart.
+    pub signature: [u8; 4],
 }
 
 impl Identity {
     #[must_use]
-    pub fn of(id: &str, body: &[u8]) -> Self {
-        Identity { delivery: half_digest(id.as_bytes()), body: half_digest(body) }
+    pub fn of(id: &str, signature: &Signature, body: &[u8]) -> Self {
+        let [a, b, c, d, ..] = half_digest(signature.as_bytes());
+        Identity { delivery: half_digest(id.as_bytes()), body: half_digest(body), signature: [a, b, c, d] }
     }
 }
 
@@ -91,7 +94,7 @@ impl Event {
     ) -> Self {
         let id = name(delivery_id, signature);
         Event {
-            identity: Identity::of(&id, &body),
+            identity: Identity::of(&id, signature, &body),
             id,
             event_type: event_type(&body),
             sent_at: sent_at.seconds(),

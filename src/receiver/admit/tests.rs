@@ -170,6 +170,8 @@ fn identity_tells_apart_what_the_delivery_id_does_not() {
     let resigned = signed("secret-new", NOW + 10, BODY).unwrap().identity;
     let poisoned = signed("secret-new", NOW, b"{}").unwrap().identity;
     assert_eq!((first.delivery, first.body), (resigned.delivery, resigned.body));
+    let rotated = signed("secret-old", NOW, BODY).unwrap().identity;
+    assert_ne!(first.signature, rotated.signature);
     assert_eq!(first.delivery, poisoned.delivery);
     assert_ne!(first.body, poisoned.body);
 }

@@ -12,8 +12,8 @@ use crate::receiver::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Never,
-    /// The same delivery, or another that was signed in the same second and has the same body, so that its signature is
-    /// the same: it is the same request whatever delivery id it now bears.
+    /// The same delivery, or another with the same signature: signed in the same second, with the same key, over the same
+    /// body. It is the same request whatever delivery id it now bears.
     Same,
     /// The same delivery under a signature of its own: a retry that was signed afresh.
     Resigned,
@@ -31,9 +31,10 @@ pub(super) fn seen(
 ) -> Result<Seen> {
     let Event { sent_at, identity, .. } = event;
     let by_body = "SELECT EXISTS (SELECT 1 FROM identities
-        WHERE sent_at = ?1 AND substr(body, 1, 8) = substr(?2, 1, 8) AND body = ?2 AND sent_at + delay >= ?3)";
+        WHERE sent_at = ?1 AND substr(body, 1, 8) = substr(?2, 1, 8) AND body = ?2 AND signature = ?3
+            AND sent_at + delay >= ?4)";
     let mut statement = connection.prepare_cached(by_body)?;
-    if statement.query_row(params![sent_at, identity.body, since], |row| row.get(0))? {
+    if statement.query_row(params![sent_at, identity.body, identity.signature, since], |row| row.get(0))? {
         return Ok(Seen::Same);
     }
     let mut seen = Seen::Never;
@@ -72,10 +73,11 @@ pub(super) fn insert(connection: &Connection, position: Position, event: &Event,
 /// Remembers the identity of `event` under a number that no identity has had.
 pub(super) fn remember(connection: &Connection, number: IdentityNumber, event: &Event) -> Result<()> {
     let Event { sent_at, received_at, identity, .. } = event;
-    connection.prepare_cached("INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+    connection.prepare_cached("INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
         number,
         deliveries::key(identity),
         identity.body,
+        identity.signature,
         sent_at,
         received_at.saturating_sub(*sent_at)
     ])?;

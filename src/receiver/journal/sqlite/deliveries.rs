@@ -83,7 +83,7 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         super::super::schema::MIGRATIONS.iter().for_each(|step| connection.execute_batch(step).unwrap());
         for id in 1..=last {
-            let insert = "INSERT INTO identities VALUES (?1, ?2, x'', 0, 0)";
+            let insert = "INSERT INTO identities VALUES (?1, ?2, x'', x'', 0, 0)";
             connection.execute(insert, [id, delivery(id)]).unwrap();
         }
         connection

@@ -68,17 +68,18 @@ CREATE TABLE heartbeat (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NU
 INSERT INTO heartbeat VALUES (1, 0);
 ";
 
-/// Identities without the digest of their signature, which second and body stand for. When one was seen is written down
+/// Identities with little of their signature: second and body stand for it, but for the key. When one was seen is written down
 /// as seconds since it was signed, which mostly takes one byte.
 const V2: &str = "
 CREATE TABLE compact (
     id INTEGER PRIMARY KEY,
     delivery INTEGER NOT NULL,
     body BLOB NOT NULL,
+    signature BLOB NOT NULL,
     sent_at INTEGER NOT NULL,
     delay INTEGER NOT NULL
 );
-INSERT INTO compact SELECT id, delivery, body, sent_at, seen_at - sent_at FROM identities;
+INSERT INTO compact SELECT id, delivery, body, substr(signature, 1, 4), sent_at, seen_at - sent_at FROM identities;
 DROP TABLE identities;
 ALTER TABLE compact RENAME TO identities;
 CREATE INDEX identities_by_body ON identities (sent_at, substr(body, 1, 8));
@@ -211,16 +212,16 @@ mod tests {
         old.execute_batch(V1).unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();
         old.execute(
-            "INSERT INTO identities VALUES (7, -1, x'0102030405060708090a0b0c0d0e0f10', 1000, x'ff', 1005)",
+            "INSERT INTO identities VALUES (7, -1, x'0102030405060708090a0b0c0d0e0f10', 1000, x'f1f2f3f4f5', 1005)",
             [],
         )
         .unwrap();
         drop(old);
         let journal = open(directory.path()).unwrap();
-        let kept = "SELECT delivery, hex(body), sent_at, delay FROM identities WHERE id = 7";
+        let kept = "SELECT delivery, hex(body || signature), sent_at, delay FROM identities WHERE id = 7";
         let kept: (i64, String, i64, i64) =
             journal.query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
-        assert_eq!(kept, (-1, "0102030405060708090A0B0C0D0E0F10".to_owned(), 1000, 5));
+        assert_eq!(kept, (-1, "0102030405060708090A0B0C0D0E0F10F1F2F3F4".to_owned(), 1000, 5));
     }
 
     #[test]

@@ -35,6 +35,14 @@ fn delivery(id: &str, body: &str, sent_at: i64) -> Event {
     Event::new(id.as_ref(), &signature, &sent, "k1", Bytes::copy_from_slice(body.as_bytes()), sent_at)
 }
 
+/// The same, signed with another key.
+fn rotated(id: &str, body: &str, sent_at: i64) -> Event {
+    let sent = SentAt::from_seconds(sent_at).unwrap();
+    let signature = Signature::sign(&Secret::new("r0tated"), &sent, body.as_bytes());
+    let id = DeliveryId::parse(id.as_bytes());
+    Event::new(id.as_ref(), &signature, &sent, "k2", Bytes::copy_from_slice(body.as_bytes()), sent_at)
+}
+
 async fn append(journal: &SqliteJournal, id: &str, body: &str) -> Appended {
     journal.append(delivery(id, body, *NOW)).await.unwrap()
 }
@@ -73,6 +81,8 @@ async fn identity_is_more_than_the_delivery_id() {
     let resigned = journal.append(delivery("d1", "{}", *NOW + 10)).await.unwrap();
     assert_eq!(resigned, Appended::Duplicate, "a retry that was signed afresh");
     assert_eq!(append(&journal, "d1", "[]").await, Appended::Conflict, "the same id with another body");
+    let equal = journal.append(rotated("d4", "{}", *NOW)).await.unwrap();
+    assert_eq!(equal, Appended::Stored, "an equal body of the same second that another key signed is another request");
     let again = journal.append(delivery("d1", "[]", *NOW + 10)).await.unwrap();
     assert_eq!(again, Appended::Duplicate, "the retry of a conflict");
     let equal = journal.append(delivery("d3", "{}", *NOW + 10)).await.unwrap();
@@ -80,7 +90,7 @@ async fn identity_is_more_than_the_delivery_id() {
     let equal = journal.append(delivery("d3", "{}", *NOW + 20)).await.unwrap();
     assert_eq!(equal, Appended::Stored, "two events may be equal");
     let names = due(&journal, "cms").await;
-    assert_eq!((names[0].as_str(), names.len()), ("d1", 3));
+    assert_eq!((names[0].as_str(), names.len()), ("d1", 4));
     assert!(names[1].starts_with("d1~"), "a consumer must be able to tell a conflict apart: {names:?}");
 }
 
