@@ -70,12 +70,13 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
     let took = account.as_ref().map(|account| account.list_took()).unwrap_or_default();
     let plan = decide::decide(&connection.spec, token, listed_at, took, list_wanted, hold_until, clock::now());
 
+    let mut heard = false;
     if let (Plan::List, Some(account)) = (plan, &account) {
         if requested.is_some() {
             account.reconsider_capabilities();
         }
         let all = [context.shared.accounts.sharing_with(&key), vec![key.clone()]].concat();
-        list::list(account, &key, &context.shared.webhooks.of(&all)).await;
+        heard = list::list(account, &key, &context.shared.webhooks.of(&all)).await;
     }
     if plan.changes_what_webhooks_see() {
         look_at_webhooks(&context, &key);
@@ -93,7 +94,7 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
         account: account.as_deref(),
         webhooks: &context.webhooks_of(&key),
         webhooks_sharing: &context.shared.webhooks.of(&sharing),
-        handled_sync_request: requested.filter(|_| decide::handles_request(plan, trouble().as_ref())),
+        handled_sync_request: requested.filter(|_| decide::handles_request(plan, heard)),
         now: clock::now(),
     };
     let next = report.status();

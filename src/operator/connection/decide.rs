@@ -43,13 +43,13 @@ pub fn hold(hold_until: Option<Timestamp>, trouble: Option<&ApiError>, requested
     hold_until.filter(|_| !requested || matches!(trouble, Some(ApiError::TooManyRequests { .. })))
 }
 
-/// Whether a person's request for a list is handled: it was tried, or there is no account to try.
+/// Whether a person's request for a list is handled: Linktree gave it a hearing, or there is no account to ask.
 #[must_use]
-pub fn handles_request(plan: Plan, trouble: Option<&ApiError>) -> bool {
+pub fn handles_request(plan: Plan, heard: bool) -> bool {
     match plan {
         Plan::Nothing => true,
         Plan::Wait => false,
-        Plan::List => !matches!(trouble, Some(ApiError::TooManyRequests { .. })),
+        Plan::List => heard,
     }
 }
 
@@ -129,10 +129,10 @@ mod tests {
         ] {
             let hold = hold(Some(at(1001)), Some(trouble), requested);
             let decided = decide(&spec, Token::Present, Some(at(999)), Duration::ZERO, requested, hold, at(1000));
-            assert_eq!((decided, handles_request(decided, Some(trouble))), (plan, handled), "{sentence}");
+            assert_eq!((decided, handles_request(decided, true)), (plan, handled), "{sentence}");
         }
-        assert!(!handles_request(Plan::List, Some(&refused)), "the budget was used up");
-        assert!(handles_request(Plan::Nothing, None));
+        assert!(!handles_request(Plan::List, false), "it was not its turn");
+        assert!(handles_request(Plan::Nothing, false));
         assert_eq!(decide(&spec, Token::Missing, None, Duration::ZERO, true, None, at(1000)), Plan::Nothing);
     }
 }

@@ -16,10 +16,11 @@ use crate::{
     },
 };
 
-/// Lists the account and notes how it went. Whose account it is is asked once.
+/// Lists the account and notes how it went. Whose account it is is asked once. Answers whether Linktree gave it a hearing: not
+/// so where it was not our turn, or Linktree wants to be left alone.
 ///
 /// `webhooks` are those of all connections that share the account.
-pub(super) async fn list(account: &Arc<Account>, connection: &Key, webhooks: &[Arc<LinktreeWebhook>]) {
+pub(super) async fn list(account: &Arc<Account>, connection: &Key, webhooks: &[Arc<LinktreeWebhook>]) -> bool {
     let begun = clock::now();
     let linktree = account.linktree(connection);
     let listed = async {
@@ -31,8 +32,13 @@ pub(super) async fn list(account: &Arc<Account>, connection: &Key, webhooks: &[A
         Ok(snapshot) => {
             account.note_list_took(clock::now().duration_since(begun).try_into().unwrap_or_default());
             account.listed(snapshot);
+            true
         }
-        Err(error) => account.list_failed(error, clock::now()),
+        Err(error) => {
+            let heard = !matches!(error, ApiError::NotYet { .. } | ApiError::TooManyRequests { .. });
+            account.list_failed(error, clock::now());
+            heard
+        }
     }
 }
 

@@ -32,12 +32,7 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
         (true, false) => vec![Step::Release { orphan: None }],
         (true, true) => steps(url, observed, deadline, now),
     };
-    let message = why_held(observed, now).unwrap_or_else(|| {
-        format!(
-            "deleting the subscription at Linktree first; if that does not succeed it is left behind at {}",
-            conditions::whole_seconds(deadline)
-        )
-    });
+    let message = why_held(observed, now).unwrap_or_else(|| waits_for(&observed.connection, deadline));
     Plan {
         steps,
         findings: vec![
@@ -47,6 +42,22 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
         subscription: observed.status.subscription.clone(),
         handled_sync_request: None,
         requeue: RETRY,
+    }
+}
+
+/// What is under way; or, where the account cannot be asked, as after a restart without its token, why nothing is.
+fn waits_for(connection: &Connection, deadline: Timestamp) -> String {
+    let left_behind = format!("it is left behind at {}", conditions::whole_seconds(deadline));
+    match connection {
+        Connection::Listed { .. } => {
+            format!("deleting the subscription at Linktree first; if that does not succeed {left_behind}")
+        }
+        Connection::Unlisted => {
+            format!("the subscription at Linktree goes first, once the account was listed; without that {left_behind}")
+        }
+        Connection::Unusable { message, .. } => {
+            format!("the subscription at Linktree cannot be deleted: {message}; unless that is mended {left_behind}")
+        }
     }
 }
 

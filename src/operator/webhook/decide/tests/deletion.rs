@@ -263,3 +263,20 @@ fn the_wait_for_the_next_attempt_doubles() {
         assert!(waits(seconds - 1) && !waits(seconds), "{attempts} attempts");
     }
 }
+
+#[test]
+fn a_deletion_that_cannot_ask_linktree_says_why_and_how_long_it_waits() {
+    let terms = Deletion::of(&webhook(|_| {}).spec.subscription);
+    let message = |connection: Connection| {
+        let observed = Observed { connection, ..settled() };
+        let plan = decide_deletion(terms, None, &observed, at(NOW - 600), at(NOW));
+        assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+        plan.findings[0].1.message.clone()
+    };
+    let left_behind = format!("left behind at {}", at(NOW + 3000));
+    let gone = "there is no LinktreeConnection brand";
+    let told = message(Connection::Unusable { reason: Reason::ConnectionMissing, message: gone.into() });
+    assert!(told.contains(gone) && told.ends_with(&left_behind), "{told}");
+    let told = message(Connection::Unlisted);
+    assert!(told.contains("once the account was listed") && told.ends_with(&left_behind), "{told}");
+}
