@@ -69,6 +69,10 @@ async fn subscriptions(
     if !account.capabilities().lacks_list() {
         match list_all(linktree).await {
             Err(ApiError::Unsupported { .. }) => {}
+            // What is taken for gone is registered again, and a list may leave something out for a moment: look twice.
+            Ok(listed) if lacks_one_of(&listed, webhooks) => {
+                return Ok(either(listed, list_all(linktree).await?));
+            }
             listed => return listed,
         }
     }
@@ -77,6 +81,18 @@ async fn subscriptions(
         known.extend(read(account, linktree, id, url).await?);
     }
     Ok(known)
+}
+
+fn lacks_one_of(listed: &[Subscription], webhooks: &[Arc<LinktreeWebhook>]) -> bool {
+    let is_listed = |id: &SubscriptionId| listed.iter().any(|known| known.id == *id);
+    webhooks.iter().filter_map(|webhook| registered(webhook)).any(|(id, _)| !is_listed(&id))
+}
+
+/// What at least one of two lists has; as the second has it, where both do.
+fn either(mut first: Vec<Subscription>, second: Vec<Subscription>) -> Vec<Subscription> {
+    first.retain(|known| second.iter().all(|newer| newer.id != known.id));
+    first.extend(second);
+    first
 }
 
 /// One subscription by its id. That it is not there is believed only of a Linktree that has shown that it can be asked:
@@ -114,4 +130,28 @@ fn registered(webhook: &LinktreeWebhook) -> Option<(SubscriptionId, String)> {
     let status = webhook.status.as_ref()?;
     let id = status.subscription.as_ref()?.id.clone()?;
     Some((SubscriptionId(id), status.address.as_ref()?.url.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::operator::webhook::spec::tests::webhook;
+
+    fn subscription(id: &str, url: &str) -> Subscription {
+        serde_json::from_value(json!({"id": id, "url": url})).unwrap()
+    }
+
+    #[test]
+    fn a_list_without_something_that_is_known_is_made_again_and_counts_with_the_second() {
+        let known = Arc::new(webhook(|object| {
+            object["status"] = json!({"address": {"url": "u"}, "subscription": {"state": "Enabled", "id": "a"}});
+        }));
+        let (a, b) = (subscription("a", "u"), subscription("b", "v"));
+        assert!(!lacks_one_of(&[a.clone(), b.clone()], &[Arc::clone(&known)]));
+        assert!(lacks_one_of(std::slice::from_ref(&b), &[known]));
+        let newer = subscription("b", "w");
+        assert_eq!(either(vec![a.clone(), b], vec![newer.clone()]), [a, newer]);
+    }
 }
