@@ -56,7 +56,7 @@ test: setup ## Everything, in order, with a line of counts at the end
 	@.ci/suite
 
 test-unit: ## Tests that need no cluster: unit, tidy, loopback
-	@$(NEXTEST) --lib --bins --examples --test it --test chaos --test tidy
+	@$(NEXTEST) --lib --bins --examples --test it --test chaos --test chaos_operator --test tidy
 
 test-contract: ## The simulator against docs/linktree-openapi.yaml, what sinks get against others' CloudEvents
 	@cargo build --locked --quiet --bin linktree-operator
@@ -91,9 +91,12 @@ generate: ## Write what is generated from the code: the custom resource definiti
 
 ##@ Break it
 
-.PHONY: chaos-receiver
+.PHONY: chaos-receiver chaos-operator
 chaos-receiver: ## Each fault the receiver must live through, as often as the goals say: half an hour
 	@.ci/chaos-receiver
+
+chaos-operator: ## Each fault the operator must live through, as often as the goals say
+	@.ci/chaos-operator
 
 ##@ Measure it
 

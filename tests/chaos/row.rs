@@ -54,8 +54,9 @@ impl Row {
         let size = if full() { "CHAOS=full " } else { "" };
         assert!(
             violations.is_empty(),
-            "{} violations:\n  {shown}\nrepeat: {size}CHAOS_SEED={seed} cargo test --test chaos {test}",
-            violations.len()
+            "{} violations:\n  {shown}\nrepeat: {size}CHAOS_SEED={seed} cargo test --test {} {test}",
+            violations.len(),
+            env!("CARGO_CRATE_NAME")
         );
         assert!(cases > 0, "nothing was tried");
     }

@@ -1,0 +1,82 @@
+//! The kinds this API server knows.
+
+/// A kind, and what its lists are.
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kind {
+    pub group: &'static str,
+    pub version: &'static str,
+    pub plural: &'static str,
+    pub kind: &'static str,
+    /// Its status is a subresource.
+    pub has_status: bool,
+    /// Lists that are merged item by item: their path, and the keys of an item (none: the item itself).
+    pub lists: &'static [(&'static str, &'static [&'static str])],
+}
+
+const POD: &[(&str, &[&str])] = &[
+    ("spec.containers", &["name"]),
+    ("spec.containers.ports", &["containerPort", "protocol"]),
+    ("spec.containers.volumeMounts", &["mountPath"]),
+    ("spec.containers.env", &["name"]),
+    ("spec.volumes", &["name"]),
+];
+const STATEFUL_SET: &[(&str, &[&str])] = &[
+    ("spec.template.spec.containers", &["name"]),
+    ("spec.template.spec.containers.ports", &["containerPort", "protocol"]),
+    ("spec.template.spec.containers.volumeMounts", &["mountPath"]),
+    ("spec.template.spec.containers.env", &["name"]),
+    ("spec.template.spec.volumes", &["name"]),
+];
+const SERVICE: &[(&str, &[&str])] = &[("spec.ports", &["port", "protocol"])];
+const WEBHOOK: &[(&str, &[&str])] = &[
+    ("spec.events", &[]),
+    ("spec.receiver.redactFields", &[]),
+    ("spec.signing.keys", &["name"]),
+    ("spec.sinks", &["name"]),
+    ("spec.sinks.events", &[]),
+    ("status.conditions", &["type"]),
+    ("status.sinks", &["name"]),
+    ("status.subscription.drift", &["field"]),
+];
+const CONNECTION: &[(&str, &[&str])] = &[("status.conditions", &["type"]), ("status.unmanaged", &["id"])];
+const OURS: &str = "webhooks.linktree-operator.dev";
+
+macro_rules! kinds {
+    ($($group:expr, $version:expr, $plural:expr, $kind:expr, $status:expr, $lists:expr;)*) => {
+        pub static KINDS: &[Kind] = &[$(Kind {
+            group: $group, version: $version, plural: $plural, kind: $kind, has_status: $status, lists: $lists,
+        }),*];
+    };
+}
+
+kinds! {
+    "", "v1", "secrets", "Secret", false, &[];
+    "", "v1", "services", "Service", true, SERVICE;
+    "", "v1", "serviceaccounts", "ServiceAccount", false, &[];
+    "", "v1", "pods", "Pod", true, POD;
+    "apps", "v1", "statefulsets", "StatefulSet", true, STATEFUL_SET;
+    "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", false, &[];
+    "networking.k8s.io", "v1", "ingresses", "Ingress", true, &[];
+    "gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", true, &[];
+    "events.k8s.io", "v1", "events", "Event", false, &[];
+    "coordination.k8s.io", "v1", "leases", "Lease", false, &[];
+    OURS, "v1alpha1", "linktreewebhooks", "LinktreeWebhook", true, WEBHOOK;
+    OURS, "v1alpha1", "linktreeconnections", "LinktreeConnection", true, CONNECTION;
+}
+
+impl Kind {
+    pub fn named(kind: &str) -> &'static Kind {
+        KINDS.iter().find(|it| it.kind == kind).unwrap_or_else(|| panic!("no kind {kind}"))
+    }
+
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// The keys of the list's items, if it is merged item by item.
+    pub fn list_keys(&self, path: &str) -> Option<&'static [&'static str]> {
+        let everywhere: &[(&str, &'static [&'static str])] =
+            &[("metadata.ownerReferences", &["uid"]), ("metadata.finalizers", &[])];
+        everywhere.iter().chain(self.lists).find(|(list, _)| *list == path).map(|(_, keys)| *keys)
+    }
+}

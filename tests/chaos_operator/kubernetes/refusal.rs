@@ -1,0 +1,59 @@
+//! The ways an API server says no.
+
+use serde_json::{Value, json};
+
+use super::store::Key;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: u16,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn absent(key: &Key) -> Self {
+        Refusal { code: 404, reason: "NotFound", message: format!("{} {:?} not found", key.kind.plural, key.name) }
+    }
+
+    pub fn exists(key: &Key) -> Self {
+        let message = format!("{} {:?} already exists", key.kind.plural, key.name);
+        Refusal { code: 409, reason: "AlreadyExists", message }
+    }
+
+    pub fn conflict(key: &Key) -> Self {
+        let message = format!(
+            "Operation cannot be fulfilled on {} {:?}: the object has been modified",
+            key.kind.plural, key.name
+        );
+        Refusal { code: 409, reason: "Conflict", message }
+    }
+
+    pub fn invalid(key: &Key, problem: &str) -> Self {
+        Refusal {
+            code: 422,
+            reason: "Invalid",
+            message: format!("{} {:?} is invalid: {problem}", key.kind.kind, key.name),
+        }
+    }
+
+    pub fn unknown_path() -> Self {
+        Refusal {
+            code: 404,
+            reason: "NotFound",
+            message: "the server could not find the requested resource".to_owned(),
+        }
+    }
+
+    pub fn expired() -> Self {
+        Refusal { code: 410, reason: "Expired", message: "too old resource version".to_owned() }
+    }
+
+    /// The `Status` object it is told as.
+    pub fn body(&self) -> Value {
+        json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        })
+    }
+}

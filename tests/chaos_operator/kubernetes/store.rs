@@ -1,0 +1,283 @@
+//! The objects, their versions, and the log of changes that watches read. Pure: no time passes and nobody is told.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    apply::{self, Ownership},
+    kinds::Kind,
+    merge::merge,
+    refusal::Refusal,
+    schema,
+};
+
+/// Where an object is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub kind: &'static Kind,
+    pub namespace: String,
+    pub name: String,
+}
+
+/// What is written to: the object without its status, or its status alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    Main,
+    Status,
+}
+
+/// One change, as a watch tells it.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub version: u64,
+    pub at: Timestamp,
+    pub key: Key,
+    pub before: Option<Value>,
+    /// `None`: deleted.
+    pub after: Option<Value>,
+}
+
+#[derive(Debug, Default)]
+pub struct Store {
+    objects: BTreeMap<Key, Value>,
+    ownership: HashMap<Key, Ownership>,
+    pub log: Vec<Change>,
+    version: u64,
+    uids: u64,
+}
+
+impl Store {
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub fn get(&self, key: &Key) -> Option<&Value> {
+        self.objects.get(key)
+    }
+
+    /// All objects of a kind, in one namespace or in all.
+    pub fn all<'a>(
+        &'a self,
+        kind: &'static Kind,
+        namespace: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Value)> {
+        let of = move |key: &&Key| key.kind == kind && namespace.is_none_or(|namespace| key.namespace == namespace);
+        self.objects.iter().filter(move |(key, _)| of(key))
+    }
+
+    pub fn everything(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.objects.iter()
+    }
+
+    /// The objects of a kind as they were at an earlier version.
+    pub fn past(&self, kind: &'static Kind, version: u64) -> Vec<Value> {
+        let mut seen = BTreeMap::new();
+        for change in self.log.iter().filter(|change| change.version <= version && change.key.kind == kind) {
+            match &change.after {
+                Some(after) => drop(seen.insert(change.key.clone(), after.clone())),
+                None => drop(seen.remove(&change.key)),
+            }
+        }
+        seen.into_values().collect()
+    }
+
+    pub fn create(&mut self, key: &Key, mut object: Value, at: Timestamp) -> Result<Value, Refusal> {
+        if self.objects.contains_key(key) {
+            return Err(Refusal::exists(key));
+        }
+        self.uids += 1;
+        object["apiVersion"] = key.kind.api_version().into();
+        object["kind"] = key.kind.kind.into();
+        let metadata = &mut object["metadata"];
+        metadata["namespace"] = key.namespace.clone().into();
+        metadata["name"] = key.name.clone().into();
+        metadata["uid"] = format!("uid-{}", self.uids).into();
+        metadata["creationTimestamp"] = seconds(at).into();
+        metadata["generation"] = 1.into();
+        encode_string_data(&mut object);
+        if key.kind.has_status {
+            object.as_object_mut().unwrap().remove("status");
+        }
+        schema::admit(key, &mut object, None)?;
+        self.put(key, Some(object), at)
+    }
+
+    /// Server-side apply by `manager`, with force.
+    pub fn apply(
+        &mut self,
+        key: &Key,
+        part: Part,
+        manager: &str,
+        mut wanted: Value,
+        at: Timestamp,
+    ) -> Result<Value, Refusal> {
+        encode_string_data(&mut wanted);
+        let wanted = only(part, key, wanted);
+        let Some(live) = self.objects.get(key).cloned() else {
+            if part == Part::Status {
+                return Err(Refusal::absent(key));
+            }
+            let created = self.create(key, wanted.clone(), at)?;
+            let owned = apply::fields(key.kind, &wanted);
+            self.ownership.entry(key.clone()).or_default().insert((manager.to_owned(), part), owned);
+            return Ok(created);
+        };
+        let mut ownership = self.ownership.get(key).cloned().unwrap_or_default();
+        let next = apply::apply(key.kind, &live, &wanted, (manager.to_owned(), part), &mut ownership);
+        let written = self.change(key, part, live, next, at)?;
+        self.ownership.insert(key.clone(), ownership);
+        Ok(written)
+    }
+
+    /// A merge patch, with its resource version as a precondition where it has one.
+    pub fn merge(&mut self, key: &Key, part: Part, patch: &Value, at: Timestamp) -> Result<Value, Refusal> {
+        let live = self.objects.get(key).cloned().ok_or_else(|| Refusal::absent(key))?;
+        if let Some(expected) = patch["metadata"]["resourceVersion"].as_str()
+            && live["metadata"]["resourceVersion"] != expected
+        {
+            return Err(Refusal::conflict(key));
+        }
+        let mut patch = only(part, key, patch.clone());
+        encode_string_data(&mut patch);
+        let mut next = live.clone();
+        merge(&mut next, &patch);
+        let next = match part {
+            Part::Main if key.kind.has_status => with_status_of(next, &live),
+            Part::Main | Part::Status => next,
+        };
+        self.change(key, part, live, next, at)
+    }
+
+    /// Replaces an object, with its resource version as a precondition where it has one.
+    pub fn replace(&mut self, key: &Key, object: &Value, at: Timestamp) -> Result<Value, Refusal> {
+        let live = self.objects.get(key).cloned().ok_or_else(|| Refusal::absent(key))?;
+        if let Some(expected) = object["metadata"]["resourceVersion"].as_str()
+            && live["metadata"]["resourceVersion"] != expected
+        {
+            return Err(Refusal::conflict(key));
+        }
+        let mut next = object.clone();
+        for kept in ["uid", "creationTimestamp", "generation", "namespace", "name"] {
+            next["metadata"][kept] = live["metadata"][kept].clone();
+        }
+        self.change(key, Part::Main, live, next, at)
+    }
+
+    /// Deletes an object, or marks it as to be deleted while finalizers hold it.
+    pub fn delete(&mut self, key: &Key, at: Timestamp) -> Result<(), Refusal> {
+        let mut live = self.objects.get(key).cloned().ok_or_else(|| Refusal::absent(key))?;
+        if finalizers(&live).is_empty() {
+            return self.put(key, None, at).map(drop);
+        }
+        if live["metadata"]["deletionTimestamp"].is_null() {
+            live["metadata"]["deletionTimestamp"] = seconds(at).into();
+            live["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+            live["metadata"]["generation"] = (live["metadata"]["generation"].as_u64().unwrap_or(0) + 1).into();
+            self.put(key, Some(live), at)?;
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, key: &Key, part: Part, live: Value, mut next: Value, at: Timestamp) -> Result<Value, Refusal> {
+        let before: BTreeSet<_> = finalizers(&live).into_iter().collect();
+        let deleting = !live["metadata"]["deletionTimestamp"].is_null();
+        if deleting && finalizers(&next).iter().any(|finalizer| !before.contains(finalizer)) {
+            return Err(Refusal::invalid(key, "no new finalizers can be added if the object is being deleted"));
+        }
+        for kept in ["uid", "creationTimestamp", "resourceVersion"] {
+            next["metadata"][kept] = live["metadata"][kept].clone();
+        }
+        schema::admit(key, &mut next, Some(&live))?;
+        if part == Part::Main && without_metadata_and_status(&next) != without_metadata_and_status(&live) {
+            next["metadata"]["generation"] = (live["metadata"]["generation"].as_u64().unwrap_or(0) + 1).into();
+        }
+        if next == live {
+            return Ok(live);
+        }
+        if deleting && finalizers(&next).is_empty() {
+            self.put(key, None, at)?;
+            return Ok(next);
+        }
+        self.put(key, Some(next), at)
+    }
+
+    fn put(&mut self, key: &Key, after: Option<Value>, at: Timestamp) -> Result<Value, Refusal> {
+        self.version += 1;
+        let after = after.map(|mut object| {
+            object["metadata"]["resourceVersion"] = self.version.to_string().into();
+            object
+        });
+        let before = match &after {
+            Some(object) => self.objects.insert(key.clone(), object.clone()),
+            None => {
+                self.ownership.remove(key);
+                self.objects.remove(key)
+            }
+        };
+        let written = after.clone().unwrap_or_default();
+        self.log.push(Change { version: self.version, at, key: key.clone(), before, after });
+        Ok(written)
+    }
+
+    /// What the garbage collector would take: objects all of whose owners are gone.
+    pub fn abandoned(&self) -> Vec<Key> {
+        let living: BTreeSet<&str> = self.objects.values().filter_map(|it| it["metadata"]["uid"].as_str()).collect();
+        let is_abandoned = |object: &Value| {
+            let owners = object["metadata"]["ownerReferences"].as_array().filter(|owners| !owners.is_empty());
+            owners
+                .is_some_and(|owners| owners.iter().all(|owner| !living.contains(owner["uid"].as_str().unwrap_or(""))))
+        };
+        let is_going = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
+        let taken = self.objects.iter().filter(|(_, object)| is_abandoned(object) && !is_going(object));
+        taken.map(|(key, _)| key.clone()).collect()
+    }
+}
+
+pub fn finalizers(object: &Value) -> Vec<String> {
+    let all = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    all.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect()
+}
+
+fn seconds(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap().to_string()
+}
+
+/// What a write to this part may speak of.
+fn only(part: Part, key: &Key, mut object: Value) -> Value {
+    match part {
+        Part::Main if key.kind.has_status => {
+            object.as_object_mut().unwrap().remove("status");
+            object
+        }
+        Part::Main => object,
+        Part::Status => json!({"status": object["status"]}),
+    }
+}
+
+fn with_status_of(mut object: Value, live: &Value) -> Value {
+    match live.get("status") {
+        Some(status) => object["status"] = status.clone(),
+        None => drop(object.as_object_mut().unwrap().remove("status")),
+    }
+    object
+}
+
+fn without_metadata_and_status(object: &Value) -> Value {
+    let mut object = object.clone();
+    let fields = object.as_object_mut().unwrap();
+    fields.remove("metadata");
+    fields.remove("status");
+    object
+}
+
+/// `stringData` of a Secret is only another way to write `data`.
+fn encode_string_data(object: &mut Value) {
+    use base64::Engine;
+    let Some(Value::Object(plain)) = object.as_object_mut().and_then(|it| it.remove("stringData")) else { return };
+    for (key, value) in plain {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
+        object["data"][key] = encoded.into();
+    }
+}

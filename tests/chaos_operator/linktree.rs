@@ -1,0 +1,194 @@
+//! Linktree in memory: the simulator without sockets, and what it noted.
+
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::Poll,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use jiff::Timestamp;
+use linktree_operator::{
+    clock,
+    linktree::{
+        error::ApiError,
+        secret::Secret,
+        wire::{CreateSubscription, SubscriptionId, UpdateSubscription},
+    },
+    simulator::{
+        InProcess,
+        state::{Setup, State, accounts::AccountKey, ids::Ids, subscriptions::Subscription},
+    },
+};
+
+use crate::time;
+
+/// The account's token. Nothing that can be read may ever hold it.
+pub const TOKEN: &str = "lt_test_never-to-be-seen";
+pub const ACCOUNT: AccountKey = AccountKey(0);
+
+pub type Answer = Response<Result<Bytes, ApiError>>;
+
+#[derive(Clone)]
+pub struct Linktree {
+    simulator: Arc<InProcess>,
+    noted: Arc<Mutex<Noted>>,
+    quirk: Arc<Mutex<Option<Quirk>>>,
+}
+
+/// How the next list goes wrong, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quirk {
+    /// Every subscription of ours is left out.
+    OmitsFirst,
+    /// The page says that there is another, which is the same again.
+    RepeatsPage,
+    /// Each subscription is on the page twice.
+    TwiceOnAPage,
+}
+
+/// What is held against the operator afterwards.
+#[derive(Default)]
+struct Noted {
+    /// When each request below `/v1/webhooks` came.
+    requests: Vec<Timestamp>,
+    /// The most subscriptions that one url ever had.
+    most_of_one_url: usize,
+    secrets: Vec<String>,
+}
+
+impl Linktree {
+    pub fn new(seed: u64, rate_limits: bool) -> Self {
+        let accounts = vec![format!("name=acc_1,plan=Pro,token={TOKEN}").parse().unwrap()];
+        let simulator = InProcess::new(Setup { accounts, rate_limits }, Ids::from_seed(seed));
+        Linktree { simulator: Arc::new(simulator), noted: Arc::default(), quirk: Arc::default() }
+    }
+
+    pub fn with<T>(&self, act: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+        time::truly(|| self.simulator.with(act))
+    }
+
+    /// Answers one request. A second registration of the same url is taken, which is the harder case: the real service
+    /// may not refuse it, and then nothing but the operator prevents two.
+    pub async fn answer(&self, request: Request<Bytes>) -> Answer {
+        if request.uri().path().starts_with("/v1/webhooks") {
+            self.noted.lock().unwrap().requests.push(time::truly(clock::now));
+        }
+        let is_list = *request.method() == Method::GET && request.uri().path() == "/v1/webhooks";
+        let answer = match self.second(&request) {
+            Some(answer) => answer,
+            None => self.ask(request).await,
+        };
+        let quirk = if is_list { self.quirk.lock().unwrap().take() } else { None };
+        let answer = match quirk {
+            Some(quirk) => answer.map(|body| body.map(|body| distorted(quirk, &body))),
+            None => answer,
+        };
+        self.note();
+        answer
+    }
+
+    async fn ask(&self, request: Request<Bytes>) -> Answer {
+        let service = TowerToHyperService::new(self.simulator.api());
+        let mut asked = pin!(service.call(request.map(Body::from)));
+        // The simulator's clock is true, whatever the operator's is.
+        let answer = std::future::poll_fn(|context| -> Poll<_> { time::truly(|| asked.as_mut().poll(context)) }).await;
+        let (head, body) = answer.unwrap_or_else(|never| match never {}).into_parts();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+        Response::from_parts(
+            head,
+            body.map_err(|_| ApiError::Unreadable { problem: "the answer broke off".to_owned() }),
+        )
+    }
+
+    fn second(&self, request: &Request<Bytes>) -> Option<Answer> {
+        if (request.method(), request.uri().path()) != (&Method::POST, "/v1/webhooks") {
+            return None;
+        }
+        let asked: CreateSubscription = serde_json::from_slice(request.body()).ok()?;
+        let taken = self.subscriptions().iter().any(|known| known.url == asked.url);
+        let made = taken.then(|| self.with(|state, now| state.add(ACCOUNT, asked.url, asked.events, now).unwrap()))?;
+        let body = Bytes::from(serde_json::to_vec(&made).unwrap());
+        Some(Response::builder().status(StatusCode::CREATED).body(Ok(body)).unwrap())
+    }
+
+    fn note(&self) {
+        let all = self.subscriptions();
+        let of_one_url = |url: &str| all.iter().filter(|it| it.url == url).count();
+        let most = all.iter().map(|it| of_one_url(&it.url)).max().unwrap_or(0);
+        let mut noted = self.noted.lock().unwrap();
+        noted.most_of_one_url = noted.most_of_one_url.max(most);
+        for it in &all {
+            if !noted.secrets.iter().any(|known| known == it.secret.expose()) {
+                noted.secrets.push(it.secret.expose().to_owned());
+            }
+        }
+    }
+
+    /// Has the next list go wrong.
+    pub fn misbehave(&self, quirk: Option<Quirk>) {
+        *self.quirk.lock().unwrap() = quirk;
+    }
+
+    /// The account's subscriptions.
+    pub fn subscriptions(&self) -> Vec<Subscription> {
+        self.with(|state, _| state.subscriptions.iter().cloned().collect())
+    }
+
+    /// As somebody in the dashboard might.
+    pub fn edit(&self, id: &SubscriptionId, change: UpdateSubscription) {
+        self.with(|state, now| state.edit(id, change, now).unwrap());
+    }
+
+    pub fn remove(&self, id: &SubscriptionId) {
+        self.with(|state, _| state.remove(id).unwrap());
+    }
+
+    pub fn add(&self, url: &str, events: &[&str]) -> SubscriptionId {
+        let events = events.iter().map(|it| it.parse().unwrap()).collect();
+        self.with(|state, now| state.add(ACCOUNT, url.to_owned(), events, now).unwrap().id)
+    }
+
+    pub fn set_secret(&self, id: &SubscriptionId, secret: &str) {
+        self.with(|state, _| state.set_secret(id, Secret::new(secret)).unwrap());
+    }
+
+    pub fn most_of_one_url(&self) -> usize {
+        self.noted.lock().unwrap().most_of_one_url
+    }
+
+    /// The most requests below `/v1/webhooks` within any minute.
+    pub fn most_in_a_minute(&self) -> usize {
+        let requests = self.noted.lock().unwrap().requests.clone();
+        let within = |from: &Timestamp| {
+            requests.iter().filter(|at| *at >= from && at.duration_since(*from).as_secs() < 60).count()
+        };
+        requests.iter().map(within).max().unwrap_or(0)
+    }
+
+    /// Every signing secret there ever was, and the token.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = self.noted.lock().unwrap().secrets.clone();
+        secrets.push(TOKEN.to_owned());
+        secrets
+    }
+}
+
+fn distorted(quirk: Quirk, page: &Bytes) -> Bytes {
+    let mut page: serde_json::Value = serde_json::from_slice(page).unwrap();
+    let Some(items) = page["data"].as_array_mut() else { return Bytes::from(page.to_string()) };
+    match quirk {
+        Quirk::OmitsFirst => {
+            items.retain(|item| !item["url"].as_str().unwrap_or_default().contains("hooks.example.com"));
+        }
+        Quirk::TwiceOnAPage => items.extend(items.clone()),
+        // The simulator's cursor for the beginning.
+        Quirk::RepeatsPage => page["next_cursor"] = "after_0".into(),
+    }
+    Bytes::from(page.to_string())
+}

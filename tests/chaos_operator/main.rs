@@ -1,0 +1,28 @@
+//! What the operator must live through: goals.md's fault rows that concern it. The operator is the real one; the API
+//! server, Linktree, node and clock around it are in memory, so that hours pass in milliseconds and every case is the
+//! same each time it is run. A smaller part runs with the other tests; `CHAOS=full` (`make chaos-operator`) runs the
+//! counts of goals.md and says one line per row.
+//!
+//! Everything random comes from one seed, `CHAOS_SEED`; a failure prints the command that repeats it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a harness has a clock of its own")]
+#![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
+
+mod attacker;
+mod crash;
+mod drift;
+mod gate;
+mod kubernetes;
+mod linktree;
+mod mutate;
+mod mutations;
+mod node;
+mod oracle;
+#[path = "../chaos/row.rs"]
+mod row;
+mod sample;
+mod scenario;
+mod time;
+mod workers;
+mod world;

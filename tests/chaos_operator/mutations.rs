@@ -1,0 +1,191 @@
+//! A custom resource is changed into something else, and back: where it ends is where a fresh install of the same ends,
+//! and it is never stuck.
+
+use serde_json::{Value, json};
+
+use crate::{
+    mutate::{self, Mutation},
+    oracle,
+    row::{Row, count},
+    time, workers,
+    world::{World, connection_spec, webhook_spec},
+};
+
+#[derive(Clone, Debug)]
+struct Case {
+    kind: &'static str,
+    rich: bool,
+    mutations: Vec<Mutation>,
+}
+
+impl Case {
+    fn name(&self) -> &'static str {
+        if self.kind == "LinktreeWebhook" { "links" } else { "brand" }
+    }
+
+    fn good(&self) -> Value {
+        match (self.kind, self.rich) {
+            ("LinktreeWebhook", false) => json!({"spec": webhook_spec()}),
+            ("LinktreeWebhook", true) => json!({"spec": rich_spec()}),
+            _ => json!({"spec": connection_spec()}),
+        }
+    }
+
+    fn changed(&self) -> Value {
+        let mut object = self.good();
+        self.mutations.iter().for_each(|mutation| mutation.apply(&mut object));
+        object
+    }
+}
+
+/// A webhook with most of what can be written.
+pub fn rich_spec() -> Value {
+    let mut spec = webhook_spec();
+    let place = |key: &str| json!({"name": "keys", "key": key});
+    spec["signing"] = json!({
+        "keys": [{"name": "k1", "secretRef": place("k1")}, {"name": "k2", "secretRef": place("k2")}],
+        "timestampToleranceSeconds": 300, "staleDeliveryPolicy": "Reject",
+    });
+    spec["receiver"] = json!({
+        "deduplication": {"windowSeconds": 604_800}, "maxBodyBytes": 262_144, "redactFields": ["ip_address"],
+        "journal": {"retentionSeconds": 604_800, "capacity": "1Gi"},
+    });
+    spec["subscription"] = json!({
+        "managementPolicy": "Manage", "adoptionPolicy": "IfURLMatches", "driftPolicy": "Correct", "deletionPolicy": "Delete",
+        "deletionDeadlineSeconds": 3600, "recovery": {"policy": "WhenHealthy", "cooldownSeconds": 900, "maxAttemptsPerDay": 6},
+    });
+    spec["pause"] = "None".into();
+    spec["sinks"] = json!([
+        {"name": "cms", "http": {"url": "https://cms.example.com/in", "authSecretRef": place("k1")}, "events": ["link.created"],
+         "filter": "event.type == 'link.created'", "format": "CloudEventStructured", "signingSecretRef": place("k2"),
+         "delivery": {"timeoutSeconds": 10, "ordering": "ByResource", "retry": {"limit": 8, "delaySeconds": 2, "maxDelaySeconds": 300}}},
+        {"name": "chat", "http": {"urlSecretRef": place("url")}, "format": "Template",
+         "template": {"body": "{\"text\": {{ event.type | tojson }}}", "contentType": "application/json", "headers": {"x-from": "links"}}},
+        {"name": "audit", "service": {"name": "audit", "port": 80, "path": "/in"}},
+    ]);
+    spec
+}
+
+fn prepare(world: &World) {
+    world.put_secret("keys", "k1", "whsec_1");
+    world.put_secret("keys", "k2", "whsec_2");
+    world.put_secret("keys", "url", "https://chat.example.com/hook");
+    world.connect();
+}
+
+/// What a fresh install of this is like.
+fn fresh(case: &Case, object: &Value) -> Result<oracle::State, String> {
+    time::simulated(async {
+        let world = World::start(1, 1);
+        prepare(&world);
+        if case.kind == "LinktreeWebhook" {
+            world.apply(case.kind, "links", object.clone()).map_err(|refusal| refusal.message)?;
+        } else {
+            world.apply("LinktreeWebhook", "links", json!({"spec": webhook_spec()})).unwrap();
+            world.change(case.kind, "brand", object).map_err(|refusal| refusal.message)?;
+        }
+        world.until_quiet().await?;
+        Ok(oracle::state(&world))
+    })
+}
+
+/// Whether it matters what was before: the policies say that what is there stays.
+fn depends_on_the_past(object: &Value) -> bool {
+    let policies = &object["spec"]["subscription"];
+    let is = |field: &str, usual: &str| policies[field].is_null() || policies[field] == usual;
+    !(is("managementPolicy", "Manage") && is("adoptionPolicy", "IfURLMatches") && is("driftPolicy", "Correct"))
+        || object["spec"]["pause"] == "Reconciliation"
+}
+
+/// How it went; `None` if the schema refused it.
+fn run(case: &Case, good: &oracle::State) -> Option<Vec<String>> {
+    let changed = case.changed();
+    // Before the other world, whose clock is this thread's.
+    let expected = if depends_on_the_past(&changed) { None } else { Some(fresh(case, &changed)) };
+    time::simulated(async {
+        let world = World::start(1, 1);
+        prepare(&world);
+        let first = if case.kind == "LinktreeWebhook" { case.good() } else { json!({"spec": webhook_spec()}) };
+        world.apply("LinktreeWebhook", "links", first).unwrap();
+        if let Err(problem) = world.until_condition("links", "Ready", "True").await {
+            return Some(vec![problem]);
+        }
+        let mut violations = Vec::new();
+        world.replace_spec(case.kind, case.name(), &changed["spec"]).ok()?;
+        violations.extend(was_seen(&world, case).await.err());
+        violations.extend(world.until_quiet().await.err());
+        match expected {
+            // Of a spec that cannot be used, what is there stays as it is.
+            Some(Ok(should))
+                if violations.is_empty() && !world.condition("links", "Ready").ends_with("InvalidSpec") =>
+            {
+                violations.extend(differences("changed", &oracle::state(&world), &should));
+            }
+            Some(Err(problem)) => violations.push(format!("fresh: {problem}")),
+            Some(Ok(_)) | None => {}
+        }
+        violations.extend(
+            world.replace_spec(case.kind, case.name(), &case.good()["spec"]).err().map(|refusal| refusal.message),
+        );
+        violations.extend(
+            world
+                .until_some(
+                    || differences("back", &oracle::state(&world), good).is_empty().then_some(()),
+                    || differences("back", &oracle::state(&world), good).join("\n"),
+                )
+                .await
+                .err(),
+        );
+        violations.extend(oracle::invariants(&world));
+        Some(violations)
+    })
+}
+
+/// A change is always taken notice of.
+async fn was_seen(world: &World, case: &Case) -> Result<(), String> {
+    world
+        .until("it was taken notice of", || {
+            let object = world.get(case.kind, case.name()).unwrap();
+            object["status"]["observedGeneration"] == object["metadata"]["generation"]
+        })
+        .await
+}
+
+/// A Secret that was kept, and a claim whose size cannot be changed, stay from before.
+fn differences(what: &str, is: &oracle::State, should: &oracle::State) -> Vec<String> {
+    let all = oracle::differences(is, should);
+    all.into_iter().filter(|it| !it.starts_with("Secret links-signing")).map(|it| format!("{what}: {it}")).collect()
+}
+
+#[test]
+fn mutations() {
+    let mut row = Row::new("CR mutations", "mutations::mutations");
+    let mut random = row.rng();
+    let goal = count(2000, 8);
+    let bases = [("LinktreeWebhook", true), ("LinktreeWebhook", false), ("LinktreeConnection", false)];
+    let goods: Vec<oracle::State> = bases
+        .map(|(kind, rich)| {
+            let case = Case { kind, rich, mutations: Vec::new() };
+            fresh(&case, &case.good()).unwrap()
+        })
+        .into();
+    let all = bases.map(|(kind, rich)| mutate::all(kind, &Case { kind, rich, mutations: Vec::new() }.good()));
+    let mut accepted = 0;
+    while accepted < goal {
+        let cases: Vec<(usize, Case)> = (0..goal.min(400))
+            .map(|n| {
+                let base = [0, 0, 0, 1, 2][n % 5];
+                let (kind, rich) = bases[base];
+                (base, Case { kind, rich, mutations: mutate::some(&all[base], &mut random) })
+            })
+            .collect();
+        let results = workers::map(&cases, |(base, case)| run(case, &goods[*base]));
+        for ((_, case), result) in cases.iter().zip(results) {
+            let Some(violations) = result else { continue };
+            accepted += 1;
+            violations.into_iter().for_each(|what| row.violated(format!("{case:?}: {what}")));
+        }
+    }
+    row.tried(accepted);
+    row.finish();
+}

@@ -1,0 +1,199 @@
+//! What stands around the operator in a cluster: the StatefulSet controller, a kubelet, and the receivers in the pods.
+//! A receiver has the route file its kubelet mounted, which may be an older one.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use linktree_operator::{
+    linktree::secret::Secret,
+    operator::ports::{Probe, ProbeResult, Receivers},
+    route::{
+        Route,
+        status::{JournalHealth, ReceiverStatus, SinkStatus, Tally},
+    },
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::kubernetes::{Key, Kubernetes, Part};
+
+const ROUTE_DIGEST: &str = "webhooks.linktree-operator.dev/route-digest";
+/// How often a kubelet looks at mounted Secrets of its own accord.
+const SYNC: Duration = Duration::from_secs(60);
+const STARTS_IN: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+pub struct Node {
+    kubernetes: Kubernetes,
+    pods: Arc<Mutex<BTreeMap<Key, Running>>>,
+    /// Whether anything answers from outside.
+    reachable: Arc<Mutex<bool>>,
+}
+
+/// A pod.
+struct Running {
+    address: IpAddr,
+    template: Value,
+    started: Instant,
+    ready: bool,
+    /// The route file and the admin token, as mounted.
+    mounted: Option<(Vec<u8>, String)>,
+    looked: Instant,
+    pointed_at: Value,
+}
+
+impl Node {
+    pub fn start(kubernetes: &Kubernetes) -> Self {
+        let node = Node { kubernetes: kubernetes.clone(), pods: Arc::default(), reachable: Arc::new(Mutex::new(true)) };
+        let running = node.clone();
+        tokio::spawn(async move { running.run().await });
+        node
+    }
+
+    /// Whether the public URLs lead to the receivers.
+    pub fn reach(&self, reachable: bool) {
+        *self.reachable.lock().unwrap() = reachable;
+    }
+
+    async fn run(self) {
+        let mut changes = self.kubernetes.changes();
+        loop {
+            self.look();
+            let starting = self.pods.lock().unwrap().values().any(|pod| !pod.ready);
+            let due = if starting { STARTS_IN } else { SYNC };
+            let _ = tokio::time::timeout(due, changes.changed()).await;
+            // What happens in one moment is seen together.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn look(&self) {
+        let wanted: BTreeMap<Key, Value> = self
+            .kubernetes
+            .everything()
+            .into_iter()
+            .filter_map(|(key, set)| {
+                let runs = key.kind.kind == "StatefulSet"
+                    && set["spec"]["replicas"].as_u64() != Some(0)
+                    && set["metadata"]["deletionTimestamp"].is_null();
+                runs.then(|| (self.kubernetes.key("Pod", &key.namespace, &format!("{}-0", key.name)), set))
+            })
+            .collect();
+        let mut pods = self.pods.lock().unwrap();
+        let gone = |key: &Key, pod: &Running| {
+            self.kubernetes.get(key).is_none()
+                || wanted.get(key).is_none_or(|set| set["spec"]["template"] != pod.template)
+        };
+        let ended: Vec<Key> = pods.iter().filter(|(key, pod)| gone(key, pod)).map(|(key, _)| key.clone()).collect();
+        for key in ended {
+            let _ = self.kubernetes.delete(&key);
+            pods.remove(&key);
+        }
+        for (key, set) in &wanted {
+            if !pods.contains_key(key) && self.kubernetes.get(key).is_none() {
+                let started = self.create(key, set, pods.len());
+                pods.insert(key.clone(), started);
+            }
+        }
+        for (key, pod) in pods.iter_mut() {
+            self.tend(key, pod);
+        }
+    }
+
+    fn create(&self, key: &Key, set: &Value, number: usize) -> Running {
+        let mut pod = json!({"metadata": set["spec"]["template"]["metadata"], "spec": set["spec"]["template"]["spec"]});
+        pod["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "controller": true,
+            "name": set["metadata"]["name"], "uid": set["metadata"]["uid"],
+        }]);
+        self.kubernetes.apply(key, "statefulset-controller", pod).unwrap();
+        let address = IpAddr::from([10, 0, 0, u8::try_from(number + 1).unwrap()]);
+        let now = Instant::now();
+        let template = set["spec"]["template"].clone();
+        Running { address, template, started: now, ready: false, mounted: None, looked: now, pointed_at: Value::Null }
+    }
+
+    fn tend(&self, key: &Key, pod: &mut Running) {
+        let Some(object) = self.kubernetes.get(key) else { return };
+        let pointed_at = object["metadata"]["annotations"][ROUTE_DIGEST].clone();
+        let due = pod.mounted.is_none() || pointed_at != pod.pointed_at || pod.looked.elapsed() >= SYNC;
+        if due && pod.started.elapsed() >= STARTS_IN {
+            pod.looked = Instant::now();
+            pod.pointed_at = pointed_at;
+            if let Some(mounted) = self.route(key) {
+                pod.mounted = Some(mounted);
+            }
+        }
+        if pod.mounted.is_some() && !pod.ready {
+            pod.ready = true;
+            let status = json!({"status": {
+                "podIP": pod.address.to_string(), "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+            }});
+            self.kubernetes.merge(key, Part::Status, &status).unwrap();
+        }
+    }
+
+    /// The route Secret as it is now.
+    fn route(&self, pod: &Key) -> Option<(Vec<u8>, String)> {
+        let name = format!("{}-route", pod.name.strip_suffix("-0")?);
+        let secret = self.kubernetes.get(&self.kubernetes.key("Secret", &pod.namespace, &name))?;
+        let value = |key: &str| STANDARD.decode(secret["data"][key].as_str()?).ok();
+        Some((value("route.json")?, String::from_utf8(value("admin-token")?).ok()?))
+    }
+}
+
+#[async_trait]
+impl Receivers for Node {
+    async fn status(&self, address: IpAddr, admin_token: &Secret) -> Option<ReceiverStatus> {
+        let pods = self.pods.lock().unwrap();
+        let pod = pods.values().find(|pod| pod.address == address && pod.ready)?;
+        let (file, token) = pod.mounted.as_ref()?;
+        if token.as_str() != admin_token.expose() {
+            return None;
+        }
+        let route: Route = serde_json::from_slice(file).ok()?;
+        let sink = |name: &str| SinkStatus {
+            name: name.to_owned(),
+            last_success_time: None,
+            consecutive_failures: 0,
+            backlog: 0,
+            dead_lettered: 0,
+            last_failure: None,
+            circuit_open_until: None,
+        };
+        Some(ReceiverStatus {
+            route_digest: Route::digest(file),
+            certificate: None,
+            journal: JournalHealth::Healthy,
+            last_received_time: None,
+            last_verified_time: None,
+            last_verified_key: None,
+            unverified_run: None,
+            clock_offset_seconds: None,
+            last_hour: Tally::default(),
+            backlog: 0,
+            sinks: route.sinks.iter().map(|it| sink(&it.name)).collect(),
+        })
+    }
+}
+
+#[async_trait]
+impl Probe for Node {
+    async fn probe(&self, url: &Url) -> ProbeResult {
+        let leads_here = |pod: &Running| {
+            let route = pod.mounted.as_ref().and_then(|(file, _)| serde_json::from_slice::<Route>(file).ok());
+            pod.ready && route.is_some_and(|route| route.path == url.path())
+        };
+        if *self.reachable.lock().unwrap() && self.pods.lock().unwrap().values().any(leads_here) {
+            return ProbeResult::Succeeded { certificate_expires: None };
+        }
+        ProbeResult::ConnectionFailed { problem: "connection refused".to_owned() }
+    }
+}

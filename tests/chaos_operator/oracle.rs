@@ -1,0 +1,259 @@
+//! What a case is judged by: the state it ends in, beside the undisturbed one, and what must hold in every case.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use linktree_operator::linktree::wire::SubscriptionStatus;
+use serde_json::{Value, json};
+
+use crate::{
+    gate::{Fate, Peer},
+    scenario::Scenario,
+    time,
+    world::{NAMESPACE, World},
+};
+
+/// Where a case came to rest, by object, without what may differ: times, ids, random secrets.
+pub type State = BTreeMap<String, Value>;
+
+/// How a case ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    pub state: State,
+    /// Writes to each peer.
+    pub writes: BTreeMap<Peer, usize>,
+    pub violations: Vec<String>,
+}
+
+/// Runs a scenario to its state of rest, which is to be `expected` where that is known, and looks at how it ended.
+pub async fn run(world: &World, scenario: &Scenario, expected: Option<&End>) -> End {
+    let course = (scenario.run)(world).await;
+    let mut violations: Vec<String> = course.err().into_iter().collect();
+    if violations.is_empty() {
+        violations.extend(comes_to_rest(world, expected).await.err());
+    }
+    violations.extend(invariants(world));
+    let made = world.calls.made();
+    let of = |peer: Peer| made.iter().filter(|call| call.is_effect && call.peer == peer).count();
+    let writes = [Peer::Kubernetes, Peer::Linktree].map(|peer| (peer, of(peer))).into();
+    End { state: state(world), writes, violations }
+}
+
+/// It reaches the expected state, and then I5: nothing changes, nothing is written.
+async fn comes_to_rest(world: &World, expected: Option<&End>) -> Result<(), String> {
+    match expected {
+        Some(expected) => {
+            world
+                .until_some(
+                    || (state(world) == expected.state).then_some(()),
+                    || {
+                        format!(
+                            "never: it ends as undisturbed:\n{}",
+                            differences(&state(world), &expected.state).join("\n")
+                        )
+                    },
+                )
+                .await?;
+        }
+        None => world.until_quiet().await?,
+    }
+    // From here on nothing goes wrong any more; the count of requests left follows with the next lists.
+    world.calls.judge(Box::new(|_| Fate::Passes));
+    time::pass(300).await;
+    let before = (world.kubernetes.version(), world.calls.effects());
+    time::pass(130).await;
+    let after = (world.kubernetes.version(), world.calls.effects());
+    let writes = after.1 - before.1;
+    if before == after {
+        Ok(())
+    } else {
+        Err(format!(
+            "nothing changes, but {writes} writes: {}\n{}",
+            world.last_calls(writes.max(1)),
+            changes_since(world, before.0)
+        ))
+    }
+}
+
+/// I3, I6, I8, and that a secret that is kept is the right one.
+pub fn invariants(world: &World) -> Vec<String> {
+    let mut violations = Vec::new();
+    let most = world.linktree.most_of_one_url();
+    if most > 1 {
+        violations.push(format!("one webhook had {most} subscriptions"));
+    }
+    let in_a_minute = world.linktree.most_in_a_minute();
+    if in_a_minute > 10 {
+        violations.push(format!("{in_a_minute} requests to Linktree within a minute, the budget is 10"));
+    }
+    let told = told(world);
+    let secrets = world.linktree.secrets();
+    if let Some((place, secret)) =
+        secrets.iter().find_map(|secret| Some((told.iter().find(|(_, text)| text.contains(secret))?, secret)))
+    {
+        violations.push(format!("{} tells the secret {secret}", place.0));
+    }
+    violations.extend(mismatched(world));
+    violations
+}
+
+/// Everything the operator ever wrote that is no Secret.
+fn told(world: &World) -> Vec<(String, String)> {
+    world.kubernetes.read_log(|log| {
+        let plain = log.iter().filter(|change| change.key.kind.kind != "Secret");
+        plain
+            .map(|change| {
+                (
+                    format!("{} {}", change.key.kind.kind, change.key.name),
+                    change.after.as_ref().map(Value::to_string).unwrap_or_default(),
+                )
+            })
+            .collect()
+    })
+}
+
+/// A subscription whose secret the receiver does not have, although nobody else changed it.
+fn mismatched(world: &World) -> Vec<String> {
+    let ready =
+        |webhook: &&Value| world.condition(webhook["metadata"]["name"].as_str().unwrap(), "Ready").starts_with("True");
+    let webhooks = world.kubernetes.list("LinktreeWebhook", NAMESPACE);
+    let subscriptions = world.linktree.subscriptions();
+    let mut wrong = Vec::new();
+    for webhook in webhooks.iter().filter(ready) {
+        let name = webhook["metadata"]["name"].as_str().unwrap();
+        let url = webhook["status"]["address"]["url"].as_str().unwrap_or_default();
+        let Some(subscription) = subscriptions.iter().find(|it| it.url == url) else {
+            wrong.push(format!("{name} is Ready without a subscription"));
+            continue;
+        };
+        let by_provider = webhook["spec"]["signing"]["keys"].as_array().is_none_or(Vec::is_empty);
+        let kept = world.secret(&format!("{name}-signing"), "secret");
+        if by_provider && kept.as_deref() != Some(subscription.secret.expose()) {
+            wrong.push(format!("{name} is Ready, but its secret is not the subscription's"));
+        }
+    }
+    wrong
+}
+
+/// What is there, without what may differ from run to run.
+pub fn state(world: &World) -> State {
+    let mut state = BTreeMap::new();
+    for (key, object) in world.kubernetes.everything() {
+        let content = match key.kind.kind {
+            "Event" | "Lease" => continue,
+            // Random tokens and secrets: which keys there are is what can be compared.
+            "Secret" => {
+                json!(object["data"].as_object().into_iter().flatten().map(|(name, _)| name).collect::<BTreeSet<_>>())
+            }
+            "LinktreeWebhook" | "LinktreeConnection" => {
+                json!({"spec": object["spec"], "status": comparable_status(&object["status"]), "finalizers": object["metadata"]["finalizers"]})
+            }
+            "Pod" => json!(object["spec"]["containers"]),
+            _ => object["spec"].clone(),
+        };
+        state.insert(format!("{} {}", key.kind.kind, key.name), content);
+    }
+    let mut subscriptions: Vec<Value> = world
+        .linktree
+        .subscriptions()
+        .iter()
+        .map(|it| {
+            let mut events: Vec<&str> = it.events.iter().map(|event| event.as_str()).collect();
+            events.sort_unstable();
+            let status = if it.disabled.is_some() { SubscriptionStatus::Disabled } else { SubscriptionStatus::Active };
+            json!({"url": it.url, "events": events, "status": status})
+        })
+        .collect();
+    subscriptions.sort_by_key(Value::to_string);
+    state.insert("Linktree".to_owned(), subscriptions.into());
+    state.into_iter().map(|(name, content)| (name, without_uids(content))).collect()
+}
+
+/// Objects are told apart by numbers here, which depend on what was made before.
+fn without_uids(mut content: Value) -> Value {
+    match &mut content {
+        Value::String(text) if text.starts_with("uid-") => *text = "uid".to_owned(),
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = without_uids(item.take())),
+        Value::Object(fields) => fields.values_mut().for_each(|field| *field = without_uids(field.take())),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    content
+}
+
+/// Conditions by status and reason, the subscription's state, the sinks: what a person acts on.
+fn comparable_status(status: &Value) -> Value {
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    let conditions: BTreeMap<String, String> = conditions
+        .iter()
+        .map(|it| {
+            // Found after a crash instead of made: the same for everybody.
+            let reason = it["reason"].as_str().unwrap_or_default().replace("Adopted", "Created");
+            (
+                it["type"].as_str().unwrap_or_default().to_owned(),
+                format!("{} {reason}", it["status"].as_str().unwrap_or_default()),
+            )
+        })
+        .collect();
+    let sinks = status["sinks"].as_array().cloned().unwrap_or_default();
+    let keys: Vec<&String> = status["signing"]["keyDigests"].as_object().into_iter().flat_map(|it| it.keys()).collect();
+    json!({
+        "conditions": conditions,
+        "state": status["subscription"]["state"],
+        "plan": status["subscription"]["plan"],
+        "drift": status["subscription"]["drift"],
+        "hasId": status["subscription"]["id"].is_string(),
+        "url": status["address"]["url"],
+        "keys": keys,
+        "activeKey": status["signing"]["activeKey"],
+        "sinks": sinks.iter().map(|sink| json!([sink["name"], sink["state"]])).collect::<Vec<_>>(),
+        "subscriptions": status["subscriptions"],
+    })
+}
+
+/// How the end differs from the undisturbed one; writes may exceed it by `more`.
+pub fn compare(end: &End, undisturbed: &End, more: usize) -> Vec<String> {
+    let mut violations = end.violations.clone();
+    violations.extend(differences(&end.state, &undisturbed.state));
+    for (peer, writes) in &end.writes {
+        let usual = undisturbed.writes[peer];
+        if *writes > usual + more {
+            violations.push(format!("{writes} writes to {peer:?}, undisturbed {usual}"));
+        }
+    }
+    violations
+}
+
+/// What was written since a version.
+fn changes_since(world: &World, version: u64) -> String {
+    world.kubernetes.read_log(|log| {
+        let mut found = Vec::new();
+        for change in log.iter().filter(|change| change.version > version) {
+            let path = format!("{} {} at {}", change.key.kind.kind, change.key.name, change.at);
+            let of = |object: &Option<Value>| object.clone().unwrap_or_default();
+            difference(&path, &of(&change.after), &of(&change.before), &mut found);
+        }
+        found.join("\n")
+    })
+}
+
+/// Where two states differ.
+pub fn differences(is: &State, should: &State) -> Vec<String> {
+    let names: BTreeSet<&String> = is.keys().chain(should.keys()).collect();
+    let mut found = Vec::new();
+    for name in names {
+        let of = |state: &State| state.get(name).cloned().unwrap_or(Value::Null);
+        difference(name, &of(is), &of(should), &mut found);
+    }
+    found
+}
+
+fn difference(path: &str, is: &Value, should: &Value, found: &mut Vec<String>) {
+    match (is, should) {
+        _ if is == should => {}
+        (Value::Object(a), Value::Object(b)) => {
+            for name in a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))) {
+                difference(&format!("{path}.{name}"), &is[name], &should[name], found);
+            }
+        }
+        _ => found.push(format!("{path} is {is} instead of {should}")),
+    }
+}
