@@ -41,8 +41,11 @@ pub mod leader;
 pub mod metrics;
 pub mod ports;
 mod requests;
+mod roster;
 mod scope;
+mod seen;
 pub mod turns;
+mod watches;
 mod webhook;
 
 // What the simulation of a thousand webhooks drives (benches/operator).

@@ -20,7 +20,7 @@ impl fmt::Display for SubscriptionId {
 }
 
 /// Whether Linktree sends to a subscription. Assumed: the two words, and that there are only two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SubscriptionStatus {
     Active,

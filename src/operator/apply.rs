@@ -10,6 +10,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::seen::{self, Version};
+
 /// The field manager all our writes carry.
 pub const FIELD_MANAGER: &str = "linktree-webhook-operator";
 
@@ -22,6 +24,7 @@ pub const DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/applied-dige
 pub struct Desired {
     pub name: String,
     value: Value,
+    digest: u64,
 }
 
 impl Desired {
@@ -31,11 +34,18 @@ impl Desired {
     /// When the object cannot be written as JSON, which the types of the Kubernetes API always can.
     pub fn new<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Result<Self, serde_json::Error> {
         let mut value = serde_json::to_value(object)?;
-        let digest = hex::encode(&Sha256::digest(serde_json::to_vec(&value)?)[..16]);
+        let sum = Sha256::digest(serde_json::to_vec(&value)?);
+        let (annotation, digest) = (hex::encode(&sum[..16]), seen::digest(&sum.as_slice()));
         value["apiVersion"] = K::api_version(&()).into();
         value["kind"] = K::kind(&()).into();
-        value["metadata"]["annotations"][DIGEST_ANNOTATION] = digest.into();
-        Ok(Desired { name: object.meta().name.clone().unwrap_or_default(), value })
+        value["metadata"]["annotations"][DIGEST_ANNOTATION] = annotation.into();
+        Ok(Desired { name: object.meta().name.clone().unwrap_or_default(), value, digest })
+    }
+
+    /// Another one for another object, within one process.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// The object as it is sent.
@@ -80,11 +90,11 @@ impl Desired {
     }
 }
 
-/// Writes a whole status; fields that are no longer in it are removed.
+/// Writes a whole status; fields that are no longer in it are removed. Returns the version the object has then.
 ///
 /// # Errors
 /// What the API server answers; 404 when the object is gone.
-pub async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<(), kube::Error>
+pub async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<Version, kube::Error>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
@@ -94,7 +104,9 @@ where
         "metadata": {"name": name},
         "status": status,
     });
-    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await.map(|_| ())
+    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch))
+        .await
+        .map(|written| Version::of(&written))
 }
 
 /// Whether `live` holds all of `wanted`. The server fills in defaults, so `live` may hold more; lists must agree in

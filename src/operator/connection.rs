@@ -4,10 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::{
-    Api,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{Api, runtime::controller::Action};
 
 use self::{decide::Plan, report::Report};
 use super::{
@@ -15,7 +12,7 @@ use super::{
     apply,
     context::Context,
     key::{self, Key},
-    requests,
+    requests, watches,
     webhook::Error,
 };
 use crate::{
@@ -107,7 +104,7 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
 
 fn look_at_webhooks(context: &Context, connection: &Key) {
     for webhook in context.webhooks_of(connection) {
-        if context.look_at_webhook.try_send(ObjectRef::from_obj(&*webhook)).is_err() {
+        if context.look_at_webhook.try_send(watches::reference(&webhook.key)).is_err() {
             tracing::debug!("many webhooks wait to be looked at; the others come with their period");
         }
     }

@@ -18,16 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     accounts::Accounts,
-    key::{self, Key},
+    key::Key,
     leader::Leadership,
     metrics::Metrics,
+    roster::{Member, Roster, Webhook},
     scope::Ready,
+    seen::Seen,
     webhook::{addressable::Resolver, children::Launch, memory::Memory, probe::Probe, receiver_client::Receivers},
 };
-use crate::{
-    api::{connection::LinktreeConnection, webhook::LinktreeWebhook},
-    linktree::client::Transport,
-};
+use crate::{api::connection::LinktreeConnection, linktree::client::Transport};
 
 /// Everything that outlives a scope: one of each per process.
 #[derive(Clone)]
@@ -51,27 +50,28 @@ pub struct Shared {
 
 /// The webhooks that the scopes have seen.
 #[derive(Clone, Default)]
-pub struct Views(Arc<RwLock<Vec<Store<LinktreeWebhook>>>>);
+pub struct Views(Arc<RwLock<Vec<Arc<Roster>>>>);
 
 impl Views {
     /// The webhooks of these connections, as last seen.
-    pub fn of(&self, connections: &[Key]) -> Vec<Arc<LinktreeWebhook>> {
-        let stores = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let all = stores.iter().flat_map(Store::state);
-        all.filter(|webhook| connections.contains(&key::of_connection(webhook))).collect()
+    pub fn of(&self, connections: &[Key]) -> Vec<Arc<Member>> {
+        let rosters = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        rosters.iter().flat_map(|roster| roster.of_connections(connections)).collect()
     }
 
-    fn add(&self, store: Store<LinktreeWebhook>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(store);
+    fn add(&self, roster: Arc<Roster>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(roster);
     }
 }
 
 /// One scope's view of the custom resources, and the ways to have one looked at.
 pub struct Context {
     pub shared: Shared,
-    pub webhooks: Store<LinktreeWebhook>,
+    pub webhooks: Store<Webhook>,
+    pub roster: Arc<Roster>,
+    pub seen: Arc<Seen>,
     pub connections: Store<LinktreeConnection>,
-    pub look_at_webhook: Sender<ObjectRef<LinktreeWebhook>>,
+    pub look_at_webhook: Sender<ObjectRef<Webhook>>,
     pub look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
     ready: Ready,
     shutdown: CancellationToken,
@@ -81,16 +81,27 @@ pub struct Context {
 impl Context {
     pub fn new(
         shared: Shared,
-        webhooks: Store<LinktreeWebhook>,
+        webhooks: Store<Webhook>,
         connections: Store<LinktreeConnection>,
-        look_at_webhook: Sender<ObjectRef<LinktreeWebhook>>,
+        look_at_webhook: Sender<ObjectRef<Webhook>>,
         look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
         ready: Ready,
         shutdown: CancellationToken,
     ) -> Self {
-        let memories = Mutex::default();
-        shared.webhooks.add(webhooks.clone());
-        Context { shared, webhooks, connections, look_at_webhook, look_at_connection, ready, shutdown, memories }
+        let (roster, seen, memories) = (Arc::default(), Arc::default(), Mutex::default());
+        shared.webhooks.add(Arc::clone(&roster));
+        Context {
+            shared,
+            webhooks,
+            roster,
+            seen,
+            connections,
+            look_at_webhook,
+            look_at_connection,
+            ready,
+            shutdown,
+            memories,
+        }
     }
 
     /// Waits until a look may begin: all objects were seen, since which connection a webhook has and which subscriptions
@@ -107,8 +118,13 @@ impl Context {
     }
 
     /// The webhooks of a connection, as last seen.
-    pub fn webhooks_of(&self, connection: &Key) -> Vec<Arc<LinktreeWebhook>> {
+    pub fn webhooks_of(&self, connection: &Key) -> Vec<Arc<Member>> {
         self.shared.webhooks.of(std::slice::from_ref(connection))
+    }
+
+    /// Asks or changes what is remembered of a webhook, for a moment.
+    pub fn with_memory<T>(&self, webhook: &Key, of: impl FnOnce(&mut Memory) -> T) -> Option<T> {
+        self.memories().get_mut(webhook).map(of)
     }
 
     /// What is remembered of a webhook from the last look.
@@ -122,6 +138,7 @@ impl Context {
 
     pub fn forget(&self, webhook: &Key) {
         self.memories().remove(webhook);
+        self.seen.forget(webhook);
     }
 
     /// Publishes a Kubernetes Event about a transition. That it could not be published is logged and otherwise let be:

@@ -1,20 +1,9 @@
 //! As much of the Gateway API as is needed to keep an HTTPRoute and to read what gateways say of it. A cluster need not
 //! have that API: nothing here asks for it before a webhook does, and a watch waits for it.
 
-use futures::{Stream, StreamExt, future::ready};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{
-    Api, CustomResource, Resource, ResourceExt,
-    core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        reflector::ObjectRef,
-        watcher::{self, Event, watcher},
-    },
-};
+use kube::CustomResource;
 use serde::{Deserialize, Serialize};
-
-use crate::api::webhook::LinktreeWebhook;
 
 /// What a route asks for. Every field has a default, since a person may have written the object that is read.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -91,27 +80,4 @@ pub struct HTTPRouteStatus {
 pub struct ParentStatus {
     pub parent_ref: ParentReference,
     pub conditions: Vec<Condition>,
-}
-
-/// The webhooks whose routes have changed. Where the cluster has no Gateway API it is asked for at most every half
-/// minute, and the stream begins once it is there.
-pub fn changes(
-    api: Api<PartialObjectMeta<HTTPRoute>>,
-    config: watcher::Config,
-) -> impl Stream<Item = ObjectRef<LinktreeWebhook>> + Send {
-    watcher(api, config).default_backoff().filter_map(|event| {
-        ready(match event {
-            Ok(Event::Apply(route) | Event::InitApply(route) | Event::Delete(route)) => owner(&route),
-            Ok(Event::Init | Event::InitDone) => None,
-            Err(error) => {
-                tracing::debug!(%error, "HTTPRoutes cannot be watched");
-                None
-            }
-        })
-    })
-}
-
-fn owner(route: &PartialObjectMeta<HTTPRoute>) -> Option<ObjectRef<LinktreeWebhook>> {
-    let owner = route.owner_references().iter().find(|owner| owner.kind == LinktreeWebhook::kind(&()))?;
-    Some(ObjectRef::new(&owner.name).within(&route.namespace()?))
 }

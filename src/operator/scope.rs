@@ -1,15 +1,11 @@
 //! One scope: the controllers of all namespaces, or of one. Wires watches to reconcilers; decides nothing.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, future::join, stream::select};
+use futures::{Stream, StreamExt, future::join};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{Secret, Service, ServiceAccount},
+    core::v1::{Pod, Secret, Service, ServiceAccount},
     networking::v1::{Ingress, NetworkPolicy},
 };
 use kube::{
@@ -19,8 +15,7 @@ use kube::{
     runtime::{
         Controller,
         controller::{self, Action},
-        reflector::{ObjectRef, Store},
-        watcher,
+        reflector::{self, ObjectRef, Store},
     },
 };
 use tokio::sync::{mpsc, watch};
@@ -29,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connection,
     context::{Context, Shared},
-    gateway, key,
-    webhook::{self, children::MANAGED_BY, spec},
+    gateway::HTTPRoute,
+    roster::Webhook,
+    seen::Kind,
+    watches, webhook,
 };
 use crate::api::{connection::LinktreeConnection, webhook::LinktreeWebhook};
 
@@ -104,39 +101,33 @@ impl Scope {
     pub async fn run(self, shutdown: CancellationToken) {
         let (look_at_webhook, webhooks_to_look_at) = mpsc::channel(LOOKS_WAITING);
         let (look_at_connection, connections_to_look_at) = mpsc::channel(LOOKS_WAITING);
-        let webhooks = Controller::new(self.api::<LinktreeWebhook>(), watcher::Config::default());
-        let connections = Controller::new(self.api::<LinktreeConnection>(), watcher::Config::default());
+        let (webhooks, known_webhooks) = reflector::store();
+        let (connections, known_connections) = reflector::store();
         let context = Arc::new(Context::new(
             self.shared.clone(),
-            webhooks.store(),
-            connections.store(),
+            webhooks,
+            connections,
             look_at_webhook,
             look_at_connection,
             self.ready.clone(),
             shutdown.clone(),
         ));
 
-        let ours = || watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
         let config = controller::Config::default().concurrency(CONCURRENCY);
-        let of_secret = secret_to_webhooks(context.webhooks.clone());
-        let of_connection = connection_to_webhooks(context.webhooks.clone());
-        let webhooks = webhooks
+        let (roster, seen) = (Arc::clone(&context.roster), Arc::clone(&context.seen));
+        let changed = watches::webhooks(self.api(), known_webhooks, roster, seen);
+        let webhooks = Controller::for_stream(changed, context.webhooks.clone())
             .with_config(config.clone())
-            .owns(self.api::<StatefulSet>(), ours())
-            .owns(self.api::<Service>(), ours())
-            .owns(self.api::<ServiceAccount>(), ours())
-            .owns(self.api::<NetworkPolicy>(), ours())
-            .owns(self.api::<Ingress>(), ours())
-            .watches(self.api::<LinktreeConnection>(), watcher::Config::default(), of_connection)
-            .watches(self.api::<PartialObjectMeta<Secret>>(), watcher::Config::default(), of_secret)
-            .reconcile_on(select(received(webhooks_to_look_at), gateway::changes(self.api(), ours())))
+            .reconcile_on(self.concerning_webhooks(&context))
+            .reconcile_on(received(webhooks_to_look_at))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile_webhook, retry_later, Arc::clone(&context))
             .for_each(|result| async move { note(&result) });
         let of_secret = secret_to_connections(context.connections.clone());
-        let connections = connections
+        let changed = watches::connections(self.api(), known_connections);
+        let connections = Controller::for_stream(changed, context.connections.clone())
             .with_config(config)
-            .watches(self.api::<PartialObjectMeta<Secret>>(), watcher::Config::default(), of_secret)
+            .watches(self.api::<PartialObjectMeta<Secret>>(), watches::all(), of_secret)
             .reconcile_on(received(connections_to_look_at))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile_connection, retry_later, Arc::clone(&context))
@@ -148,6 +139,22 @@ impl Scope {
         }
     }
 
+    /// The webhooks that something else of the cluster concerns, whenever that changes.
+    fn concerning_webhooks(&self, context: &Context) -> impl Stream<Item = ObjectRef<Webhook>> + Send + use<> {
+        let (roster, seen) = (|| Arc::clone(&context.roster), || Arc::clone(&context.seen));
+        futures::stream::select_all([
+            watches::parts::<StatefulSet>(self.api(), Kind::StatefulSet, seen(), roster()),
+            watches::parts::<Service>(self.api(), Kind::Service, seen(), roster()),
+            watches::parts::<ServiceAccount>(self.api(), Kind::ServiceAccount, seen(), roster()),
+            watches::parts::<NetworkPolicy>(self.api(), Kind::NetworkPolicy, seen(), roster()),
+            watches::parts::<Ingress>(self.api(), Kind::Ingress, seen(), roster()),
+            watches::parts::<HTTPRoute>(self.api(), Kind::HttpRoute, seen(), roster()),
+            watches::parts::<Pod>(self.api(), Kind::Pod, seen(), roster()),
+            watches::secrets::<Secret>(self.api(), seen(), roster()),
+            watches::uses(self.api(), roster()),
+        ])
+    }
+
     fn api<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -157,43 +164,6 @@ impl Scope {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
         }
-    }
-}
-
-/// A webhook is looked at when its connection changes, but for what the connection only counts: its budget is written down
-/// again and again while many webhooks wait for it.
-fn connection_to_webhooks(
-    webhooks: Store<LinktreeWebhook>,
-) -> impl Fn(LinktreeConnection) -> Vec<ObjectRef<LinktreeWebhook>> {
-    let seen = Mutex::new(HashMap::new());
-    move |connection| {
-        let status = connection.status.as_ref();
-        let state = (
-            connection.metadata.generation,
-            connection.metadata.deletion_timestamp.is_some(),
-            status.map(|status| (status.conditions.clone(), status.capabilities)),
-        );
-        let key = key::of(&connection);
-        let before = seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), state.clone());
-        if before == Some(state) {
-            return Vec::new();
-        }
-        let webhooks = webhooks.state();
-        let of_it = webhooks.iter().filter(|webhook| key::of_connection(webhook) == key);
-        of_it.map(|webhook| ObjectRef::from_obj(&**webhook)).collect()
-    }
-}
-
-/// A webhook is looked at when a Secret changes that it speaks of. Only metadata is watched: no secret is held in memory
-/// that is not in use.
-fn secret_to_webhooks(
-    webhooks: Store<LinktreeWebhook>,
-) -> impl Fn(PartialObjectMeta<Secret>) -> Vec<ObjectRef<LinktreeWebhook>> {
-    move |secret| {
-        let uses = |webhook: &Arc<LinktreeWebhook>| {
-            webhook.namespace() == secret.namespace() && spec::referenced_secrets(webhook).contains(&secret.name_any())
-        };
-        webhooks.state().iter().filter(|webhook| uses(webhook)).map(|webhook| ObjectRef::from_obj(&**webhook)).collect()
     }
 }
 
@@ -218,7 +188,7 @@ async fn announce_filled(context: &Context, ready: &Ready) {
     std::future::pending::<()>().await;
 }
 
-async fn reconcile_webhook(webhook: Arc<LinktreeWebhook>, context: Arc<Context>) -> Result<Action, LookError> {
+async fn reconcile_webhook(webhook: Arc<Webhook>, context: Arc<Context>) -> Result<Action, LookError> {
     let metrics = context.shared.metrics.clone();
     if !context.may_begin().await {
         return Ok(Action::await_change());

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
 use kube::{Api, ResourceExt, runtime::controller::Action};
 
 use self::{
@@ -13,10 +15,11 @@ use self::{
     outcome::Outcome,
     plan::Plan,
     report::Report,
+    rest::Rest,
     spec::{Deletion, InvalidSpec, Spec},
     transitions::Notice,
 };
-use super::{apply, context::Context, key};
+use super::{apply, context::Context, key, roster::Webhook, seen::Version};
 use crate::{
     api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
     clock,
@@ -29,7 +32,9 @@ pub mod children;
 pub mod decide;
 mod execute;
 pub mod gaps;
+mod glance;
 pub mod memory;
+pub mod names;
 mod observe;
 pub mod observed;
 pub mod outcome;
@@ -38,6 +43,7 @@ pub mod probe;
 pub mod receiver_client;
 pub mod render;
 pub mod report;
+pub mod rest;
 pub mod spec;
 pub mod transitions;
 
@@ -58,26 +64,32 @@ pub struct Rendered {
     pub children: Children,
     pub route: Route,
     pub route_secret: apply::Desired,
+    /// The route Secret in the cluster is as it should be.
+    pub route_is_met: bool,
     pub route_digest: String,
     pub admin_token: Secret,
     pub keys: observed::Keys,
     pub secret_kept_for: Option<SubscriptionId>,
-    pub next_key_end: Option<jiff::Timestamp>,
+    pub next_key_end: Option<Timestamp>,
     pub sinks_unresolved: Vec<observed::Unresolved>,
 }
 
-/// Looks at one webhook and does what is to be done.
+/// Looks at one webhook and does what is to be done; where it rests, a glance is enough.
 ///
 /// # Errors
 /// When Kubernetes cannot be read or written; the look is then repeated.
-pub async fn reconcile(webhook: Arc<LinktreeWebhook>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(webhook: Arc<Webhook>, context: Arc<Context>) -> Result<Action, Error> {
     let key = (webhook.namespace().unwrap_or_default(), webhook.name_any());
+    if let Some(next) = glance::at_rest(&context, &key, Version::of(&*webhook)).await {
+        return Ok(Action::requeue(next));
+    }
     // Read afresh: the watch may lag behind our own last write, and a forgotten subscription id would look like none.
-    let Some(webhook) = api(&webhook, &context).get_opt(&key.1).await? else {
+    let Some(webhook) = api(&key.0, &context).get_opt(&key.1).await? else {
         context.forget(&key);
         return Ok(Action::await_change());
     };
     let mut memory = context.recall(&key);
+    memory.rests(None);
     let result = match (&webhook.metadata.deletion_timestamp, Spec::parse(&webhook)) {
         (Some(deleted_at), _) => delete(&webhook, deleted_at.0, &context, &mut memory).await,
         (None, Ok(spec)) => keep(&webhook, &spec, &context, &mut memory).await,
@@ -97,13 +109,15 @@ async fn keep(
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Option<Duration>, Error> {
-    let secrets = observe::secrets(context, spec).await?;
+    let believed_until = begin(webhook, context, memory);
+    let (secrets, live_route) = observe::secrets(context, spec).await?;
     let addresses = context.shared.addressables.resolve(&context.shared.client, spec).await?;
-    let rendered = render_all(spec, &secrets, &addresses, context)?;
+    let rendered = render_all(spec, &secrets, live_route.as_ref(), &addresses, context)?;
     let observed = observe::observe(context, webhook, spec, &rendered, memory, clock::now()).await?;
     let plan = decide::decide(spec, &observed, clock::now());
     let requeue = plan.requeue;
     let repeats = memory.repeats(&plan.steps);
+    let rest = Rest::after(spec, &observed, &rendered.admin_token, &plan, Version::of(webhook), believed_until);
 
     let outcome = execute(webhook, Some((spec, &rendered)), context, &plan).await;
     note(&outcome, &plan, spec.generation, memory);
@@ -120,7 +134,8 @@ async fn keep(
     };
     let next = report.status();
     let notices = transitions::between(&observed.status, &next);
-    write(webhook, context, status_before(&observed.status, &outcome), next, memory).await?;
+    let left = write(webhook, context, status_before(&observed.status, &outcome), next, memory).await?;
+    memory.rests(rest.zip(left).map(|(rest, version)| rest.left_at(version)));
     for Notice { event_type, reason, note } in notices {
         context.publish(webhook, event_type, reason, note).await;
     }
@@ -128,9 +143,18 @@ async fn keep(
     Ok(Some(if progress { SOON } else { no_later(requeue, memory.hold_until(spec.generation), clock::now()) }))
 }
 
+/// Until when what was read of the webhook's other objects is believed; if it is not any more, all is read anew.
+fn begin(webhook: &LinktreeWebhook, context: &Context, memory: &mut Memory) -> Timestamp {
+    let (generation, now) = (webhook.metadata.generation, clock::now());
+    memory.believes(generation, now).unwrap_or_else(|| {
+        context.seen.anew(&(webhook.namespace().unwrap_or_default(), webhook.name_any()));
+        memory.believe(generation, now, rand::random())
+    })
+}
+
 async fn delete(
     webhook: &LinktreeWebhook,
-    deleted_at: jiff::Timestamp,
+    deleted_at: Timestamp,
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Option<Duration>, Error> {
@@ -167,19 +191,28 @@ const SOON: Duration = Duration::from_millis(200);
 const LATER: Duration = Duration::from_secs(300);
 
 /// Who waits for its turn, or for Linktree, is there when the wait is over.
-fn no_later(requeue: Duration, hold_until: Option<jiff::Timestamp>, now: jiff::Timestamp) -> Duration {
+fn no_later(requeue: Duration, hold_until: Option<Timestamp>, now: Timestamp) -> Duration {
     let held = hold_until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
     held.filter(|held| !held.is_zero()).map_or(requeue, |held| requeue.min(held))
 }
 
-fn render_all(spec: &Spec, secrets: &Secrets, addresses: &Addresses, context: &Context) -> Result<Rendered, Error> {
+fn render_all(
+    spec: &Spec,
+    secrets: &Secrets,
+    live_route: Option<&KubernetesSecret>,
+    addresses: &Addresses,
+    context: &Context,
+) -> Result<Rendered, Error> {
     let now = clock::now();
     let route = render::route(spec, secrets, addresses, now);
     let file = route.render()?;
+    let route_digest = Route::digest(&file);
+    let route_secret = children::route_secret(spec, file, secrets.admin_token.expose())?;
     Ok(Rendered {
         children: children::render(spec, &context.shared.launch)?,
-        route_digest: Route::digest(&file),
-        route_secret: children::route_secret(spec, file, secrets.admin_token.expose())?,
+        route_digest,
+        route_is_met: live_route.is_some_and(|live| route_secret.is_met_by(live)),
+        route_secret,
         route,
         admin_token: secrets.admin_token.clone(),
         keys: render::keys(spec, secrets, now),
@@ -228,25 +261,30 @@ fn status_before<'a>(observed: &'a LinktreeWebhookStatus, outcome: &Outcome) -> 
     (!outcome.registration_recorded).then_some(observed)
 }
 
-/// One status write, none if nothing changed.
+/// One status write, none if nothing changed. Returns the version of the webhook whose status says all there is to say;
+/// `None` while counters wait until they are due.
 async fn write(
     webhook: &LinktreeWebhook,
     context: &Context,
     previous: Option<&LinktreeWebhookStatus>,
     next: LinktreeWebhookStatus,
     memory: &mut Memory,
-) -> Result<(), Error> {
+) -> Result<Option<Version>, Error> {
     let now = clock::now();
+    if previous == Some(&next) {
+        return Ok(Some(Version::of(webhook)));
+    }
     let next = match previous {
         Some(previous) => report::worth_writing(previous, next, memory.counters_due(now)),
         None => Some(next),
     };
-    let Some(next) = next else { return Ok(()) };
-    apply::apply_status(&api(webhook, context), &webhook.name_any(), &next).await?;
+    let Some(next) = next else { return Ok(None) };
+    let namespace = webhook.namespace().unwrap_or_default();
+    let version = apply::apply_status(&api(&namespace, context), &webhook.name_any(), &next).await?;
     memory.reported(now);
-    Ok(())
+    Ok(Some(version))
 }
 
-fn api(webhook: &LinktreeWebhook, context: &Context) -> Api<LinktreeWebhook> {
-    Api::namespaced(context.shared.client.clone(), &webhook.namespace().unwrap_or_default())
+fn api(namespace: &str, context: &Context) -> Api<LinktreeWebhook> {
+    Api::namespaced(context.shared.client.clone(), namespace)
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A receiver's own account of itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiverStatus {
     /// [`super::Route::digest`] of the route file in use.
@@ -29,7 +29,7 @@ pub struct ReceiverStatus {
 }
 
 /// Whether deliveries can be kept. While they cannot, they are answered 503.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "state")]
 pub enum JournalHealth {
     Healthy,
@@ -41,7 +41,7 @@ pub enum JournalHealth {
 }
 
 /// The certificate that deliveries are served with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certificate {
     /// There is one, and it holds. While not, nobody can deliver.
@@ -53,7 +53,7 @@ pub struct Certificate {
 }
 
 /// Deliveries that were well-formed and recent, but that no key verified.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnverifiedRun {
     pub since: i64,
@@ -61,7 +61,7 @@ pub struct UnverifiedRun {
 }
 
 /// What became of deliveries. One per verdict, so that the sum is what was received.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tally {
     pub verified: u64,
@@ -78,7 +78,7 @@ pub struct Tally {
 }
 
 /// One sink, as the receiver sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SinkStatus {
     pub name: String,

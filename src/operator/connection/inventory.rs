@@ -8,12 +8,9 @@ use std::{
 use url::Url;
 
 use crate::{
-    api::{
-        connection::{SubscriptionCounts, UnmanagedState, UnmanagedSubscription},
-        webhook::LinktreeWebhook,
-    },
+    api::connection::{SubscriptionCounts, UnmanagedState, UnmanagedSubscription},
     linktree::wire::{Subscription, SubscriptionStatus},
-    operator::webhook::spec,
+    operator::{roster::Member, webhook::spec},
 };
 
 /// So many unmanaged subscriptions are listed.
@@ -41,11 +38,7 @@ enum Owner {
 
 impl Inventory {
     /// `sharing`: the webhooks of other connections to the same account. What is theirs is counted there.
-    pub(super) fn of(
-        subscriptions: &[Subscription],
-        webhooks: &[Arc<LinktreeWebhook>],
-        sharing: &[Arc<LinktreeWebhook>],
-    ) -> Self {
+    pub(super) fn of(subscriptions: &[Subscription], webhooks: &[Arc<Member>], sharing: &[Arc<Member>]) -> Self {
         let claims = Claims::of(subscriptions, webhooks, sharing);
         let owners: Vec<(Owner, &Subscription)> =
             subscriptions.iter().map(|known| (claims.owner(known), known)).collect();
@@ -75,16 +68,15 @@ struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    fn of(all: &'a [Subscription], webhooks: &'a [Arc<LinktreeWebhook>], sharing: &'a [Arc<LinktreeWebhook>]) -> Self {
+    fn of(all: &'a [Subscription], webhooks: &'a [Arc<Member>], sharing: &'a [Arc<Member>]) -> Self {
         let listed: HashSet<&str> = all.iter().map(|known| known.id.0.as_str()).collect();
         let mut claims = Claims { by_id: HashMap::new(), by_url: HashMap::new() };
         let ours = webhooks.iter().map(|webhook| (Owner::Webhook, webhook));
         for (owner, webhook) in sharing.iter().map(|webhook| (Owner::Elsewhere, webhook)).chain(ours) {
-            let Some(status) = &webhook.status else { continue };
-            let id = status.subscription.as_ref().and_then(|subscription| subscription.id.as_deref());
+            let id = webhook.subscription.as_ref().map(|id| id.0.as_str());
             claims.by_id.extend(id.map(|id| (id, owner)));
             let found = id.is_some_and(|id| listed.contains(id));
-            claims.by_url.extend(status.address.as_ref().map(|address| (address.url.as_str(), (owner, found))));
+            claims.by_url.extend(webhook.url.as_deref().map(|url| (url, (owner, found))));
         }
         claims
     }
@@ -128,10 +120,10 @@ mod tests {
         serde_json::from_value(json!({"id": id, "url": url, "status": "active"})).unwrap()
     }
 
-    fn owned(id: Option<&str>) -> Arc<LinktreeWebhook> {
-        Arc::new(webhook(|object| {
+    fn owned(id: Option<&str>) -> Arc<Member> {
+        Arc::new(Member::of(&webhook(|object| {
             object["status"] = json!({"address": {"url": OURS}, "subscription": {"state": "Enabled", "id": id}});
-        }))
+        })))
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Looks at an account: one paged list, or what comes closest to it where Linktree offers none.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    api::webhook::LinktreeWebhook,
     clock,
     linktree::{
         client::{Linktree, list_all},
@@ -13,6 +12,7 @@ use crate::{
     operator::{
         account::{Account, Snapshot},
         key::Key,
+        roster::Member,
     },
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// so where it was not our turn, or Linktree wants to be left alone.
 ///
 /// `webhooks` are those of all connections that share the account.
-pub(super) async fn list(account: &Arc<Account>, connection: &Key, webhooks: &[Arc<LinktreeWebhook>]) -> bool {
+pub(super) async fn list(account: &Arc<Account>, connection: &Key, webhooks: &[Arc<Member>]) -> bool {
     let begun = clock::now();
     let linktree = account.linktree(connection);
     let listed = async {
@@ -64,7 +64,7 @@ async fn whose(account: &Account, linktree: &dyn Linktree) -> Result<Option<Wire
 async fn subscriptions(
     account: &Account,
     linktree: &dyn Linktree,
-    webhooks: &[Arc<LinktreeWebhook>],
+    webhooks: &[Arc<Member>],
 ) -> Result<Vec<Subscription>, ApiError> {
     if !account.capabilities().lacks_list() {
         match list_all(linktree).await {
@@ -83,9 +83,9 @@ async fn subscriptions(
     Ok(known)
 }
 
-fn lacks_one_of(listed: &[Subscription], webhooks: &[Arc<LinktreeWebhook>]) -> bool {
-    let is_listed = |id: &SubscriptionId| listed.iter().any(|known| known.id == *id);
-    webhooks.iter().filter_map(|webhook| registered(webhook)).any(|(id, _)| !is_listed(&id))
+fn lacks_one_of(listed: &[Subscription], webhooks: &[Arc<Member>]) -> bool {
+    let listed: HashSet<&SubscriptionId> = listed.iter().map(|known| &known.id).collect();
+    webhooks.iter().filter_map(|webhook| registered(webhook)).any(|(id, _)| !listed.contains(&id))
 }
 
 /// What at least one of two lists has; as the second has it, where both do.
@@ -126,10 +126,8 @@ fn trusted(id: SubscriptionId, url: String) -> Subscription {
     }
 }
 
-fn registered(webhook: &LinktreeWebhook) -> Option<(SubscriptionId, String)> {
-    let status = webhook.status.as_ref()?;
-    let id = status.subscription.as_ref()?.id.clone()?;
-    Some((SubscriptionId(id), status.address.as_ref()?.url.clone()))
+fn registered(webhook: &Member) -> Option<(SubscriptionId, String)> {
+    Some((webhook.subscription.clone()?, webhook.url.clone()?))
 }
 
 #[cfg(test)]
@@ -145,9 +143,9 @@ mod tests {
 
     #[test]
     fn a_list_without_something_that_is_known_is_made_again_and_counts_with_the_second() {
-        let known = Arc::new(webhook(|object| {
+        let known = Arc::new(Member::of(&webhook(|object| {
             object["status"] = json!({"address": {"url": "u"}, "subscription": {"state": "Enabled", "id": "a"}});
-        }));
+        })));
         let (a, b) = (subscription("a", "u"), subscription("b", "v"));
         assert!(!lacks_one_of(&[a.clone(), b.clone()], &[Arc::clone(&known)]));
         assert!(lacks_one_of(std::slice::from_ref(&b), &[known]));

@@ -14,10 +14,7 @@ use url::Url;
 
 use super::decide::Token;
 use crate::{
-    api::{
-        connection::{LinktreeConnection, RequestBudgetStatus},
-        webhook::LinktreeWebhook,
-    },
+    api::connection::{LinktreeConnection, RequestBudgetStatus},
     clock,
     linktree::client::{HttpLinktree, PAGE_LIMIT},
     operator::{
@@ -27,6 +24,7 @@ use crate::{
         budget::Budget,
         context::Context,
         key::Key,
+        roster::Member,
         webhook::{Error, render},
     },
 };
@@ -95,9 +93,8 @@ async fn left_over(context: &Context, key: &Key, requests_per_minute: usize) -> 
 }
 
 /// The registrations that the webhooks' statuses tell of.
-fn begun(webhooks: &[Arc<LinktreeWebhook>]) -> impl Iterator<Item = (Timestamp, bool)> {
-    let subscriptions = webhooks.iter().filter_map(|webhook| webhook.status.as_ref()?.subscription.as_ref());
-    subscriptions.filter_map(|known| Some((known.registration_time.as_ref()?.0, known.id.is_some())))
+fn begun(webhooks: &[Arc<Member>]) -> impl Iterator<Item = (Timestamp, bool)> {
+    webhooks.iter().filter_map(|webhook| Some((webhook.begun?, webhook.subscription.is_some())))
 }
 
 /// The statuses of the connections.

@@ -9,7 +9,6 @@ use crate::{
     api::{
         condition::{ConditionType, Reason},
         connection::{AccountStatus, LinktreeConnection, LinktreeConnectionStatus},
-        webhook::LinktreeWebhook,
     },
     linktree::{
         error::{ApiError, RetryClass},
@@ -18,6 +17,7 @@ use crate::{
     operator::{
         account::Account,
         conditions::{self, Finding, Status},
+        roster::Member,
     },
 };
 
@@ -25,9 +25,9 @@ pub struct Report<'a> {
     pub connection: &'a LinktreeConnection,
     pub token: Token,
     pub account: Option<&'a Account>,
-    pub webhooks: &'a [Arc<LinktreeWebhook>],
+    pub webhooks: &'a [Arc<Member>],
     /// Those of other connections to the same account.
-    pub webhooks_sharing: &'a [Arc<LinktreeWebhook>],
+    pub webhooks_sharing: &'a [Arc<Member>],
     /// A person's request for a list that is handled with this look.
     pub handled_sync_request: Option<&'a str>,
     pub now: Timestamp,

@@ -29,7 +29,7 @@ pub(super) use sinks::FAILURES;
 pub(super) use subscription::{attempted, is_disabled, registering};
 
 /// How often a settled webhook is looked at: its counters come from the receiver, which is asked.
-const SETTLED: Duration = Duration::from_secs(15);
+pub(super) const SETTLED: Duration = Duration::from_secs(15);
 /// How often one is looked at that has just set out; less and less often the longer it takes, down to [`SETTLED`].
 const UNSETTLED: Duration = Duration::from_secs(3);
 
@@ -74,7 +74,16 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     paused::hold_back(spec.pause, &mut steps, &mut findings);
     let settled = steps.is_empty() && findings.iter().all(|(of, finding)| rests(*of, finding));
     let requeue = until_key_ends(observed, now, if settled { SETTLED } else { pace(observed, now) });
-    Plan { steps, findings, subscription: subscription.status, handled_sync_request, requeue }
+    // While deliveries fail the deadline comes nearer.
+    let failing = subscription.status.as_ref().is_some_and(|status| status.failing_since_time.is_some());
+    Plan {
+        steps,
+        findings,
+        subscription: subscription.status,
+        handled_sync_request,
+        requeue,
+        rests: settled && !failing,
+    }
 }
 
 /// Between a failed call and the next try the condition goes on saying why: a look in between knows no better.
@@ -136,4 +145,4 @@ fn rests(of: ConditionType, finding: &Finding) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

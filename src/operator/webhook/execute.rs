@@ -225,7 +225,7 @@ impl Executor<'_> {
     async fn record_registration(&self, at: Timestamp) -> Result<(), kube::Error> {
         let mut status = self.webhook.status.clone().unwrap_or_default();
         status.subscription = Some(registering(Some(Time(at))));
-        apply::apply_status(&self.api::<LinktreeWebhook>(), &self.webhook.name_any(), &status).await
+        apply::apply_status(&self.api::<LinktreeWebhook>(), &self.webhook.name_any(), &status).await.map(drop)
     }
 
     async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<(), Trouble> {

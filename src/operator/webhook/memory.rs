@@ -1,16 +1,21 @@
 //! What a process remembers of a webhook from one look to the next. Losing it costs a probe and a retry, nothing more.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::{
     observed::{ProbeResult, SyncRequest},
     plan::Step,
+    rest::Rest,
 };
 use crate::{api::condition::ConditionType, linktree::error::ApiError, operator::backoff::Failures};
 
 /// A good probe is believed for this long.
 const PROBE_LASTS: SignedDuration = SignedDuration::from_secs(60);
+/// After this long all is read anew, even if nothing was told: a watch that lost an event costs no more than that.
+const BELIEVED: SignedDuration = SignedDuration::from_secs(600);
 /// Counters reach the status at most this often.
 const COUNTERS_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
@@ -27,9 +32,44 @@ pub struct Memory {
     reported_at: Option<Timestamp>,
     sync_request: Option<SyncRequest>,
     swept: Option<i64>,
+    /// For which generation of the spec, and how long, what was read of other objects is believed.
+    believes: Option<(Option<i64>, Timestamp)>,
+    /// What the webhook rests on. Shared, since it holds a secret that need not be copied for each look.
+    rest: Option<Arc<Rest>>,
 }
 
 impl Memory {
+    /// Until when what was read of other objects is believed as long as watches do not tell otherwise; `None` if all is to
+    /// be read anew.
+    #[must_use]
+    pub fn believes(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+        self.believes.filter(|(of, until)| *of == generation && now < *until).map(|(_, until)| until)
+    }
+
+    /// All is read anew. How long that is believed is spread by `share`, between 0 and 1, so that ten thousand webhooks
+    /// that were looked at together are not read anew together.
+    pub fn believe(&mut self, generation: Option<i64>, now: Timestamp, share: f64) -> Timestamp {
+        let until = now.saturating_add(BELIEVED.mul_f64(1.0 - share / 2.0)).unwrap_or(now);
+        self.believes = Some((generation, until));
+        until
+    }
+
+    #[must_use]
+    pub fn rest(&self) -> Option<Arc<Rest>> {
+        self.rest.clone()
+    }
+
+    pub fn rests(&mut self, rest: Option<Rest>) {
+        self.rest = rest.map(Arc::new);
+    }
+
+    /// The url of the last probe and what it found, if that is too old to be believed.
+    #[must_use]
+    pub fn probe_due(&self, now: Timestamp) -> Option<(Url, ProbeResult)> {
+        let (_, url, result) = self.probe.as_ref()?;
+        self.believed_probe(url, now).is_none().then(|| (url.clone(), result.clone()))
+    }
+
     /// The last probe of `url`, unless it failed or is too old to be believed.
     #[must_use]
     pub fn believed_probe(&self, url: &Url, now: Timestamp) -> Option<ProbeResult> {
@@ -175,6 +215,26 @@ mod tests {
         assert!(!memory.repeats(&[Step::RequestList]));
         assert!(memory.repeats(&[Step::RequestList]));
         assert!(!memory.repeats(&[Step::AddFinalizer]));
+    }
+
+    #[test]
+    fn what_was_read_is_believed_for_one_generation_and_five_to_ten_minutes() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.believes(Some(1), at(0)), None);
+        assert_eq!(memory.believe(Some(1), at(0), 1.0), at(300));
+        assert_eq!(memory.believe(Some(1), at(0), 0.0), at(600));
+        assert_eq!(memory.believes(Some(1), at(599)), Some(at(600)));
+        assert_eq!((memory.believes(Some(1), at(600)), memory.believes(Some(2), at(1))), (None, None));
+    }
+
+    #[test]
+    fn a_probe_is_due_once_it_is_no_longer_believed() {
+        let url = Url::parse("https://a/").unwrap();
+        let mut memory = Memory::default();
+        assert_eq!(memory.probe_due(at(0)), None, "there was none");
+        let result = ProbeResult::Succeeded { certificate_expires: Some(at(9)) };
+        memory.probed(url.clone(), result.clone(), at(0));
+        assert_eq!((memory.probe_due(at(59)), memory.probe_due(at(60))), (None, Some((url, result))));
     }
 
     #[test]

@@ -1,23 +1,23 @@
 //! Looks at the world for one webhook. Reads only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    Metadata,
-    api::{
-        apps::v1::StatefulSet,
-        core::v1::{Pod, Secret as KubernetesSecret, Service, ServiceAccount},
-        networking::v1::NetworkPolicy,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Pod, Secret as KubernetesSecret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
 };
-use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
+use kube::{Api, ResourceExt, core::NamespaceResourceScope, runtime::reflector::ObjectRef};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     FINALIZER, Rendered, children, decide,
     memory::Memory,
+    names,
     observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
     render, report,
     spec::{Keys, Spec},
@@ -35,6 +35,7 @@ use crate::{
         context::Context,
         key::{self, Key},
         requests,
+        seen::{Kind, Object, Version},
     },
 };
 
@@ -49,15 +50,14 @@ pub const SUBSCRIPTION_ANNOTATION: &str = "webhooks.linktree-operator.dev/subscr
 /// The annotation that says until when the secret before the current one is tried too.
 pub const PREVIOUS_NOT_AFTER_ANNOTATION: &str = "webhooks.linktree-operator.dev/previous-not-after-time";
 
-/// The Secrets a spec speaks of, and the receiver's admin token.
-pub async fn secrets(context: &Context, spec: &Spec) -> Result<Secrets, kube::Error> {
-    let api: Api<KubernetesSecret> = api(context, spec);
+/// The Secrets a spec speaks of, and the one with the route, which holds the receiver's admin token.
+pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<KubernetesSecret>), kube::Error> {
     let places = render::places(spec);
     let names: BTreeSet<_> = places.iter().map(|place| place.name.as_str()).collect();
     let mut values = BTreeMap::new();
     let (mut kept_for, mut previous_not_after) = (None, None);
     for name in names {
-        let Some(found) = api.get_opt(name).await? else { continue };
+        let Some(found) = read::<KubernetesSecret>(context, spec, Kind::Secret, name).await? else { continue };
         if matches!(&spec.keys, Keys::Provider { secret_name } if secret_name == name) {
             kept_for = found.annotations().get(SUBSCRIPTION_ANNOTATION).cloned().map(SubscriptionId);
             previous_not_after = found.annotations().get(PREVIOUS_NOT_AFTER_ANNOTATION).and_then(|it| it.parse().ok());
@@ -69,9 +69,11 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<Secrets, kube::Er
             }
         }
     }
-    let route = api.get_opt(&spec.route_secret_name()).await?;
-    let token = route.and_then(|route| render::secret(&route.data?.get(children::ADMIN_TOKEN_KEY)?.0));
-    Ok(Secrets { values, kept_for, previous_not_after, admin_token: token.unwrap_or_else(random_token) })
+    let route = read::<KubernetesSecret>(context, spec, Kind::Secret, &spec.route_secret_name()).await?;
+    let token = route.as_ref().and_then(|route| route.data.as_ref()?.get(children::ADMIN_TOKEN_KEY));
+    let token = token.and_then(|bytes| render::secret(&bytes.0));
+    let admin_token = token.unwrap_or_else(random_token);
+    Ok((Secrets { values, kept_for, previous_not_after, admin_token }, route))
 }
 
 /// Everything else.
@@ -165,7 +167,8 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     }
 }
 
-fn connection(context: &Context, key: &Key) -> Connection {
+/// The connection of this name.
+pub fn connection(context: &Context, key: &Key) -> Connection {
     let object = context.connections.get(&ObjectRef::<LinktreeConnection>::new(&key.1).within(&key.0));
     let Some(object) = object else {
         let message =
@@ -202,35 +205,61 @@ fn without_account(object: &LinktreeConnection) -> Connection {
 async fn children_outdated(context: &Context, spec: &Spec, rendered: &Rendered) -> Result<Vec<Child>, kube::Error> {
     let children = &rendered.children;
     let outdated = [
-        (Child::ServiceAccount, is_outdated::<ServiceAccount>(context, spec, &children.service_account).await?),
-        (Child::Service, is_outdated::<Service>(context, spec, &children.service).await?),
-        (Child::NetworkPolicy, is_outdated::<NetworkPolicy>(context, spec, &children.network_policy).await?),
-        (Child::RouteSecret, is_outdated::<KubernetesSecret>(context, spec, &rendered.route_secret).await?),
-        (Child::StatefulSet, is_outdated::<StatefulSet>(context, spec, &children.stateful_set).await?),
+        (
+            Child::ServiceAccount,
+            is_outdated::<ServiceAccount>(context, spec, Kind::ServiceAccount, &children.service_account).await?,
+        ),
+        (Child::Service, is_outdated::<Service>(context, spec, Kind::Service, &children.service).await?),
+        (
+            Child::NetworkPolicy,
+            is_outdated::<NetworkPolicy>(context, spec, Kind::NetworkPolicy, &children.network_policy).await?,
+        ),
+        (Child::RouteSecret, !rendered.route_is_met),
+        (
+            Child::StatefulSet,
+            is_outdated::<StatefulSet>(context, spec, Kind::StatefulSet, &children.stateful_set).await?,
+        ),
     ];
     Ok(outdated.into_iter().filter_map(|(child, outdated)| outdated.then_some(child)).collect())
 }
 
-async fn is_outdated<K>(context: &Context, spec: &Spec, desired: &Desired) -> Result<bool, kube::Error>
+/// Whether there is something to be done about a child. It is read only if anything was told of it, or is asked of it,
+/// since it was last found to be as it should.
+async fn is_outdated<K>(context: &Context, spec: &Spec, kind: Kind, desired: &Desired) -> Result<bool, kube::Error>
 where
-    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Metadata<Ty = ObjectMeta>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Serialize,
+    K: Kubernetes,
 {
+    let webhook = key(spec);
+    let object = Object::new(kind, &webhook.0, &desired.name);
+    if context.seen.still_meets(&webhook, object, desired.digest()) {
+        return Ok(false);
+    }
+    context.seen.reading(&webhook, object);
     let live = api::<K>(context, spec).get_opt(&desired.name).await?;
-    Ok(live.is_none_or(|live| !desired.is_met_by(&live)))
+    let Some(live) = live.filter(|live| desired.is_met_by(live)) else { return Ok(true) };
+    context.seen.read(&webhook, object, Version::of(&live), desired.digest());
+    Ok(false)
+}
+
+/// Reads an object, and notes which version it is.
+async fn read<K>(context: &Context, spec: &Spec, kind: Kind, name: &str) -> Result<Option<K>, kube::Error>
+where
+    K: Kubernetes,
+{
+    let webhook = key(spec);
+    let object = Object::new(kind, &webhook.0, name);
+    context.seen.reading(&webhook, object);
+    let found = api::<K>(context, spec).get_opt(name).await?;
+    context.seen.read(&webhook, object, Version::of_found(found.as_ref()), 0);
+    Ok(found)
 }
 
 async fn receiver(context: &Context, spec: &Spec, admin_token: &Secret) -> Result<Receiver, kube::Error> {
-    let Some(pod) = api::<Pod>(context, spec).get_opt(&format!("{}-0", spec.receiver_name())).await? else {
+    let Some(pod) = read::<Pod>(context, spec, Kind::Pod, &names::pod(&spec.name.name)).await? else {
         return Ok(Receiver::default());
     };
-    let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).and_then(|ip| ip.parse().ok());
     let pod = summary(&pod);
-    let status = match address {
+    let status = match pod.address {
         Some(address) if !pod.terminating => context.shared.receivers.status(address, admin_token).await,
         Some(_) | None => None,
     };
@@ -255,6 +284,7 @@ fn summary(pod: &Pod) -> observed::Pod {
             .find(|condition| condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable"))
             .map(|condition| condition.message.unwrap_or_default()),
         waiting,
+        address: status.pod_ip.as_deref().and_then(|ip| ip.parse().ok()),
         route_digest: pod.annotations().get(ROUTE_DIGEST_ANNOTATION).cloned(),
     }
 }
@@ -263,10 +293,21 @@ fn random_token() -> Secret {
     Secret::new(hex::encode(rand::random::<[u8; 32]>()))
 }
 
-fn api<K>(context: &Context, spec: &Spec) -> Api<K>
-where
-    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+fn key(spec: &Spec) -> Key {
+    (spec.name.namespace.clone(), spec.name.name.clone())
+}
+
+/// The objects of a namespace that a look reads.
+trait Kubernetes:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
 {
-    let client: Client = context.shared.client.clone();
-    Api::namespaced(client, &spec.name.namespace)
+}
+
+impl<K> Kubernetes for K where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+{
+}
+
+fn api<K: Kubernetes>(context: &Context, spec: &Spec) -> Api<K> {
+    Api::namespaced(context.shared.client.clone(), &spec.name.namespace)
 }

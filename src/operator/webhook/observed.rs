@@ -1,6 +1,6 @@
 //! What was found out about one webhook: everything a decision is made from, and nothing else.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -144,6 +144,8 @@ pub struct Pod {
     pub unschedulable: Option<String>,
     /// Why a container waits, such as `ImagePullBackOff`.
     pub waiting: Option<String>,
+    /// Where it can be asked, once it has an address.
+    pub address: Option<IpAddr>,
     /// The route digest the kubelet was last pointed at.
     pub route_digest: Option<String>,
 }

@@ -96,4 +96,7 @@ pub struct Plan {
     pub handled_sync_request: Option<String>,
     /// When to look again if nothing happens before.
     pub requeue: Duration,
+    /// All is well, and goes on to be planned like this until something of what was observed changes: time alone changes
+    /// nothing.
+    pub rests: bool,
 }

@@ -28,8 +28,12 @@ impl ReceiverClient {
     /// # Errors
     /// When the machine has no usable TLS set-up.
     pub fn new() -> Result<Self, reqwest::Error> {
-        let client =
-            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(DEADLINE);
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(DEADLINE)
+            // Ten thousand connections that idle until the next look would take more memory than all else.
+            .pool_max_idle_per_host(0);
         client.build().map(ReceiverClient)
     }
 }

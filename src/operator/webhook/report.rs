@@ -62,7 +62,7 @@ impl Report<'_> {
     pub fn status(self) -> LinktreeWebhookStatus {
         let Report { generation, url, route, observed, plan, outcome, hold_until, now } = self;
         let previous = &observed.status;
-        let Plan { steps, mut findings, mut subscription, handled_sync_request, requeue: _ } = plan;
+        let Plan { steps, mut findings, mut subscription, handled_sync_request, requeue: _, rests: _ } = plan;
         for failure in &outcome.failures {
             apply_failure(failure, hold_until, &mut findings);
         }

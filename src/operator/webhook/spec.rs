@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use url::Url;
 
+use super::names;
 use crate::{
     api::{
         SecretKeyReference,
@@ -138,32 +139,22 @@ impl Spec {
     /// The name of everything the receiver consists of: workload, Service, ServiceAccount, NetworkPolicy.
     #[must_use]
     pub fn receiver_name(&self) -> String {
-        receiver_name(&self.name.name)
+        names::receiver(&self.name.name)
     }
 
     /// The Secret that holds the route file.
     #[must_use]
     pub fn route_secret_name(&self) -> String {
-        format!("{}-route", self.receiver_name())
+        names::route_secret(&self.name.name)
     }
 }
 
-/// The Secrets a webhook's spec speaks of, so that a change of one of them is looked at at once.
+/// The Secrets a webhook's spec names, so that a change of one of them is looked at at once.
 #[must_use]
-pub fn referenced_secrets(webhook: &LinktreeWebhook) -> BTreeSet<String> {
-    let named = webhook.spec.signing.keys.iter().map(|key| key.secret_ref.name.clone());
+pub fn named_secrets(webhook: &LinktreeWebhook) -> BTreeSet<String> {
+    let keys = webhook.spec.signing.keys.iter().map(|key| key.secret_ref.name.clone());
     let sinks = webhook.spec.sinks.iter().flat_map(sink::referenced_secrets);
-    named.chain(sinks.map(|secret| secret.name.clone())).chain([signing_secret_name(&webhook.name_any())]).collect()
-}
-
-/// The Secret that keeps the signing secret Linktree's API returned.
-#[must_use]
-pub fn signing_secret_name(webhook: &str) -> String {
-    format!("{webhook}-signing")
-}
-
-fn receiver_name(webhook: &str) -> String {
-    format!("{webhook}-receiver")
+    keys.chain(sinks.map(|secret| secret.name.clone())).collect()
 }
 
 fn event_types(names: &[String]) -> BTreeSet<EventType> {
@@ -172,7 +163,7 @@ fn event_types(names: &[String]) -> BTreeSet<EventType> {
 
 fn keys(name: &WebhookName, keys: &[api::SigningKey]) -> Keys {
     if keys.is_empty() {
-        return Keys::Provider { secret_name: signing_secret_name(&name.name) };
+        return Keys::Provider { secret_name: names::signing_secret(&name.name) };
     }
     let named = |key: &api::SigningKey| NamedKey {
         name: key.name.clone(),
@@ -337,15 +328,12 @@ pub(in crate::operator) mod tests {
     }
 
     #[test]
-    fn every_secret_a_webhook_depends_on_is_named() {
+    fn every_secret_a_spec_names_is_found() {
         let webhook = webhook(|object| {
             object["spec"]["signing"] = json!({"keys": [{"name": "k1", "secretRef": {"name": "keys", "key": "a"}}]});
             object["spec"]["sinks"][0]["http"]["authSecretRef"] = json!({"name": "cms", "key": "bearer"});
             object["spec"]["sinks"][0]["signingSecretRef"] = json!({"name": "cms-signing", "key": "secret"});
         });
-        assert_eq!(
-            referenced_secrets(&webhook),
-            ["cms", "cms-signing", "keys", "links-signing"].map(String::from).into()
-        );
+        assert_eq!(named_secrets(&webhook), ["cms", "cms-signing", "keys"].map(String::from).into());
     }
 }

@@ -42,6 +42,7 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
         subscription: observed.status.subscription.clone(),
         handled_sync_request: None,
         requeue: RETRY,
+        rests: false,
     }
 }
 

@@ -47,7 +47,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// All is well: registered, sending, verified.
-fn settled() -> Observed {
+pub(in crate::operator::webhook) fn settled() -> Observed {
     let url = Spec::parse(&webhook(|_| {})).unwrap().url;
     let known = json!({"id": "wh_1", "url": url, "events": ["link.created", "link.updated"], "status": "active"});
     let snapshot = Snapshot {

@@ -3,10 +3,11 @@
 use k8s_openapi::{api::networking::v1::Ingress, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{Api, ResourceExt};
 
-use super::api;
+use super::{api, key, read};
 use crate::operator::{
     context::Context,
     gateway::{HTTPRoute, ParentStatus},
+    seen::{Kind, Object, Version},
     webhook::{
         children::exposure::ExposureObject,
         memory::Memory,
@@ -23,17 +24,20 @@ pub async fn observe(
 ) -> Result<(Exposure, Option<Child>), kube::Error> {
     match (desired, &spec.exposure) {
         (Some(ExposureObject::Ingress(desired)), _) => {
-            let Some(live) = api::<Ingress>(context, spec).get_opt(&desired.name).await? else {
+            let Some(live) = read::<Ingress>(context, spec, Kind::Ingress, &desired.name).await? else {
                 return Ok((Exposure::Absent, Some(Child::Exposure)));
             };
             Ok((ingress(&live), (!desired.is_met_by(&live)).then_some(Child::Exposure)))
         }
         (Some(ExposureObject::HttpRoute(desired)), spec::Exposure::HttpRoute(wanted)) => {
+            let (webhook, object) = (key(spec), Object::new(Kind::HttpRoute, &spec.name.namespace, &desired.name));
+            context.seen.reading(&webhook, object);
             let live = match find_route(&api(context, spec), &desired.name).await? {
                 Found::Route(live) => *live,
                 Found::Absent => return Ok((Exposure::Absent, Some(Child::Exposure))),
                 Found::NoGatewayApi => return Ok((Exposure::GatewayApiMissing, None)),
             };
+            context.seen.read(&webhook, object, Version::of(&live), 0);
             let gateway = wanted.gateway.clone();
             let state = Exposure::Route { state: route(&live, &gateway), gateway };
             Ok((state, (!desired.is_met_by(&live)).then_some(Child::Exposure)))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{InvalidSpec, invalid, receiver_name};
+use super::{InvalidSpec, invalid, names};
 use crate::{
     api::{
         exposure::{self as api, ExposureType},
@@ -98,7 +98,7 @@ pub(super) fn delivery_url(name: &WebhookName, endpoint: &ManagedEndpoint) -> Re
     let path = delivery_path(name);
     let url = match (endpoint.exposure.exposure_type, &endpoint.host) {
         (ExposureType::Service, _) => {
-            format!("http://{}.{}.svc.cluster.local{path}", receiver_name(&name.name), name.namespace)
+            format!("http://{}.{}.svc.cluster.local{path}", names::receiver(&name.name), name.namespace)
         }
         (ExposureType::None | ExposureType::Ingress | ExposureType::HTTPRoute, Some(host)) => {
             format!("https://{host}{path}")
