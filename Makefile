@@ -72,9 +72,9 @@ test-controlplane: launcher ## Tests against a real etcd and API server
 test-e2e: launcher image ## Tests on a real node, with the chart and the image
 	@$(call with-images,$(LAUNCHER),$(NEXTEST) --profile e2e --test e2e)
 
-bench-quick: ## The benchmarks for a moment, to show that they run
+bench-quick: launcher ## The benchmarks for a moment, to show that they run, and that nothing is written when nothing changes
 	@.ci/bench-receiver --quick
-	@cargo run --locked --quiet --example bench-operator -- --quick
+	@.ci/bench-operator --quick
 
 fmt: ## Format the code
 	@cargo fmt --all
@@ -104,8 +104,8 @@ chaos-operator: ## Each fault the operator must live through, as often as the go
 bench-receiver: ## The receiver's goals beside its peers, into docs/benchmarks.md; 6 minutes
 	@.ci/bench-receiver
 
-bench-operator: ## The operator's goals, into docs/benchmarks.md
-	@cargo run --locked --release --example bench-operator
+bench-operator: launcher ## The operator's goals, with 10,000 webhooks, into docs/benchmarks.md; about an hour
+	@.ci/bench-operator
 
 bench-journals: ## The journals that were considered, under one load; see docs/adr
 	@.ci/bench-journals

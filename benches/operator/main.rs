@@ -1,40 +1,98 @@
 //! `make bench-operator`: the operator's goals. `--quick` runs every part for a moment, to show that it runs. See
 //! docs/benchmarks.md.
+//!
+//! P7 and P8 are simulated. For P9 the operator is a process of its own that is looked at through /proc and its metrics.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock; the ban is for the operator's own decisions"
+)]
 #![allow(clippy::print_stderr, clippy::expect_used, reason = "this program speaks to a person at a terminal")]
 #![allow(unreachable_pub, reason = "nothing of a program is reachable from outside")]
+
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::Parser;
 
 use self::report::Row;
 
+mod api_server;
+mod cost;
+mod nodes;
 #[path = "../page.rs"]
 mod page;
+mod process;
+mod receivers;
 #[path = "../report.rs"]
 #[allow(dead_code, reason = "the receiver's benchmark needs more of it")]
 mod report;
 mod simulation;
 mod turns;
+mod world;
+
+/// As many webhooks as P9 speaks of.
+const WEBHOOKS: usize = 10_000;
 
 /// Measures the operator.
 #[derive(Clone, Debug, Parser)]
 struct Arguments {
+    /// The program that P9 is measured of, in the cluster that KUBECONFIG names. Left out, P9 is.
+    #[arg(long)]
+    operator: Option<PathBuf>,
+    /// How many webhooks P9 is measured with. With fewer docs/benchmarks.md is left alone.
+    #[arg(long, default_value_t = WEBHOOKS)]
+    webhooks: usize,
     /// Run every part for a moment, and leave docs/benchmarks.md alone.
     #[arg(long)]
     quick: bool,
 }
 
+/// What P9 is measured with.
+#[derive(Clone, Debug)]
+pub(crate) struct Scale {
+    operator: PathBuf,
+    webhooks: usize,
+    /// How many of them share a namespace and a connection.
+    per_namespace: usize,
+    /// How long nothing is changed while the operator is measured.
+    quiet: Duration,
+    /// What is measured is held against the goals. A handful of webhooks for a moment says nothing but what is written.
+    judged: bool,
+}
+
+impl Scale {
+    fn new(operator: PathBuf, arguments: &Arguments) -> Self {
+        if arguments.quick {
+            let quiet = Duration::from_secs(20);
+            return Scale { operator, webhooks: 12, per_namespace: 6, quiet, judged: false };
+        }
+        let quiet = Duration::from_secs(330);
+        Scale { operator, webhooks: arguments.webhooks, per_namespace: 100, quiet, judged: true }
+    }
+}
+
 fn main() -> Result<()> {
-    let Arguments { quick } = Arguments::parse();
-    let rows: Vec<Row> = turns::rows(quick);
+    let arguments = Arguments::parse();
+    let mut rows: Vec<Row> = turns::rows(arguments.quick);
+    if let Some(operator) = &arguments.operator {
+        // One TLS provider for everything. Installing fails only where one is installed already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let scale = Scale::new(operator.clone(), &arguments);
+        rows.extend(tokio::runtime::Runtime::new()?.block_on(cost::measure(&scale))?);
+    }
     let table = report::table(&rows);
     eprintln!("{table}");
-    if !quick {
+    if !arguments.quick && arguments.operator.is_some() && arguments.webhooks == WEBHOOKS {
         page::write("operator", &table)?;
     }
     if rows.iter().any(|row| row.met == Some(false)) {
         bail!("a goal was missed");
     }
     Ok(())
+}
+
+/// Tells the person at the terminal how far it is.
+pub(crate) fn say(what: impl AsRef<str>) {
+    eprintln!("[bench] {}", what.as_ref());
 }

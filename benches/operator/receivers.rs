@@ -1,0 +1,102 @@
+//! All receivers in one: tells each one's status, known by its admin token; and as a proxy, answers whatever public URL is
+//! probed as its receiver would.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Result;
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use linktree_operator::route::{
+    ADMIN_PORT, RECEIVER_HEADER, UNSIGNED_ANSWER,
+    status::{JournalHealth, ReceiverStatus, Tally},
+};
+use tokio::{net::TcpListener, task::JoinSet};
+
+/// So many addresses share the receivers, since the connections from one address to another are limited.
+const ADDRESSES: u8 = 16;
+
+/// Ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Receivers {
+    statuses: Statuses,
+    addresses: Vec<Ipv4Addr>,
+    /// The way to every public URL.
+    pub(crate) proxy: SocketAddr,
+    _servers: JoinSet<()>,
+}
+
+/// By admin token.
+type Statuses = Arc<Mutex<HashMap<String, String>>>;
+
+impl Receivers {
+    pub(crate) async fn start() -> Result<Self> {
+        let statuses = Statuses::default();
+        let router = Router::new().route("/status", get(status)).with_state(Arc::clone(&statuses));
+        let mut servers = JoinSet::new();
+        let mut addresses = Vec::new();
+        // Addresses nobody else on this machine uses, by the process id.
+        let [_, high, middle, low] = std::process::id().to_be_bytes();
+        for number in 0..ADDRESSES {
+            let address = Ipv4Addr::new(127, 64 | (number << 2) | (high & 3), middle, low);
+            let listener = TcpListener::bind((address, ADMIN_PORT)).await?;
+            servers.spawn(serve(listener, router.clone()));
+            addresses.push(address);
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let proxy = listener.local_addr()?;
+        servers.spawn(serve(listener, Router::new().fallback(unsigned)));
+        Ok(Receivers { statuses, addresses, proxy, _servers: servers })
+    }
+
+    /// The address of one receiver's pod.
+    pub(crate) fn address(&self, number: usize) -> Ipv4Addr {
+        self.addresses[number % self.addresses.len()]
+    }
+
+    /// A receiver has read this route.
+    pub(crate) fn load(&self, admin_token: String, route_digest: String) -> Result<()> {
+        let status = ReceiverStatus {
+            route_digest,
+            journal: JournalHealth::Healthy,
+            certificate: None,
+            last_received_time: None,
+            last_verified_time: None,
+            last_verified_key: None,
+            unverified_run: None,
+            clock_offset_seconds: None,
+            last_hour: Tally::default(),
+            backlog: 0,
+            sinks: Vec::new(),
+        };
+        let status = serde_json::to_string(&status)?;
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(admin_token, status);
+        Ok(())
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router) {
+    // It ends with the task.
+    let _ = axum::serve(listener, router).await;
+}
+
+async fn status(State(statuses): State<Statuses>, headers: HeaderMap) -> Response {
+    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
+    match token.and_then(|token| statuses.get(token)) {
+        Some(status) => status.clone().into_response(),
+        None => StatusCode::UNAUTHORIZED.into_response(),
+    }
+}
+
+async fn unsigned() -> Response {
+    (StatusCode::UNAUTHORIZED, [(RECEIVER_HEADER, "1")], UNSIGNED_ANSWER).into_response()
+}
