@@ -71,7 +71,7 @@ pub(crate) fn qhook(program: &Path, directory: &Path, sink: SocketAddr) -> Resul
     let mut command = Command::new(program);
     command.args(["start", "--config"]).arg(directory.join("qhook.yaml"));
     command.current_dir(directory).env("RUST_LOG", "error");
-    Server::start(command, address, PATH, &["401"])
+    Server::start(command, address, PATH, &["400"])
 }
 
 fn route_file(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result<PathBuf> {
