@@ -1,5 +1,6 @@
-//! A Kubernetes API server in memory: what the operator uses of one, in simulated time. Its answers are compared with a
-//! real one's in `tests/controlplane/fidelity.rs`. Views of it can be made stale, see [`View`].
+//! A Kubernetes API server in memory: what the operator uses of one, in simulated time. What it does is written down from
+//! the real one's behaviour; the scenarios of `tests/controlplane` are what shows the operator against that. Views of it
+//! can be made stale, see [`View`].
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
