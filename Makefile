@@ -95,8 +95,8 @@ generate: ## Write what is generated from the code: the custom resource definiti
 chaos-receiver: ## Each fault the receiver must live through, as often as the goals say: half an hour
 	@.ci/chaos-receiver
 
-chaos-operator: ## Each fault the operator must live through, as often as the goals say
-	@.ci/chaos-operator
+chaos-operator: launcher ## Each fault the operator must live through, as often as the goals say
+	@.ci/chaos-operator $(LAUNCHER)
 
 ##@ Measure it
 

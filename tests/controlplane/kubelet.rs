@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use linktree_operator::{
     clock,
@@ -104,6 +104,13 @@ impl Kubelet {
             task.await.unwrap();
         }
         self.report(false).await;
+    }
+
+    /// The receiver ends, and its pod goes.
+    pub async fn stop_and_remove(&mut self) {
+        self.stop().await;
+        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        self.api::<Pod>().delete(&self.pod_name(), &now).await.unwrap();
     }
 
     async fn start_receiver(&mut self) {

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
 
+mod chaos;
 mod children;
 mod crash;
 mod deletion;

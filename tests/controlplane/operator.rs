@@ -1,10 +1,12 @@
 //! The operator as a child process: started, killed, asked for its metrics, and read for what it logged.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
+    time::Duration,
 };
 
 use nix::{
@@ -48,7 +50,24 @@ impl Operator {
         Operator::spawn_with(namespace, proxy, log, &[&authority], "ALL_PROXY")
     }
 
+    /// As [`Operator::spawn`], with this kubeconfig.
+    pub fn spawn_as(kubeconfig: &Path, namespace: &str, proxy: SocketAddr, log: &Path) -> Self {
+        let kubeconfig = [("KUBECONFIG", kubeconfig.as_os_str())];
+        Operator::spawn_in(&kubeconfig, namespace, proxy, log, &[], "HTTP_PROXY")
+    }
+
     fn spawn_with(namespace: &str, proxy: SocketAddr, log: &Path, arguments: &[&str], through: &str) -> Self {
+        Operator::spawn_in(&[], namespace, proxy, log, arguments, through)
+    }
+
+    fn spawn_in(
+        environment: &[(&str, &OsStr)],
+        namespace: &str,
+        proxy: SocketAddr,
+        log: &Path,
+        arguments: &[&str],
+        through: &str,
+    ) -> Self {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let begins = fs::read(log).unwrap().len();
         let child = Command::new(env!("CARGO_BIN_EXE_linktree-operator"))
@@ -56,6 +75,7 @@ impl Operator {
             .args(["--log-format=json", "--linktree-timeout-seconds=2", &format!("--watch-namespace={namespace}")])
             .args(arguments)
             .env("RUST_LOG", "info,linktree_operator=debug")
+            .envs(environment.iter().copied())
             .env(through, format!("http://{proxy}"))
             .env("NO_PROXY", "127.0.0.1")
             .stderr(file)
@@ -104,6 +124,11 @@ impl Operator {
 
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Whether it ends by itself before so many seconds are over.
+    pub async fn ended_within(&mut self, seconds: u64) -> bool {
+        tokio::time::timeout(Duration::from_secs(seconds), self.ended()).await.is_ok()
     }
 
     /// Waits until it has ended by itself.

@@ -123,6 +123,16 @@ impl World {
         self.operator = Operator::spawn(&self.namespace, self.network.address, &self.log_file());
     }
 
+    /// As [`World::restart_operator`], with nobody's rights but this user's.
+    pub fn restart_operator_as(&mut self, user: &str) {
+        let own = std::env::var("KUBECONFIG").unwrap();
+        let mut config: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(own).unwrap()).unwrap();
+        config["users"][0]["user"]["as"] = user.into();
+        let file = self.directory.path().join("kubeconfig");
+        std::fs::write(&file, serde_yaml_ng::to_string(&config).unwrap()).unwrap();
+        self.operator = Operator::spawn_as(&file, &self.namespace, self.network.address, &self.log_file());
+    }
+
     /// Another operator, one of several that stand for election.
     pub fn candidate(&self) -> Operator {
         Operator::stand_for_election(&self.namespace, self.network.address, &self.log_file())
