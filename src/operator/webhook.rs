@@ -14,7 +14,7 @@ use self::{
     observed::Secrets,
     outcome::Outcome,
     plan::Plan,
-    report::Report,
+    report::{Report, Worth},
     rest::Rest,
     spec::{Deletion, InvalidSpec, Spec},
     transitions::Notice,
@@ -271,14 +271,15 @@ async fn write(
     memory: &mut Memory,
 ) -> Result<Option<Version>, Error> {
     let now = clock::now();
-    if previous == Some(&next) {
-        return Ok(Some(Version::of(webhook)));
-    }
-    let next = match previous {
+    let worth = match previous {
         Some(previous) => report::worth_writing(previous, next, memory.counters_due(now)),
-        None => Some(next),
+        None => Worth::Now(Box::new(next)),
     };
-    let Some(next) = next else { return Ok(None) };
+    let next = match worth {
+        Worth::Nothing => return Ok(Some(Version::of(webhook))),
+        Worth::Later => return Ok(None),
+        Worth::Now(next) => *next,
+    };
     let namespace = webhook.namespace().unwrap_or_default();
     let version = apply::apply_status(&api(&namespace, context), &webhook.name_any(), &next).await?;
     memory.reported(now);

@@ -1,5 +1,4 @@
-//! Turns what was planned and what came of it into the status. Pure. It adds `Ready` and the kstatus conditions, and
-//! keeps counters from being written more often than they are due.
+//! Turns what was planned and what came of it into the status. Pure. It adds `Ready` and the kstatus conditions.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +32,9 @@ use crate::{
 };
 
 mod endpoint;
+mod worth;
+
+pub use self::worth::{Worth, worth_writing};
 
 /// What must hold for `Ready`, root causes first: the first that does not gives `Ready` its reason.
 const READY_NEEDS: [ConditionType; 6] = [
@@ -140,31 +142,6 @@ pub fn terminating(
         conditions: conditions::render(&findings, &previous.conditions, generation, now),
         ..previous.clone()
     }
-}
-
-/// `next`, unless it differs from `previous` in counters only and those are not due: then `None`, nothing to write.
-#[must_use]
-pub fn worth_writing(
-    previous: &LinktreeWebhookStatus,
-    next: LinktreeWebhookStatus,
-    counters_due: bool,
-) -> Option<LinktreeWebhookStatus> {
-    let settled = endpoint::without_probe_time(next.clone(), previous);
-    let same_but_for_counters = LinktreeWebhookStatus {
-        receiver: next.receiver.as_ref().and(previous.receiver.clone()),
-        sinks: if sink_states(&next.sinks) == sink_states(&previous.sinks) {
-            previous.sinks.clone()
-        } else {
-            next.sinks.clone()
-        },
-        ..settled.clone()
-    } == *previous;
-    let unchanged = settled == *previous || (same_but_for_counters && !counters_due);
-    (!unchanged).then_some(next)
-}
-
-fn sink_states(sinks: &[SinkStatus]) -> Vec<(&str, SinkState)> {
-    sinks.iter().map(|sink| (sink.name.as_str(), sink.state)).collect()
 }
 
 fn apply_failure(failure: &Failure, hold_until: Option<Timestamp>, findings: &mut [(ConditionType, Finding)]) {
@@ -416,58 +393,6 @@ fn time(second: i64) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::webhook_status::{EndpointStatus, ProbeResult};
-
-    fn at(second: i64) -> Option<Time> {
-        Timestamp::from_second(second).ok().map(Time)
-    }
-
-    /// A status whose receiver has verified so many deliveries, and whose one sink is in this state.
-    fn status(verified: i64, state: SinkState) -> LinktreeWebhookStatus {
-        let last_hour = DeliveryCounts { verified, ..DeliveryCounts::default() };
-        let receiver =
-            ReceiverStatus { ready_replicas: 1, last_verified_time: at(verified), last_hour, ..Default::default() };
-        let sink = SinkStatus {
-            name: "cms".into(),
-            state,
-            last_success_time: at(verified),
-            consecutive_failures: 0,
-            last_failure: None,
-            backlog: verified,
-            dead_lettered: 0,
-        };
-        LinktreeWebhookStatus {
-            endpoint: probed(0),
-            receiver: Some(receiver),
-            sinks: vec![sink],
-            ..LinktreeWebhookStatus::default()
-        }
-    }
-
-    fn probed(second: i64) -> Option<EndpointStatus> {
-        Some(EndpointStatus {
-            last_probe_time: at(second)?,
-            last_probe_result: ProbeResult::Succeeded,
-            certificate_expiration_time: None,
-        })
-    }
-
-    #[test]
-    fn counters_are_written_when_they_are_due_and_a_transition_at_once() {
-        let before = status(1, SinkState::Healthy);
-        let moved = || LinktreeWebhookStatus { observed_generation: Some(2), ..status(2, SinkState::Healthy) };
-        for (change, next, due, written) in [
-            ("nothing", status(1, SinkState::Healthy), true, false),
-            ("counters", status(2, SinkState::Healthy), false, false),
-            ("counters", status(2, SinkState::Healthy), true, true),
-            ("a sink's state", status(2, SinkState::Failing), false, true),
-            ("something else", moved(), false, true),
-            ("the time of a probe", LinktreeWebhookStatus { endpoint: probed(60), ..before.clone() }, true, false),
-        ] {
-            let result = worth_writing(&before, next.clone(), due);
-            assert_eq!(result, written.then_some(next), "{change} changed, counters due: {due}");
-        }
-    }
 
     #[test]
     fn a_digest_changes_with_the_key_and_cannot_be_tried_without_the_admin_token() {

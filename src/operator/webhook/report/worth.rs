@@ -1,0 +1,102 @@
+//! Keeps a status from being written when it says nothing new, and counters from being written more often than they are
+//! due.
+
+use super::endpoint;
+use crate::api::webhook_status::{LinktreeWebhookStatus, SinkState, SinkStatus};
+
+/// Whether a status is to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Worth {
+    /// What stands says all there is to say.
+    Nothing,
+    /// It differs in counters only, and those are not due.
+    Later,
+    Now(Box<LinktreeWebhookStatus>),
+}
+
+/// Whether `next` is to be written in the place of `previous`.
+#[must_use]
+pub fn worth_writing(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, counters_due: bool) -> Worth {
+    let settled = endpoint::without_probe_time(next.clone(), previous);
+    if settled == *previous {
+        return Worth::Nothing;
+    }
+    let same_but_for_counters = LinktreeWebhookStatus {
+        receiver: next.receiver.as_ref().and(previous.receiver.clone()),
+        sinks: if sink_states(&next.sinks) == sink_states(&previous.sinks) {
+            previous.sinks.clone()
+        } else {
+            next.sinks.clone()
+        },
+        ..settled
+    } == *previous;
+    if same_but_for_counters && !counters_due { Worth::Later } else { Worth::Now(Box::new(next)) }
+}
+
+fn sink_states(sinks: &[SinkStatus]) -> Vec<(&str, SinkState)> {
+    sinks.iter().map(|sink| (sink.name.as_str(), sink.state)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::api::webhook_status::{DeliveryCounts, EndpointStatus, ProbeResult, ReceiverStatus};
+
+    fn at(second: i64) -> Option<Time> {
+        Timestamp::from_second(second).ok().map(Time)
+    }
+
+    /// A status whose receiver has verified so many deliveries, and whose one sink is in this state.
+    fn status(verified: i64, state: SinkState) -> LinktreeWebhookStatus {
+        let last_hour = DeliveryCounts { verified, ..DeliveryCounts::default() };
+        let receiver =
+            ReceiverStatus { ready_replicas: 1, last_verified_time: at(verified), last_hour, ..Default::default() };
+        let sink = SinkStatus {
+            name: "cms".into(),
+            state,
+            last_success_time: at(verified),
+            consecutive_failures: 0,
+            last_failure: None,
+            backlog: verified,
+            dead_lettered: 0,
+        };
+        LinktreeWebhookStatus {
+            endpoint: probed(0),
+            receiver: Some(receiver),
+            sinks: vec![sink],
+            ..LinktreeWebhookStatus::default()
+        }
+    }
+
+    fn probed(second: i64) -> Option<EndpointStatus> {
+        Some(EndpointStatus {
+            last_probe_time: at(second)?,
+            last_probe_result: ProbeResult::Succeeded,
+            certificate_expiration_time: None,
+        })
+    }
+
+    #[test]
+    fn counters_are_written_when_they_are_due_and_a_transition_at_once() {
+        let before = status(1, SinkState::Healthy);
+        let moved = || LinktreeWebhookStatus { observed_generation: Some(2), ..status(2, SinkState::Healthy) };
+        let later = LinktreeWebhookStatus { endpoint: probed(60), ..before.clone() };
+        let now = |next: &LinktreeWebhookStatus| Worth::Now(Box::new(next.clone()));
+        type Expected = fn(Worth) -> Worth;
+        let cases: [(&str, LinktreeWebhookStatus, bool, Expected); 6] = [
+            ("nothing", status(1, SinkState::Healthy), true, |_| Worth::Nothing),
+            ("counters", status(2, SinkState::Healthy), false, |_| Worth::Later),
+            ("counters", status(2, SinkState::Healthy), true, |now| now),
+            ("a sink's state", status(2, SinkState::Failing), false, |now| now),
+            ("something else", moved(), false, |now| now),
+            ("the time of a probe", later, true, |_| Worth::Nothing),
+        ];
+        for (change, next, due, expected) in cases {
+            let worth = worth_writing(&before, next.clone(), due);
+            assert_eq!(worth, expected(now(&next)), "{change} changed, counters due: {due}");
+        }
+    }
+}
