@@ -34,7 +34,8 @@ pub trait Linktree: Send + Sync {
     /// Registers a subscription. An answer of 2xx without an id is [`ApiError::Unreadable`]: it may have taken effect.
     async fn create(&self, request: &CreateSubscription) -> Result<Subscription, ApiError>;
     async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<Subscription, ApiError>;
-    /// Deletes a subscription. [`ApiError::NotFound`] says that there is none, which callers take as done.
+    /// Deletes a subscription. [`ApiError::NotFound`] says that there is none, which callers take as done; an answer of 2xx
+    /// that is neither empty nor JSON, such as a sign-in page, is [`ApiError::Unreadable`].
     async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError>;
     /// A new signing secret; the old one stops being used at once.
     async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError>;

@@ -104,6 +104,21 @@ async fn an_answer_that_cannot_be_read_may_have_taken_effect() {
 }
 
 #[tokio::test]
+async fn a_page_instead_of_an_answer_deletes_nothing() {
+    for (body, unreadable) in [
+        ("", None),
+        ("\r\n", None),
+        (r#"{"id":"wh_1","deleted":true}"#, None),
+        ("<!doctype html><title>Sign in</title>", Some("not JSON")),
+        (r#"{"id":"wh"#, Some("JSON that ends too early")),
+    ] {
+        let server = Canned::answering([answer("200 OK", body)]).await;
+        let expected = unreadable.map_or(Ok(()), |problem| Err(ApiError::Unreadable { problem: problem.into() }));
+        assert_eq!(client(&server.base).delete(&id("wh_1")).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     let elsewhere = Canned::answering([answer("200 OK", r#"{"id":"acc_1"}"#)]).await;
     let head = format!("302 Found\r\nlocation: {}", elsewhere.base);

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::{
     linktree::{
@@ -44,6 +44,15 @@ pub(super) fn read_exactly<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiErr
         };
         ApiError::Unreadable { problem: problem.to_owned() }
     })
+}
+
+/// The body of a 2xx answer that need not say anything: empty, or JSON of any form. Something else was not said by Linktree,
+/// but perhaps by a proxy before it, and nothing was done.
+pub(super) fn read_any(body: &[u8]) -> Result<(), ApiError> {
+    if body.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    read_exactly::<IgnoredAny>(body).map(drop)
 }
 
 /// The error that a non-2xx answer stands for.

@@ -235,7 +235,7 @@ impl Linktree for HttpLinktree {
 
     async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError> {
         let url = self.subscription_url(id, &[])?;
-        self.call(Target::Subscription, Method::DELETE, url, NO_BODY).await.map(drop)
+        answer::read_any(&self.call(Target::Subscription, Method::DELETE, url, NO_BODY).await?)
     }
 
     async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError> {
