@@ -25,13 +25,14 @@ pub mod state;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use axum::Router;
 use hyper_util::service::TowerToHyperService;
+use reqwest::Certificate;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +82,10 @@ pub struct Args {
     /// The token of acc_demo.
     #[arg(long, env = "SIMULATOR_TOKEN", default_value = "lt_test_demo", hide_env_values = true, value_parser = secret)]
     pub token: Secret,
+    /// Certificates, in PEM, of authorities that deliveries trust besides the public ones: for receivers behind an edge of
+    /// a private authority. Read at the start.
+    #[arg(long, env = "SIMULATOR_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Do not limit the number of requests.
     #[arg(long)]
     pub no_rate_limit: bool,
@@ -98,6 +103,8 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 pub enum StartError {
     #[error("cannot read the accounts from {path}: {problem}")]
     Accounts { path: PathBuf, problem: String },
+    #[error("the certificates of --ca-file {path} cannot be read: {problem}")]
+    Authorities { path: PathBuf, problem: String },
     #[error("cannot listen at {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("no TLS client can be made: {0}")]
@@ -155,11 +162,12 @@ impl Running {
 /// [`StartError`].
 pub async fn start(args: &Args, shutdown: CancellationToken) -> Result<Running, StartError> {
     let setup = Setup { accounts: accounts(args)?, rate_limits: !args.no_rate_limit };
+    let trusted = args.ca_file.as_deref().map_or(Ok(Vec::new()), authorities)?;
     let ids = Ids::from_seed(args.seed.unwrap_or_else(rand::random));
     let shared = Shared::new(State::new(setup, ids));
     let mut tasks = JoinSet::new();
     let api = serve_at(args.listen, args.api_port, api::router(&shared), &shutdown, &mut tasks).await?;
-    let sender = Arc::new(Sender::new(shared).map_err(StartError::Tls)?);
+    let sender = Arc::new(Sender::new(shared, trusted).map_err(StartError::Tls)?);
     let control = control::router(Arc::clone(&sender));
     let control = serve_at(args.listen, args.control_port, control, &shutdown, &mut tasks).await?;
     tasks.spawn(sender.run(shutdown));
@@ -188,6 +196,13 @@ async fn serve_at(
     Ok(bound)
 }
 
+fn authorities(path: &Path) -> Result<Vec<Certificate>, StartError> {
+    let failed = |problem| StartError::Authorities { path: path.to_owned(), problem };
+    let bundle = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let certificates = Certificate::from_pem_bundle(&bundle).map_err(|error| failed(error.to_string()))?;
+    if certificates.is_empty() { Err(failed("there is none in it".to_owned())) } else { Ok(certificates) }
+}
+
 fn accounts(args: &Args) -> Result<Vec<AccountConfig>, StartError> {
     let Some(path) = &args.accounts_file else {
         let configured = args.accounts.clone();
@@ -197,4 +212,17 @@ fn accounts(args: &Args) -> Result<Vec<AccountConfig>, StartError> {
     let failed = |problem| StartError::Accounts { path: path.clone(), problem };
     let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
     serde_json::from_slice(&text).map_err(|error| failed(format!("line {}, column {}", error.line(), error.column())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let told = |path: &Path| authorities(path).unwrap_err().to_string();
+        assert!(told(file.path()).ends_with("there is none in it"));
+        assert!(told(Path::new("/no/such/file")).starts_with("the certificates of --ca-file /no/such/file cannot be"));
+    }
 }

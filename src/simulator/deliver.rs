@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::header::CONTENT_TYPE;
-use reqwest::redirect::Policy;
+use reqwest::{Certificate, redirect::Policy};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -51,15 +51,16 @@ pub(super) enum Happened {
 
 impl Sender {
     /// Follows no redirect, uses no proxy, and makes a new connection for each request: a receiver that went away must
-    /// look like it at once.
+    /// look like it at once. Trusts the authorities in `trusted` besides those of the machine.
     ///
     /// # Errors
     /// Where the machine has no usable TLS set-up.
-    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(shared: Arc<Shared>, trusted: Vec<Certificate>) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .redirect(Policy::none())
             .no_proxy()
             .pool_max_idle_per_host(0)
+            .tls_certs_merge(trusted)
             .user_agent("Linktree-Webhooks (simulator)")
             .build()?;
         Ok(Sender { shared, http })

@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
 
+#[path = "../edge/authority.rs"]
+mod authority;
 mod chaos;
 mod children;
 mod crash;
@@ -22,6 +24,8 @@ mod kstatus;
 mod kubelet;
 mod leader;
 mod network;
+#[path = "../edge/nginx.rs"]
+mod nginx;
 mod operator;
 mod pause;
 mod recovery;

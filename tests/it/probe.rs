@@ -1,9 +1,9 @@
 //! The probe against real servers, each with what can be wrong at an edge.
 
 use std::{
-    io::{Read, Write},
+    fs,
+    io::Write,
     net::{TcpListener, TcpStream},
-    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -11,79 +11,21 @@ use linktree_operator::{
     operator::ports::{Probe, ProbeResult, Prober},
     route::{RECEIVER_HEADER, UNSIGNED_ANSWER},
 };
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use url::Url;
 
-use crate::canned::answer;
+use crate::{
+    authority::{Authority, Certificate},
+    canned::answer,
+    edge::{HOST, edge},
+};
 
-/// The name that the probes ask for.
-const HOST: &str = "localhost";
-
-/// An authority of the test's own.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).unwrap().pem();
-        Authority { pem, issuer: Issuer::new(params, key) }
-    }
-
-    /// A server's certificate for `name` that ends with the last day of `year`.
-    fn server(&self, name: &str, year: i32) -> Arc<ServerConfig> {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(year, 12, 31);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        serving(&certificate, &key)
-    }
-
-    fn prober(&self) -> Prober {
-        Prober::new(self.pem.as_bytes()).unwrap()
-    }
-}
-
-fn serving(certificate: &Certificate, key: &KeyPair) -> Arc<ServerConfig> {
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap())
-}
-
-/// A server that takes one connection, and answers it; over TLS if it has a certificate.
-fn edge(certificate: Option<Arc<ServerConfig>>, answer: String) -> Url {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let scheme = if certificate.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{HOST}:{}/h/1", listener.local_addr().unwrap().port());
-    std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        // A client that does not like the certificate goes away, which is what some of the tests are for.
-        let _ = match certificate {
-            None => reply(stream, &answer),
-            Some(config) => reply(StreamOwned::new(ServerConnection::new(config).unwrap(), stream), &answer),
-        };
-    });
-    url.parse().unwrap()
-}
-
-fn reply(mut stream: impl Read + Write, answer: &str) -> std::io::Result<()> {
-    let mut request = Vec::new();
-    let mut byte = [0];
-    while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {
-        request.push(byte[0]);
-    }
-    stream.write_all(answer.as_bytes())?;
-    stream.flush()
+/// An authority, and a prober that trusts it.
+fn trusted() -> (Authority, Prober) {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::at(directory.path()).unwrap();
+    let prober = Prober::new(&fs::read(&authority.root).unwrap()).unwrap();
+    (authority, prober)
 }
 
 fn ours() -> String {
@@ -92,34 +34,40 @@ fn ours() -> String {
 
 #[tokio::test]
 async fn our_own_401_is_the_proof_and_tells_when_the_certificate_ends() {
-    let authority = Authority::new();
-    let result = authority.prober().probe(&edge(Some(authority.server(HOST, 2099)), ours())).await;
+    let (authority, prober) = trusted();
+    let result = prober.probe(&edge(Some(&authority.certify(HOST, 2099).unwrap()), ours())).await;
     let end: Timestamp = "2099-12-31T00:00:00Z".parse().unwrap();
     assert_eq!(result, ProbeResult::Succeeded { certificate_expires: Some(end) });
-    let plain = authority.prober().probe(&edge(None, ours())).await;
+    let plain = prober.probe(&edge(None, ours())).await;
     assert_eq!(plain, ProbeResult::Succeeded { certificate_expires: None });
+}
+
+/// A certificate that is its own authority.
+fn self_signed() -> Certificate {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Certificate { own: params.self_signed(&key).unwrap().pem(), chain: String::new(), key: key.serialize_pem() }
 }
 
 #[tokio::test]
 async fn what_can_be_wrong_with_a_certificate_is_told_apart() {
-    let authority = Authority::new();
-    let expired = authority.prober().probe(&edge(Some(authority.server(HOST, 2024)), ours())).await;
+    let (authority, prober) = trusted();
     let end: Timestamp = "2024-12-31T00:00:00Z".parse().unwrap();
-    assert_eq!(expired, ProbeResult::CertificateExpired { at: Some(end) });
-    let other = authority.prober().probe(&edge(Some(authority.server("other.example.com", 2099)), ours())).await;
-    assert_eq!(other, ProbeResult::CertificateNameMismatch);
-    let stranger = Authority::new().prober().probe(&edge(Some(authority.server(HOST, 2099)), ours())).await;
-    assert_eq!(stranger, ProbeResult::CertificateUntrusted);
-    let own_key = KeyPair::generate().unwrap();
-    let mut own = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
-    own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let self_signed = serving(&own.self_signed(&own_key).unwrap(), &own_key);
-    let self_signed = authority.prober().probe(&edge(Some(self_signed), ours())).await;
-    assert_eq!(self_signed, ProbeResult::CertificateUntrusted);
+    let right = || authority.certify(HOST, 2099).unwrap();
+    for (what, certificate, result) in [
+        ("expired", authority.certify(HOST, 2024).unwrap(), ProbeResult::CertificateExpired { at: Some(end) }),
+        ("another's", authority.certify("other.example.com", 2099).unwrap(), ProbeResult::CertificateNameMismatch),
+        ("a stranger's", trusted().0.certify(HOST, 2099).unwrap(), ProbeResult::CertificateUntrusted),
+        ("without its chain", Certificate { chain: String::new(), ..right() }, ProbeResult::CertificateUntrusted),
+        ("self-signed", self_signed(), ProbeResult::CertificateUntrusted),
+    ] {
+        assert_eq!(prober.probe(&edge(Some(&certificate), ours())).await, result, "{what}");
+    }
     let speaks_first = TcpListener::bind("127.0.0.1:0").unwrap();
     let no_tls = format!("https://{HOST}:{}/h/1", speaks_first.local_addr().unwrap().port()).parse().unwrap();
     std::thread::spawn(move || speaks_first.accept().unwrap().0.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
-    let no_tls = authority.prober().probe(&no_tls).await;
+    let no_tls = prober.probe(&no_tls).await;
     assert!(matches!(no_tls, ProbeResult::TlsFailed { .. }), "{no_tls:?}");
 }
 
@@ -141,9 +89,10 @@ async fn what_else_may_answer_is_told_apart_and_never_followed() {
             "a receiver answered 404 Not Found, and not this",
         ),
     ];
-    let authority = Authority::new();
+    let (authority, prober) = trusted();
+    let certificate = authority.certify(HOST, 2099).unwrap();
     for (answer, words) in cases {
-        let result = authority.prober().probe(&edge(Some(authority.server(HOST, 2099)), answer)).await;
+        let result = prober.probe(&edge(Some(&certificate), answer)).await;
         let ProbeResult::Unexpected { problem } = &result else { panic!("{words}: {result:?}") };
         assert!(problem.contains(words) && problem.len() < 400, "{problem}");
     }

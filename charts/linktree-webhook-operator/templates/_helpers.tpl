@@ -53,6 +53,26 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* The authorities of probe.caBundle as a volume and its mount; nothing where none are given. */}}
+{{- define "probe.volumes" -}}
+{{- with .Values.probe.caBundle }}
+{{- if .configMap -}}
+volumes:
+- {name: probe-ca, configMap: {name: {{ .configMap }}}}
+{{- else if .secret -}}
+volumes:
+- {name: probe-ca, secret: {secretName: {{ .secret }}}}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "probe.volumeMounts" -}}
+{{- if include "probe.volumes" . -}}
+volumeMounts:
+- {name: probe-ca, mountPath: /etc/probe-ca, readOnly: true}
+{{- end }}
+{{- end -}}
+
 {{/* What the operator may do, in every namespace it looks after and nowhere else. */}}
 {{- define "operator.rules" -}}
 - apiGroups: [webhooks.linktree-operator.dev]

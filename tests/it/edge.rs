@@ -1,0 +1,54 @@
+//! A server that is an edge for one connection, with or without TLS.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    sync::Arc,
+};
+
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use url::Url;
+
+use crate::authority::Certificate;
+
+/// The name that it is found under.
+pub const HOST: &str = "localhost";
+
+/// Takes one connection, and answers it; over TLS if it has a certificate.
+pub fn edge(certificate: Option<&Certificate>, answer: String) -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{HOST}:{}/h/1", listener.local_addr().unwrap().port());
+    let tls = certificate.map(serving);
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        // A client that does not like the certificate goes away, which is what some of the tests are for.
+        let _ = match tls {
+            None => reply(stream, &answer),
+            Some(config) => reply(StreamOwned::new(ServerConnection::new(config).unwrap(), stream), &answer),
+        };
+    });
+    url.parse().unwrap()
+}
+
+fn serving(Certificate { own, chain, key }: &Certificate) -> Arc<ServerConfig> {
+    let shown: Vec<_> =
+        CertificateDer::pem_slice_iter(format!("{own}{chain}").as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(config.with_no_client_auth().with_single_cert(shown, key).unwrap())
+}
+
+fn reply(mut stream: impl Read + Write, answer: &str) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {
+        request.push(byte[0]);
+    }
+    stream.write_all(answer.as_bytes())?;
+    stream.flush()
+}
