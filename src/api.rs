@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod condition;
 pub mod connection;
+pub mod endpoint;
 pub mod exposure;
 pub mod sink;
 pub mod subscription;

@@ -98,6 +98,8 @@ words! {
         KeysExpired,
         SecretNotKept,
         AwaitingProviderSecret,
+        SecretKept,
+        SecretUnknown,
         // ReceiverAvailable.
         Progressing,
         Unschedulable,
@@ -106,6 +108,7 @@ words! {
         CertificateUnusable,
         // EndpointReachable.
         ProbeSucceeded,
+        UnsignedAccepted,
         NotProbed,
         NotExposed,
         ExposureRefused,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LocalObjectReference, SecretKeyReference, exposure::Exposure, sink::Sink, subscription::Subscription,
+    LocalObjectReference, SecretKeyReference, endpoint::Endpoint, sink::Sink, subscription::Subscription,
     webhook_status::LinktreeWebhookStatus,
 };
 
@@ -31,6 +31,12 @@ use super::{
         .message("metadata.name must be at most 50 characters: the names of the receiver's objects are made from it"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be lower case letters, digits and '-', starting with a letter: the receiver's Service is named after it"),
+    validation = Rule::new("self.spec.endpoint.type != 'External' || !has(self.spec.sinks) || size(self.spec.sinks) == 0")
+        .message("spec.sinks goes with endpoint.type Managed: your own receiver passes events on by itself; leave sinks out"),
+    validation = Rule::new("self.spec.endpoint.type != 'External' || !has(self.spec.signing.keys) || size(self.spec.signing.keys) == 0")
+        .message("spec.signing.keys goes with endpoint.type Managed: your own receiver verifies by itself; leave keys out"),
+    validation = Rule::new("self.spec.endpoint.type != 'External' || self.spec.pause != 'Forwarding'")
+        .message("pause Forwarding goes with endpoint.type Managed: your own receiver forwards by itself; write None or Reconciliation"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.subscription.state"),
@@ -93,49 +99,6 @@ pub enum Pause {
     None,
     Reconciliation,
     Forwarding,
-}
-
-/// Where Linktree delivers to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Endpoint {
-    /// The bundled receiver, run by the operator.
-    pub managed: ManagedEndpoint,
-}
-
-/// How the bundled receiver is reached.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("self.exposure.type == 'Service' || has(self.host)")
-        .message("endpoint.managed.host is missing: write the public host name that leads to the receiver"),
-    validation = Rule::new("self.exposure.type != 'Service' || !has(self.host)")
-        .message("endpoint.managed.host must be left out with exposure.type Service: the URL is the Service's own name"),
-    validation = Rule::new("!has(self.tls) || self.exposure.type == 'None'")
-        .message("endpoint.managed.tls needs exposure.type None: with any other, TLS ends before the receiver")
-)]
-pub struct ManagedEndpoint {
-    /// Public host name. Linktree is given https://HOST/h/DIGEST, where DIGEST is derived from this object's namespace
-    /// and name only: it carries no secret and never changes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
-    pub host: Option<String>,
-    /// How the URL leads to the receiver.
-    pub exposure: Exposure,
-    /// TLS in the receiver itself, for a way to it that passes TLS through. Left out, the receiver speaks plain HTTP at
-    /// port 80 of its Service, and TLS ends before it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Tls>,
-}
-
-/// TLS in the receiver itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Tls {
-    /// A Secret of this namespace of type kubernetes.io/tls, such as cert-manager makes: tls.crt with the certificate and
-    /// what it was signed with, tls.key with its key. Deliveries are then served over HTTPS at port 443 of the Service
-    /// NAME-receiver, and in no other way. A renewed certificate is taken up without a restart, within about a minute.
-    pub secret_ref: LocalObjectReference,
 }
 
 /// How deliveries are verified.

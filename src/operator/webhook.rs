@@ -125,7 +125,7 @@ async fn keep(
     let report = Report {
         generation: spec.generation,
         url: spec.url.as_str(),
-        route: &rendered.route,
+        route: (!spec.is_external()).then_some(&rendered.route),
         observed: &observed,
         plan,
         outcome: &outcome,

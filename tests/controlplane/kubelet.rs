@@ -149,7 +149,11 @@ impl Kubelet {
             + Clone
             + std::fmt::Debug,
     {
-        self.api::<K>().patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        match self.api::<K>().patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await {
+            // The operator may have deleted it.
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            patched => drop(patched.unwrap()),
+        }
     }
 
     /// Posts a delivery to the receiver, signed with `secret` at the registered path; answers with the status.

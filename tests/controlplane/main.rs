@@ -18,6 +18,7 @@ mod drift;
 mod edge;
 mod errors;
 mod exposure;
+mod external;
 mod history;
 mod keys;
 mod kstatus;

@@ -112,6 +112,46 @@ async fn a_broken_connection_is_refused_with_what_to_write() {
     trial.end().await;
 }
 
+fn external(spec: &mut Value, url: &str) {
+    spec["endpoint"] = json!({"type": "External", "external": {"url": url}});
+}
+
+#[tokio::test]
+async fn an_endpoint_with_what_belongs_to_another_is_refused() {
+    const CASES: &[(Edit, &str)] = &[
+        (|spec| spec["endpoint"] = json!({"type": "External"}), "endpoint.external goes with endpoint.type External"),
+        (|spec| spec["endpoint"]["type"] = "External".into(), "endpoint.managed goes with endpoint.type Managed"),
+        (|spec| external(spec, "https://hooks.example.com/in"), "spec.sinks goes with endpoint.type Managed"),
+        (
+            |spec| {
+                external(spec, "https://hooks.example.com/in");
+                remove(spec, "sinks");
+                spec["signing"] = json!({"keys": [{"name": "k1", "secretRef": {"name": "k", "key": "k"}}]});
+            },
+            "spec.signing.keys goes with endpoint.type Managed",
+        ),
+        (
+            |spec| {
+                external(spec, "https://hooks.example.com/in");
+                remove(spec, "sinks");
+                spec["pause"] = "Forwarding".into();
+            },
+            "pause Forwarding goes with endpoint.type Managed",
+        ),
+        (|spec| external(spec, "hooks.example.com/in"), "endpoint.external.url must be a URL such as"),
+        (|spec| external(spec, "https://u:p@hooks.example.com/in"), "endpoint.external.url must be a URL such as"),
+        (|spec| external(spec, "https://hooks.example.com/in#a"), "endpoint.external.url must be a URL such as"),
+        (|spec| external(spec, "http://hooks.example.com/in"), "endpoint.external.url must be https://"),
+    ];
+    let trial = Trial::start().await;
+    for (edit, words) in CASES {
+        let mut broken = webhook_spec();
+        edit(&mut broken);
+        trial.refuses::<LinktreeWebhook>(object("LinktreeWebhook", "links", broken), words).await;
+    }
+    trial.end().await;
+}
+
 #[tokio::test]
 async fn a_broken_webhook_is_refused_with_what_to_write() {
     const CASES: &[(Edit, &str)] = &[

@@ -93,8 +93,16 @@ async fn what_else_may_answer_is_told_apart_and_never_followed() {
     let certificate = authority.certify(HOST, 2099).unwrap();
     for (answer, words) in cases {
         let result = prober.probe(&edge(Some(&certificate), answer)).await;
-        let ProbeResult::Unexpected { problem } = &result else { panic!("{words}: {result:?}") };
+        let (problem, foreign) = if let ProbeResult::Foreign { status, problem, certificate_expires } = &result {
+            assert!(certificate_expires.is_some());
+            (problem, Some(*status))
+        } else {
+            let ProbeResult::Unexpected { problem } = &result else { panic!("{words}: {result:?}") };
+            (problem, None)
+        };
         assert!(problem.contains(words) && problem.len() < 400, "{problem}");
+        let is_foreign = !words.contains("redirect") && !words.starts_with("a receiver");
+        assert_eq!(foreign, is_foreign.then(|| words[..3].parse().unwrap()), "{words}");
     }
 }
 

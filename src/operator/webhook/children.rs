@@ -111,7 +111,7 @@ fn service(spec: &Spec) -> Service {
         target_port: Some(IntOrString::Int(i32::from(target))),
         ..ServicePort::default()
     };
-    let deliveries = match spec.tls_secret {
+    let deliveries = match spec.tls_secret() {
         None => port("deliveries", SERVICE_PORT, DELIVERY_PORT),
         Some(_) => ServicePort { app_protocol: Some("https".to_owned()), ..port("deliveries", 443, DELIVERY_PORT) },
     };
@@ -214,7 +214,7 @@ fn volumes(spec: &Spec) -> Vec<Volume> {
         optional: None,
     };
     let route = volume("route", files(spec.route_secret_name(), &[route::FILE]));
-    let certificate = spec.tls_secret.clone().map(|secret| {
+    let certificate = spec.tls_secret().cloned().map(|secret| {
         let files = files(secret, &[route::CERTIFICATE_FILE, route::CERTIFICATE_KEY_FILE]);
         // While it is missing the receiver starts all the same, and says so.
         volume("certificate", SecretVolumeSource { optional: Some(true), ..files })
@@ -231,7 +231,7 @@ fn arguments(spec: &Spec, launch: &Launch) -> Vec<String> {
         format!("--admin-address=0.0.0.0:{ADMIN_PORT}"),
         "--log-format=json".to_owned(),
     ];
-    let tls = spec.tls_secret.as_ref().map(|_| format!("--tls-directory={TLS_DIRECTORY}"));
+    let tls = spec.tls_secret().map(|_| format!("--tls-directory={TLS_DIRECTORY}"));
     own.into_iter()
         .chain(tls)
         .chain(launch.egress_allow.iter().map(|network| format!("--egress-allow={network}")))
@@ -252,7 +252,7 @@ fn container(spec: &Spec, launch: &Launch) -> Container {
         ..VolumeMount::default()
     };
     let mut mounts = vec![mount("route", ROUTE_DIRECTORY, true), mount("journal", JOURNAL_DIRECTORY, false)];
-    mounts.extend(spec.tls_secret.as_ref().map(|_| mount("certificate", TLS_DIRECTORY, true)));
+    mounts.extend(spec.tls_secret().map(|_| mount("certificate", TLS_DIRECTORY, true)));
     Container {
         name: "receiver".to_owned(),
         image: Some(launch.image.clone()),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{
     observed::{Connection, Observed},
     plan::{Plan, Step},
-    spec::Spec,
+    spec::{Endpoint, Spec},
 };
 use crate::{
     api::condition::{ConditionType, Reason},
@@ -24,7 +24,9 @@ mod sinks;
 mod subscription;
 mod sync;
 
+use self::subscription::Health;
 pub use deletion::decide as decide_deletion;
+pub(super) use endpoint::takes_deliveries;
 pub(super) use sinks::FAILURES;
 pub(super) use subscription::{attempted, is_disabled, registering};
 
@@ -40,7 +42,10 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let receiver = receiver::decide(spec, observed);
     let endpoint = endpoint::decide(spec, observed, now);
     let keys = signing::keys(spec, observed);
-    let health = subscription::Health { receiver: &receiver, endpoint: &endpoint, keys: &keys };
+    let health = match spec.endpoint {
+        Endpoint::Managed(_) => Health::Bundled { receiver: &receiver, endpoint: &endpoint, keys: &keys },
+        Endpoint::External => Health::External { endpoint: &endpoint },
+    };
     let subscription = subscription::decide(spec, observed, &health, now);
     let signatures = signing::verified(observed, &subscription, spec);
     let delivering = sinks::decide(spec, observed);
@@ -50,7 +55,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         steps.push(Step::AddFinalizer);
     }
     steps.extend(observed.children_outdated.iter().map(|child| Step::Apply(*child)));
-    steps.extend(endpoint::remove(spec, observed));
+    steps.extend(endpoint::remove(spec, observed, &subscription));
     steps.extend(receiver::point_kubelet(observed));
     steps.extend(subscription.steps);
     let (handled_sync_request, list) = sync::decide(observed, now);
@@ -70,19 +75,43 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         (ConditionType::Delivering, delivering),
         (ConditionType::DeliveryAtRisk, subscription.at_risk),
     ];
+    findings.retain(|(of, _)| applies(spec, *of));
     keep_why_held(observed, now, &mut findings);
     paused::hold_back(spec.pause, &mut steps, &mut findings);
     let settled = steps.is_empty() && findings.iter().all(|(of, finding)| rests(*of, finding));
     let requeue = until_key_ends(observed, now, if settled { SETTLED } else { pace(observed, now) });
-    // While deliveries fail the deadline comes nearer.
-    let failing = subscription.status.as_ref().is_some_and(|status| status.failing_since_time.is_some());
+    let passing = subscription.status.as_ref().is_some_and(|status| {
+        // While deliveries fail the deadline comes nearer; of attempts in vain only time tells that they are over.
+        status.failing_since_time.is_some() || (spec.is_external() && status.recovery.is_some())
+    });
     Plan {
         steps,
         findings,
         subscription: subscription.status,
         handled_sync_request,
         requeue,
-        rests: settled && !failing,
+        rests: settled && !passing,
+    }
+}
+
+/// What is said of the bundled receiver is not said of somebody's own: nothing is known of it.
+fn applies(spec: &Spec, of: ConditionType) -> bool {
+    match of {
+        ConditionType::ReceiverAvailable | ConditionType::SignaturesVerified | ConditionType::Delivering => {
+            !spec.is_external()
+        }
+        ConditionType::Ready
+        | ConditionType::TokenAccepted
+        | ConditionType::QuotaAvailable
+        | ConditionType::ConnectionReady
+        | ConditionType::Registered
+        | ConditionType::UpToDate
+        | ConditionType::SubscriptionEnabled
+        | ConditionType::SigningKeysReady
+        | ConditionType::EndpointReachable
+        | ConditionType::DeliveryAtRisk
+        | ConditionType::Reconciling
+        | ConditionType::Stalled => true,
     }
 }
 
@@ -125,6 +154,8 @@ fn connection(connection: &Connection) -> Finding {
 fn rests(of: ConditionType, finding: &Finding) -> bool {
     // What is paused stays so until a person changes the spec.
     finding.reason == Reason::Paused
+        // Nor is a secret ever learnt that Linktree did not give.
+        || finding.reason == Reason::SecretUnknown
         || match of {
             ConditionType::SignaturesVerified => true,
             ConditionType::DeliveryAtRisk => finding.status == Status::False,

@@ -25,7 +25,7 @@ use super::{
     children::exposure::ExposureObject,
     decide::registering,
     observe::ROUTE_DIGEST_ANNOTATION,
-    observed::{Child, Leftover},
+    observed::{Child, Leftover, Part},
     outcome::{Failure, Outcome},
     plan::Step,
     spec::Spec,
@@ -184,14 +184,21 @@ impl Executor<'_> {
     /// Deletes the very object that was seen, and not one of the same name that came after it.
     async fn remove(&self, leftover: &Leftover) -> Result<(), kube::Error> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
-        let name = spec.receiver_name();
-        let only = |uid: &String| DeleteParams {
+        let (name, Leftover { part, uid }) = (spec.receiver_name(), leftover);
+        let only = DeleteParams {
             preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
             ..DeleteParams::default()
         };
-        let removed = match leftover {
-            Leftover::Ingress(uid) => self.api::<Ingress>().delete(&name, &only(uid)).await.map(drop),
-            Leftover::HttpRoute(uid) => self.api::<HTTPRoute>().delete(&name, &only(uid)).await.map(drop),
+        let removed = match part {
+            Part::Ingress => self.api::<Ingress>().delete(&name, &only).await.map(drop),
+            Part::HttpRoute => self.api::<HTTPRoute>().delete(&name, &only).await.map(drop),
+            Part::StatefulSet => self.api::<StatefulSet>().delete(&name, &only).await.map(drop),
+            Part::Service => self.api::<Service>().delete(&name, &only).await.map(drop),
+            Part::NetworkPolicy => self.api::<NetworkPolicy>().delete(&name, &only).await.map(drop),
+            Part::ServiceAccount => self.api::<ServiceAccount>().delete(&name, &only).await.map(drop),
+            Part::RouteSecret => {
+                self.api::<KubernetesSecret>().delete(&spec.route_secret_name(), &only).await.map(drop)
+            }
         };
         match removed {
             // That it is not there is what was wanted.

@@ -33,9 +33,11 @@ pub async fn at_rest(context: &Context, webhook: &Key, version: Version) -> Opti
     leads_to_the_same(context, webhook).await.then(|| SETTLED.min(rest.left(now)))
 }
 
+/// Somebody's own receiver says nothing.
 async fn receiver_says_the_same(context: &Context, rest: &Rest) -> bool {
-    let status = context.shared.receivers.status(rest.address, &rest.admin_token).await;
-    status.is_some_and(|status| rest.says_the_same(&status))
+    let Some(receiver) = &rest.receiver else { return true };
+    let status = context.shared.receivers.status(receiver.address, &receiver.admin_token).await;
+    status.is_some_and(|status| receiver.says_the_same(&status))
 }
 
 /// Probes the public URL again if the last probe is too old to be believed: whether it finds the same.
@@ -46,6 +48,6 @@ async fn leads_to_the_same(context: &Context, webhook: &Key) -> bool {
     };
     let result = context.shared.prober.probe(&url).await;
     let same = result == before;
-    context.with_memory(webhook, |memory| memory.probed(url, result, now));
+    context.with_memory(webhook, |memory| memory.probed(url, result, same, now));
     same
 }

@@ -21,7 +21,7 @@ const COUNTERS_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    probe: Option<(Timestamp, Url, ProbeResult)>,
+    probe: Option<Probed>,
     failures: Failures,
     /// The generation of the spec that failed: a changed one is tried at once.
     failed_generation: Option<i64>,
@@ -36,6 +36,16 @@ pub struct Memory {
     believes: Option<(Option<i64>, Timestamp)>,
     /// What the webhook rests on. Shared, since it holds a secret that need not be copied for each look.
     rest: Option<Arc<Rest>>,
+}
+
+/// The last probe.
+#[derive(Clone, Debug)]
+struct Probed {
+    at: Timestamp,
+    url: Url,
+    result: ProbeResult,
+    /// It is what it should be.
+    good: bool,
 }
 
 impl Memory {
@@ -66,27 +76,27 @@ impl Memory {
     /// The url of the last probe and what it found, if that is too old to be believed.
     #[must_use]
     pub fn probe_due(&self, now: Timestamp) -> Option<(Url, ProbeResult)> {
-        let (_, url, result) = self.probe.as_ref()?;
+        let Probed { url, result, .. } = self.probe.as_ref()?;
         self.believed_probe(url, now).is_none().then(|| (url.clone(), result.clone()))
     }
 
     /// The last probe of `url`, unless it failed or is too old to be believed.
     #[must_use]
     pub fn believed_probe(&self, url: &Url, now: Timestamp) -> Option<ProbeResult> {
-        let (at, probed, result) = self.probe.as_ref()?;
-        let believed =
-            probed == url && matches!(result, ProbeResult::Succeeded { .. }) && now.duration_since(*at) < PROBE_LASTS;
-        believed.then(|| result.clone())
+        let probed = self.probe.as_ref()?;
+        let believed = probed.url == *url && probed.good && now.duration_since(probed.at) < PROBE_LASTS;
+        believed.then(|| probed.result.clone())
     }
 
     /// When the last probe was made.
     #[must_use]
     pub fn probed_at(&self) -> Option<Timestamp> {
-        self.probe.as_ref().map(|(at, ..)| *at)
+        self.probe.as_ref().map(|probed| probed.at)
     }
 
-    pub fn probed(&mut self, url: Url, result: ProbeResult, now: Timestamp) {
-        self.probe = Some((now, url, result));
+    /// A probe was made. Only a `good` one is believed for a while.
+    pub fn probed(&mut self, url: Url, result: ProbeResult, good: bool, now: Timestamp) {
+        self.probe = Some(Probed { at: now, url, result, good });
     }
 
     /// Until when Linktree is left alone after a failed call for this generation of the spec.
@@ -233,7 +243,7 @@ mod tests {
         let mut memory = Memory::default();
         assert_eq!(memory.probe_due(at(0)), None, "there was none");
         let result = ProbeResult::Succeeded { certificate_expires: Some(at(9)) };
-        memory.probed(url.clone(), result.clone(), at(0));
+        memory.probed(url.clone(), result.clone(), true, at(0));
         assert_eq!((memory.probe_due(at(59)), memory.probe_due(at(60))), (None, Some((url, result))));
     }
 
@@ -242,12 +252,12 @@ mod tests {
         let (url, other) = (Url::parse("https://a/").unwrap(), Url::parse("https://b/").unwrap());
         let mut memory = Memory::default();
         let succeeded = ProbeResult::Succeeded { certificate_expires: None };
-        memory.probed(url.clone(), succeeded.clone(), at(0));
+        memory.probed(url.clone(), succeeded.clone(), true, at(0));
         assert_eq!(memory.believed_probe(&url, at(59)), Some(succeeded));
         assert_eq!(memory.probed_at(), Some(at(0)));
         assert_eq!(memory.believed_probe(&url, at(60)), None);
         assert_eq!(memory.believed_probe(&other, at(1)), None);
-        memory.probed(url.clone(), ProbeResult::Unexpected { problem: String::new() }, at(0));
+        memory.probed(url.clone(), ProbeResult::Unexpected { problem: String::new() }, false, at(0));
         assert_eq!(memory.believed_probe(&url, at(1)), None);
     }
 }

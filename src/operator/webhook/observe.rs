@@ -35,11 +35,13 @@ use crate::{
         context::Context,
         key::{self, Key},
         requests,
+        roster::Member,
         seen::{Kind, Object, Version},
     },
 };
 
 mod exposure;
+mod leftovers;
 
 /// The annotation that makes the kubelet look at a pod's mounted Secrets, with the digest it was pointed at.
 pub const ROUTE_DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/route-digest";
@@ -85,7 +87,8 @@ pub async fn observe(
     memory: &mut Memory,
     now: Timestamp,
 ) -> Result<Observed, kube::Error> {
-    let receiver = receiver(context, spec, &rendered.admin_token).await?;
+    let external = spec.is_external();
+    let receiver = if external { Receiver::default() } else { receiver(context, spec, &rendered.admin_token).await? };
     let mut seen = without_children(context, webhook);
     let handled = seen.status.last_handled_sync_request.as_deref();
     let rotated = seen.status.last_handled_rotate_secret_request.as_deref();
@@ -96,15 +99,15 @@ pub async fn observe(
     let probe = match memory.believed_probe(&spec.url, now).filter(|_| !afresh) {
         Some(result) => result,
         // Nothing can answer before there is a pod; a first look that fails would only be noise in the status.
-        None if receiver.pod.is_none() => ProbeResult::NotProbed,
+        None if receiver.pod.is_none() && !external => ProbeResult::NotProbed,
         None => {
             let result = context.shared.prober.probe(&spec.url).await;
-            memory.probed(spec.url.clone(), result.clone(), now);
+            memory.probed(spec.url.clone(), result.clone(), decide::takes_deliveries(spec, &result, now), now);
             result
         }
     };
     let (exposure, outdated) = exposure::observe(context, spec, rendered.children.exposure.as_ref()).await?;
-    let mut children_outdated = children_outdated(context, spec, rendered).await?;
+    let mut children_outdated = if external { Vec::new() } else { children_outdated(context, spec, rendered).await? };
     children_outdated.extend(outdated);
     Ok(Observed {
         keys: rendered.keys.clone(),
@@ -116,8 +119,9 @@ pub async fn observe(
         children_outdated,
         receiver,
         exposure,
-        leftovers: exposure::leftovers(context, spec, memory).await?,
+        leftovers: leftovers::leftovers(context, spec, memory).await?,
         sinks_unresolved: rendered.sinks_unresolved.clone(),
+        url_taken_by: url_taken_by(context, spec, &seen),
         probe,
         probed_at: memory.probed_at(),
         hold_until: memory.hold_until(spec.generation),
@@ -158,6 +162,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         exposure: observed::Exposure::NotOurs,
         leftovers: Vec::new(),
         sinks_unresolved: Vec::new(),
+        url_taken_by: None,
         probe: ProbeResult::NotProbed,
         probed_at: None,
         hold_until: None,
@@ -165,6 +170,19 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         unresolved: None,
         sync_request: None,
     }
+}
+
+/// Only where it would matter: for a url that can be written twice, and a webhook without a subscription of its own.
+fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<Key> {
+    let registered = seen.status.subscription.as_ref().is_some_and(|subscription| subscription.id.is_some());
+    if !spec.is_external() || registered {
+        return None;
+    }
+    let (own, connection) = (key(spec), (spec.name.namespace.clone(), spec.connection.clone()));
+    let connections = [context.shared.accounts.sharing_with(&connection), vec![connection]].concat();
+    let webhooks = context.shared.webhooks.of(&connections);
+    let has_it = |other: &Member| other.url.as_deref() == Some(spec.url.as_str()) && other.subscription.is_some();
+    webhooks.iter().find(|other| other.key != own && has_it(other)).map(|other| other.key.clone())
 }
 
 /// The connection of this name.

@@ -12,7 +12,7 @@ use crate::{
         webhook_status::LinktreeWebhookStatus,
     },
     linktree::{secret::Secret, wire::SubscriptionId},
-    operator::{account::Snapshot, capabilities::Capabilities},
+    operator::{account::Snapshot, capabilities::Capabilities, key::Key},
     route::status::ReceiverStatus,
 };
 
@@ -41,10 +41,13 @@ pub struct Observed {
     pub receiver: Receiver,
     /// What stands between the URL and the receiver's Service.
     pub exposure: Exposure,
-    /// Objects of an exposure the spec no longer asks for.
+    /// Objects the spec no longer asks for.
     pub leftovers: Vec<Leftover>,
     /// The sinks that cannot be sent to.
     pub sinks_unresolved: Vec<Unresolved>,
+    /// Another webhook of the account that has a subscription with our url. Only the url of a receiver of one's own can be
+    /// written twice.
+    pub url_taken_by: Option<Key>,
     pub probe: ProbeResult,
     /// When that was.
     pub probed_at: Option<Timestamp>,
@@ -185,11 +188,23 @@ pub enum RouteState {
     InPlace,
 }
 
-/// An object that exposed the receiver before the spec was changed, by its uid.
+/// An object that the webhook has from before the spec was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Leftover {
-    Ingress(String),
-    HttpRoute(String),
+pub struct Leftover {
+    pub part: Part,
+    pub uid: String,
+}
+
+/// What a receiver, and the way to it, consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Ingress,
+    HttpRoute,
+    StatefulSet,
+    Service,
+    NetworkPolicy,
+    ServiceAccount,
+    RouteSecret,
 }
 
 /// What an unsigned request to the public URL got.
@@ -215,6 +230,12 @@ pub enum ProbeResult {
     CertificateUntrusted,
     TlsFailed {
         problem: String,
+    },
+    /// An answer of something that is no receiver of ours, and no redirect.
+    Foreign {
+        status: u16,
+        problem: String,
+        certificate_expires: Option<Timestamp>,
     },
     Unexpected {
         problem: String,

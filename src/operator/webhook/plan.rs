@@ -17,7 +17,7 @@ pub enum Step {
     AddFinalizer,
     /// Applies one of the receiver's objects.
     Apply(Child),
-    /// Deletes what exposed the receiver before.
+    /// Deletes what exposed the receiver before, or was one.
     Remove(Leftover),
     /// Annotates the pod, which makes the kubelet look at its mounted Secret at once instead of a minute later.
     PointKubelet {

@@ -1,5 +1,6 @@
-//! The outside-in probe: an unsigned request to the public URL must get *our* 401. It is never counted as a delivery,
-//! since it carries none of a delivery's headers, and says what it is.
+//! The outside-in probe: an unsigned request to the public URL must get *our* 401, or, where the receiver is one of the
+//! user's own, an answer such as one that verifies gives. It is never counted as a delivery of ours, since it carries none
+//! of a delivery's headers, and says what it is.
 
 use std::time::Duration;
 
@@ -77,7 +78,12 @@ async fn judge(mut answer: Response) -> ProbeResult {
     if ours && status == StatusCode::UNAUTHORIZED && body == UNSIGNED_ANSWER.as_bytes() {
         ProbeResult::Succeeded { certificate_expires }
     } else {
-        ProbeResult::Unexpected { problem: unexpected(&answer, ours, &body) }
+        let problem = unexpected(&answer, ours, &body);
+        if ours || status.is_redirection() {
+            ProbeResult::Unexpected { problem }
+        } else {
+            ProbeResult::Foreign { status: status.as_u16(), problem, certificate_expires }
+        }
     }
 }
 

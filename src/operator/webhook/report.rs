@@ -50,7 +50,8 @@ const READY_NEEDS: [ConditionType; 6] = [
 pub struct Report<'a> {
     pub generation: Option<i64>,
     pub url: &'a str,
-    pub route: &'a Route,
+    /// The bundled receiver's; `None` where it is somebody's own.
+    pub route: Option<&'a Route>,
     pub observed: &'a Observed,
     pub plan: Plan,
     pub outcome: &'a Outcome,
@@ -65,6 +66,7 @@ impl Report<'_> {
         let Report { generation, url, route, observed, plan, outcome, hold_until, now } = self;
         let previous = &observed.status;
         let Plan { steps, mut findings, mut subscription, handled_sync_request, requeue: _, rests: _ } = plan;
+        let answers = findings.iter().any(|(of, it)| *of == ConditionType::EndpointReachable && it.holds());
         for failure in &outcome.failures {
             apply_failure(failure, hold_until, &mut findings);
         }
@@ -96,10 +98,11 @@ impl Report<'_> {
             address: Some(Address { url: url.to_owned() }),
             gaps: gaps::follow(&previous.gaps, subscription.as_ref(), now),
             subscription,
-            signing: if keyed { Some(signing(route, observed)) } else { previous.signing.clone() },
-            endpoint: endpoint::status(observed),
-            receiver: receiver(observed),
-            sinks: sinks(observed),
+            signing: route
+                .and_then(|route| if keyed { Some(signing(route, observed)) } else { previous.signing.clone() }),
+            endpoint: endpoint::status(observed, answers),
+            receiver: route.and_then(|_| receiver(observed)),
+            sinks: route.map(|_| sinks(observed)).unwrap_or_default(),
             conditions: conditions::render(&findings, &previous.conditions, generation, now),
         }
     }
@@ -243,12 +246,16 @@ fn ready(findings: &[(ConditionType, Finding)]) -> Finding {
     let connection = get(ConditionType::ConnectionReady).filter(|finding| !registered && !finding.holds());
     let missing = READY_NEEDS.iter().find_map(|of| {
         let finding = get(*of)?;
-        // No traffic yet is no reason to doubt the keys.
-        let holds = finding.holds() || (*of == ConditionType::SignaturesVerified && finding.status == Status::Unknown);
+        // No traffic yet is no reason to doubt the keys; nor is it one that somebody's own receiver has them elsewhere.
+        let undoubted = *of == ConditionType::SignaturesVerified || finding.reason == Reason::SecretUnknown;
+        let holds = finding.holds() || (undoubted && finding.status == Status::Unknown);
         (!holds).then_some(finding)
     });
     match connection.or(missing) {
         Some(finding) => Finding { status: Status::False, ..finding.clone() },
+        None if get(ConditionType::ReceiverAvailable).is_none() => {
+            Finding::new(true, Reason::Available, "Linktree sends, and your receiver answers at the url")
+        }
         None => Finding::new(true, Reason::Available, "a signed event sent now is accepted and kept"),
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    observed::{Connection, Observed, ProbeResult},
+    observed::{Connection, Observed},
     plan::Plan,
     spec::{Spec, sink::Address},
 };
@@ -35,11 +35,18 @@ pub struct Rest {
     version: Version,
     pub connection: Key,
     account: Account,
-    /// Where the receiver is asked, and with what.
+    /// The bundled one; `None` where it is the user's own.
+    pub receiver: Option<Receiver>,
+    ends: Timestamp,
+}
+
+/// What the bundled receiver said.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    /// Where it is asked, and with what.
     pub address: IpAddr,
     pub admin_token: Secret,
     status: u64,
-    ends: Timestamp,
 }
 
 /// What a connection shows of a webhook's subscription.
@@ -79,8 +86,7 @@ impl Rest {
         // Nobody watches what these refer to.
         let follows = spec.sinks.iter().any(|sink| matches!(sink.address, Address::Addressable(_)));
         let held = observed.hold_until.is_some();
-        let leads = matches!(observed.probe, ProbeResult::Succeeded { .. });
-        if !plan.rests || follows || held || !leads {
+        if !plan.rests || follows || held {
             return None;
         }
         let id = SubscriptionId(plan.subscription.as_ref()?.id.clone()?);
@@ -95,9 +101,7 @@ impl Rest {
             version,
             connection: (spec.name.namespace.clone(), spec.connection.clone()),
             account,
-            address: observed.receiver.pod.as_ref()?.address?,
-            admin_token: admin_token.clone(),
-            status: digest(observed.receiver.status.as_ref()?),
+            receiver: if spec.is_external() { None } else { Some(Receiver::of(observed, admin_token)?) },
             // A signing key that ends then leaves the route.
             ends: observed.next_key_end.map_or(ends, |end| ends.min(end)),
         })
@@ -122,12 +126,6 @@ impl Rest {
         Duration::try_from(self.ends.duration_since(now)).unwrap_or_default()
     }
 
-    /// Whether the receiver says what it said then.
-    #[must_use]
-    pub fn says_the_same(&self, status: &ReceiverStatus) -> bool {
-        digest(status) == self.status
-    }
-
     /// The same, seen in another snapshot of the account; `None` if it was seen in this one already.
     #[must_use]
     pub fn seen_in(&self, connection: &Connection) -> Option<Self> {
@@ -135,6 +133,22 @@ impl Rest {
         let newer = Arc::downgrade(snapshot);
         (!newer.ptr_eq(&self.account.snapshot))
             .then(|| Rest { account: Account { snapshot: newer, ..self.account.clone() }, ..self.clone() })
+    }
+}
+
+impl Receiver {
+    fn of(observed: &Observed, admin_token: &Secret) -> Option<Self> {
+        Some(Receiver {
+            address: observed.receiver.pod.as_ref()?.address?,
+            admin_token: admin_token.clone(),
+            status: digest(observed.receiver.status.as_ref()?),
+        })
+    }
+
+    /// Whether it says what it said then.
+    #[must_use]
+    pub fn says_the_same(&self, status: &ReceiverStatus) -> bool {
+        digest(status) == self.status
     }
 }
 
@@ -179,6 +193,7 @@ mod tests {
             capabilities::Call,
             webhook::{
                 decide::{decide, tests::settled},
+                observed::ProbeResult,
                 spec::tests::webhook,
             },
         },
@@ -234,6 +249,16 @@ mod tests {
             change(&mut observed);
             assert_eq!(after(&observed, |_| {}).is_some(), rests, "{case}");
         }
+        let mut theirs = well();
+        theirs.receiver = super::super::observed::Receiver::default();
+        theirs.probe = ProbeResult::Foreign { status: 401, problem: String::new(), certificate_expires: None };
+        listed(&mut theirs.connection).0.subscriptions[0].url = "https://hooks.example.com/in".into();
+        let external = |object: &mut serde_json::Value| {
+            object["spec"]["endpoint"] =
+                json!({"type": "External", "external": {"url": "https://hooks.example.com/in"}});
+            object["spec"]["sinks"] = json!([]);
+        };
+        assert!(after(&theirs, external).unwrap().receiver.is_none(), "somebody's own receiver is not asked");
         let reference = json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"});
         let follows = json!([{"name": "broker", "addressable": {"ref": reference}}]);
         assert!(
@@ -287,9 +312,10 @@ mod tests {
         let observed = well();
         let rest = after(&observed, |_| {}).unwrap();
         let mut status = observed.receiver.status.unwrap();
-        assert!(rest.says_the_same(&status));
+        let receiver = rest.receiver.as_ref().unwrap();
+        assert!(receiver.says_the_same(&status));
         status.backlog += 1;
-        assert!(!rest.says_the_same(&status));
+        assert!(!receiver.says_the_same(&status));
         assert!(!format!("{rest:?}").contains("admin\""));
         assert!(rest.left_at(version("2")).lasts(&Surroundings { version: version("2"), ..surroundings() }));
     }

@@ -18,12 +18,14 @@ use crate::{
     route::{StaleDeliveryPolicy, WebhookName},
 };
 
+pub mod endpoint;
 pub mod exposure;
 mod policies;
 pub mod sink;
 
 pub use self::{
-    exposure::{Exposure, is_delivery_path},
+    endpoint::{Endpoint, is_delivery_path},
+    exposure::Exposure,
     policies::{Adoption, Deletion, Policies, Recovery},
     sink::Sink,
 };
@@ -42,12 +44,10 @@ pub struct Spec {
     /// Name of the `LinktreeConnection`.
     pub connection: String,
     pub events: BTreeSet<EventType>,
-    /// The URL registered at Linktree; it identifies the subscription, so it never depends on anything but host,
-    /// namespace and name.
+    /// The URL registered at Linktree; it identifies the subscription, so that of our own receiver never depends on
+    /// anything but host, namespace and name.
     pub url: Url,
-    pub exposure: Exposure,
-    /// The Secret with the certificate, where the receiver ends TLS itself.
-    pub tls_secret: Option<String>,
+    pub endpoint: Endpoint,
     pub keys: Keys,
     pub timestamp_tolerance_seconds: u32,
     pub stale_delivery_policy: StaleDeliveryPolicy,
@@ -111,12 +111,12 @@ impl Spec {
             pause,
         } = &webhook.spec;
         let api::Receiver { deduplication, journal, max_body_bytes, redact_fields } = receiver;
+        let (endpoint, url) = Endpoint::parse(&name, endpoint)?;
         Ok(Spec {
             connection: connection_ref.name.clone(),
             events: event_types(events),
-            url: exposure::delivery_url(&name, &endpoint.managed)?,
-            exposure: Exposure::parse(&name, &endpoint.managed.exposure)?,
-            tls_secret: endpoint.managed.tls.as_ref().map(|tls| tls.secret_ref.name.clone()),
+            url,
+            endpoint,
             keys: keys(&name, &signing.keys),
             timestamp_tolerance_seconds: whole(
                 "signing.timestampToleranceSeconds",
@@ -134,6 +134,33 @@ impl Spec {
             generation: webhook.metadata.generation,
             name,
         })
+    }
+
+    /// The receiver is one of the user's own.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        match self.endpoint {
+            Endpoint::Managed(_) => false,
+            Endpoint::External => true,
+        }
+    }
+
+    /// What leads to the bundled receiver, where that is wanted.
+    #[must_use]
+    pub fn exposure(&self) -> Option<&Exposure> {
+        match &self.endpoint {
+            Endpoint::Managed(managed) => Some(&managed.exposure),
+            Endpoint::External => None,
+        }
+    }
+
+    /// The Secret with the certificate, where the bundled receiver ends TLS itself.
+    #[must_use]
+    pub fn tls_secret(&self) -> Option<&String> {
+        match &self.endpoint {
+            Endpoint::Managed(managed) => managed.tls_secret.as_ref(),
+            Endpoint::External => None,
+        }
     }
 
     /// The name of everything the receiver consists of: workload, Service, ServiceAccount, NetworkPolicy.

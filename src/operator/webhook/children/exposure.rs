@@ -32,10 +32,10 @@ pub enum ExposureObject {
 /// # Errors
 /// When it cannot be written as JSON, which these types always can.
 pub fn render(spec: &Spec) -> Result<Option<ExposureObject>, serde_json::Error> {
-    Ok(match &spec.exposure {
-        Exposure::None | Exposure::Service => None,
-        Exposure::Ingress(wanted) => Some(ExposureObject::Ingress(Desired::new(&ingress(spec, wanted))?)),
-        Exposure::HttpRoute(wanted) => Some(ExposureObject::HttpRoute(Desired::new(&route(spec, wanted))?)),
+    Ok(match spec.exposure() {
+        None | Some(Exposure::None | Exposure::Service) => None,
+        Some(Exposure::Ingress(wanted)) => Some(ExposureObject::Ingress(Desired::new(&ingress(spec, wanted))?)),
+        Some(Exposure::HttpRoute(wanted)) => Some(ExposureObject::HttpRoute(Desired::new(&route(spec, wanted))?)),
     })
 }
 

@@ -44,7 +44,8 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
 
 /// Deliveries can be kept; whether they can come in.
 fn kept(spec: &Spec, pod: &Pod, certificate: Option<&Certificate>) -> Finding {
-    if let (Some(secret), Some(Certificate { serving, problem: Some(problem), .. })) = (&spec.tls_secret, certificate) {
+    if let (Some(secret), Some(Certificate { serving, problem: Some(problem), .. })) = (spec.tls_secret(), certificate)
+    {
         let (of, instead) = (format!("Secret {secret}: {problem}"), "; the one before it is served");
         let message = if *serving { of + instead } else { of };
         return Finding::new(*serving, Reason::CertificateUnusable, message);

@@ -11,9 +11,10 @@ use crate::{
     },
     operator::{
         conditions::{self, Finding, Status},
+        requests::ROTATE_SECRET,
         webhook::{
             observed::{Connection, Keys, Observed},
-            spec::{self, Spec},
+            spec::{self, Endpoint, Spec},
         },
     },
     route::status::ReceiverStatus,
@@ -27,6 +28,35 @@ const REUSED: &str = "in the last hour deliveries came under an id that another 
     status.receiver.lastHour.conflict";
 
 pub(super) fn keys(spec: &Spec, observed: &Observed) -> Finding {
+    match spec.endpoint {
+        Endpoint::Managed(_) => bundled(spec, observed),
+        Endpoint::External => external(spec, observed),
+    }
+}
+
+/// Whether the secret is here for somebody's own receiver. Whether that has it is not known.
+fn external(spec: &Spec, observed: &Observed) -> Finding {
+    let place = place(&current(&spec.keys));
+    let id = observed.status.subscription.as_ref().and_then(|subscription| subscription.id.clone());
+    let of_this = observed.secret_kept_for.as_ref().is_none_or(|kept_for| Some(&kept_for.0) == id.as_ref());
+    if of_this && matches!(observed.keys, Keys::Found { .. }) {
+        return Finding::new(true, Reason::SecretKept, format!("{place} holds it, for your receiver"));
+    }
+    if id.is_none() {
+        let message = "the signing secret comes with the registration at Linktree";
+        return Finding::new(Status::Unknown, Reason::Pending, message);
+    }
+    let otherwise = if cannot_ask(spec, observed) {
+        String::new()
+    } else {
+        format!("; the annotation {ROTATE_SECRET} has a new one made, and kept in {place}")
+    };
+    let message =
+        format!("Linktree gave no secret with this subscription: your receiver needs the dashboard's{otherwise}");
+    Finding::new(Status::Unknown, Reason::SecretUnknown, message)
+}
+
+fn bundled(spec: &Spec, observed: &Observed) -> Finding {
     match &observed.keys {
         Keys::Found { missing, expired, .. } => found(spec, observed, missing, expired),
         Keys::Expired => Finding::new(

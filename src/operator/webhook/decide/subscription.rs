@@ -16,6 +16,7 @@ use crate::{
     operator::{
         account::Snapshot,
         conditions::Finding,
+        key::Key,
         webhook::{
             observed::{Connection, Observed},
             plan::Step,
@@ -47,13 +48,43 @@ impl Subscription {
     pub(super) fn failing(&self) -> bool {
         self.at_risk.holds()
     }
+
+    /// Linktree still sends to another url.
+    pub(super) fn moves(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.drift.iter().any(|drift| drift.field == present::URL))
+    }
 }
 
 /// What must be in order before Linktree is told to send.
-pub(super) struct Health<'a> {
-    pub(super) receiver: &'a Finding,
-    pub(super) endpoint: &'a Finding,
-    pub(super) keys: &'a Finding,
+pub(super) enum Health<'a> {
+    Bundled {
+        receiver: &'a Finding,
+        endpoint: &'a Finding,
+        keys: &'a Finding,
+    },
+    /// All that is known of somebody's own receiver is that it answers.
+    External {
+        endpoint: &'a Finding,
+    },
+}
+
+impl<'a> Health<'a> {
+    /// The first that is not in order.
+    fn ill(&self) -> Option<&'a Finding> {
+        let needed = match self {
+            Health::Bundled { receiver, endpoint, keys } => vec![*receiver, *endpoint, *keys],
+            Health::External { endpoint } => vec![*endpoint],
+        };
+        needed.into_iter().find(|finding| !finding.holds())
+    }
+
+    /// Whether deliveries can come in. The keys may only come with the registration.
+    fn answers(&self) -> bool {
+        match self {
+            Health::Bundled { receiver, endpoint, keys: _ } => receiver.holds() && endpoint.holds(),
+            Health::External { endpoint } => endpoint.holds(),
+        }
+    }
 }
 
 pub(super) fn decide(spec: &Spec, observed: &Observed, health: &Health<'_>, now: Timestamp) -> Subscription {
@@ -63,6 +94,7 @@ pub(super) fn decide(spec: &Spec, observed: &Observed, health: &Health<'_>, now:
     let decided = match find(spec, observed, snapshot) {
         Found::Ours(known) => present::decide(spec, observed, known, *capabilities, health, now),
         Found::Foreign(known) => absent::foreign(observed, known),
+        Found::Taken(webhook) => absent::taken(observed, webhook),
         Found::Nothing => absent::decide(spec, observed, snapshot, *in_cluster, health, now),
     };
     match spec.policies.management {
@@ -77,6 +109,8 @@ enum Found<'a> {
     Ours(&'a wire::Subscription),
     /// One with our url that we neither made nor may take over.
     Foreign(&'a wire::Subscription),
+    /// One that another webhook has.
+    Taken(&'a Key),
     Nothing,
 }
 
@@ -85,17 +119,20 @@ pub(in crate::operator::webhook) fn is_disabled(spec: &Spec, observed: &Observed
     let Connection::Listed { snapshot, .. } = &observed.connection else { return false };
     match find(spec, observed, snapshot) {
         Found::Ours(known) => known.status == Some(wire::SubscriptionStatus::Disabled),
-        Found::Foreign(_) | Found::Nothing => false,
+        Found::Foreign(_) | Found::Taken(_) | Found::Nothing => false,
     }
 }
 
 /// By its id where we know one, else by url: the url is the webhook's identity at Linktree.
-fn find<'a>(spec: &Spec, observed: &Observed, snapshot: &'a Arc<Snapshot>) -> Found<'a> {
+fn find<'a>(spec: &Spec, observed: &'a Observed, snapshot: &'a Arc<Snapshot>) -> Found<'a> {
     let status = observed.status.subscription.as_ref();
     let by_id = |id: &str| snapshot.subscriptions.iter().find(|known| known.id.0 == id);
     let by_url = || snapshot.subscriptions.iter().find(|known| known.url == spec.url.as_str());
     if let Some(known) = status.and_then(|status| status.id.as_deref()).and_then(by_id) {
         return Found::Ours(known);
+    }
+    if let Some(other) = &observed.url_taken_by {
+        return Found::Taken(other);
     }
     // A registration of ours may have taken effect without our seeing its answer.
     let begun = status.is_some_and(|status| status.registration_time.is_some());

@@ -21,7 +21,7 @@ use crate::{
         account::Snapshot,
         capabilities::{Call, Capabilities},
         webhook::{
-            observed::{Child, Exposure, Keys, Leftover, Pod, ProbeResult, Receiver, RouteState, Unresolved},
+            observed::{Child, Exposure, Keys, Leftover, Part, Pod, ProbeResult, Receiver, RouteState, Unresolved},
             outcome::{Failure, Outcome},
             report::{self, Report},
             spec::{Spec, tests::webhook},
@@ -36,6 +36,7 @@ use crate::{
 mod cases;
 mod deletion;
 mod exposure;
+mod external;
 mod keys;
 mod properties;
 mod sync;
@@ -80,6 +81,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
         exposure: Exposure::NotOurs,
         leftovers: Vec::new(),
         sinks_unresolved: Vec::new(),
+        url_taken_by: None,
         probe: ProbeResult::Succeeded { certificate_expires: None },
         probed_at: Some(at(NOW)),
         hold_until: None,
@@ -188,10 +190,11 @@ fn place(name: &str) -> SecretKeyReference {
 /// Decides, fails as told, and reports.
 fn status_after(spec: &Spec, observed: &Observed, failure: Option<Failure>, now: Timestamp) -> LinktreeWebhookStatus {
     let outcome = Outcome { failures: failure.into_iter().collect(), ..Outcome::default() };
+    let route = route::tests::route();
     let report = Report {
         generation: spec.generation,
         url: spec.url.as_str(),
-        route: &route::tests::route(),
+        route: (!spec.is_external()).then_some(&route),
         observed,
         plan: decide(spec, observed, now),
         outcome: &outcome,

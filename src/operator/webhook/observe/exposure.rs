@@ -10,8 +10,7 @@ use crate::operator::{
     seen::{Kind, Object, Version},
     webhook::{
         children::exposure::ExposureObject,
-        memory::Memory,
-        observed::{Child, Exposure, Leftover, RouteState},
+        observed::{Child, Exposure, RouteState},
         spec::{self, Spec, exposure::Gateway},
     },
 };
@@ -22,14 +21,14 @@ pub async fn observe(
     spec: &Spec,
     desired: Option<&ExposureObject>,
 ) -> Result<(Exposure, Option<Child>), kube::Error> {
-    match (desired, &spec.exposure) {
+    match (desired, spec.exposure()) {
         (Some(ExposureObject::Ingress(desired)), _) => {
             let Some(live) = read::<Ingress>(context, spec, Kind::Ingress, &desired.name).await? else {
                 return Ok((Exposure::Absent, Some(Child::Exposure)));
             };
             Ok((ingress(&live), (!desired.is_met_by(&live)).then_some(Child::Exposure)))
         }
-        (Some(ExposureObject::HttpRoute(desired)), spec::Exposure::HttpRoute(wanted)) => {
+        (Some(ExposureObject::HttpRoute(desired)), Some(spec::Exposure::HttpRoute(wanted))) => {
             let (webhook, object) = (key(spec), Object::new(Kind::HttpRoute, &spec.name.namespace, &desired.name));
             context.seen.reading(&webhook, object);
             let live = match find_route(&api(context, spec), &desired.name).await? {
@@ -46,38 +45,9 @@ pub async fn observe(
     }
 }
 
-/// Objects of an exposure the spec no longer asks for, if they are ours. Looked for once per change of the spec, and
-/// until there are none.
-pub async fn leftovers(context: &Context, spec: &Spec, memory: &mut Memory) -> Result<Vec<Leftover>, kube::Error> {
-    if memory.is_swept(spec.generation) {
-        return Ok(Vec::new());
-    }
-    let name = spec.receiver_name();
-    let mut found = Vec::new();
-    if !matches!(spec.exposure, spec::Exposure::Ingress(_)) {
-        let ingress = api::<Ingress>(context, spec).get_opt(&name).await?;
-        found.extend(ingress.and_then(|object| ours(spec, &object)).map(Leftover::Ingress));
-    }
-    if !matches!(spec.exposure, spec::Exposure::HttpRoute(_)) {
-        found.extend(match find_route(&api(context, spec), &name).await? {
-            Found::Route(object) => ours(spec, &*object).map(Leftover::HttpRoute),
-            Found::Absent | Found::NoGatewayApi => None,
-        });
-    }
-    if found.is_empty() {
-        memory.swept(spec.generation);
-    }
-    Ok(found)
-}
-
-/// The object's uid, if the webhook owns it.
-fn ours(spec: &Spec, object: &impl ResourceExt) -> Option<String> {
-    object.owner_references().iter().any(|owner| owner.uid == spec.uid).then(|| object.uid()).flatten()
-}
-
 /// The route of this name. An object that is not there is answered in the API's own words; a kind that is not there by
 /// a bare 404, which says nothing of any object.
-async fn find_route(routes: &Api<HTTPRoute>, name: &str) -> Result<Found, kube::Error> {
+pub(super) async fn find_route(routes: &Api<HTTPRoute>, name: &str) -> Result<Found, kube::Error> {
     match routes.get_opt(name).await {
         Ok(Some(route)) => Ok(Found::Route(Box::new(route))),
         Ok(None) => Ok(Found::Absent),
@@ -86,7 +56,7 @@ async fn find_route(routes: &Api<HTTPRoute>, name: &str) -> Result<Found, kube::
     }
 }
 
-enum Found {
+pub(super) enum Found {
     Route(Box<HTTPRoute>),
     Absent,
     NoGatewayApi,

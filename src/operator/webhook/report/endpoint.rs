@@ -11,10 +11,10 @@ use crate::{
     },
 };
 
-/// The last probe; without one, what was known before.
-pub(super) fn status(observed: &Observed) -> Option<EndpointStatus> {
+/// The last probe; without one, what was known before. `answers`: what is at the url takes deliveries.
+pub(super) fn status(observed: &Observed, answers: bool) -> Option<EndpointStatus> {
     let known = observed.status.endpoint.clone();
-    let Some((result, end)) = told(&observed.probe) else { return known };
+    let Some((result, end)) = told(&observed.probe, answers) else { return known };
     let time = |time: Timestamp| Time(whole_seconds(time));
     Some(EndpointStatus {
         last_probe_time: time(observed.probed_at?),
@@ -45,7 +45,7 @@ enum Certificate {
     Unseen,
 }
 
-fn told(probe: &ProbeResult) -> Option<(Told, Certificate)> {
+fn told(probe: &ProbeResult, answers: bool) -> Option<(Told, Certificate)> {
     Some(match probe {
         ProbeResult::NotProbed => return None,
         ProbeResult::Succeeded { certificate_expires } => (Told::Succeeded, Certificate::Seen(*certificate_expires)),
@@ -55,6 +55,9 @@ fn told(probe: &ProbeResult) -> Option<(Told, Certificate)> {
         ProbeResult::CertificateNameMismatch => (Told::CertificateNameMismatch, Certificate::Unseen),
         ProbeResult::CertificateUntrusted => (Told::CertificateUntrusted, Certificate::Unseen),
         ProbeResult::TlsFailed { .. } => (Told::TLSFailed, Certificate::Unseen),
+        ProbeResult::Foreign { certificate_expires, .. } => {
+            (if answers { Told::Succeeded } else { Told::UnexpectedResponse }, Certificate::Seen(*certificate_expires))
+        }
         ProbeResult::Unexpected { .. } => (Told::UnexpectedResponse, Certificate::Unseen),
     })
 }

@@ -1,16 +1,10 @@
-//! How the URL leads to the receiver, and the URL itself.
+//! How the URL leads to the bundled receiver.
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-use url::Url;
-
-use super::{InvalidSpec, invalid, names};
+use super::{InvalidSpec, invalid};
 use crate::{
-    api::{
-        exposure::{self as api, ExposureType},
-        webhook::ManagedEndpoint,
-    },
+    api::exposure::{self as api, ExposureType},
     route::WebhookName,
 };
 
@@ -80,33 +74,3 @@ impl Exposure {
 }
 
 const GATEWAY_REF: &str = "endpoint.managed.exposure.gatewayRef";
-
-/// `/h/` and half a SHA-256 of `namespace/name`: stable when the cluster is rebuilt, different for each webhook, and
-/// saying nothing about secrets.
-fn delivery_path(name: &WebhookName) -> String {
-    let digest = Sha256::digest(format!("{}/{}", name.namespace, name.name));
-    format!("/h/{}", hex::encode(&digest[..16]))
-}
-
-/// Whether a path is one that a URL of ours has.
-#[must_use]
-pub fn is_delivery_path(path: &str) -> bool {
-    path.strip_prefix("/h/").is_some_and(|digest| digest.len() == 32 && digest.bytes().all(|c| c.is_ascii_hexdigit()))
-}
-
-pub(super) fn delivery_url(name: &WebhookName, endpoint: &ManagedEndpoint) -> Result<Url, InvalidSpec> {
-    let path = delivery_path(name);
-    let url = match (endpoint.exposure.exposure_type, &endpoint.host) {
-        (ExposureType::Service, _) => {
-            format!("http://{}.{}.svc.cluster.local{path}", names::receiver(&name.name), name.namespace)
-        }
-        (ExposureType::None | ExposureType::Ingress | ExposureType::HTTPRoute, Some(host)) => {
-            format!("https://{host}{path}")
-        }
-        (ExposureType::None | ExposureType::Ingress | ExposureType::HTTPRoute, None) => {
-            return Err(invalid("endpoint.managed.host", "is missing: write the public host name"));
-        }
-    };
-    Url::parse(&url)
-        .map_err(|_| invalid("endpoint.managed.host", "is no host name: write one such as hooks.example.com"))
-}

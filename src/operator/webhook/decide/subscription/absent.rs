@@ -9,11 +9,12 @@ use crate::{
     operator::{
         account::Snapshot,
         conditions::{self, Finding, Status},
+        key::Key,
         webhook::{
             decide::signing::kept,
             observed::Observed,
             plan::Step,
-            spec::{Adoption, Exposure, Keys, Spec},
+            spec::{Adoption, Endpoint, Keys, Spec},
         },
     },
 };
@@ -31,15 +32,11 @@ pub(super) fn decide(
     let wait = |reason, message: String| (Finding::new(false, reason, message), Vec::new());
     let (registered, steps) = if let Adoption::ById(id) = &spec.policies.adoption {
         wait(Reason::SubscriptionNotFound, format!("the account has no subscription {id}: correct subscription.id"))
-    } else if spec.exposure == Exposure::Service && !in_cluster {
-        wait(
-            Reason::NotExposed,
-            "exposure.type Service is for a connection inside the cluster; write endpoint.managed.host, and exposure.type Ingress, HTTPRoute or None"
-                .to_owned(),
-        )
+    } else if spec.url.scheme() == "http" && !in_cluster {
+        wait(Reason::NotExposed, inside_only(spec).to_owned())
     } else if observed.hold_until.is_some_and(|until| now < until) {
         (kept(observed, ConditionType::Registered), Vec::new())
-    } else if !(health.receiver.holds() && health.endpoint.holds()) {
+    } else if !health.answers() {
         wait(Reason::Pending, format!("registers as soon as the receiver answers at {}", spec.url))
     } else if attempted.is_some_and(|attempted| snapshot.listed_at < attempted) {
         // An earlier registration may have taken effect without our seeing its answer: look before asking again.
@@ -63,11 +60,32 @@ pub(in crate::operator::webhook::decide) fn list_after(moment: Option<Timestamp>
     if moment.is_some_and(|moment| now < moment) { Vec::new() } else { vec![Step::RequestList] }
 }
 
+/// A url that leads nowhere from outside the cluster, where Linktree is.
+fn inside_only(spec: &Spec) -> &'static str {
+    match spec.endpoint {
+        Endpoint::Managed(_) => {
+            "exposure.type Service is for a connection inside the cluster; write endpoint.managed.host, and exposure.type Ingress, HTTPRoute or None"
+        }
+        Endpoint::External => {
+            "an http:// url is for a connection inside the cluster; write the https:// one that leads to your receiver"
+        }
+    }
+}
+
 /// A subscription with our url that we may not take over.
 pub(super) fn foreign(observed: &Observed, known: &wire::Subscription) -> Subscription {
     let message = format!(
         "subscription {} has this webhook's url and adoptionPolicy is Never: delete it at Linktree, or write adoptionPolicy IfURLMatches",
         known.id
+    );
+    let status = observed.status.subscription.clone();
+    without_subscription(status, Finding::new(false, Reason::Conflict, message), Vec::new())
+}
+
+/// Another webhook's url.
+pub(super) fn taken(observed: &Observed, (namespace, name): &Key) -> Subscription {
+    let message = format!(
+        "webhook {namespace}/{name} has a subscription with this url: write one of its own, such as with another path"
     );
     let status = observed.status.subscription.clone();
     without_subscription(status, Finding::new(false, Reason::Conflict, message), Vec::new())

@@ -36,7 +36,7 @@ pub(super) fn decide(
     let mut steps = Vec::new();
     let registered = registered(observed, known, &mut steps);
     let drift = drift(spec, known);
-    let up_to_date = up_to_date(spec, known, &drift, capabilities, &mut steps);
+    let up_to_date = up_to_date(spec, known, &drift, capabilities, health, &mut steps);
     if !capabilities.lacks_rotation() {
         steps.extend(rotation(spec, observed, known));
     }
@@ -87,12 +87,18 @@ fn rotation(spec: &Spec, observed: &Observed, known: &wire::Subscription) -> Vec
     // A secret kept for an earlier subscription verifies nothing that this one sends.
     let of_another = observed.secret_kept_for.as_ref().is_some_and(|kept_for| *kept_for != known.id);
     let lacks = of_another || matches!(observed.keys, Keys::ProviderMissing(_));
-    if !lacks && observed.rotate_request.is_none() {
+    // Somebody's own receiver may have the secret from the dashboard, and would refuse what a new one signs.
+    let needs = lacks && !spec.is_external();
+    if !needs && observed.rotate_request.is_none() {
         return Vec::new();
     }
     let (id, request) = (known.id.clone(), observed.rotate_request.clone());
     vec![Step::TryKeepingSecret, Step::RotateSecret { id, keep_previous: !lacks, request }]
 }
+
+/// The fields that may differ.
+pub(super) const URL: &str = "url";
+const EVENTS: &str = "events";
 
 /// What differs. What an answer leaves out is not known to differ.
 fn drift(spec: &Spec, known: &wire::Subscription) -> Vec<DriftStatus> {
@@ -101,10 +107,10 @@ fn drift(spec: &Spec, known: &wire::Subscription) -> Vec<DriftStatus> {
     let events: BTreeSet<EventType> = known.events.iter().cloned().collect();
     let mut drift = Vec::new();
     if !known.url.is_empty() && known.url != spec.url.as_str() {
-        drift.push(field("url", spec.url.to_string(), known.url.clone()));
+        drift.push(field(URL, spec.url.to_string(), known.url.clone()));
     }
     if !events.is_empty() && events != spec.events {
-        drift.push(field("events", names(&spec.events), names(&events)));
+        drift.push(field(EVENTS, names(&spec.events), names(&events)));
     }
     drift
 }
@@ -114,6 +120,7 @@ fn up_to_date(
     known: &wire::Subscription,
     drift: &[DriftStatus],
     capabilities: Capabilities,
+    health: &Health<'_>,
     steps: &mut Vec<Step>,
 ) -> Finding {
     if drift.is_empty() {
@@ -134,13 +141,22 @@ fn up_to_date(
             Finding::new(false, Reason::UpdateRestricted, message)
         }
         DriftPolicy::Correct => {
+            // Until what follows can take deliveries, they are better sent to what was before.
+            let waits = differs(URL) && !health.answers();
             let change = wire::UpdateSubscription {
-                url: differs("url").then(|| spec.url.to_string()),
-                events: differs("events").then(|| spec.events.iter().cloned().collect()),
+                url: (differs(URL) && !waits).then(|| spec.url.to_string()),
+                events: differs(EVENTS).then(|| spec.events.iter().cloned().collect()),
                 status: None,
             };
-            steps.push(Step::Update { id: known.id.clone(), change });
-            Finding::new(false, Reason::DriftDetected, format!("{fields} at Linktree differ from the spec; correcting"))
+            if change != wire::UpdateSubscription::default() {
+                steps.push(Step::Update { id: known.id.clone(), change });
+            }
+            let next = if waits {
+                format!("the url is corrected as soon as the receiver answers at {}", spec.url)
+            } else {
+                "correcting".to_owned()
+            };
+            Finding::new(false, Reason::DriftDetected, format!("{fields} at Linktree differ from the spec; {next}"))
         }
     }
 }

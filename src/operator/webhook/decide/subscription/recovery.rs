@@ -18,7 +18,7 @@ use crate::{
             decide::signing,
             observed::Observed,
             plan::Step,
-            spec::{Recovery, Spec},
+            spec::{Endpoint, Recovery, Spec},
         },
     },
 };
@@ -37,7 +37,7 @@ pub(super) fn decide(
     now: Timestamp,
     steps: &mut Vec<Step>,
 ) -> (Finding, Option<RecoveryStatus>) {
-    let mut record = kept(observed, known);
+    let mut record = kept(spec, observed, known, now);
     let disabled = match known.status {
         Some(wire::SubscriptionStatus::Active) => Some(Finding::new(true, Reason::Enabled, "Linktree sends")),
         None => Some(Finding::new(true, Reason::Enabled, "Linktree does not say that it does not send")),
@@ -101,7 +101,7 @@ fn disabled_finding(
 
 /// What stands in the way of a delivery that came now. Enabled into the failure that disabled it, it would fail again.
 fn ill(observed: &Observed, health: &Health<'_>, mismatch: Option<Finding>) -> Option<Finding> {
-    if let Some(ill) = [health.receiver, health.endpoint, health.keys].into_iter().find(|finding| !finding.holds()) {
+    if let Some(ill) = health.ill() {
         return Some(ill.clone());
     }
     let loaded = observed.receiver.status.as_ref().is_none_or(|status| status.route_digest == observed.route_digest);
@@ -109,13 +109,18 @@ fn ill(observed: &Observed, health: &Health<'_>, mismatch: Option<Finding>) -> O
     mismatch.or_else(|| (!loaded).then(outdated))
 }
 
-/// The record of attempts, until a delivery has arrived since the last one.
-fn kept(observed: &Observed, known: &wire::Subscription) -> Option<RecoveryStatus> {
+/// The record of attempts, until a delivery has arrived since the last one. Whether one has arrived at somebody's own
+/// receiver is not told: there it lasts for a day.
+fn kept(spec: &Spec, observed: &Observed, known: &wire::Subscription, now: Timestamp) -> Option<RecoveryStatus> {
     let record = observed.status.subscription.as_ref()?.recovery.clone()?;
+    let attempted = record.last_attempt_time.0;
     let last_verified = observed.receiver.status.as_ref().and_then(|status| status.last_verified_time);
-    let delivered = last_verified.is_some_and(|second| second > record.last_attempt_time.0.as_second());
+    let succeeded = match spec.endpoint {
+        Endpoint::Managed(_) => last_verified.is_some_and(|second| second > attempted.as_second()),
+        Endpoint::External => now.duration_since(attempted) >= DAY,
+    };
     let disabled = known.status == Some(wire::SubscriptionStatus::Disabled);
-    (disabled || !delivered).then_some(RecoveryStatus { next_attempt_time: None, ..record })
+    (disabled || !succeeded).then_some(RecoveryStatus { next_attempt_time: None, ..record })
 }
 
 /// When the next attempt may be made, and what it waits for until then.

@@ -57,7 +57,15 @@ pub(super) const CASES: &[Case] = &[
     ("the gateway does not find the Service", any, |o| exposed(o, route(RouteState::NotResolved { problem: "BackendNotFound".into() })), ConditionType::EndpointReachable, False, Reason::RouteNotResolved),
     ("the route is in place and nothing listens", any, |o| exposed(o, route(RouteState::InPlace)), ConditionType::EndpointReachable, False, Reason::ConnectionFailed),
     ("a controller keeps its address to itself and the url leads here all the same", any, |o| o.exposure = ingress(false), ConditionType::EndpointReachable, True, Reason::ProbeSucceeded),
+    ("somebody's own receiver answers 401", external, theirs, ConditionType::EndpointReachable, True, Reason::ProbeSucceeded),
+    ("somebody's own receiver takes what is not signed", external, |o| answered(o, 200), ConditionType::EndpointReachable, True, Reason::UnsignedAccepted),
+    ("somebody's own receiver is broken", external, |o| answered(o, 500), ConditionType::EndpointReachable, False, Reason::UnexpectedResponse),
+    ("somebody else's 401 where our receiver should be", any, |o| o.probe = foreign(401), ConditionType::EndpointReachable, False, Reason::UnexpectedResponse),
     // The keys.
+    ("the secret is kept for somebody's own receiver", external, theirs, ConditionType::SigningKeysReady, True, Reason::SecretKept),
+    ("somebody's own receiver has the secret from elsewhere", external, secret_elsewhere, ConditionType::SigningKeysReady, Unknown, Reason::SecretUnknown),
+    ("the secret kept is an earlier subscription's", external, |o| { theirs(o); o.secret_kept_for = Some(SubscriptionId("wh_0".into())); }, ConditionType::SigningKeysReady, Unknown, Reason::SecretUnknown),
+    ("the secret for somebody's own receiver comes with the registration", external, |o| { nothing_known(o); secret_elsewhere(o); }, ConditionType::SigningKeysReady, Unknown, Reason::Pending),
     ("the receiver has its keys", any, |_| {}, ConditionType::SigningKeysReady, True, Reason::Loaded),
     ("the receiver has an older route", any, |o| receiver_of(o).route_digest = "r0".into(), ConditionType::SigningKeysReady, Unknown, Reason::Pending),
     ("the receiver had keys and reads newer ones", any, keys_were_loaded, ConditionType::SigningKeysReady, True, Reason::Loaded),
@@ -72,7 +80,10 @@ pub(super) const CASES: &[Case] = &[
     ("there is one and adoption is not allowed", |v| v["spec"]["subscription"] = json!({"adoptionPolicy": "Never"}), |o| o.status.subscription = None, ConditionType::Registered, False, Reason::Conflict),
     ("the one to adopt is not there", |v| v["spec"]["subscription"] = json!({"adoptionPolicy": "ByID", "id": "wh_9"}), nothing_known, ConditionType::Registered, False, Reason::SubscriptionNotFound),
     ("the url is for the cluster and Linktree is outside", any, outside, ConditionType::Registered, False, Reason::NotExposed),
+    ("another webhook has the url", external, taken, ConditionType::Registered, False, Reason::Conflict),
+    ("another webhook has the url of what is registered already", external, |o| { theirs(o); o.url_taken_by = Some(("a".into(), "b".into())); }, ConditionType::Registered, True, Reason::Adopted),
     // Its content.
+    ("the url moves to somebody's own receiver, which answers", external, answers_elsewhere, ConditionType::UpToDate, False, Reason::DriftDetected),
     ("it is as the spec says", any, |_| {}, ConditionType::UpToDate, True, Reason::Matched),
     ("an answer that leaves events out does not differ", any, |o| known(o).events.clear(), ConditionType::UpToDate, True, Reason::Matched),
     ("somebody changed the events", any, drifted, ConditionType::UpToDate, False, Reason::DriftDetected),
@@ -131,10 +142,51 @@ pub(super) const CASES: &[Case] = &[
     ("an unreachable account does not hurt what is registered", any, unreachable_account, ConditionType::Ready, True, Reason::Available),
     ("nothing is registered for want of a token", any, |o| { nothing_known(o); o.connection = unusable(Reason::TokenMissing); }, ConditionType::Ready, False, Reason::TokenMissing),
     ("no pod, so no answer at the url either", any, |o| { o.receiver = Receiver::default(); o.probe = ProbeResult::NotProbed; }, ConditionType::Ready, False, Reason::Progressing),
+    ("somebody's own receiver answers, and has the secret from elsewhere", external, secret_elsewhere, ConditionType::Ready, True, Reason::Available),
+    ("somebody's own receiver is gone", external, |o| answered(o, 404), ConditionType::Ready, False, Reason::UnexpectedResponse),
     ("disabled because the url leads elsewhere", any, |o| { disabled(o); o.probe = ProbeResult::Unexpected { problem: "401".into() }; }, ConditionType::Ready, False, Reason::UnexpectedResponse),
     ("what only a person can mend is stalled", any, |o| o.keys = Keys::CurrentMissing(place("own")), ConditionType::Stalled, True, Reason::SecretMissing),
     ("what passes is reconciling", any, |o| pod(o).ready = false, ConditionType::Reconciling, True, Reason::Progressing),
 ];
+
+pub(super) fn external(object: &mut Value) {
+    object["spec"]["endpoint"] = json!({"type": "External", "external": {"url": "https://hooks.example.com/in"}});
+    object["spec"]["sinks"] = json!([]);
+}
+
+pub(super) fn foreign(status: u16) -> ProbeResult {
+    ProbeResult::Foreign { status, problem: "an answer that is not the receiver's".into(), certificate_expires: None }
+}
+
+/// Somebody's own receiver answers this; Linktree sends to it, if to anything.
+pub(super) fn answered(observed: &mut Observed, status: u16) {
+    (observed.receiver, observed.probe) = (Receiver::default(), foreign(status));
+    if let Some(known) = account(observed).subscriptions.first_mut() {
+        known.url = "https://hooks.example.com/in".into();
+    }
+}
+
+/// Registered and sent to, and somebody's own receiver refuses what is not signed.
+pub(super) fn theirs(observed: &mut Observed) {
+    answered(observed, 401);
+}
+
+pub(super) fn secret_elsewhere(observed: &mut Observed) {
+    theirs(observed);
+    (observed.keys, observed.secret_kept_for) = (Keys::ProviderMissing(place("links-signing")), None);
+}
+
+/// As [`theirs`], and Linktree still sends to the bundled one.
+pub(super) fn answers_elsewhere(observed: &mut Observed) {
+    theirs(observed);
+    known(observed).url = Spec::parse(&webhook(|_| {})).unwrap().url.into();
+}
+
+fn taken(observed: &mut Observed) {
+    theirs(observed);
+    observed.status.subscription = None;
+    observed.url_taken_by = Some(("marketing".into(), "other".into()));
+}
 
 fn with_tls(object: &mut Value) {
     let exposure = json!({"type": "None"});

@@ -15,7 +15,7 @@ pub(super) fn route(state: RouteState) -> Exposure {
 #[test]
 fn what_exposed_it_before_goes_once_its_successor_is_in_place() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
-    let before = || Leftover::Ingress("u-9".into());
+    let before = || Leftover { part: Part::Ingress, uid: "u-9".into() };
     for (sentence, exposure, goes) in [
         ("nothing follows", Exposure::NotOurs, true),
         ("the route is not made yet", Exposure::Absent, false),

@@ -63,7 +63,7 @@ fn a_handled_request_is_told_and_stays_told() {
     let report = Report {
         generation: spec.generation,
         url: spec.url.as_str(),
-        route: &route::tests::route(),
+        route: Some(&route::tests::route()),
         observed: &observed,
         plan: decide(&spec, &observed, at(NOW)),
         outcome: &outcome,

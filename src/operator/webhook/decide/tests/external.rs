@@ -1,0 +1,135 @@
+//! The receiver is somebody's own: only the subscription is kept, and only what is known is said.
+
+use super::{
+    cases::{answered, answers_elsewhere, external, secret_elsewhere, theirs},
+    *,
+};
+
+/// Of these there is a condition besides `Ready`.
+const TOLD: [&str; 7] = [
+    "ConnectionReady",
+    "EndpointReachable",
+    "SigningKeysReady",
+    "Registered",
+    "UpToDate",
+    "SubscriptionEnabled",
+    "DeliveryAtRisk",
+];
+
+fn spec() -> Spec {
+    Spec::parse(&webhook(external)).unwrap()
+}
+
+fn observed(change: impl FnOnce(&mut Observed)) -> Observed {
+    let mut observed = settled();
+    change(&mut observed);
+    observed
+}
+
+fn steps(change: impl FnOnce(&mut Observed)) -> Vec<Step> {
+    decide(&spec(), &observed(change), at(NOW)).steps
+}
+
+fn id() -> SubscriptionId {
+    SubscriptionId("wh_1".into())
+}
+
+#[test]
+fn nothing_is_said_of_a_receiver_that_is_not_ours() {
+    let status = status_after(&spec(), &observed(theirs), None, at(NOW));
+    let types: Vec<_> = status.conditions.iter().map(|it| it.type_.as_str()).collect();
+    assert_eq!(types, [&["Ready"][..], &TOLD].concat());
+    assert_eq!((status.signing, status.receiver, status.sinks), (None, None, vec![]));
+    assert!(decide(&spec(), &observed(secret_elsewhere), at(NOW)).rests);
+}
+
+#[test]
+fn it_is_registered_and_enabled_on_its_answer_alone() {
+    let registers = |status| {
+        steps(|o| {
+            nothing_known(o);
+            answered(o, status);
+        })
+        .contains(&Step::Register)
+    };
+    let enables = |status| {
+        steps(|o| {
+            answered(o, status);
+            disabled(o);
+        })
+        .contains(&Step::Reenable { id: id() })
+    };
+    for (status, answers) in [(401, true), (200, true), (404, false), (503, false)] {
+        assert_eq!((registers(status), enables(status)), (answers, answers), "{status}");
+    }
+}
+
+#[test]
+fn its_secret_is_changed_only_if_that_is_asked_for() {
+    assert_eq!(steps(secret_elsewhere), [], "it may be in use over there");
+    let asked = steps(|o| {
+        secret_elsewhere(o);
+        o.rotate_request = Some("now".into());
+    });
+    let rotates = Step::RotateSecret { id: id(), keep_previous: false, request: Some("now".into()) };
+    assert_eq!(asked, [Step::TryKeepingSecret, rotates]);
+}
+
+/// One subscription is moved, and never is there none that takes deliveries.
+#[test]
+fn the_subscription_moves_once_its_new_receiver_answers_and_the_old_one_goes_after_that() {
+    let leftover = || Leftover { part: Part::StatefulSet, uid: "u-9".into() };
+    let moved = |change: fn(&mut Observed)| {
+        steps(|o| {
+            o.leftovers = vec![leftover()];
+            change(o);
+        })
+    };
+    let url = |url: &Spec| Some(url.url.to_string());
+    let update = |url| {
+        let change = wire::UpdateSubscription { url, events: None, status: None };
+        Step::Update { id: id(), change }
+    };
+    let silent = |o: &mut Observed| {
+        answers_elsewhere(o);
+        o.probe = ProbeResult::ConnectionFailed { problem: "refused".into() };
+    };
+    let unlisted = |o: &mut Observed| {
+        theirs(o);
+        o.connection = Connection::Unlisted;
+    };
+    assert_eq!(moved(silent), []);
+    assert_eq!(moved(answers_elsewhere), [update(url(&spec()))]);
+    assert_eq!(moved(unlisted), [], "Linktree may still send to the old one");
+    assert_eq!(moved(theirs), [Step::Remove(leftover())]);
+    assert_eq!(moved(nothing_known)[0], Step::Remove(leftover()), "nothing is sent");
+
+    let back = Spec::parse(&webhook(|_| {})).unwrap();
+    let starting = observed(|o| {
+        theirs(o);
+        (o.receiver, o.probe) = (Receiver::default(), ProbeResult::NotProbed);
+    });
+    assert_eq!(decide(&back, &starting, at(NOW)).steps, []);
+    let started = observed(|o| known(o).url = "https://hooks.example.com/in".into());
+    assert_eq!(decide(&back, &started, at(NOW)).steps, [update(url(&back))]);
+}
+
+#[test]
+fn attempts_to_enable_it_are_forgotten_after_a_day() {
+    for (hours, disabled_again, remembered) in [(23, false, true), (24, false, false), (24, true, true)] {
+        let observed = observed(|o| {
+            theirs(o);
+            if disabled_again {
+                disabled(o);
+            }
+            attempts(o, NOW - hours * 3600, 3);
+        });
+        let record = decide(&spec(), &observed, at(NOW)).subscription.unwrap().recovery;
+        assert_eq!(record.is_some(), remembered, "{hours} {disabled_again}");
+    }
+    let observed = observed(|o| {
+        theirs(o);
+        attempts(o, NOW - 60, 3);
+    });
+    assert!(!decide(&spec(), &observed, at(NOW)).rests, "that passes with time alone");
+}

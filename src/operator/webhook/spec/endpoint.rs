@@ -1,0 +1,123 @@
+//! Who receives what Linktree delivers, and the URL where.
+
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::{Exposure, InvalidSpec, invalid, names};
+use crate::{
+    api::{
+        endpoint::{self as api, EndpointType},
+        exposure::ExposureType,
+    },
+    route::WebhookName,
+};
+
+/// Who receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The bundled receiver.
+    Managed(Managed),
+    /// One of the user's own: nothing of ours runs, and only the subscription is kept.
+    External,
+}
+
+/// The bundled receiver, as Linktree reaches it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Managed {
+    pub exposure: Exposure,
+    /// The Secret with the certificate, where the receiver ends TLS itself.
+    pub tls_secret: Option<String>,
+}
+
+impl Endpoint {
+    /// The endpoint, and the URL that is registered for it.
+    pub(super) fn parse(name: &WebhookName, endpoint: &api::Endpoint) -> Result<(Self, Url), InvalidSpec> {
+        let api::Endpoint { endpoint_type, managed, external } = endpoint;
+        match (endpoint_type, managed, external) {
+            (EndpointType::Managed, Some(managed), _) => {
+                let api::ManagedEndpoint { host: _, exposure, tls } = managed;
+                let exposure = Exposure::parse(name, exposure)?;
+                let tls_secret = tls.as_ref().map(|tls| tls.secret_ref.name.clone());
+                Ok((Endpoint::Managed(Managed { exposure, tls_secret }), managed_url(name, managed)?))
+            }
+            (EndpointType::External, _, Some(external)) => Ok((Endpoint::External, external_url(name, &external.url)?)),
+            (EndpointType::Managed, None, _) => {
+                Err(invalid("endpoint.managed", "is missing: write how the bundled receiver is reached"))
+            }
+            (EndpointType::External, _, None) => {
+                Err(invalid("endpoint.external", "is missing: write the url of your receiver"))
+            }
+        }
+    }
+}
+
+/// `/h/` and half a SHA-256 of `namespace/name`: stable when the cluster is rebuilt, different for each webhook, and
+/// saying nothing about secrets.
+fn delivery_path(name: &WebhookName) -> String {
+    let digest = Sha256::digest(format!("{}/{}", name.namespace, name.name));
+    format!("/h/{}", hex::encode(&digest[..16]))
+}
+
+/// Whether a path is one that a URL of ours has.
+#[must_use]
+pub fn is_delivery_path(path: &str) -> bool {
+    path.strip_prefix("/h/").is_some_and(|digest| digest.len() == 32 && digest.bytes().all(|c| c.is_ascii_hexdigit()))
+}
+
+fn managed_url(name: &WebhookName, endpoint: &api::ManagedEndpoint) -> Result<Url, InvalidSpec> {
+    let path = delivery_path(name);
+    let url = match (endpoint.exposure.exposure_type, &endpoint.host) {
+        (ExposureType::Service, _) => {
+            format!("http://{}.{}.svc.cluster.local{path}", names::receiver(&name.name), name.namespace)
+        }
+        (ExposureType::None | ExposureType::Ingress | ExposureType::HTTPRoute, Some(host)) => {
+            format!("https://{host}{path}")
+        }
+        (ExposureType::None | ExposureType::Ingress | ExposureType::HTTPRoute, None) => {
+            return Err(invalid("endpoint.managed.host", "is missing: write the public host name"));
+        }
+    };
+    Url::parse(&url)
+        .map_err(|_| invalid("endpoint.managed.host", "is no host name: write one such as hooks.example.com"))
+}
+
+/// The operator probes this URL, from inside the cluster: without TLS it goes to the webhook's own namespace only, and
+/// nobody's POST is sent to the Services of others.
+fn external_url(name: &WebhookName, url: &str) -> Result<Url, InvalidSpec> {
+    const FIELD: &str = "endpoint.external.url";
+    let parsed = Url::parse(url)
+        .map_err(|_| invalid(FIELD, "is no URL: write one such as https://hooks.example.com/linktree"))?;
+    let host = parsed.host_str().unwrap_or_default();
+    let host = host.strip_suffix(".cluster.local").unwrap_or(host);
+    let own = host.strip_suffix(".svc").and_then(|host| host.split_once('.'));
+    let is_own = own.is_some_and(|(_, namespace)| namespace == name.namespace);
+    if parsed.scheme() == "https" || (parsed.scheme() == "http" && is_own) {
+        Ok(parsed)
+    } else {
+        Err(invalid(FIELD, "must be https://: http:// is for a Service of this namespace"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_tls_only_a_service_of_the_same_namespace_is_an_external_receiver() {
+        let name = WebhookName { namespace: "marketing".into(), name: "links".into() };
+        for (url, is_fine) in [
+            ("https://hooks.example.com/in?a=b", true),
+            ("http://own.marketing.svc.cluster.local:8080/in", true),
+            ("http://own.marketing.svc/in", true),
+            ("http://own.kube-system.svc/in", false),
+            ("http://own.marketing.svc.evil.example/in", false),
+            ("http://x.own.marketing.svc/in", false),
+            ("http://10.0.0.1/in", false),
+            ("http://localhost/in", false),
+            ("ftp://own.marketing.svc/in", false),
+            ("hooks", false),
+        ] {
+            assert_eq!(external_url(&name, url).is_ok(), is_fine, "{url}");
+        }
+    }
+}
