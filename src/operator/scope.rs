@@ -2,20 +2,20 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, future::join};
+use futures::{Stream, StreamExt, future::join, stream};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{Pod, Secret, Service, ServiceAccount},
     networking::v1::{Ingress, NetworkPolicy},
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, Resource,
     api::ListParams,
-    core::{NamespaceResourceScope, PartialObjectMeta},
+    core::NamespaceResourceScope,
     runtime::{
         Controller,
         controller::{self, Action},
-        reflector::{self, ObjectRef, Store},
+        reflector::{self, ObjectRef, store::Writer},
     },
 };
 use tokio::sync::{mpsc, watch};
@@ -27,7 +27,8 @@ use super::{
     gateway::HTTPRoute,
     roster::Webhook,
     seen::Kind,
-    watches, webhook,
+    watches::{self, Look},
+    webhook,
 };
 use crate::api::{connection::LinktreeConnection, webhook::LinktreeWebhook};
 
@@ -114,35 +115,39 @@ impl Scope {
         ));
 
         let config = controller::Config::default().concurrency(CONCURRENCY);
-        let (roster, seen) = (Arc::clone(&context.roster), Arc::clone(&context.seen));
-        let changed = watches::webhooks(self.api(), known_webhooks, roster, seen);
-        let webhooks = Controller::for_stream(changed, context.webhooks.clone())
+        // Both hear of everything through their channels: what one watch tells may concern either.
+        let webhooks = Controller::for_stream(stream::pending(), context.webhooks.clone())
             .with_config(config.clone())
-            .reconcile_on(self.concerning_webhooks(&context))
             .reconcile_on(received(webhooks_to_look_at))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile_webhook, retry_later, Arc::clone(&context))
             .for_each(|result| async move { note(&result) });
-        let of_secret = secret_to_connections(context.connections.clone());
-        let changed = watches::connections(self.api(), known_connections);
-        let connections = Controller::for_stream(changed, context.connections.clone())
+        let connections = Controller::for_stream(stream::pending(), context.connections.clone())
             .with_config(config)
-            .watches(self.api::<PartialObjectMeta<Secret>>(), watches::all(), of_secret)
             .reconcile_on(received(connections_to_look_at))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile_connection, retry_later, Arc::clone(&context))
             .for_each(|result| async move { note(&result) });
+        let looks = hand_on(self.looks(&context, known_webhooks, known_connections), &context);
         let filled = announce_filled(&context, &self.ready);
         tokio::select! {
             _ = join(webhooks, connections) => {}
+            () = looks => {}
             () = filled => {}
         }
     }
 
-    /// The webhooks that something else of the cluster concerns, whenever that changes.
-    fn concerning_webhooks(&self, context: &Context) -> impl Stream<Item = ObjectRef<Webhook>> + Send + use<> {
+    /// What is to be looked at, whenever something of the cluster changes that concerns it.
+    fn looks(
+        &self,
+        context: &Context,
+        webhooks: Writer<Webhook>,
+        connections: Writer<LinktreeConnection>,
+    ) -> impl Stream<Item = Look> + Send + use<> {
         let (roster, seen) = (|| Arc::clone(&context.roster), || Arc::clone(&context.seen));
-        futures::stream::select_all([
+        stream::select_all([
+            watches::webhooks(self.api(), webhooks, roster(), seen()),
+            watches::connections(self.api(), connections, roster(), seen()),
             watches::parts::<StatefulSet>(self.api(), Kind::StatefulSet, seen(), roster()),
             watches::parts::<Service>(self.api(), Kind::Service, seen(), roster()),
             watches::parts::<ServiceAccount>(self.api(), Kind::ServiceAccount, seen(), roster()),
@@ -150,8 +155,7 @@ impl Scope {
             watches::parts::<Ingress>(self.api(), Kind::Ingress, seen(), roster()),
             watches::parts::<HTTPRoute>(self.api(), Kind::HttpRoute, seen(), roster()),
             watches::parts::<Pod>(self.api(), Kind::Pod, seen(), roster()),
-            watches::secrets::<Secret>(self.api(), seen(), roster()),
-            watches::uses(self.api(), roster()),
+            watches::secrets::<Secret>(self.api(), seen(), roster(), context.connections.clone()),
         ])
     }
 
@@ -167,17 +171,14 @@ impl Scope {
     }
 }
 
-/// A connection is looked at when its token's Secret changes.
-fn secret_to_connections(
-    connections: Store<LinktreeConnection>,
-) -> impl Fn(PartialObjectMeta<Secret>) -> Vec<ObjectRef<LinktreeConnection>> {
-    move |secret| {
-        let uses = |connection: &Arc<LinktreeConnection>| {
-            connection.namespace() == secret.namespace() && connection.spec.token_secret_ref.name == secret.name_any()
-        };
-        let connections = connections.state();
-        connections.iter().filter(|connection| uses(connection)).map(|found| ObjectRef::from_obj(&**found)).collect()
-    }
+/// Has the controllers look; waits where many looks wait, so that none is lost.
+async fn hand_on(looks: impl Stream<Item = Look>, context: &Context) {
+    // A controller that does not listen any more ends, and with it the scope.
+    let hand_on = async |look| match look {
+        Look::Webhook(key) => drop(context.look_at_webhook.send(watches::reference(&key)).await),
+        Look::Connection(key) => drop(context.look_at_connection.send(watches::reference(&key)).await),
+    };
+    looks.for_each(hand_on).await;
 }
 
 /// Marks the scope as seen when both caches are filled, and then waits for ever. The only one to wait for the stores.

@@ -21,6 +21,7 @@ use super::key::Key;
 pub enum Kind {
     HttpRoute,
     Ingress,
+    LinktreeConnection,
     LinktreeWebhook,
     NetworkPolicy,
     Pod,

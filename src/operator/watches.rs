@@ -1,24 +1,24 @@
-//! The watches of one scope. Of all but connections no object is held: of webhooks names and versions, of the objects
-//! that belong to them metadata, and that only while it passes by. Initial lists come in pages.
+//! The watches of one scope, each begun once, whoever is concerned by what it tells. Of all but connections no object is
+//! held: of webhooks names and versions, of the objects that belong to them metadata, and that only while it passes by.
+//! Initial lists come in pages.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Debug,
-    sync::Arc,
-};
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use kube::{
     Api, Resource, ResourceExt,
     core::{NamespaceResourceScope, ObjectMeta, PartialObjectMeta, PartialObjectMetaExt},
     runtime::{
-        WatchStreamExt,
-        reflector::{self, ObjectRef, store::Writer},
+        reflector::{
+            self, ObjectRef,
+            store::{Store, Writer},
+        },
         watcher::{self, Event},
     },
 };
 use serde::de::DeserializeOwned;
 
+use self::{connections::Uses, patience::patient};
 use super::{
     key::{self, Key},
     roster::{Roster, Webhook},
@@ -30,46 +30,62 @@ use crate::{
     clock,
 };
 
+mod connections;
+mod patience;
+
 /// Objects in one page of a list: a page is in memory as a whole, several times over while it is parsed.
 const PAGE: u32 = 100;
 
-/// What a watch yields, and what is made of it.
+/// What a watch yields.
 type Result<T> = std::result::Result<T, watcher::Error>;
 
-/// Webhooks that were made or changed.
-pub fn webhooks(
-    api: Api<LinktreeWebhook>,
-    writer: Writer<Webhook>,
-    roster: Arc<Roster>,
-    seen: Arc<Seen>,
-) -> impl Stream<Item = Result<Webhook>> + Send {
-    let events = watcher::watcher(api, all()).map(move |event| match event {
-        Ok(event) => {
-            roster.follow(&event);
-            if matches!(event, Event::InitDone) {
-                seen.told_all(Kind::LinktreeWebhook, &HashSet::new());
-            }
-            Ok(named(event))
-        }
-        Err(error) => {
-            seen.watch_failed(Kind::LinktreeWebhook, clock::now());
-            Err(error)
-        }
-    });
-    reflector::reflector(writer, events).applied_objects()
+/// What is to be looked at, since something that concerns it has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    Webhook(Key),
+    Connection(Key),
 }
 
-/// Connections that were made or changed.
+/// What one watch has looked at.
+pub type Looks = BoxStream<'static, Look>;
+
+/// Webhooks that were made or changed.
+pub fn webhooks(api: Api<LinktreeWebhook>, writer: Writer<Webhook>, roster: Arc<Roster>, seen: Arc<Seen>) -> Looks {
+    let told = Arc::clone(&seen);
+    let events = patient(watcher::watcher(api, all())).map(move |event| {
+        event.map(|event| {
+            roster.follow(&event);
+            if matches!(event, Event::InitDone) {
+                told.told_all(Kind::LinktreeWebhook, &HashSet::new());
+            }
+            named(event)
+        })
+    });
+    let mut shown = Shown::default();
+    let stored = reflector::reflector(writer, events);
+    looks(stored, Kind::LinktreeWebhook, seen, move |event| {
+        shown.follow(event).into_iter().map(Look::Webhook).collect()
+    })
+}
+
+/// Connections that were made or changed, and the webhooks that use one of which they see a change.
 pub fn connections(
     api: Api<LinktreeConnection>,
     writer: Writer<LinktreeConnection>,
-) -> impl Stream<Item = Result<LinktreeConnection>> + Send {
-    let events = watcher::watcher(api, all()).modify(|connection| connection.metadata.managed_fields = None);
-    reflector::reflector(writer, events).applied_objects()
+    roster: Arc<Roster>,
+    seen: Arc<Seen>,
+) -> Looks {
+    let events = patient(watcher::watcher(api, all()))
+        .map(|event| event.map(|event| event.modify(|connection| connection.metadata.managed_fields = None)));
+    let (mut shown, mut uses) = (Shown::default(), Uses::of(roster));
+    looks(reflector::reflector(writer, events), Kind::LinktreeConnection, seen, move |event| {
+        let connections = shown.follow(event).into_iter().map(Look::Connection);
+        connections.chain(uses.follow(event).into_iter().map(Look::Webhook)).collect()
+    })
 }
 
 /// Objects made by us that changed, of one kind, each as the webhooks it concerns.
-pub fn parts<K>(api: Api<PartialObjectMeta<K>>, kind: Kind, seen: Arc<Seen>, roster: Arc<Roster>) -> Concerned
+pub fn parts<K>(api: Api<PartialObjectMeta<K>>, kind: Kind, seen: Arc<Seen>, roster: Arc<Roster>) -> Looks
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
 {
@@ -79,77 +95,93 @@ where
         let name = names::owner_of_part(meta.name.as_deref()?)?;
         Some((namespace, name.to_owned())).filter(|owner| roster.has(owner))
     };
-    concerned(api, ours, kind, seen, move |meta| owner(meta).into_iter().collect())
+    concerned(api, ours, kind, seen, move |meta| owner(meta).into_iter().map(Look::Webhook).collect())
 }
 
-/// Secrets that changed, each as the webhooks it concerns. All of them are watched, since anyone's may be named in a spec;
-/// only their metadata is, so that no secret is in memory that is not in use.
-pub fn secrets<K>(api: Api<PartialObjectMeta<K>>, seen: Arc<Seen>, roster: Arc<Roster>) -> Concerned
+/// Secrets that changed, each as the webhooks and the connections it concerns. All of them are watched, since anyone's may
+/// be named in a spec; only their metadata is, so that no secret is in memory that is not in use.
+pub fn secrets<K>(
+    api: Api<PartialObjectMeta<K>>,
+    seen: Arc<Seen>,
+    roster: Arc<Roster>,
+    known: Store<LinktreeConnection>,
+) -> Looks
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
 {
     concerned(api, all(), Kind::Secret, seen, move |meta| {
         let secret = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-        roster.of_secret(&secret).into_iter().map(|name| (secret.0.clone(), name)).collect()
+        let webhooks = roster.of_secret(&secret).into_iter().map(|name| Look::Webhook((secret.0.clone(), name)));
+        let connections = connections::of_token(&known, &secret).into_iter().map(Look::Connection);
+        webhooks.chain(connections).collect()
     })
 }
-
-/// Connections that changed, each as the webhooks that use it; but for what a connection only counts: its budget is written
-/// down again and again while many webhooks wait for it.
-pub fn uses(api: Api<LinktreeConnection>, roster: Arc<Roster>) -> Concerned {
-    let mut states = HashMap::new();
-    let changed = watcher::watcher(api, all()).default_backoff().touched_objects();
-    let looks = changed.flat_map(move |connection| {
-        let key = connection.map_err(|error| warn(None, &error)).ok().and_then(|connection| {
-            let (key, state) = (key::of(&connection), state(connection));
-            (states.insert(key.clone(), state.clone()) != Some(state)).then_some(key)
-        });
-        let members = key.map(|key| roster.of_connections(&[key])).unwrap_or_default();
-        futures::stream::iter(members.into_iter().map(|member| reference(&member.key)))
-    });
-    looks.boxed()
-}
-
-/// What webhooks see of a connection.
-fn state(connection: LinktreeConnection) -> impl PartialEq + Clone + Send + use<> {
-    let status = connection.status.map(|status| (status.conditions, status.capabilities));
-    (connection.metadata.generation, connection.metadata.deletion_timestamp.is_some(), status)
-}
-
-/// What is to be looked at.
-pub type Concerned = BoxStream<'static, ObjectRef<Webhook>>;
 
 fn concerned<K>(
     api: Api<PartialObjectMeta<K>>,
     config: watcher::Config,
     kind: Kind,
     seen: Arc<Seen>,
-    concerns: impl Fn(&ObjectMeta) -> Vec<Key> + Send + 'static,
-) -> Concerned
+    concerns: impl Fn(&ObjectMeta) -> Vec<Look> + Send + 'static,
+) -> Looks
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
 {
-    let mut follower = Follower { kind, seen, listed: HashSet::new() };
-    let looks = watcher::watcher(api, config).default_backoff().flat_map(move |event| {
-        let concerned = match event {
-            Ok(event) => follower.follow(&event, &concerns),
-            Err(error) => {
-                follower.seen.watch_failed(kind, clock::now());
-                warn(Some(kind), &error);
+    let mut follower = Follower { kind, seen: Arc::clone(&seen), listed: HashSet::new() };
+    let events = patient(watcher::watcher(api, config));
+    looks(events, kind, seen, move |event| follower.follow(event, &concerns))
+}
+
+/// The looks that `follow` makes of each event; a failed watch is noted, and begun again.
+fn looks<K: Send + 'static>(
+    events: impl Stream<Item = Result<Event<K>>> + Send + 'static,
+    kind: Kind,
+    seen: Arc<Seen>,
+    mut follow: impl FnMut(&Event<K>) -> Vec<Look> + Send + 'static,
+) -> Looks {
+    let looks = events.flat_map(move |event| {
+        let looks = event.map_or_else(
+            |error| {
+                seen.watch_failed(kind, clock::now());
+                warn(kind, &error);
                 Vec::new()
-            }
-        };
-        futures::stream::iter(concerned.into_iter().map(|webhook| reference(&webhook)))
+            },
+            |event| follow(&event),
+        );
+        futures::stream::iter(looks)
     });
     looks.boxed()
 }
 
-fn warn(kind: Option<Kind>, error: &watcher::Error) {
-    if kind == Some(Kind::HttpRoute) {
+fn warn(kind: Kind, error: &watcher::Error) {
+    if kind == Kind::HttpRoute {
         // Where the cluster has no Gateway API this goes on until it has.
         tracing::debug!(%error, "HTTPRoutes cannot be watched");
     } else {
         tracing::warn!(%error, ?kind, "a watch failed and is begun again");
+    }
+}
+
+/// Which objects of a store are to be looked at. What a list shows is held until the list is over: the store has it only
+/// then, and an earlier look would be at what was before.
+#[derive(Debug, Default)]
+struct Shown(Vec<Key>);
+
+impl Shown {
+    fn follow<K: Resource>(&mut self, event: &Event<K>) -> Vec<Key> {
+        match event {
+            Event::Apply(object) => vec![key::of(object)],
+            Event::Delete(_) => Vec::new(),
+            Event::Init => {
+                self.0 = Vec::new();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                self.0.push(key::of(object));
+                Vec::new()
+            }
+            Event::InitDone => std::mem::take(&mut self.0),
+        }
     }
 }
 
@@ -162,8 +194,8 @@ struct Follower {
 }
 
 impl Follower {
-    /// Notes an event, and says which webhooks it concerns.
-    fn follow<K: Resource>(&mut self, event: &Event<K>, concerns: impl Fn(&ObjectMeta) -> Vec<Key>) -> Vec<Key> {
+    /// Notes an event, and says what it concerns.
+    fn follow<K: Resource>(&mut self, event: &Event<K>, concerns: impl Fn(&ObjectMeta) -> Vec<Look>) -> Vec<Look> {
         match event {
             Event::Apply(object) => self.tell(object, Version::of(object), concerns),
             Event::Delete(object) => self.tell(object, Version::ABSENT, concerns),
@@ -183,9 +215,20 @@ impl Follower {
         }
     }
 
-    fn tell<K: Resource>(&self, object: &K, version: Version, concerns: impl Fn(&ObjectMeta) -> Vec<Key>) -> Vec<Key> {
+    fn tell<K: Resource>(
+        &self,
+        object: &K,
+        version: Version,
+        concerns: impl Fn(&ObjectMeta) -> Vec<Look>,
+    ) -> Vec<Look> {
         let concerned = concerns(object.meta());
-        concerned.iter().for_each(|webhook| self.seen.told(webhook, self.object(object), version));
+        for look in &concerned {
+            match look {
+                Look::Webhook(webhook) => self.seen.told(webhook, self.object(object), version),
+                // It is read in full at each look.
+                Look::Connection(_) => {}
+            }
+        }
         concerned
     }
 
@@ -194,15 +237,14 @@ impl Follower {
     }
 }
 
-/// A webhook to look at.
+/// What is to be looked at, as its controller calls it.
 #[must_use]
-pub fn reference(webhook: &Key) -> ObjectRef<Webhook> {
-    ObjectRef::new(&webhook.1).within(&webhook.0)
+pub fn reference<K: Resource<DynamicType = ()>>(key: &Key) -> ObjectRef<K> {
+    ObjectRef::new(&key.1).within(&key.0)
 }
 
 /// Everything, in pages.
-#[must_use]
-pub fn all() -> watcher::Config {
+fn all() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)
 }
 
@@ -266,7 +308,7 @@ mod tests {
         assert!(follower.follow(&Event::InitApply(service()), |_| Vec::new()).is_empty());
         look(&follower);
         assert!(!believed(&follower), "the list is not over");
-        follower.follow(&Event::<Service>::InitDone, |_| vec![key()]);
+        follower.follow(&Event::<Service>::InitDone, |_| vec![Look::Webhook(key())]);
         assert!(believed(&follower));
     }
 
@@ -276,15 +318,36 @@ mod tests {
         for events in gone {
             let mut follower = follower();
             for event in [Event::Init, Event::InitApply(service()), Event::InitDone] {
-                follower.follow(&event, |_| vec![key()]);
+                follower.follow(&event, |_| vec![Look::Webhook(key())]);
             }
             look(&follower);
-            assert_eq!(follower.follow(&Event::Apply(service()), |_| vec![key()]), [key()]);
+            assert_eq!(
+                follower.follow(&Event::Apply(service()), |_| vec![Look::Webhook(key())]),
+                [Look::Webhook(key())]
+            );
             assert!(believed(&follower), "what was told is what was read");
             for event in events {
-                follower.follow(event, |_| vec![key()]);
+                follower.follow(event, |_| vec![Look::Webhook(key())]);
             }
             assert!(!believed(&follower), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_list_shows_is_looked_at_once_the_store_has_it() {
+        let mut shown = Shown::default();
+        let service_key = || vec![("marketing".to_owned(), "links-receiver".to_owned())];
+        let cases = [
+            ("a list begins", Event::Init, Vec::new()),
+            ("it shows an object", Event::InitApply(service()), Vec::new()),
+            ("it fails, and another begins", Event::Init, Vec::new()),
+            ("that shows it too", Event::InitApply(service()), Vec::new()),
+            ("it is over", Event::InitDone, service_key()),
+            ("the object changes", Event::Apply(service()), service_key()),
+            ("it is deleted", Event::Delete(service()), Vec::new()),
+        ];
+        for (case, event, looks) in cases {
+            assert_eq!(shown.follow(&event), looks, "{case}");
         }
     }
 }

@@ -10,6 +10,7 @@ use self::{
     addressable::Addresses,
     children::Children,
     execute::Executor,
+    glance::{Glance, Told},
     memory::Memory,
     observed::Secrets,
     outcome::Outcome,
@@ -80,9 +81,10 @@ pub struct Rendered {
 /// When Kubernetes cannot be read or written; the look is then repeated.
 pub async fn reconcile(webhook: Arc<Webhook>, context: Arc<Context>) -> Result<Action, Error> {
     let key = (webhook.namespace().unwrap_or_default(), webhook.name_any());
-    if let Some(next) = glance::at_rest(&context, &key, Version::of(&*webhook)).await {
-        return Ok(Action::requeue(next));
-    }
+    let told = match glance::at(&context, &key, Version::of(&*webhook)).await {
+        Glance::AtRest(next) => return Ok(Action::requeue(next)),
+        Glance::Look(told) => told,
+    };
     // Read afresh: the watch may lag behind our own last write, and a forgotten subscription id would look like none.
     let Some(webhook) = api(&key.0, &context).get_opt(&key.1).await? else {
         context.forget(&key);
@@ -92,7 +94,7 @@ pub async fn reconcile(webhook: Arc<Webhook>, context: Arc<Context>) -> Result<A
     memory.rests(None);
     let result = match (&webhook.metadata.deletion_timestamp, Spec::parse(&webhook)) {
         (Some(deleted_at), _) => delete(&webhook, deleted_at.0, &context, &mut memory).await,
-        (None, Ok(spec)) => keep(&webhook, &spec, &context, &mut memory).await,
+        (None, Ok(spec)) => keep(&webhook, &spec, &context, &mut memory, &told).await,
         (None, Err(error)) => refuse(&webhook, &error, &context).await,
     };
     if matches!(result, Ok(None)) {
@@ -108,12 +110,13 @@ async fn keep(
     spec: &Spec,
     context: &Context,
     memory: &mut Memory,
+    told: &Told,
 ) -> Result<Option<Duration>, Error> {
     let believed_until = begin(webhook, context, memory);
     let (secrets, live_route) = observe::secrets(context, spec).await?;
     let addresses = context.shared.addressables.resolve(&context.shared.client, spec).await?;
     let rendered = render_all(spec, &secrets, live_route.as_ref(), &addresses, context)?;
-    let observed = observe::observe(context, webhook, spec, &rendered, memory, clock::now()).await?;
+    let observed = observe::observe(context, webhook, spec, &rendered, memory, told, clock::now()).await?;
     let plan = decide::decide(spec, &observed, clock::now());
     let requeue = plan.requeue;
     let repeats = memory.repeats(&plan.steps);

@@ -227,9 +227,10 @@ kinds! {
         delete::<LinktreeWebhook>(world, "links").await;
         until("the subscription is gone", async || world.subscriptions().await.is_empty()).await;
         a_while().await;
+        // As long as there is a StatefulSet to report on: it is collected once its owner is gone.
+        node.stop_and_remove().await;
         merge::<LinktreeWebhook>(world, "links", json!({"metadata": {"finalizers": null}})).await;
         until("it is gone", async || world.api::<LinktreeWebhook>().get_opt("links").await.unwrap().is_none()).await;
-        node.stop_and_remove().await;
         *node = world.webhook("links", |_| {}).await;
         node.start().await;
     };

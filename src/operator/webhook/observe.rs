@@ -16,6 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     FINALIZER, Rendered, children, decide,
+    glance::Told,
     memory::Memory,
     names,
     observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
@@ -85,10 +86,12 @@ pub async fn observe(
     spec: &Spec,
     rendered: &Rendered,
     memory: &mut Memory,
+    told: &Told,
     now: Timestamp,
 ) -> Result<Observed, kube::Error> {
     let external = spec.is_external();
-    let receiver = if external { Receiver::default() } else { receiver(context, spec, &rendered.admin_token).await? };
+    let receiver =
+        if external { Receiver::default() } else { receiver(context, spec, &rendered.admin_token, told).await? };
     let mut seen = without_children(context, webhook);
     let handled = seen.status.last_handled_sync_request.as_deref();
     let rotated = seen.status.last_handled_rotate_secret_request.as_deref();
@@ -96,7 +99,8 @@ pub async fn observe(
     seen.sync_request = memory.sync_requested(requests::pending(webhook, requests::SYNC, handled), now);
     // A disabled subscription is enabled again on proof of health, and a probe from before it was disabled is none.
     let afresh = seen.sync_request.is_some() || decide::is_disabled(spec, &seen);
-    let probe = match memory.believed_probe(&spec.url, now).filter(|_| !afresh) {
+    let known = told.by_probe(&spec.url).cloned().or_else(|| memory.believed_probe(&spec.url, now));
+    let probe = match known.filter(|_| !afresh) {
         Some(result) => result,
         // Nothing can answer before there is a pod; a first look that fails would only be noise in the status.
         None if receiver.pod.is_none() && !external => ProbeResult::NotProbed,
@@ -272,13 +276,16 @@ where
     Ok(found)
 }
 
-async fn receiver(context: &Context, spec: &Spec, admin_token: &Secret) -> Result<Receiver, kube::Error> {
+async fn receiver(context: &Context, spec: &Spec, admin_token: &Secret, told: &Told) -> Result<Receiver, kube::Error> {
     let Some(pod) = read::<Pod>(context, spec, Kind::Pod, &names::pod(&spec.name.name)).await? else {
         return Ok(Receiver::default());
     };
     let pod = summary(&pod);
     let status = match pod.address {
-        Some(address) if !pod.terminating => context.shared.receivers.status(address, admin_token).await,
+        Some(address) if !pod.terminating => match told.by_receiver(address, admin_token) {
+            Some(status) => status.clone(),
+            None => context.shared.receivers.status(address, admin_token).await,
+        },
         Some(_) | None => None,
     };
     Ok(Receiver { pod: Some(pod), status })
