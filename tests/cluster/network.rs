@@ -61,7 +61,9 @@ pub fn prepare(state: &State, record: &mut Record) -> Result<()> {
     let ip = Path::new("ip");
     run(ip, &["link", "add", NAME, "type", "bridge"])?;
     run(ip, &["address", "add", &format!("{NODE_ADDRESS}/24"), "dev", NAME])?;
-    run(ip, &["link", "set", NAME, "up"])
+    run(ip, &["link", "set", NAME, "up"])?;
+    // kube-proxy leads the machine's own requests to Services elsewhere; without a route there would be none to lead.
+    run(ip, &["route", "add", SERVICE_RANGE, "dev", NAME, "metric", "4096"])
 }
 
 /// Removes the bridge, the pods' interfaces on it and kube-proxy's tables.

@@ -143,15 +143,16 @@ pub fn kube_proxy(starter: &Starter<'_>, kubeconfig: &Path) -> Value {
     })
 }
 
-/// CoreDNS' configuration: the cluster's names, and no others. Two blocks, because `template` comes before `kubernetes`
-/// within one.
+/// CoreDNS' configuration: the cluster's names, and for an internet of its own NAME.example.com, which is the Service NAME
+/// of the namespace `internet`. No others: two blocks, because `template` comes before `kubernetes` within one.
 pub fn coredns(starter: &Starter<'_>, kubeconfig: &Path) -> String {
     format!(
-        "cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {{
+        "cluster.local:53 in-addr.arpa:53 ip6.arpa:53 example.com:53 {{
     bind {NODE_ADDRESS}
     errors
     health {health}
     ready {ready}
+    rewrite name suffix .example.com .internet.svc.cluster.local answer auto
     kubernetes cluster.local in-addr.arpa ip6.arpa {{
         kubeconfig {kubeconfig}
         ttl 5

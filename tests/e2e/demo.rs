@@ -16,10 +16,15 @@ use self::{
     story::Story,
 };
 
+#[path = "../edge/authority.rs"]
+mod authority;
 mod call;
 mod dump;
+mod edge;
 mod forward;
 mod narrator;
+#[path = "../edge/nginx.rs"]
+mod nginx;
 mod simulator;
 mod sink;
 mod story;

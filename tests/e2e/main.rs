@@ -10,15 +10,21 @@ use anyhow::Result;
 
 use self::{narrator::Narrator, place::Place, story::Story};
 
+#[path = "../edge/authority.rs"]
+mod authority;
 mod call;
 mod counted;
+mod diagnosed;
 mod direct;
 mod dump;
+mod edge;
 mod forward;
 mod full;
 mod killed;
 mod load;
 mod narrator;
+#[path = "../edge/nginx.rs"]
+mod nginx;
 mod outside;
 mod place;
 mod reload;
@@ -78,6 +84,11 @@ fn the_status_counts_conflicts_and_what_was_refused() -> Result<()> {
 #[test]
 fn a_full_journal_is_a_condition_within_a_minute_and_heals_by_itself() -> Result<()> {
     check("full", full::SPEC, full::check)
+}
+
+#[test]
+fn what_is_wrong_at_the_edge_is_said_and_mended_is_noticed() -> Result<()> {
+    check("diagnosed", "", diagnosed::check)
 }
 
 /// Runs a check in a namespace, and with a Linktree account, of its own. `more` ends the webhook's spec.

@@ -43,8 +43,12 @@ impl Place {
     /// # Errors
     /// When there is no such file.
     pub fn example(&self, file: &str) -> Result<String> {
-        let text = read_to_string(format!("{ROOT}/examples/quickstart/{file}.yaml"))?;
-        Ok(text.replace("marketing", &self.name).replace("lt_test_brand", &format!("lt_test_{}", self.name)))
+        Ok(self.of_this_place(&read_to_string(format!("{ROOT}/examples/quickstart/{file}.yaml"))?))
+    }
+
+    /// A manifest of the quickstart, as it is for this namespace and account.
+    pub fn of_this_place(&self, manifest: &str) -> String {
+        manifest.replace("marketing", &self.name).replace("lt_test_brand", &format!("lt_test_{}", self.name))
     }
 
     /// # Errors

@@ -54,7 +54,11 @@ pub struct Answer {
 impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.status, &self.problem) {
-            (Some(status), _) => write!(f, "{status} {}", self.body.as_deref().unwrap_or_default()),
+            (Some(status), _) => {
+                // An edge's own page has many lines.
+                let words: Vec<_> = self.body.as_deref().unwrap_or_default().split_whitespace().collect();
+                write!(f, "{status} {}", words.join(" "))
+            }
             (None, problem) => write!(f, "no answer: {}", problem.as_deref().unwrap_or("unknown")),
         }
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     call::{Call, kubectl},
+    edge::Edge,
     narrator::Narrator,
     simulator::Simulator,
     sink::Sink,
@@ -22,8 +23,8 @@ mod unreachable;
 
 /// The namespace of the examples.
 pub const NAMESPACE: &str = "marketing";
-/// The host of the URL that is registered at Linktree.
-const HOST: &str = "links-to-cms-receiver.marketing.svc";
+/// The host of the URL that is registered at Linktree where there is no edge.
+const RECEIVER: &str = "links-to-cms-receiver.marketing.svc";
 
 /// What the steps hand on to each other.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Story {
     pub sink: Sink,
     /// Flags of `helm install` besides the chart's name and place.
     pub install_flags: String,
+    /// What deliveries come in through, over HTTPS; none in a cluster that is not ours.
+    edge: Option<Edge>,
     /// The id of a link on the Linktree page.
     link: String,
     /// The ids of all events that Linktree told the receiver of, which the sink must have at the end.
@@ -95,6 +98,7 @@ impl Story {
             simulator: Simulator::new()?,
             sink: Sink::new(NAMESPACE, "event-sink"),
             install_flags: install_flags.to_owned(),
+            edge: None,
             link: String::new(),
             sent: Vec::new(),
             cordon: None,
@@ -124,8 +128,9 @@ impl Story {
 
     /// How many subscriptions Linktree has for the webhook, whatever their path.
     fn subscriptions(&mut self) -> Result<usize> {
+        let host = self.edge.as_ref().map_or(RECEIVER, |edge| &edge.host);
         let state = self.simulator.state()?;
-        Ok(state.subscriptions.iter().filter(|subscription| subscription.url.contains(HOST)).count())
+        Ok(state.subscriptions.iter().filter(|subscription| subscription.url.contains(host)).count())
     }
 
     /// Linktree's id of the webhook's subscription, as the status has it.

@@ -1,10 +1,12 @@
 //! Steps: the operator is installed, a webhook is applied and becomes ready.
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 
 use super::{NAMESPACE, Story, marketing};
 use crate::{
-    call::{helm, kubectl},
+    call::{Call, helm, kubectl},
+    edge::{self, Edge, YEAR},
     narrator::Narrator,
 };
 
@@ -20,12 +22,16 @@ pub fn install(narrator: Narrator, flags: &str) -> Result<()> {
         narrator.show(&kubectl("create namespace linktree-system"))?;
     }
     narrator.show(&kubectl(&format!("label --overwrite namespace linktree-system {RESTRICTED}")))?;
+    let trust = edge::trust(narrator)?;
     narrator.show(&helm(&format!(
         "upgrade --install linktree-webhook-operator charts/linktree-webhook-operator --namespace linktree-system \
-         {flags} --wait --timeout 120s"
+         {flags} {trust} --wait --timeout 120s"
     )))?;
     Ok(())
 }
+
+/// The example's webhook.
+pub const WEBHOOK: &str = "examples/quickstart/4-webhook.yaml";
 
 pub(super) fn install_the_operator(story: &mut Story) -> Result<()> {
     install(story.narrator, &story.install_flags)?;
@@ -36,16 +42,32 @@ pub(super) fn install_the_operator(story: &mut Story) -> Result<()> {
 pub(super) fn apply(story: &mut Story) -> Result<()> {
     story.show(&kubectl("apply --filename examples/quickstart/1-token.yaml"))?;
     story.show(&kubectl(&format!("label --overwrite namespace {NAMESPACE} {RESTRICTED}")))?;
-    for file in ["2-connection.yaml", "3-sink.yaml", "4-webhook.yaml"] {
-        story.show(&kubectl(&format!("apply --filename examples/quickstart/{file}")))?;
+    for file in ["2-connection", "3-sink"] {
+        story.show(&kubectl(&format!("apply --filename examples/quickstart/{file}.yaml")))?;
     }
-    Ok(())
+    story.edge = Edge::open(story.narrator, "hooks", NAMESPACE)?;
+    match &story.edge {
+        None => story.show(&kubectl(&format!("apply --filename {WEBHOOK}"))),
+        Some(edge) => {
+            let webhook = story.show(&behind(edge, WEBHOOK))?;
+            story.show(&kubectl("apply --filename -").input(webhook))
+        }
+    }
+    .map(drop)
+}
+
+/// Prints the example's webhook as it is behind an edge.
+pub fn behind(edge: &Edge, file: &str) -> Call {
+    let managed = json!({"host": edge.host, "exposure": {"type": "None"}});
+    let patch = json!({"spec": {"endpoint": {"managed": managed}}});
+    kubectl(&format!("patch --local --filename {file} --type=merge --output=yaml --patch")).and(patch.to_string())
 }
 
 pub(super) fn become_ready(story: &mut Story) -> Result<()> {
     story.show(&marketing("wait --for=condition=Ready ltconn/brand ltw/links-to-cms --timeout=120s"))?;
     story.show(&marketing("rollout status deployment/event-sink --timeout=60s"))?;
-    story.show(&kubectl("get ltw,ltconn --all-namespaces"))?;
+    story.show(&kubectl("get ltw,ltconn --all-namespaces --output=wide"))?;
+    reached_over_https(story)?;
     story.show(&marketing("get pods,persistentvolumeclaims"))?;
     let pod = marketing("get pod links-to-cms-receiver-0").json()?;
     let spec = &pod["spec"];
@@ -56,4 +78,16 @@ pub(super) fn become_ready(story: &mut Story) -> Result<()> {
         .narrator
         .say("the receiver's pod: admitted as restricted, automountServiceAccountToken: false, no token volume");
     Ok(())
+}
+
+/// The probe went the way that deliveries go, and has seen the edge's certificate.
+fn reached_over_https(story: &Story) -> Result<()> {
+    let Some(edge) = &story.edge else { return Ok(()) };
+    let end = format!("--for=jsonpath={{.status.endpoint.certificateExpirationTime}}={YEAR}-12-31T00:00:00Z");
+    story.show(&marketing("wait ltw/links-to-cms --timeout=60s").and(end))?;
+    let url = story.show(&marketing("get ltw links-to-cms --output=jsonpath={.status.address.url}"))?;
+    ensure!(url.starts_with(&format!("https://{}/h/", edge.host)), "the URL should be the edge's: {url}");
+    let probe = story.show(&marketing("get ltw links-to-cms --output=jsonpath={.status.endpoint}"))?;
+    ensure!(probe.contains(r#""lastProbeResult":"Succeeded""#), "the probe should have succeeded: {probe}");
+    story.show_conditions(&["EndpointReachable"])
 }
