@@ -45,7 +45,7 @@ use self::{
     config::AccountConfig,
     deliver::Sender,
     shared::Shared,
-    state::{Setup, State, ids::Ids},
+    state::{Setup, State, ids::Ids, offers::Offers},
 };
 
 const LIMITS: Limits = Limits {
@@ -89,6 +89,9 @@ pub struct Args {
     /// Do not limit the number of requests.
     #[arg(long)]
     pub no_rate_limit: bool,
+    /// Which calls on webhooks there are: a real Linktree may have fewer than are assumed.
+    #[arg(long, env = "SIMULATOR_OFFERS", value_enum, default_value_t)]
+    pub offers: Offers,
     /// Makes ids and secrets repeatable. Random if absent.
     #[arg(long)]
     pub seed: Option<u64>,
@@ -161,7 +164,7 @@ impl Running {
 /// # Errors
 /// [`StartError`].
 pub async fn start(args: &Args, shutdown: CancellationToken) -> Result<Running, StartError> {
-    let setup = Setup { accounts: accounts(args)?, rate_limits: !args.no_rate_limit };
+    let setup = Setup { accounts: accounts(args)?, rate_limits: !args.no_rate_limit, offers: args.offers };
     let trusted = args.ca_file.as_deref().map_or(Ok(Vec::new()), authorities)?;
     let ids = Ids::from_seed(args.seed.unwrap_or_else(rand::random));
     let shared = Shared::new(State::new(setup, ids));

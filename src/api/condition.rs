@@ -85,12 +85,14 @@ words! {
         Matched,
         DriftDetected,
         UpdateRestricted,
+        Unobservable,
         // SubscriptionEnabled.
         Enabled,
         DisabledByProvider,
         ReenableBackoff,
         ReenableBudgetExhausted,
         RecoveryDisabled,
+        ReenableUnsupported,
         WaitingForHealth,
         // SigningKeysReady.
         Loaded,

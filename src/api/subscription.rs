@@ -35,8 +35,9 @@ pub struct Subscription {
     /// Linktree goes on sending to its url.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// How long a deletion waits for a Linktree that cannot be reached or that refuses the token, in seconds. After that
-    /// this object is let go, with an Event that names the subscription left behind.
+    /// How long a deletion waits for a Linktree that cannot be reached or that refuses the token, in seconds. After that,
+    /// or at once where Linktree's API offers no deletion, this object is let go, with an Event that names the
+    /// subscription left behind.
     #[serde(default = "default_deletion_deadline_seconds")]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub deletion_deadline_seconds: i64,

@@ -91,6 +91,27 @@ impl Capabilities {
         self.0.get == Capability::Supported
     }
 
+    /// Whether a 404 to this call speaks of the subscription: only of a Linktree that has shown that it knows the call, or
+    /// that its subscriptions can be looked at.
+    #[must_use]
+    pub fn tells_what_is_absent(&self, call: Call) -> bool {
+        let CapabilityStatus { list, get, update, reenable, delete, rotate_secret } = self.0;
+        let own = match call {
+            Call::Account | Call::Create | Call::List => list,
+            Call::Get => get,
+            Call::Update => update,
+            Call::Reenable => reenable,
+            Call::Delete => delete,
+            Call::RotateSecret => rotate_secret,
+        };
+        [list, get, own].contains(&Capability::Supported)
+    }
+
+    #[must_use]
+    pub fn lacks_delete(&self) -> bool {
+        self.0.delete == Capability::Unsupported
+    }
+
     #[must_use]
     pub fn lacks_update(&self) -> bool {
         self.0.update == Capability::Unsupported
@@ -104,5 +125,24 @@ impl Capabilities {
     #[must_use]
     pub fn lacks_rotation(&self) -> bool {
         self.0.rotate_secret == Capability::Unsupported
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_404_speaks_of_the_subscription_only_where_the_call_is_known() {
+        let shown = |call| {
+            let mut capabilities = Capabilities::default();
+            capabilities.set(call, Capability::Supported);
+            capabilities
+        };
+        assert!(!Capabilities::default().tells_what_is_absent(Call::Delete));
+        for call in [Call::List, Call::Get, Call::Delete] {
+            assert!(shown(call).tells_what_is_absent(Call::Delete), "{call:?}");
+        }
+        assert!(!shown(Call::RotateSecret).tells_what_is_absent(Call::Delete));
     }
 }

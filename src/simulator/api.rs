@@ -66,9 +66,11 @@ async fn create(
     State(sim): Sim,
     Extension(caller): Caller,
     JsonBody(request): JsonBody<CreateSubscription>,
-) -> Result<(StatusCode, Json<Subscription>), Refusal> {
-    let created = sim.with(|state, real| state.register(caller, request, real))?;
-    Ok((StatusCode::CREATED, Json(created)))
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let (created, offers) = sim.with(|state, real| (state.register(caller, request, real), state.offers));
+    let created = created?;
+    let answer = if offers.tells_more_than_the_id() { json!(created) } else { json!({"id": created.id}) };
+    Ok((StatusCode::CREATED, Json(answer)))
 }
 
 #[derive(Debug, Deserialize)]

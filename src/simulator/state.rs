@@ -8,6 +8,7 @@
 //! | [`catalog`] | links, profile and milestones: where events come from |
 //! | [`deliveries`], [`sending`], [`sender`] | retry table, requests and faults on the wire, what is due next |
 //! | [`faults`], [`forgery`] | misbehaviour on request |
+//! | [`offers`] | which calls there are |
 //! | [`calls`] | the call log |
 //! | [`clock`], [`ids`], [`refusal`] | time, names, and the ways to say no |
 
@@ -21,6 +22,7 @@ pub mod faults;
 pub mod forgery;
 pub mod ids;
 pub mod limits;
+pub mod offers;
 pub mod refusal;
 pub mod sender;
 pub mod sending;
@@ -40,6 +42,7 @@ use self::{
     faults::Faults,
     ids::Ids,
     limits::{Budget, RateLimits},
+    offers::Offers,
     refusal::Refusal,
     subscriptions::Subscriptions,
 };
@@ -49,6 +52,7 @@ use self::{
 pub struct Setup {
     pub accounts: Vec<AccountConfig>,
     pub rate_limits: bool,
+    pub offers: Offers,
 }
 
 /// What [`State::admit`] decided.
@@ -76,6 +80,7 @@ pub struct State {
     pub calls: CallLog,
     /// Whether a retry is signed afresh. What the real service does is not known, so both can be had.
     pub resign_retries: bool,
+    pub offers: Offers,
 }
 
 impl State {
@@ -94,6 +99,7 @@ impl State {
             faults: Faults::default(),
             calls: CallLog::default(),
             resign_retries: true,
+            offers: setup.offers,
             setup,
         }
     }
@@ -164,7 +170,7 @@ mod tests {
     #[test]
     fn a_request_is_judged_by_token_then_budget_then_plan() {
         let accounts = ["name=a,token=t1", "name=b,plan=Free,token=t2"].map(|account| account.parse().unwrap()).into();
-        let mut state = State::new(Setup { accounts, rate_limits: true }, Ids::from_seed(1));
+        let mut state = State::new(Setup { accounts, rate_limits: true, offers: Offers::All }, Ids::from_seed(1));
         let mut admit = |token, budget| state.admit(Some(token), budget, Timestamp::UNIX_EPOCH);
         assert_eq!(admit("Bearer t0", Budget::Overall).verdict, Err(Refusal::TokenUnknown));
         assert_eq!(admit("Bearer t1", Budget::WebhookManagement).verdict, Ok(AccountKey(0)));
@@ -181,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_reset_leaves_the_accounts_and_nothing_else() {
-        let setup = Setup { accounts: vec!["name=a,token=t1".parse().unwrap()], rate_limits: true };
+        let setup =
+            Setup { accounts: vec!["name=a,token=t1".parse().unwrap()], rate_limits: true, offers: Offers::All };
         let mut state = State::new(setup, Ids::from_seed(1));
         let add = |state: &mut State| {
             state.add(AccountKey(0), "https://h.example/".into(), vec![], Timestamp::UNIX_EPOCH).unwrap().id

@@ -22,7 +22,7 @@ use linktree_operator::{
     },
     simulator::{
         InProcess,
-        state::{Setup, State, accounts::AccountKey, ids::Ids, subscriptions::Subscription},
+        state::{Setup, State, accounts::AccountKey, ids::Ids, offers::Offers, subscriptions::Subscription},
     },
 };
 
@@ -65,7 +65,7 @@ struct Noted {
 impl Linktree {
     pub fn new(seed: u64, rate_limits: bool) -> Self {
         let accounts = vec![format!("name=acc_1,plan=Pro,token={TOKEN}").parse().unwrap()];
-        let simulator = InProcess::new(Setup { accounts, rate_limits }, Ids::from_seed(seed));
+        let simulator = InProcess::new(Setup { accounts, rate_limits, offers: Offers::All }, Ids::from_seed(seed));
         Linktree { simulator: Arc::new(simulator), noted: Arc::default(), quirk: Arc::default() }
     }
 

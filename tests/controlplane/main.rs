@@ -10,6 +10,7 @@
 
 #[path = "../edge/authority.rs"]
 mod authority;
+mod capabilities;
 mod chaos;
 mod children;
 mod crash;

@@ -23,7 +23,7 @@ use linktree_operator::{
     operator::{account::Notebook, key::Key},
     simulator::{
         InProcess,
-        state::{Setup, ids::Ids, subscriptions::DisabledReason},
+        state::{Setup, ids::Ids, offers::Offers, subscriptions::DisabledReason},
     },
 };
 use rand::{Rng, rngs::StdRng};
@@ -44,7 +44,10 @@ impl World {
     pub(super) fn new(random: Arc<Mutex<StdRng>>) -> Self {
         let account = format!("name=acc_1,plan=Pro,token={TOKEN}").parse().expect("an account");
         World {
-            simulator: InProcess::new(Setup { accounts: vec![account], rate_limits: true }, Ids::from_seed(1)),
+            simulator: InProcess::new(
+                Setup { accounts: vec![account], rate_limits: true, offers: Offers::All },
+                Ids::from_seed(1),
+            ),
             random,
             calls: AtomicUsize::default(),
             refused: AtomicUsize::default(),

@@ -55,8 +55,7 @@ impl Budgeted {
         let paid = self.account.pay(call, priority, &self.who).await?;
         let answer = answer.await;
         drop(paid);
-        self.account.heed(call, &answer, clock::now());
-        answer
+        self.account.heed(call, answer, clock::now())
     }
 
     /// Waits for its turn rather than being refused: a list that was given up would begin anew each time, and one with more
@@ -122,15 +121,19 @@ impl Account {
     }
 
     /// Counts a call, heeds what Linktree says of its limit, and notes whether it offers the call at all.
-    fn heed<T>(&self, call: Call, answer: &Result<T, ApiError>, now: Timestamp) {
-        self.metrics.requested(call.as_str(), answer.as_ref().map_or_else(ApiError::kind, |_| "ok"));
+    fn heed<T>(&self, call: Call, answer: Result<T, ApiError>, now: Timestamp) -> Result<T, ApiError> {
         let mut state = self.state();
+        let knows = state.capabilities.tells_what_is_absent(call);
+        // A server that does not know the call answers the same as one that does not know the subscription.
+        let unknown = |error| if error == ApiError::NotFound { ApiError::Unsupported { status: 404 } } else { error };
+        let answer = if knows { answer } else { answer.map_err(unknown) };
+        self.metrics.requested(call.as_str(), answer.as_ref().map_or_else(ApiError::kind, |_| "ok"));
         if answer.as_ref().err().is_none_or(ApiError::is_answer)
             && let Some(left) = self.linktree.remaining_requests()
         {
             state.turns.budget_mut().at_most(usize::try_from(left).unwrap_or(usize::MAX), now);
         }
-        match answer {
+        match &answer {
             Ok(_) => state.capabilities.set(call, Capability::Supported),
             Err(ApiError::Unsupported { .. }) => state.capabilities.set(call, Capability::Unsupported),
             Err(ApiError::TooManyRequests { retry_after }) => {
@@ -139,6 +142,7 @@ impl Account {
             }
             Err(_) => {}
         }
+        answer
     }
 }
 

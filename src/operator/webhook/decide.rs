@@ -154,8 +154,8 @@ fn connection(connection: &Connection) -> Finding {
 fn rests(of: ConditionType, finding: &Finding) -> bool {
     // What is paused stays so until a person changes the spec.
     finding.reason == Reason::Paused
-        // Nor is a secret ever learnt that Linktree did not give.
-        || finding.reason == Reason::SecretUnknown
+        // Nor is what Linktree does not tell ever learnt.
+        || matches!(finding.reason, Reason::SecretUnknown | Reason::Unobservable)
         || match of {
             ConditionType::SignaturesVerified => true,
             ConditionType::DeliveryAtRisk => finding.status == Status::False,

@@ -248,7 +248,10 @@ impl Executor<'_> {
         // Counted before it is tried: an attempt whose answer is lost was one too.
         outcome.recovery = Some(false);
         let change = UpdateSubscription { status: Some(SubscriptionStatus::Active), ..UpdateSubscription::default() };
-        if self.patch(id, &change, ConditionType::SubscriptionEnabled).await? {
+        if !self.patch(id, &change, ConditionType::SubscriptionEnabled).await? {
+            // Nothing was tried: the other way need not wait.
+            outcome.recovery = None;
+        } else {
             outcome.recovery = Some(true);
             self.publish(
                 EventType::Normal,
@@ -294,6 +297,10 @@ impl Executor<'_> {
                 .await;
                 Ok(())
             }
+            // That is not the way to have it enabled again, and nothing against its registration.
+            Err(error @ ApiError::Unsupported { .. }) => {
+                Err(Trouble::Linktree(ConditionType::SubscriptionEnabled, error))
+            }
             Err(error) => Err(Trouble::Linktree(ConditionType::Registered, error)),
         }
     }
@@ -301,7 +308,7 @@ impl Executor<'_> {
     async fn release(&self, orphan: Option<&str>, outcome: &mut Outcome) -> Result<(), kube::Error> {
         if let Some(orphan) = orphan {
             let note = format!(
-                "subscription {orphan} may be left at Linktree: it could not be deleted in time; delete it in the dashboard"
+                "subscription {orphan} may be left at Linktree: it could not be deleted; delete it in the dashboard"
             );
             self.publish(EventType::Warning, "OrphanReleased", note).await;
         }

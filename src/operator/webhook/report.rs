@@ -271,6 +271,7 @@ fn needs_a_person(reason: Reason) -> bool {
             | Reason::Conflict
             | Reason::SubscriptionNotFound
             | Reason::RecoveryDisabled
+            | Reason::ReenableUnsupported
             | Reason::NotExposed
             | Reason::GatewayApiMissing
             | Reason::Rejected

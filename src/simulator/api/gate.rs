@@ -39,7 +39,11 @@ pub(super) async fn admit(State(shared): State<Arc<Shared>>, request: Request, n
 }
 
 pub(super) async fn admit_to_webhooks(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    admit_for(Budget::WebhookManagement, &shared, request, next).await
+    let offered = shared.with(|state, _| state.offers.check(request.method().as_str(), request.uri().path()));
+    match offered {
+        Ok(()) => admit_for(Budget::WebhookManagement, &shared, request, next).await,
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 async fn admit_for(budget: Budget, shared: &Shared, mut request: Request, next: Next) -> Response {

@@ -8,6 +8,7 @@ use crate::simulator::{
     answer::JsonBody,
     state::{
         faults::{ApiRule, DeliveryRule},
+        offers::Offers,
         refusal::Refusal,
     },
 };
@@ -63,11 +64,16 @@ pub(super) async fn clear_deliveries(State(sender): Ctl) -> StatusCode {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
-    resign_retries: bool,
+    resign_retries: Option<bool>,
+    offers: Option<Offers>,
 }
 
-pub(super) async fn set(State(sender): Ctl, JsonBody(Settings { resign_retries }): JsonBody<Settings>) -> StatusCode {
-    sender.shared.with(|world, _| world.resign_retries = resign_retries);
+pub(super) async fn set(State(sender): Ctl, JsonBody(settings): JsonBody<Settings>) -> StatusCode {
+    let Settings { resign_retries, offers } = settings;
+    sender.shared.with(|world, _| {
+        world.resign_retries = resign_retries.unwrap_or(world.resign_retries);
+        world.offers = offers.unwrap_or(world.offers);
+    });
     StatusCode::NO_CONTENT
 }
 

@@ -35,6 +35,7 @@ pub(super) async fn state(State(sender): Ctl, QueryOf(query): QueryOf<StateQuery
         Ok(Json(json!({
             "offset_seconds": world.clock.offset().as_secs(),
             "resign_retries": world.resign_retries,
+            "offers": world.offers,
             "accounts": accounts?,
             "subscriptions": subscriptions,
             "deliveries": deliveries,

@@ -151,7 +151,7 @@ mod tests {
             retry::DISABLE_AFTER,
             wire::{CreateSubscription, SubscriptionStatus, UpdateSubscription},
         },
-        simulator::state::{Setup, accounts::AccountKey, ids::Ids},
+        simulator::state::{Setup, accounts::AccountKey, ids::Ids, offers::Offers},
     };
 
     const ACCOUNT: AccountKey = AccountKey(0);
@@ -159,7 +159,7 @@ mod tests {
 
     fn state() -> (State, SubscriptionId) {
         let accounts = vec!["name=a,token=t1".parse().unwrap()];
-        let mut state = State::new(Setup { accounts, rate_limits: true }, Ids::from_seed(1));
+        let mut state = State::new(Setup { accounts, rate_limits: true, offers: Offers::All }, Ids::from_seed(1));
         let request = CreateSubscription { url: "https://h.example/".into(), events: vec![EventType::LinkCreated] };
         let id = state.register(ACCOUNT, request, START).unwrap().id;
         (state, id)

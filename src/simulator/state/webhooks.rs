@@ -156,7 +156,7 @@ fn check_events(events: Vec<EventType>) -> Result<Vec<EventType>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::state::{Setup, ids::Ids};
+    use crate::simulator::state::{Setup, ids::Ids, offers::Offers};
 
     const OURS: AccountKey = AccountKey(0);
     const THEIRS: AccountKey = AccountKey(1);
@@ -164,7 +164,7 @@ mod tests {
 
     fn state() -> State {
         let accounts = ["name=a,token=t1", "name=b,token=t2"].map(|account| account.parse().unwrap()).into();
-        State::new(Setup { accounts, rate_limits: true }, Ids::from_seed(1))
+        State::new(Setup { accounts, rate_limits: true, offers: Offers::All }, Ids::from_seed(1))
     }
 
     fn request(url: &str, events: &[&str]) -> CreateSubscription {

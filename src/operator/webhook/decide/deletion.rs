@@ -81,7 +81,11 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
         let orphan = id.map_or_else(|| url.unwrap_or_default().to_owned(), |id| id.0);
         return vec![Step::Release { orphan: Some(orphan) }];
     }
-    let Connection::Listed { snapshot, .. } = &observed.connection else { return Vec::new() };
+    let Connection::Listed { snapshot, capabilities, .. } = &observed.connection else { return Vec::new() };
+    // No waiting brings a call that is not there.
+    if let (Some(id), true) = (&id, capabilities.lacks_delete()) {
+        return vec![Step::Release { orphan: Some(id.0.clone()) }];
+    }
     if observed.hold_until.is_some_and(|until| now < until) {
         return Vec::new();
     }

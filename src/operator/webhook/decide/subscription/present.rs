@@ -15,7 +15,7 @@ use crate::{
     linktree::{event::EventType, retry::DISABLE_AFTER, wire},
     operator::{
         capabilities::Capabilities,
-        conditions::{self, Finding},
+        conditions::{self, Finding, Status},
         webhook::{
             observed::{Keys, Observed},
             plan::Step,
@@ -123,6 +123,10 @@ fn up_to_date(
     health: &Health<'_>,
     steps: &mut Vec<Step>,
 ) -> Finding {
+    if drift.is_empty() && known.events.is_empty() {
+        let message = "Linktree's API does not tell which events the subscription has: when you change spec.events, change them in the dashboard, too";
+        return Finding::new(Status::Unknown, Reason::Unobservable, message);
+    }
     if drift.is_empty() {
         return Finding::new(true, Reason::Matched, "url and events are as the spec says");
     }

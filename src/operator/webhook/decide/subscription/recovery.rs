@@ -51,7 +51,7 @@ pub(super) fn decide(
     let recorded = || Some(observed.status.subscription.as_ref()?.disabled_time.as_ref()?.0);
     let mismatch = signing::mismatch(spec, observed, since.or_else(recorded));
     let ill = ill(observed, health, mismatch);
-    let finding = disabled_finding(&spec.policies.recovery, known, ill, next, now);
+    let finding = disabled_finding(&spec.policies.recovery, known, capabilities, ill, next, now);
     if let Some(record) = &mut record {
         let waits = next.map(|(at, _)| at).filter(|at| *at > now);
         record.next_attempt_time = waits.map(|at| Time(conditions::whole_seconds(at)));
@@ -71,6 +71,7 @@ pub(super) fn decide(
 fn disabled_finding(
     recovery: &Recovery,
     known: &wire::Subscription,
+    capabilities: Capabilities,
     ill: Option<Finding>,
     next: Option<(Timestamp, Reason)>,
     now: Timestamp,
@@ -83,6 +84,10 @@ fn disabled_finding(
             return Finding::new(false, Reason::RecoveryDisabled, message);
         }
         RecoveryPolicy::WhenHealthy => {}
+    }
+    if capabilities.lacks_reenable() && capabilities.lacks_delete() {
+        let message = format!("{what}, and it cannot be enabled through Linktree's API: enable it in the dashboard");
+        return Finding::new(false, Reason::ReenableUnsupported, message);
     }
     if let Some(ill) = ill {
         let message = format!("{what}; it is enabled again once this is mended: {}", ill.message);

@@ -85,7 +85,7 @@ pub(super) const CASES: &[Case] = &[
     // Its content.
     ("the url moves to somebody's own receiver, which answers", external, answers_elsewhere, ConditionType::UpToDate, False, Reason::DriftDetected),
     ("it is as the spec says", any, |_| {}, ConditionType::UpToDate, True, Reason::Matched),
-    ("an answer that leaves events out does not differ", any, |o| known(o).events.clear(), ConditionType::UpToDate, True, Reason::Matched),
+    ("an answer that leaves events out does not tell", any, |o| known(o).events.clear(), ConditionType::UpToDate, Unknown, Reason::Unobservable),
     ("somebody changed the events", any, drifted, ConditionType::UpToDate, False, Reason::DriftDetected),
     ("drift is only to be reported", |v| v["spec"]["subscription"] = json!({"driftPolicy": "Report"}), drifted, ConditionType::UpToDate, False, Reason::DriftDetected),
     ("Linktree knows no PATCH", any, |o| { drifted(o); lacks(o, Call::Update); }, ConditionType::UpToDate, False, Reason::UpdateRestricted),
@@ -93,6 +93,7 @@ pub(super) const CASES: &[Case] = &[
     ("it sends", any, |_| {}, ConditionType::SubscriptionEnabled, True, Reason::Enabled),
     ("a status word we do not know", any, |o| known(o).status = None, ConditionType::SubscriptionEnabled, True, Reason::Enabled),
     ("it was disabled and all is well", any, disabled, ConditionType::SubscriptionEnabled, False, Reason::DisabledByProvider),
+    ("it was disabled and there is no way to enable it", any, |o| { disabled(o); lacks(o, Call::Reenable); lacks(o, Call::Delete); }, ConditionType::SubscriptionEnabled, False, Reason::ReenableUnsupported),
     ("it was disabled and the pod is not ready", any, |o| { disabled(o); pod(o).ready = false; }, ConditionType::SubscriptionEnabled, False, Reason::WaitingForHealth),
     ("it was disabled and something else answers", any, |o| { disabled(o); o.probe = ProbeResult::Unexpected { problem: "401".into() }; }, ConditionType::SubscriptionEnabled, False, Reason::WaitingForHealth),
     ("it was disabled and there is no key", any, |o| { disabled(o); o.keys = Keys::CurrentMissing(place("own")); }, ConditionType::SubscriptionEnabled, False, Reason::WaitingForHealth),

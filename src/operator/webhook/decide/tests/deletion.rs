@@ -47,6 +47,11 @@ fn the_subscription_goes_first_and_nothing_holds_up_what_was_never_registered() 
         ("released already", |o| o.finalizer = false, vec![]),
         ("the account is not listed yet", |o| o.connection = Connection::Unlisted, vec![]),
         ("Linktree is to be left alone", |o| o.hold_until = Some(at(NOW + 1)), vec![]),
+        (
+            "Linktree offers no deletion",
+            |o| lacks(o, Call::Delete),
+            vec![Step::Release { orphan: Some("wh_1".into()) }],
+        ),
         ("the hold is over", |o| o.hold_until = Some(at(NOW)), unsubscribe()),
         ("begun, the answer not seen, and on the list", |o| begun(o, NOW - 60), unsubscribe()),
         (
