@@ -37,7 +37,8 @@ pub struct Subscription {
     pub deletion_policy: DeletionPolicy,
     /// How long a deletion waits for a Linktree that cannot be reached or that refuses the token, in seconds. After that,
     /// or at once where Linktree's API offers no deletion, this object is let go, with an Event that names the
-    /// subscription left behind.
+    /// subscription left behind. Where its namespace is deleted there can be no Event any more: the operator's log then
+    /// names it. Another connection to the account counts it as orphaned.
     #[serde(default = "default_deletion_deadline_seconds")]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub deletion_deadline_seconds: i64,

@@ -39,7 +39,7 @@ use self::{
     catalog::Page,
     clock::Clock,
     deliveries::Deliveries,
-    faults::Faults,
+    faults::{ApiFault, Faults},
     ids::Ids,
     limits::{Budget, RateLimits},
     offers::Offers,
@@ -128,6 +128,13 @@ impl State {
             Budget::Overall => Ok(()),
         };
         Admission { account_id, remaining, verdict: verdict.map(|()| token.account) }
+    }
+
+    /// The fault that is set for a call with this `Authorization` header.
+    pub fn fault(&mut self, method: &str, path: &str, authorization: Option<&str>) -> Option<ApiFault> {
+        let token = self.accounts.authenticate(authorization).ok();
+        let account = token.and_then(|token| self.accounts.get(token.account));
+        self.faults.take_api(method, path, account.map(|account| account.id.as_str()))
     }
 
     /// `GET /v1/me`.

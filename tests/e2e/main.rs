@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use self::{narrator::Narrator, place::Place, story::Story};
 
+mod abandoned;
 #[path = "../edge/authority.rs"]
 mod authority;
 mod call;
@@ -21,10 +22,12 @@ mod edge;
 mod forward;
 mod full;
 mod killed;
+mod leader;
 mod load;
 mod narrator;
 #[path = "../edge/nginx.rs"]
 mod nginx;
+mod node;
 mod outside;
 mod place;
 mod reload;
@@ -89,6 +92,16 @@ fn a_full_journal_is_a_condition_within_a_minute_and_heals_by_itself() -> Result
 #[test]
 fn what_is_wrong_at_the_edge_is_said_and_mended_is_noticed() -> Result<()> {
     check("diagnosed", "", diagnosed::check)
+}
+
+#[test]
+fn a_leader_that_is_lost_with_its_pod_is_replaced() -> Result<()> {
+    check("leader", leader::SPEC, leader::check)
+}
+
+#[test]
+fn a_namespace_deleted_while_linktree_is_down_ends_at_its_deadline() -> Result<()> {
+    check("abandoned", abandoned::SPEC, abandoned::check)
 }
 
 /// Runs a check in a namespace, and with a Linktree account, of its own. `more` ends the webhook's spec.

@@ -1,13 +1,12 @@
 //! The receiver gets another image while deliveries flow. Linktree's retries may be needed; no event may be missing.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::{
     call::{Call, kubectl},
     load::Load,
+    node,
     place::Place,
     wait,
 };
@@ -17,7 +16,8 @@ const IMAGE: &str = "localhost/linktree-webhook-operator:dev";
 const NEXT: &str = "localhost/linktree-webhook-operator:next";
 
 pub fn check(place: &mut Place) -> Result<()> {
-    name_the_image_anew()?;
+    // In the node's own container runtime, since there is no registry to push to.
+    node::ctr(&format!("images tag --force {IMAGE} {NEXT}"))?;
     let before = place.receiver()?["metadata"]["uid"].clone();
     let load = Load::start("acc_rolled")?;
     wait_for_more(place, 20)?;
@@ -43,23 +43,6 @@ pub fn check(place: &mut Place) -> Result<()> {
 fn wait_for_more(place: &mut Place, events: usize) -> Result<()> {
     let before = place.sink.read()?.len();
     wait::until("more events arrive", 60, || Ok((place.sink.read()?.len() >= before + events).then_some(())))
-}
-
-/// In the node's own container runtime, where there is no registry to push to.
-fn name_the_image_anew() -> Result<()> {
-    let cluster = std::env::var("LINKTREE_CLUSTER_DIR").context("this needs the test cluster's node")?;
-    let mut ctr = Command::new("ctr");
-    ctr.args([
-        "--address",
-        &format!("{cluster}/run/containerd.sock"),
-        "--namespace=k8s.io",
-        "images",
-        "tag",
-        "--force",
-    ]);
-    let output = ctr.args([IMAGE, NEXT]).output()?;
-    ensure!(output.status.success(), "ctr: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
 }
 
 /// The image that the operator starts receivers with; put back when dropped.

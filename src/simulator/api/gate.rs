@@ -47,8 +47,7 @@ pub(super) async fn admit_to_webhooks(State(shared): State<Arc<Shared>>, request
 }
 
 async fn admit_for(budget: Budget, shared: &Shared, mut request: Request, next: Next) -> Response {
-    let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let admission = shared.with(|state, real| state.admit(authorization, budget, real));
+    let admission = shared.with(|state, real| state.admit(authorization(&request), budget, real));
     let mut response = match admission.verdict {
         Ok(account) => {
             request.extensions_mut().insert(account);
@@ -65,10 +64,14 @@ async fn admit_for(budget: Budget, shared: &Shared, mut request: Request, next: 
     response
 }
 
+fn authorization(request: &Request) -> Option<&str> {
+    request.headers().get(AUTHORIZATION)?.to_str().ok()
+}
+
 /// Makes the fault that is set for this call, if any, and logs the call.
 pub(super) async fn misbehave_and_log(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().as_str().to_owned(), request.uri().clone());
-    let fault = shared.with(|state, _| state.faults.take_api(&method, uri.path()));
+    let fault = shared.with(|state, _| state.fault(&method, uri.path(), authorization(&request)));
     let response = match &fault {
         Some(fault) => misbehave(fault, request, next).await,
         None => next.run(request).await,

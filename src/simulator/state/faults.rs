@@ -76,6 +76,9 @@ pub struct ApiRule {
     /// A path; `*` stands for anything. Any path if absent.
     #[serde(default)]
     pub path: Option<String>,
+    /// The account whose token the call has. Anybody's if absent.
+    #[serde(default)]
+    pub account: Option<String>,
     /// How many calls; until cleared if absent.
     #[serde(default)]
     pub times: Option<u32>,
@@ -130,10 +133,11 @@ impl Faults {
     }
 
     /// The fault for this call, the oldest that fits.
-    pub fn take_api(&mut self, method: &str, path: &str) -> Option<ApiFault> {
+    pub fn take_api(&mut self, method: &str, path: &str, account: Option<&str>) -> Option<ApiFault> {
         let fits = |rule: &ApiRule| {
             rule.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
                 && rule.path.as_ref().is_none_or(|pattern| matches_pattern(pattern, path))
+                && rule.account.as_ref().is_none_or(|wanted| account == Some(wanted))
         };
         let position = self.api.iter().position(fits)?;
         let fault = self.api[position].fault.clone();
@@ -211,13 +215,22 @@ mod tests {
         let mut faults = Faults::default();
         faults.add_api(api_rule(r#"{"kind":"drop-after","method":"post","path":"/v1/webhooks","times":2}"#)).unwrap();
         faults.add_api(api_rule(r#"{"kind":"status","status":503,"path":"/v1/webhooks*"}"#)).unwrap();
-        let mut take = |method, path| faults.take_api(method, path).map(|fault| fault.name());
+        let mut take = |method, path| faults.take_api(method, path, None).map(|fault| fault.name());
         assert_eq!(take("GET", "/v1/me"), None);
         assert_eq!(take("GET", "/v1/webhooks/1"), Some("status"));
         assert_eq!(take("POST", "/v1/webhooks"), Some("drop-after"));
         assert_eq!(take("POST", "/v1/webhooks"), Some("drop-after"));
         assert_eq!(take("POST", "/v1/webhooks"), Some("status"), "the first one is used up");
         assert_eq!(take("POST", "/v1/webhooks"), Some("status"), "this one stays until cleared");
+    }
+
+    #[test]
+    fn an_api_fault_can_be_meant_for_one_account() {
+        let mut faults = Faults::default();
+        faults.add_api(api_rule(r#"{"kind":"drop-before","account":"acc_1"}"#)).unwrap();
+        for (account, hit) in [(None, false), (Some("acc_2"), false), (Some("acc_1"), true)] {
+            assert_eq!(faults.take_api("GET", "/v1/webhooks", account).is_some(), hit, "{account:?}");
+        }
     }
 
     #[test]
