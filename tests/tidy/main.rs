@@ -11,9 +11,11 @@ use std::{
 
 mod adr;
 mod conditions;
+mod constant_time;
 mod generated;
 
 mod layers;
+mod mutants;
 mod paths;
 mod text;
 
