@@ -1,46 +1,71 @@
-//! Every status a webhook had during a test, as a watch saw it: what must hold always is asserted of each.
+//! Every status a webhook or a connection had during a test, as a watch saw it: what must hold always is asserted of each.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
 
 use futures::TryStreamExt;
 use kube::{
     Api, Client,
+    core::NamespaceResourceScope,
     runtime::{WatchStreamExt, watcher},
 };
-use linktree_operator::api::webhook::LinktreeWebhook;
+use linktree_operator::api::{connection::LinktreeConnection, webhook::LinktreeWebhook};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 /// Ends when it is dropped.
 pub struct History {
-    seen: Arc<Mutex<Vec<LinktreeWebhook>>>,
+    webhooks: Seen<LinktreeWebhook>,
+    connections: Seen<LinktreeConnection>,
+}
+
+struct Seen<K> {
+    versions: Arc<Mutex<Vec<K>>>,
     task: JoinHandle<()>,
 }
 
-impl History {
-    pub fn follow(client: &Client, namespace: &str) -> Self {
-        let seen: Arc<Mutex<Vec<LinktreeWebhook>>> = Arc::default();
-        let (api, into): (Api<LinktreeWebhook>, _) = (Api::namespaced(client.clone(), namespace), Arc::clone(&seen));
+impl<K> Seen<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
+    K: Send + 'static,
+{
+    fn follow(client: &Client, namespace: &str) -> Self {
+        let versions: Arc<Mutex<Vec<K>>> = Arc::default();
+        let (api, into): (Api<K>, _) = (Api::namespaced(client.clone(), namespace), Arc::clone(&versions));
         let task = tokio::spawn(async move {
             let changes = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
-            let noted = changes.try_for_each(async |webhook| {
-                into.lock().unwrap().push(webhook);
+            let noted = changes.try_for_each(async |object| {
+                into.lock().unwrap().push(object);
                 Ok(())
             });
             // The namespace goes at the end of the test, and the watch with it.
             noted.await.unwrap_or_default();
         });
-        History { seen, task }
+        Seen { versions, task }
     }
 
-    /// Everything that stood there, as text.
-    pub fn text(&self) -> String {
-        serde_json::to_string(&*self.seen.lock().unwrap()).unwrap()
+    fn objects(&self) -> Vec<Value> {
+        self.versions.lock().unwrap().iter().map(|object| serde_json::to_value(object).unwrap()).collect()
+    }
+}
+
+impl History {
+    pub fn follow(client: &Client, namespace: &str) -> Self {
+        History { webhooks: Seen::follow(client, namespace), connections: Seen::follow(client, namespace) }
+    }
+
+    /// Everything that stood there.
+    pub fn objects(&self) -> Vec<Value> {
+        [self.webhooks.objects(), self.connections.objects()].concat()
     }
 
     /// kstatus: `Reconciling` and `Stalled` only while true and never both; the observed generation never runs ahead;
     /// what is ready is not stalled.
     pub fn assert_consistent(&self) {
-        for webhook in &*self.seen.lock().unwrap() {
+        for webhook in &*self.webhooks.versions.lock().unwrap() {
             let Some(status) = &webhook.status else { continue };
             assert!(status.observed_generation <= webhook.metadata.generation, "{webhook:?}");
             let of = |name: &str| status.conditions.iter().find(|condition| condition.type_ == name);
@@ -57,7 +82,7 @@ impl History {
     }
 }
 
-impl Drop for History {
+impl<K> Drop for Seen<K> {
     fn drop(&mut self) {
         self.task.abort();
     }

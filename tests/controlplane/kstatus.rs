@@ -1,9 +1,50 @@
 //! What tools that know nothing of webhooks read from the status (kstatus), and which Events tell the story.
 
+use std::{
+    io::{Seek, Write},
+    process::{Command, Stdio},
+};
+
 use linktree_operator::api::webhook::LinktreeWebhook;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::scenario;
+
+/// Fails unless the kstatus library itself, by which Flux and Helm wait, understands each object as it is meant.
+pub fn assert_understood(objects: &[Value]) {
+    let mut lines = tempfile::tempfile().unwrap();
+    objects.iter().for_each(|object| writeln!(lines, "{object}").unwrap());
+    lines.rewind().unwrap();
+    let output = Command::new("kstatus").stdin(Stdio::from(lines)).output();
+    let output = output.expect("kstatus is not on PATH: run `make test-controlplane`");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told.lines().count(), objects.len());
+    for (told, object) in told.lines().zip(objects) {
+        let status = told.split(' ').next().unwrap();
+        assert_eq!(status, intended(object), "{told}\n{object:#}");
+    }
+}
+
+fn intended(object: &Value) -> &'static str {
+    let (metadata, status) = (&object["metadata"], &object["status"]);
+    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is = |of: &str| conditions.iter().any(|it| it["type"] == of && it["status"] == "True");
+    if !metadata["deletionTimestamp"].is_null() {
+        return "Terminating";
+    }
+    if status["observedGeneration"] != metadata["generation"] {
+        return "InProgress";
+    }
+    match (is("Stalled"), is("Reconciling"), is("Ready")) {
+        (true, false, _) => "Failed",
+        (false, true, _) => "InProgress",
+        (false, false, true) => "Current",
+        // It waits for somebody, and nothing failed.
+        (false, false, false) if object["spec"]["pause"] == "Reconciliation" => "InProgress",
+        (true, true, _) | (false, false, false) => panic!("nobody can tell how this stands: {object:#}"),
+    }
+}
 
 #[tokio::test]
 async fn a_fresh_object_does_not_look_settled() {

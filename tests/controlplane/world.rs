@@ -26,6 +26,7 @@ use tempfile::TempDir;
 
 use crate::{
     history::History,
+    kstatus,
     kubelet::Kubelet,
     network::{Network, Place},
     operator::Operator,
@@ -372,12 +373,14 @@ impl World {
         webhooks.into_iter().map(yaml).chain(connections.into_iter().map(yaml)).collect::<Vec<_>>().join("---\n")
     }
 
-    /// What must hold in every test: no secret was told, and no status contradicted itself.
+    /// What must hold in every test: no secret was told, no status contradicted itself, and tools understand each.
     async fn assert_invariants(&self) {
         self.history.assert_consistent();
+        let stood = self.history.objects();
+        kstatus::assert_understood(&stood);
         let events = self.api::<k8s_openapi::api::events::v1::Event>().list(&ListParams::default()).await.unwrap();
         let events = events.items.iter().map(|event| event.note.clone().unwrap_or_default()).collect::<String>();
-        let told = [self.log(), self.objects().await, self.history.text(), events].concat();
+        let told = [self.log(), self.objects().await, Value::from(stood).to_string(), events].concat();
         let mut secrets = vec![TOKEN.to_owned()];
         secrets.extend(
             self.subscriptions().await.iter().filter_map(|it| it["signing_secret"].as_str().map(str::to_owned)),
