@@ -91,12 +91,15 @@ generate: ## Write what is generated from the code: the custom resource definiti
 
 ##@ Break it
 
-.PHONY: chaos-receiver chaos-operator
+.PHONY: chaos-receiver chaos-operator mutants
 chaos-receiver: ## Each fault the receiver must live through, as often as the goals say: half an hour
 	@.ci/chaos-receiver
 
 chaos-operator: launcher ## Each fault the operator must live through, as often as the goals say
 	@.ci/chaos-operator $(LAUNCHER)
+
+mutants: ## The suite itself: 55 seeded defects, each of which must make a test fail; an hour
+	@.ci/mutants
 
 ##@ Measure it
 
