@@ -12,8 +12,11 @@ fn complaints(path: &Path, text: &str) -> Vec<String> {
     let Some((_, call)) = COMPARISONS.iter().find(|(place, _)| path == Path::new(place)) else { return Vec::new() };
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
     let compares = |line: &&str| line.contains("== self.0") || line.contains("self.0 ==");
-    let mut complaints: Vec<_> =
-        code.lines().filter(compares).map(|line| format!("takes a time that depends on a secret: {}", line.trim())).collect();
+    let mut complaints: Vec<_> = code
+        .lines()
+        .filter(compares)
+        .map(|line| format!("takes a time that depends on a secret: {}", line.trim()))
+        .collect();
     if !code.contains(call) {
         complaints.push(format!("does not compare with `{call}…)`"));
     }

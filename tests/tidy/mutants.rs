@@ -39,8 +39,10 @@ fn seeded_defects_still_fit_the_code() {
     let patches: Vec<_> = tree().into_iter().filter(|(path, _)| path.starts_with("tests/mutants")).collect();
     assert!(patches.len() >= AT_LEAST, "only {} defects", patches.len());
     let complaint = |path: &Path, text: &str| {
-        complaint(text).or_else(|| (!applies(path)).then_some("it does not apply any more: make it anew for the code as it is"))
+        complaint(text)
+            .or_else(|| (!applies(path)).then_some("it does not apply any more: make it anew for the code as it is"))
     };
-    let found = patches.iter().filter_map(|(path, text)| Some(format!("{}: {}", path.display(), complaint(path, text)?)));
+    let found =
+        patches.iter().filter_map(|(path, text)| Some(format!("{}: {}", path.display(), complaint(path, text)?)));
     assert_none(&found.collect::<Vec<_>>());
 }
