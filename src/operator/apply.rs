@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::seen::{self, Version};
+use super::seen;
 
 /// The field manager all our writes carry.
 pub const FIELD_MANAGER: &str = "linktree-webhook-operator";
@@ -90,11 +90,11 @@ impl Desired {
     }
 }
 
-/// Writes a whole status; fields that are no longer in it are removed. Returns the version the object has then.
+/// Writes a whole status; fields that are no longer in it are removed. Returns the object as it is then.
 ///
 /// # Errors
 /// What the API server answers; 404 when the object is gone.
-pub async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<Version, kube::Error>
+pub async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<K, kube::Error>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
@@ -104,9 +104,7 @@ where
         "metadata": {"name": name},
         "status": status,
     });
-    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch))
-        .await
-        .map(|written| Version::of(&written))
+    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await
 }
 
 /// Whether `live` holds all of `wanted`. The server fills in defaults, so `live` may hold more; lists must agree in

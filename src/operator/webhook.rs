@@ -265,7 +265,7 @@ fn status_before<'a>(observed: &'a LinktreeWebhookStatus, outcome: &Outcome) -> 
 }
 
 /// One status write, none if nothing changed. Returns the version of the webhook whose status says all there is to say;
-/// `None` while counters wait until they are due.
+/// `None` while counters wait until they are due, and where somebody has changed the webhook during the look.
 async fn write(
     webhook: &LinktreeWebhook,
     context: &Context,
@@ -284,9 +284,9 @@ async fn write(
         Worth::Now(next) => *next,
     };
     let namespace = webhook.namespace().unwrap_or_default();
-    let version = apply::apply_status(&api(&namespace, context), &webhook.name_any(), &next).await?;
+    let written = apply::apply_status(&api(&namespace, context), &webhook.name_any(), &next).await?;
     memory.reported(now);
-    Ok(Some(version))
+    Ok(rest::is_as_read(webhook, &written).then(|| Version::of(&written)))
 }
 
 fn api(namespace: &str, context: &Context) -> Api<LinktreeWebhook> {

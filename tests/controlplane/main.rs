@@ -30,6 +30,7 @@ mod network;
 mod nginx;
 mod operator;
 mod pause;
+mod policies;
 mod recovery;
 mod registration;
 mod rotation;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use kube::core::ObjectMeta;
 
 use super::{
     observed::{Connection, Observed},
@@ -15,6 +16,7 @@ use super::{
     spec::{Spec, sink::Address},
 };
 use crate::{
+    api::webhook::LinktreeWebhook,
     linktree::{
         secret::Secret,
         wire::{Subscription, SubscriptionId},
@@ -163,6 +165,18 @@ impl Account {
     }
 }
 
+/// Whether nothing but the status of a webhook was written since it was read. What somebody else changed meanwhile has the
+/// version that our own write left, and yet was not looked at.
+#[must_use]
+pub fn is_as_read(read: &LinktreeWebhook, written: &LinktreeWebhook) -> bool {
+    let without_version = |webhook: &LinktreeWebhook| ObjectMeta {
+        resource_version: None,
+        managed_fields: None,
+        ..webhook.metadata.clone()
+    };
+    without_version(read) == without_version(written)
+}
+
 /// What the account says of a subscription, as a digest.
 fn subscription(snapshot: &Snapshot, id: &SubscriptionId) -> Option<u64> {
     let known = snapshot.subscriptions.iter().find(|known| known.id == *id)?;
@@ -265,6 +279,21 @@ mod tests {
             after(&well(), |object| object["spec"]["sinks"] = follows).is_none(),
             "nobody watches a sink's address"
         );
+    }
+
+    #[test]
+    fn a_webhook_that_was_changed_during_a_look_is_not_left_alone_with_it() {
+        type Change = fn(&mut serde_json::Value);
+        let cases: [(&str, Change, bool); 4] = [
+            ("only its status was written", |it| it["metadata"]["resourceVersion"] = "2".into(), true),
+            ("its spec was changed", |it| it["metadata"]["generation"] = 2.into(), false),
+            ("it was deleted", |it| it["metadata"]["deletionTimestamp"] = "2026-11-24T00:00:00Z".into(), false),
+            ("something was asked for", |it| it["metadata"]["annotations"] = json!({"a": "b"}), false),
+        ];
+        for (case, change, as_read) in cases {
+            let read = webhook(|object| object["metadata"]["resourceVersion"] = "1".into());
+            assert_eq!(is_as_read(&read, &webhook(change)), as_read, "{case}");
+        }
     }
 
     #[test]

@@ -9,7 +9,12 @@ use crate::{
 /// Takes every step that would change something at Linktree out of the plan, and writes it down.
 pub(super) fn decide(mut decided: Subscription) -> Subscription {
     let plan: Vec<PlannedAction> = decided.steps.iter().filter_map(planned).collect();
+    let adopts = decided.steps.iter().any(|step| matches!(step, Step::Adopt { .. }));
     decided.steps.retain(|step| matches!(step, Step::RequestList));
+    // What was not taken over is not ours: the next look would else find nothing to take over.
+    if let Some(status) = decided.status.as_mut().filter(|_| adopts) {
+        status.id = None;
+    }
     if !plan.is_empty() {
         let absent = || SubscriptionStatus { state: SubscriptionState::Absent, ..registering(None) };
         decided.status.get_or_insert_with(absent).plan = plan;

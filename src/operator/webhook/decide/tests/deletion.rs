@@ -1,7 +1,7 @@
 //! A webhook that is being deleted, and the steps about its subscription otherwise.
 
 use super::*;
-use crate::operator::webhook::spec::Deletion;
+use crate::{api::webhook_status::Action, operator::webhook::spec::Deletion};
 
 const DELETED: i64 = NOW - 60;
 
@@ -92,6 +92,19 @@ fn the_subscription_goes_first_and_nothing_holds_up_what_was_never_registered() 
         let mut observed = settled();
         change(&mut observed);
         assert_eq!(deletion_steps(|_| {}, &observed, NOW), steps, "{sentence}");
+    }
+}
+
+#[test]
+fn observed_only_what_would_be_adopted_stays_nobodys() {
+    let spec = Spec::parse(&webhook(|v| v["spec"]["subscription"] = json!({"managementPolicy": "Observe"}))).unwrap();
+    let mut observed = settled();
+    observed.status.subscription = None;
+    for _ in 0..2 {
+        let subscription = decide(&spec, &observed, at(NOW)).subscription.unwrap();
+        let planned: Vec<_> = subscription.plan.iter().map(|planned| planned.action).collect();
+        assert_eq!((planned, &subscription.id), (vec![Action::Adopt], &None));
+        observed.status.subscription = Some(subscription);
     }
 }
 
