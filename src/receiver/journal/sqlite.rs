@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    checkpoint::Log,
     deliveries::Unfiled,
     reader::Reader,
     writer::{Answer, Request, Work, Writer},
@@ -25,6 +26,7 @@ use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Se
 use crate::{receiver::event::Event, route::status::JournalHealth};
 
 mod append;
+mod checkpoint;
 mod deliveries;
 mod due;
 mod inspect;
@@ -87,7 +89,7 @@ impl SqliteJournal {
             return Err(OpenError::Network { kind });
         }
         let lock = schema::Lock::acquire(directory)?;
-        let connection = schema::open(directory)?;
+        let mut connection = schema::open(directory)?;
         let reader = Reader::start(schema::open_for_reading(directory)?)?;
         let last = append::last_position(&connection)?;
         let last_identity = deliveries::last_number(&connection)?;
@@ -102,8 +104,10 @@ impl SqliteJournal {
             capacity_bytes: u64::MAX,
         };
         let lost = CancellationToken::new();
+        let log = Log::watch(&mut connection, directory, lost.clone())?;
         let writer = Writer {
             connection,
+            log,
             lock,
             requests: waiting,
             settings,

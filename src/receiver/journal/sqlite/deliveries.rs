@@ -1,6 +1,7 @@
 //! Finds identities by their delivery. An index on digests has no order: put into it one by one, each would write a page
-//! of its own. So the newest are found in memory, and filed into the index many at a time and in its order: what lands
-//! on one page is written once. What was not filed yet is read again at the start.
+//! of its own. So the newest are found in memory, and when they are many, they are filed into the index in its order, so
+//! that those which land on one page are mostly written at once: a sweep through the index, a piece with each commit,
+//! so that no commit takes much longer than others. What was not filed yet is read again at the start.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +9,10 @@ use rusqlite::{Connection, Result};
 
 use crate::receiver::event::Identity;
 
-/// How many wait to be filed. Fewer would write more; more would make the one commit that files them take longer.
-const FILED_AT_ONCE: usize = 4096;
+/// From so many on a sweep begins. Fewer would be more pages to write for each of them.
+const MANY: usize = 4096;
+/// How many are filed with one commit, for each that it adds: the sweep ends before there are as many again.
+const PIECE: usize = 2;
 
 /// The number of an identity, in the order of arrival. None is given twice.
 pub(super) type IdentityNumber = i64;
@@ -21,44 +24,85 @@ pub(super) fn key(identity: &Identity) -> i64 {
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
+/// An identity where the index has it: behind its delivery.
+pub(super) type Place = (i64, IdentityNumber);
+
 /// The identities that are not in the index yet.
 #[derive(Debug, Default)]
-pub(super) struct Unfiled(BTreeSet<(i64, IdentityNumber)>);
+pub(super) struct Unfiled {
+    places: BTreeSet<Place>,
+    sweep: Option<Sweep>,
+}
+
+/// A sweep that has begun.
+#[derive(Clone, Copy, Debug)]
+struct Sweep {
+    /// The last identity there was when it began: all up to it are filed when it ends.
+    last: IdentityNumber,
+    /// What comes before this in the index is filed, but for what came since.
+    reached: Place,
+}
+
+/// What one commit files, once it is committed.
+#[derive(Debug, Default)]
+pub(super) struct Filed {
+    places: Vec<Place>,
+    sweep: Option<Sweep>,
+}
 
 impl Unfiled {
-    /// Reads those that an earlier process left.
+    /// Reads those that an earlier process left. Some may be filed already, if it ended in the middle of a sweep.
     pub(super) fn load(connection: &Connection) -> Result<Self> {
         let mut statement =
             connection.prepare("SELECT delivery, id FROM identities WHERE id > (SELECT last FROM filed)")?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Unfiled(rows.collect::<Result<_>>()?))
+        Ok(Unfiled { places: rows.collect::<Result<_>>()?, sweep: None })
     }
 
     pub(super) fn insert(&mut self, delivery: i64, number: IdentityNumber) {
-        self.0.insert((delivery, number));
-    }
-
-    /// Takes over what `newer` has.
-    pub(super) fn append(&mut self, mut newer: Unfiled) {
-        self.0.append(&mut newer.0);
+        self.places.insert((delivery, number));
     }
 
     /// Those of `delivery`.
     pub(super) fn numbers(&self, delivery: i64) -> impl Iterator<Item = IdentityNumber> {
-        self.0.range((delivery, i64::MIN)..=(delivery, i64::MAX)).map(|(_, number)| *number)
+        self.places.range((delivery, i64::MIN)..=(delivery, i64::MAX)).map(|(_, number)| *number)
     }
 
-    /// Files all of them, if they are enough, inside the caller's transaction. Returns whether they are filed; the
-    /// caller drops them once that is committed.
-    pub(super) fn file(&self, connection: &Connection) -> Result<bool> {
-        if self.0.len() < FILED_AT_ONCE {
-            return Ok(false);
+    /// Files a piece, if there are many, inside the caller's transaction, which is about to add `adding` at most.
+    /// `last` is the last identity.
+    pub(super) fn file(&self, connection: &Connection, adding: usize, last: IdentityNumber) -> Result<Filed> {
+        let begun = || (self.places.len() >= MANY).then_some(Sweep { last, reached: (i64::MIN, i64::MIN) });
+        let Some(mut sweep) = self.sweep.or_else(begun) else { return Ok(Filed::default()) };
+        let piece = PIECE * adding;
+        let places: Vec<Place> = self.places.range(sweep.reached..).take(piece).copied().collect();
+        let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO deliveries VALUES (?1, ?2)")?;
+        for place in &places {
+            insert.execute(<[i64; 2]>::from(*place))?;
         }
-        let file = "INSERT INTO deliveries SELECT delivery, id FROM identities
-            WHERE id > (SELECT last FROM filed) ORDER BY delivery, id";
-        connection.prepare_cached(file)?.execute([])?;
-        connection.prepare_cached("UPDATE filed SET last = (SELECT max(id) FROM identities)")?.execute([])?;
-        Ok(true)
+        if places.len() < piece {
+            connection.prepare_cached("UPDATE filed SET last = ?1")?.execute([sweep.last])?;
+            return Ok(Filed { places, sweep: None });
+        }
+        if let Some(place) = places.last() {
+            sweep.reached = *place;
+        }
+        Ok(Filed { places, sweep: Some(sweep) })
+    }
+
+    /// Takes note of what a commit has filed and of what it has added.
+    pub(super) fn follow(&mut self, filed: Filed, mut added: Unfiled) {
+        for place in &filed.places {
+            self.places.remove(place);
+        }
+        self.sweep = filed.sweep;
+        self.places.append(&mut added.places);
+    }
+
+    /// Takes note of identities that are forgotten.
+    pub(super) fn forget(&mut self, forgotten: &[Place]) {
+        for place in forgotten {
+            self.places.remove(place);
+        }
     }
 }
 
@@ -89,30 +133,88 @@ mod tests {
         connection
     }
 
+    /// Files as commits would that add one each, until a sweep ends. Returns how many commits it took.
+    fn sweep(unfiled: &mut Unfiled, connection: &Connection, last: i64) -> usize {
+        for commits in 1.. {
+            let filed = unfiled.file(connection, 1, last).unwrap();
+            let ended = filed.sweep.is_none();
+            unfiled.follow(filed, Unfiled::default());
+            if ended {
+                return commits;
+            }
+        }
+        unreachable!()
+    }
+
     #[test]
     fn identities_are_found_before_and_after_they_are_filed() {
-        let connection = tables(FILED_AT_ONCE as i64, |id| id % 1000);
-        let unfiled = Unfiled::load(&connection).unwrap();
+        let last = MANY as i64;
+        let connection = tables(last, |id| id % 1000);
+        let mut unfiled = Unfiled::load(&connection).unwrap();
         let found: Vec<_> = unfiled.numbers(7).collect();
         assert_eq!(found, [7, 1007, 2007, 3007, 4007]);
         assert!(filed(&connection, 7).unwrap().is_empty());
-        assert!(unfiled.file(&connection).unwrap());
+        assert_eq!(sweep(&mut unfiled, &connection, last), MANY / PIECE + 1);
         assert_eq!(filed(&connection, 7).unwrap(), found);
-        assert!(Unfiled::load(&connection).unwrap().0.is_empty());
+        assert_eq!(unfiled.numbers(7).count(), 0);
+        assert!(Unfiled::load(&connection).unwrap().places.is_empty());
     }
 
     #[test]
     fn a_few_are_not_worth_filing() {
-        let connection = tables(FILED_AT_ONCE as i64 - 1, |id| id);
-        assert!(!Unfiled::load(&connection).unwrap().file(&connection).unwrap());
+        let last = MANY as i64 - 1;
+        let connection = tables(last, |id| id);
+        let mut unfiled = Unfiled::load(&connection).unwrap();
+        assert_eq!(sweep(&mut unfiled, &connection, last), 1);
         assert!(filed(&connection, 7).unwrap().is_empty());
     }
 
     #[test]
+    fn what_comes_during_a_sweep_and_what_a_crash_leaves_half_filed_is_found() {
+        let last = MANY as i64;
+        let connection = tables(last + 2, |id| last + 3 - id);
+        let everywhere = |unfiled: &Unfiled, delivery| -> BTreeSet<i64> {
+            filed(&connection, delivery).unwrap().into_iter().chain(unfiled.numbers(delivery)).collect()
+        };
+        let mut unfiled = Unfiled::load(&connection).unwrap();
+        // The last two come later: one where the sweep has been, one before it.
+        let mut late = Unfiled::default();
+        for id in [last + 1, last + 2] {
+            let place = (last + 3 - id, id);
+            assert!(unfiled.places.remove(&place));
+            late.insert(place.0, place.1);
+        }
+        let begun = unfiled.file(&connection, 100, last).unwrap();
+        unfiled.follow(begun, late);
+        for id in 1..=last + 2 {
+            assert_eq!(everywhere(&unfiled, last + 3 - id), [id].into());
+        }
+        let mut after_a_crash = Unfiled::load(&connection).unwrap();
+        assert_eq!(after_a_crash.places.len(), MANY + 2, "filed or not, none is left out");
+        sweep(&mut after_a_crash, &connection, last + 2);
+        sweep(&mut unfiled, &connection, last);
+        for id in 1..=last + 2 {
+            assert_eq!(everywhere(&unfiled, last + 3 - id), [id].into());
+            assert_eq!(filed(&connection, last + 3 - id).unwrap(), [id]);
+        }
+    }
+
+    #[test]
     fn no_number_is_given_twice_when_all_identities_are_forgotten() {
-        let connection = tables(FILED_AT_ONCE as i64, |id| id);
-        Unfiled::load(&connection).unwrap().file(&connection).unwrap();
+        let last = MANY as i64;
+        let connection = tables(last, |id| id);
+        sweep(&mut Unfiled::load(&connection).unwrap(), &connection, last);
         connection.execute("DELETE FROM identities", []).unwrap();
-        assert_eq!(last_number(&connection).unwrap(), FILED_AT_ONCE as i64);
+        assert_eq!(last_number(&connection).unwrap(), last);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_filed() {
+        let last = MANY as i64;
+        let connection = tables(last + 1, |id| id);
+        let mut unfiled = Unfiled::load(&connection).unwrap();
+        unfiled.forget(&[(7, 7)]);
+        sweep(&mut unfiled, &connection, last + 1);
+        assert!(filed(&connection, 7).unwrap().is_empty());
     }
 }

@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, Result, params};
 
+use super::deliveries::Place;
 use crate::receiver::journal::Position;
 
 /// How much one transaction lets go of: a delivery may wait behind it.
@@ -36,19 +37,19 @@ pub(super) fn evict_events(connection: &Connection) -> Result<usize> {
     delete(connection, &delivered.collect::<Result<Vec<_>>>()?)
 }
 
-/// Forgets the oldest identities seen before `before` (seconds since the epoch). Returns how many.
-pub(super) fn forget_identities(connection: &Connection, before: i64) -> Result<usize> {
-    let old = "SELECT id, delivery FROM (SELECT * FROM identities ORDER BY id LIMIT ?2) WHERE sent_at + delay < ?1";
+/// Forgets the oldest identities seen before `before` (seconds since the epoch). Returns them.
+pub(super) fn forget_identities(connection: &Connection, before: i64) -> Result<Vec<Place>> {
+    let old = "SELECT delivery, id FROM (SELECT * FROM identities ORDER BY id LIMIT ?2) WHERE sent_at + delay < ?1";
     let mut statement = connection.prepare_cached(old)?;
     let old = statement.query_map(params![before, PIECE as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let old = old.collect::<Result<Vec<(i64, i64)>>>()?;
-    let mut filed = connection.prepare_cached("DELETE FROM deliveries WHERE delivery = ?2 AND identity = ?1")?;
+    let old = old.collect::<Result<Vec<Place>>>()?;
+    let mut filed = connection.prepare_cached("DELETE FROM deliveries WHERE delivery = ?1 AND identity = ?2")?;
     let mut identities = connection.prepare_cached("DELETE FROM identities WHERE id = ?1")?;
-    for (number, delivery) in &old {
-        filed.execute([number, delivery])?;
+    for (delivery, number) in &old {
+        filed.execute([delivery, number])?;
         identities.execute([number])?;
     }
-    Ok(old.len())
+    Ok(old)
 }
 
 /// How many bytes of the database file are in use. The write-ahead log comes on top, some megabytes.

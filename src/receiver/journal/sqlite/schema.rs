@@ -168,6 +168,15 @@ pub(super) fn open_for_reading(directory: &Path) -> Result<Connection, OpenError
     Ok(connection)
 }
 
+/// A connection to an open database that only brings its log in.
+pub(super) fn open_for_checkpoints(directory: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(directory.join(DATABASE), flags)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.busy_timeout(Duration::ZERO)?;
+    Ok(connection)
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let version = version as usize;

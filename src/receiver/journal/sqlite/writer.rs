@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     append::{self, Seen},
-    deliveries::{self, IdentityNumber, Unfiled},
+    checkpoint::Log,
+    deliveries::{self, Filed, IdentityNumber, Place, Unfiled},
     prune,
     schema::Lock,
     settle,
@@ -67,6 +68,7 @@ pub(super) enum Work {
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
+    pub(super) log: Log,
     pub(super) lock: Lock,
     pub(super) requests: Receiver<Request>,
     pub(super) settings: Settings,
@@ -93,8 +95,8 @@ struct Committed {
     last_identity: IdentityNumber,
     /// Identities of this batch.
     fresh: Unfiled,
-    /// Whether those of earlier batches are in the index now.
-    filed: bool,
+    /// Those of earlier batches that are in the index now.
+    filed: Filed,
     settings: Settings,
     nothing_to_evict: bool,
 }
@@ -112,6 +114,7 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             if let Some(closed) = close {
+                drop(self.log);
                 drop(self.connection);
                 drop(self.lock);
                 let _ = closed.send(Ok(None));
@@ -120,6 +123,11 @@ impl Writer {
             if !self.lost.is_cancelled() && (more || tidied.elapsed() >= TICK) {
                 tidied = clock::monotonic();
                 more = self.tidy();
+            }
+            if self.lost.is_cancelled() {
+                self.give_up();
+            } else if let Err(error) = self.log.keep_short(&self.connection, clock::monotonic()) {
+                self.fell_ill(error);
             }
         }
     }
@@ -134,11 +142,13 @@ impl Writer {
             return close;
         }
         if self.lost.is_cancelled() {
-            refuse(batch, &JournalError::Failed { problem: LOST.to_owned() });
+            refuse(batch, &self.give_up());
             return close;
         }
         let started = clock::monotonic();
         match self.transact(&batch) {
+            // A sync that failed beside it may have been to keep what this commit wrote.
+            Ok(_) if self.lost.is_cancelled() => refuse(batch, &self.give_up()),
             Ok(committed) => {
                 self.commits.observe(started.elapsed().as_secs_f64());
                 self.publish(committed, batch);
@@ -154,12 +164,13 @@ impl Writer {
     /// Everything of a batch in one transaction. Changes nothing of `self`: it may not take effect.
     fn transact(&mut self, batch: &[Request]) -> Result<Committed> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let appends = batch.iter().filter(|request| matches!(request.work, Work::Append(_))).count();
         let mut committed = Committed {
             answers: Vec::with_capacity(batch.len()),
             last: self.last,
             last_identity: self.last_identity,
             fresh: Unfiled::default(),
-            filed: self.unfiled.file(&transaction)?,
+            filed: self.unfiled.file(&transaction, appends, self.last_identity)?,
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
         };
@@ -194,17 +205,14 @@ impl Writer {
     /// Takes up what was committed, then tells those who wait for it.
     fn publish(&mut self, committed: Committed, batch: Vec<Request>) {
         let Committed { answers, last, last_identity, fresh, filed, settings, nothing_to_evict } = committed;
-        if filed {
-            self.unfiled = Unfiled::default();
-        }
-        self.unfiled.append(fresh);
+        self.unfiled.follow(filed, fresh);
         self.last_identity = last_identity;
         self.settings = settings;
         self.nothing_to_evict = nothing_to_evict;
         if answers.contains(&Err(JournalError::Full)) {
-            self.health.send_if_modified(|health| change(health, JournalHealth::Full));
+            self.say(JournalHealth::Full);
         } else if last > self.last {
-            self.health.send_if_modified(|health| change(health, JournalHealth::Healthy));
+            self.say(JournalHealth::Healthy);
         }
         if last > self.last {
             self.last = last;
@@ -224,9 +232,9 @@ impl Writer {
     fn tidy(&mut self) -> bool {
         let ill = *self.health.borrow() != JournalHealth::Healthy;
         match self.try_tidy(ill) {
-            Ok((more, room)) => {
-                let health = if room > 0 { JournalHealth::Healthy } else { JournalHealth::Full };
-                self.health.send_if_modified(|now| change(now, health));
+            Ok((more, room, forgotten)) => {
+                self.unfiled.forget(&forgotten);
+                self.say(if room > 0 { JournalHealth::Healthy } else { JournalHealth::Full });
                 more
             }
             Err(error) => {
@@ -236,7 +244,7 @@ impl Writer {
         }
     }
 
-    fn try_tidy(&mut self, ill: bool) -> Result<(bool, i128)> {
+    fn try_tidy(&mut self, ill: bool) -> Result<(bool, i128, Vec<Place>)> {
         let now = clock::now().as_second();
         let transaction = self.connection.transaction()?;
         if ill {
@@ -253,27 +261,38 @@ impl Writer {
             room = self::room(&transaction, &self.settings)?;
         }
         transaction.commit()?;
-        let more = expired == prune::PIECE || forgotten == prune::PIECE || (evicted > 0 && room <= 0);
-        Ok((more, room))
+        let more = expired == prune::PIECE || forgotten.len() == prune::PIECE || (evicted > 0 && room <= 0);
+        Ok((more, room, forgotten))
     }
 
     /// Takes note of what went wrong.
     pub(super) fn fell_ill(&self, error: rusqlite::Error) -> JournalError {
-        let error = if sync_failed(&error) {
+        if sync_failed(&error) {
             tracing::error!(%error, "the disk did not keep what it was told to keep: nothing is written any more");
-            self.lost.cancel();
-            JournalError::Failed { problem: LOST.to_owned() }
-        } else {
-            error.into()
-        };
-        let health = match &error {
+            return self.give_up();
+        }
+        let error = JournalError::from(error);
+        self.say(match &error {
             JournalError::Full => JournalHealth::Full,
             JournalError::Overloaded | JournalError::Failed { .. } | JournalError::Closed => {
                 JournalHealth::Failed { problem: error.to_string() }
             }
-        };
-        self.health.send_if_modified(|now| change(now, health));
+        });
         error
+    }
+
+    /// Nothing is written any more.
+    fn give_up(&self) -> JournalError {
+        self.lost.cancel();
+        self.say(JournalHealth::Failed { problem: LOST.to_owned() });
+        JournalError::Failed { problem: LOST.to_owned() }
+    }
+
+    /// Tells how the journal is. It is not healthy while its log cannot be brought in, although that takes events still.
+    fn say(&self, health: JournalHealth) {
+        if health != JournalHealth::Healthy || self.log.is_well() {
+            self.health.send_if_modified(|now| change(now, health));
+        }
     }
 }
 
@@ -281,7 +300,7 @@ impl Writer {
 const LOST: &str = "a sync failed, so it is not known what the disk has kept; the receiver starts again";
 
 /// Whether the disk was asked to keep something and did not say that it has.
-fn sync_failed(error: &rusqlite::Error) -> bool {
+pub(super) fn sync_failed(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
 }

@@ -26,8 +26,11 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
     let (requests, waiting) = mpsc::sync_channel(4);
     let (health, seen) = watch::channel(JournalHealth::Healthy);
     let lost = CancellationToken::new();
+    let mut connection = schema::open(directory.path()).unwrap();
+    let log = Log::watch(&mut connection, directory.path(), lost.clone()).unwrap();
     let writer = Writer {
-        connection: schema::open(directory.path()).unwrap(),
+        connection,
+        log,
         lock: Lock::acquire(directory.path()).unwrap(),
         requests: waiting,
         settings: Settings {

@@ -1,0 +1,261 @@
+//! Keeps the write-ahead log short. SQLite by itself brings a long log into the database within a commit, and everybody who
+//! waits for that commit waits for it too. Here a thread with a connection of its own does most of it while the writer
+//! goes on; the little that came meanwhile is left to the writer, between two commits. Then the log begins anew.
+//!
+//! Until its pages are synced in the database, the log has them: a checkpoint that fails loses nothing.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver, SyncSender, TryRecvError},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, Result};
+use tokio_util::sync::CancellationToken;
+
+use super::{OpenError, schema, writer::sync_failed};
+
+/// From so many pages (of 8 KiB) on, the log is brought into the database.
+const LONG: u32 = 1000;
+/// So many the writer brings in itself: a write and a sync of the database.
+const FEW: u32 = 64;
+/// At so many the writer waits for the thread, or the log would grow for as long as the disk is slow.
+const LONGEST: u32 = 4 * LONG;
+
+/// After a failure it is tried again this much later.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The log, as the writer sees it.
+#[derive(Debug)]
+pub(super) struct Log {
+    /// How many pages it has had at the last commit.
+    pages: Arc<AtomicU32>,
+    /// How many of them are in the database.
+    brought: u32,
+    /// After a failure, when it is tried again.
+    again: Option<Instant>,
+    thread: Checkpointer,
+}
+
+impl Log {
+    /// Watches the log of `connection`, the writer's, to the database in `directory`. `lost` is cancelled by a sync that fails.
+    pub(super) fn watch(
+        connection: &mut Connection,
+        directory: &Path,
+        lost: CancellationToken,
+    ) -> std::result::Result<Self, OpenError> {
+        let pages = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&pages);
+        // A hook of one's own takes the place of SQLite's, which is what makes a commit do it.
+        connection.wal_hook(Some(move |_: &mut _, pages| {
+            seen.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Log { pages, brought: 0, again: None, thread: Checkpointer::start(schema::open_for_checkpoints(directory)?, lost)? })
+    }
+
+    /// Whether it could be brought in, the last time that was tried.
+    pub(super) fn is_well(&self) -> bool {
+        self.again.is_none()
+    }
+
+    /// Does what is to be done after a commit of `connection`.
+    ///
+    /// # Errors
+    /// When log or database cannot be written or synced. Nothing that was committed is in doubt.
+    pub(super) fn keep_short(&mut self, connection: &Connection, now: Instant) -> Result<()> {
+        if self.again.is_some_and(|again| now < again) {
+            return Ok(());
+        }
+        let done = self.try_keep_short(connection);
+        match &done {
+            Ok(Progress::None) => {}
+            Ok(Progress::Made) => self.again = None,
+            Err(_) => self.again = Some(now + PAUSE),
+        }
+        done.map(|_| ())
+    }
+
+    fn try_keep_short(&mut self, connection: &Connection) -> Result<Progress> {
+        let pages = self.pages.load(Ordering::Relaxed);
+        // Fewer than are in the database: it has begun anew.
+        self.brought = self.brought.min(pages);
+        let mut progress = Progress::None;
+        if let Some(brought) = self.thread.done(pages >= LONGEST) {
+            self.brought = brought?;
+            progress = Progress::Made;
+        }
+        if pages < LONG || self.thread.at_work {
+            return Ok(progress);
+        }
+        let few = pages.saturating_sub(self.brought) <= FEW;
+        if few || !self.thread.begin() {
+            self.brought = checkpoint(connection)?;
+            progress = Progress::Made;
+        }
+        Ok(progress)
+    }
+}
+
+/// Whether something was brought in.
+enum Progress {
+    None,
+    Made,
+}
+
+/// The thread, which ends when this is dropped.
+#[derive(Debug)]
+struct Checkpointer {
+    asked: Option<SyncSender<()>>,
+    done: Receiver<Result<u32>>,
+    at_work: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    fn start(connection: Connection, lost: CancellationToken) -> std::io::Result<Self> {
+        let (asked, asking) = mpsc::sync_channel(1);
+        let (tell, done) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name("journal-log".into()).spawn(move || {
+            for () in asking {
+                let brought = checkpoint(&connection);
+                if brought.as_ref().is_err_and(sync_failed) {
+                    // Before the writer can be told: it answers nothing any more from here on.
+                    lost.cancel();
+                }
+                if tell.send(brought).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Checkpointer { asked: Some(asked), done, at_work: false, thread: Some(thread) })
+    }
+
+    /// Has it done. Returns whether the thread is still there to do it.
+    fn begin(&mut self) -> bool {
+        self.at_work = self.asked.as_ref().is_some_and(|asked| asked.try_send(()).is_ok());
+        self.at_work
+    }
+
+    /// How many pages of the log are in the database, if what was begun has ended; that is waited for if need be.
+    fn done(&mut self, wait: bool) -> Option<Result<u32>> {
+        if !self.at_work {
+            return None;
+        }
+        let done = if wait { self.done.recv().map_err(TryRecvError::from) } else { self.done.try_recv() };
+        match done {
+            Ok(done) => {
+                self.at_work = false;
+                Some(done)
+            }
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                self.at_work = false;
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        drop(self.asked.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Brings into the database what no reader stands in the way of, without waiting for anybody. Returns how many pages of
+/// the log are in it, from the log's beginning.
+fn checkpoint(connection: &Connection) -> Result<u32> {
+    let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
+    let brought: i64 = statement.query_row([], |row| row.get(2))?;
+    // -1 where there is no log.
+    Ok(u32::try_from(brought).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    /// Commits of the writer's, a dozen pages each, of which none may be missing in the end.
+    struct Writing {
+        directory: tempfile::TempDir,
+        connection: Connection,
+        log: Log,
+        commits: u32,
+    }
+
+    impl Writing {
+        fn begin() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let mut connection = schema::open(directory.path()).unwrap();
+            // Nothing is cut off here, and a thousand syncs take their time.
+            connection.pragma_update(None, "synchronous", "OFF").unwrap();
+            connection.execute_batch("CREATE TABLE written (id INTEGER PRIMARY KEY, body BLOB)").unwrap();
+            let log = Log::watch(&mut connection, directory.path(), CancellationToken::new()).unwrap();
+            Writing { directory, connection, log, commits: 0 }
+        }
+
+        /// Writes until `enough`; returns how long the log has been at most.
+        fn until(&mut self, enough: impl Fn(&Log) -> bool) -> u32 {
+            let mut longest = 0;
+            for _ in 0..20_000 {
+                if enough(&self.log) {
+                    return longest;
+                }
+                self.connection.execute("INSERT INTO written (body) VALUES (zeroblob(100000))", []).unwrap();
+                self.commits += 1;
+                longest = longest.max(self.pages());
+                self.log.keep_short(&self.connection, clock::monotonic()).unwrap();
+            }
+            panic!("not after {} commits: {:?}", self.commits, self.log)
+        }
+
+        fn pages(&self) -> u32 {
+            self.log.pages.load(Ordering::Relaxed)
+        }
+
+        /// Whether all is there for who has only the database.
+        fn end(self) {
+            let Writing { directory, connection, log, commits } = self;
+            drop((log, connection));
+            let connection = schema::open(directory.path()).unwrap();
+            let there = "SELECT count(*) FROM written WHERE length(body) = 100000";
+            assert_eq!(connection.query_row(there, [], |row| row.get::<_, u32>(0)).unwrap(), commits);
+        }
+    }
+
+    #[test]
+    fn the_log_begins_anew_again_and_again_while_the_writer_goes_on() {
+        let mut writing = Writing::begin();
+        for _ in 0..3 {
+            writing.until(|log| log.pages.load(Ordering::Relaxed) >= LONG);
+            let longest = writing.until(|log| log.pages.load(Ordering::Relaxed) < LONG);
+            assert!(longest < LONGEST + LONG, "{longest} pages");
+        }
+        writing.end();
+    }
+
+    #[test]
+    fn a_reader_holds_it_up_no_longer_than_it_reads() {
+        let mut writing = Writing::begin();
+        writing.until(|log| log.pages.load(Ordering::Relaxed) >= LONG / 2);
+        let mut reader = schema::open_for_reading(writing.directory.path()).unwrap();
+        let reading = reader.transaction().unwrap();
+        reading.query_row("SELECT count(*) FROM written", [], |_| Ok(())).unwrap();
+        writing.until(|log| log.pages.load(Ordering::Relaxed) >= 2 * LONG);
+        assert!(writing.log.brought < LONG, "what is read stays where it is");
+        drop(reading);
+        writing.until(|log| log.pages.load(Ordering::Relaxed) < LONG);
+        drop(reader);
+        writing.end();
+    }
+}
