@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     checkpoint::Log,
-    deliveries::Unfiled,
+    identities::Unfiled,
     reader::Reader,
     writer::{Answer, Request, Work, Writer},
 };
@@ -27,13 +27,14 @@ use crate::{receiver::event::Event, route::status::JournalHealth};
 
 mod append;
 mod checkpoint;
-mod deliveries;
 mod due;
+mod identities;
 mod inspect;
 mod prune;
 mod reader;
 mod schema;
 mod settle;
+mod sweep;
 mod volume;
 mod writer;
 
@@ -92,7 +93,7 @@ impl SqliteJournal {
         let mut connection = schema::open(directory)?;
         let reader = Reader::start(schema::open_for_reading(directory)?)?;
         let last = append::last_position(&connection)?;
-        let last_identity = deliveries::last_number(&connection)?;
+        let last_identity = identities::last_number(&connection)?;
         let unfiled = Unfiled::load(&connection)?;
         let (requests, waiting) = mpsc::sync_channel(WAITING);
         let (health, health_seen) = watch::channel(JournalHealth::Healthy);
@@ -119,6 +120,7 @@ impl SqliteJournal {
             commits,
             runtime: Handle::current(),
             nothing_to_evict: false,
+            last_batch: 0,
             lost: lost.clone(),
         };
         thread::Builder::new().name("journal-writer".into()).spawn(move || writer.run())?;

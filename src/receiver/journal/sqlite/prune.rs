@@ -1,10 +1,8 @@
 //! What the journal lets go of, a bounded piece at a time, inside the caller's transaction: events that every sink is
-//! done with, once they are old or the room is needed; identities once their window is over. Never an event that a
-//! sink still waits for.
+//! done with, once they are old or the room is needed. Never one that a sink still waits for.
 
 use rusqlite::{Connection, Result, params};
 
-use super::deliveries::Place;
 use crate::receiver::journal::Position;
 
 /// How much one transaction lets go of: a delivery may wait behind it.
@@ -35,21 +33,6 @@ pub(super) fn evict_events(connection: &Connection) -> Result<usize> {
     let mut statement = connection.prepare_cached(delivered)?;
     let delivered = statement.query_map(params![PIECE as i64, i64::MAX], |row| row.get(0))?;
     delete(connection, &delivered.collect::<Result<Vec<_>>>()?)
-}
-
-/// Forgets the oldest identities seen before `before` (seconds since the epoch). Returns them.
-pub(super) fn forget_identities(connection: &Connection, before: i64) -> Result<Vec<Place>> {
-    let old = "SELECT delivery, id FROM (SELECT * FROM identities ORDER BY id LIMIT ?2) WHERE sent_at + delay < ?1";
-    let mut statement = connection.prepare_cached(old)?;
-    let old = statement.query_map(params![before, PIECE as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let old = old.collect::<Result<Vec<Place>>>()?;
-    let mut filed = connection.prepare_cached("DELETE FROM deliveries WHERE delivery = ?1 AND identity = ?2")?;
-    let mut identities = connection.prepare_cached("DELETE FROM identities WHERE id = ?1")?;
-    for (delivery, number) in &old {
-        filed.execute([delivery, number])?;
-        identities.execute([number])?;
-    }
-    Ok(old)
 }
 
 /// How many bytes of the database file are in use. The write-ahead log comes on top, some megabytes.

@@ -8,7 +8,7 @@ use super::OpenError;
 
 /// The tables, one step per version; `user_version` counts the steps that were taken. A step that has been released
 /// is never changed: a change is another step.
-pub(super) const MIGRATIONS: [&str; 2] = [V1, V2];
+pub(super) const MIGRATIONS: [&str; 3] = [V1, V2, V3];
 
 /// Why these tables, and not one row per event and sink: an append then touches only `events` and `identities`, however
 /// many sinks there are, and delivering in order moves one number per sink and batch.
@@ -83,6 +83,24 @@ INSERT INTO compact SELECT id, delivery, body, substr(signature, 1, 4), sent_at,
 DROP TABLE identities;
 ALTER TABLE compact RENAME TO identities;
 CREATE INDEX identities_by_body ON identities (sent_at, substr(body, 1, 8));
+";
+
+/// What was signed is found in an index that is filled many at a time, like that of deliveries: a second in which thousands
+/// come is many pages, and those that come together are no neighbours among them.
+const V3: &str = "
+DROP INDEX identities_by_body;
+CREATE TABLE signed (
+    sent_at INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    identity INTEGER NOT NULL,
+    PRIMARY KEY (sent_at, body, identity)
+) WITHOUT ROWID;
+INSERT INTO signed SELECT sent_at, substr(body, 1, 8), id FROM identities;
+CREATE TABLE filed_up_to (name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO filed_up_to SELECT 'deliveries', last FROM filed;
+INSERT INTO filed_up_to SELECT 'signed', coalesce(max(id), 0) FROM identities;
+DROP TABLE filed;
+ALTER TABLE filed_up_to RENAME TO filed;
 ";
 
 /// How much of the database the writer keeps in memory.

@@ -1,6 +1,7 @@
 //! The one thread that writes. Requests queue; the writer takes what is there, puts it into one transaction, and
-//! answers all of it when the commit, which is one fsync, has returned (group commit). Nobody waits for company: while
-//! one commit is at the disk, the next batch gathers.
+//! answers all of it when the commit, which is one fsync, has returned (group commit). A request that comes alone is
+//! written at once. While many come, the writer lets a batch gather for a moment first: what a commit costs, it costs
+//! for a few requests as for many.
 //!
 //! After an error everything of the batch is answered with that error, and the transaction is rolled back on the same
 //! connection: its index still ends where the last good commit ended, so the next one writes, and syncs, the same
@@ -12,6 +13,7 @@
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
+    thread,
     time::Duration,
 };
 
@@ -24,12 +26,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    append::{self, Seen},
+    append,
     checkpoint::Log,
-    deliveries::{self, Filed, IdentityNumber, Place, Unfiled},
+    identities::{self, Filed, Places, Seen, Unfiled},
     prune,
     schema::Lock,
     settle,
+    sweep::Number,
 };
 use crate::{
     clock,
@@ -42,6 +45,10 @@ use crate::{
 
 /// The most requests that share one commit: bounds how long the first of them waits for the last.
 const BATCH: usize = 256;
+/// From so many requests to a commit on, company is expected for those of the next one.
+const COMPANY: usize = 4;
+/// How long a batch gathers then. The writer sleeps through it: woken by each request, it would cost more than it saves.
+const GATHERING: Duration = Duration::from_millis(1);
 /// How often the writer looks for what can go, and, while in trouble, whether it is over.
 const TICK: Duration = Duration::from_secs(1);
 /// What an event takes up besides its body.
@@ -75,7 +82,7 @@ pub(super) struct Writer {
     /// The number of the last event.
     pub(super) last: Position,
     /// The number of the last identity.
-    pub(super) last_identity: IdentityNumber,
+    pub(super) last_identity: Number,
     pub(super) unfiled: Unfiled,
     pub(super) health: watch::Sender<JournalHealth>,
     pub(super) appended: watch::Sender<Position>,
@@ -84,6 +91,8 @@ pub(super) struct Writer {
     pub(super) runtime: Handle,
     /// Whether looking for delivered events to evict is known to be in vain.
     pub(super) nothing_to_evict: bool,
+    /// How many requests the last commit had.
+    pub(super) last_batch: usize,
     /// Cancelled after a failed sync.
     pub(super) lost: CancellationToken,
 }
@@ -92,9 +101,9 @@ pub(super) struct Writer {
 struct Committed {
     answers: Vec<Answer>,
     last: Position,
-    last_identity: IdentityNumber,
+    last_identity: Number,
     /// Identities of this batch.
-    fresh: Unfiled,
+    added: Vec<Places>,
     /// Those of earlier batches that are in the index now.
     filed: Filed,
     settings: Settings,
@@ -134,8 +143,12 @@ impl Writer {
 
     /// Commits `first` and all that waits behind it. Returns where to say that the journal is closed, if it is to be.
     fn commit(&mut self, first: Request) -> Option<oneshot::Sender<Answer>> {
+        if self.last_batch >= COMPANY {
+            thread::sleep(GATHERING);
+        }
         let waiting = std::iter::from_fn(|| self.requests.try_recv().ok());
         let mut batch: Vec<Request> = std::iter::once(first).chain(waiting.take(BATCH - 1)).collect();
+        self.last_batch = batch.len();
         let close = batch.iter().position(|request| matches!(request.work, Work::Close));
         let close = close.map(|at| batch.split_off(at).swap_remove(0).answer);
         if batch.is_empty() {
@@ -169,7 +182,7 @@ impl Writer {
             answers: Vec::with_capacity(batch.len()),
             last: self.last,
             last_identity: self.last_identity,
-            fresh: Unfiled::default(),
+            added: Vec::with_capacity(appends),
             filed: self.unfiled.file(&transaction, appends, self.last_identity)?,
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
@@ -204,8 +217,8 @@ impl Writer {
 
     /// Takes up what was committed, then tells those who wait for it.
     fn publish(&mut self, committed: Committed, batch: Vec<Request>) {
-        let Committed { answers, last, last_identity, fresh, filed, settings, nothing_to_evict } = committed;
-        self.unfiled.follow(filed, fresh);
+        let Committed { answers, last, last_identity, added, filed, settings, nothing_to_evict } = committed;
+        self.unfiled.follow(filed, &added);
         self.last_identity = last_identity;
         self.settings = settings;
         self.nothing_to_evict = nothing_to_evict;
@@ -244,7 +257,7 @@ impl Writer {
         }
     }
 
-    fn try_tidy(&mut self, ill: bool) -> Result<(bool, i128, Vec<Place>)> {
+    fn try_tidy(&mut self, ill: bool) -> Result<(bool, i128, Vec<Places>)> {
         let now = clock::now().as_second();
         let transaction = self.connection.transaction()?;
         if ill {
@@ -252,7 +265,7 @@ impl Writer {
         }
         let expired = prune::expire_events(&transaction, ago(now, self.settings.retention_seconds))?;
         let window = self.settings.deduplication_window_seconds;
-        let forgotten = prune::forget_identities(&transaction, ago(now, window))?;
+        let forgotten = identities::forget(&transaction, ago(now, window), prune::PIECE)?;
         let mut room = room(&transaction, &self.settings)?;
         let mut evicted = 0;
         if room <= 0 && !self.nothing_to_evict {
@@ -320,10 +333,7 @@ impl Committed {
         room: &mut i128,
     ) -> Result<Answer> {
         let since = ago(event.received_at, self.settings.deduplication_window_seconds);
-        let delivery = deliveries::key(&event.identity);
-        let filed = deliveries::filed(transaction, delivery)?;
-        let same_id = filed.into_iter().chain(earlier.numbers(delivery)).chain(self.fresh.numbers(delivery));
-        let conflict = match append::seen(transaction, event, since, same_id)? {
+        let conflict = match identities::seen(transaction, event, since, earlier, &self.added)? {
             Seen::Same => return Ok(Ok(Some(Appended::Duplicate))),
             Seen::Resigned => {
                 // Its signature is remembered as well, or this retry could be replayed under a fresh id.
@@ -344,8 +354,8 @@ impl Committed {
 
     fn remember(&mut self, transaction: &Transaction<'_>, event: &Event) -> Result<()> {
         self.last_identity += 1;
-        self.fresh.insert(deliveries::key(&event.identity), self.last_identity);
-        append::remember(transaction, self.last_identity, event)
+        self.added.push(identities::remember(transaction, self.last_identity, event)?);
+        Ok(())
     }
 }
 

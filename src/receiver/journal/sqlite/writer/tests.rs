@@ -28,6 +28,7 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
     let lost = CancellationToken::new();
     let mut connection = schema::open(directory.path()).unwrap();
     let log = Log::watch(&mut connection, directory.path(), lost.clone()).unwrap();
+    let unfiled = Unfiled::load(&connection).unwrap();
     let writer = Writer {
         connection,
         log,
@@ -41,12 +42,13 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         },
         last: 0,
         last_identity: 0,
-        unfiled: Unfiled::default(),
+        unfiled,
         health,
         appended: watch::channel(0).0,
         commits: Histogram::new([0.1]),
         runtime: Handle::current(),
         nothing_to_evict: false,
+        last_batch: 0,
         lost: lost.clone(),
     };
     writer.fell_ill(failure(extended_code));
