@@ -136,7 +136,8 @@ fn half_load(arguments: &Arguments, peak: f64, sync: f64, rows: &mut Vec<Row>) -
 fn overload(arguments: &Arguments, peak: f64, rows: &mut Vec<Row>) -> Result<()> {
     let directory = arguments.workplace()?;
     let server = subject::receiver(directory.path(), &[])?;
-    open_loop(arguments, &server, peak / 2.0, CONNECTIONS)?;
+    // As many connections before as at overload: it is the load that must not take memory.
+    open_loop(arguments, &server, peak / 2.0, 3 * CONNECTIONS)?;
     let before = server.peak()?;
     let answers = open_loop(arguments, &server, 2.0 * peak, 3 * CONNECTIONS)?;
     let (kept, refused) = (answers.rate(200), answers.count(503));

@@ -12,7 +12,7 @@ use http::{
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use self::body::{Held, Room};
 use super::{
@@ -41,6 +41,10 @@ pub const LIMITS: Limits = Limits {
 };
 /// A disk that does not answer within this will not answer before the sender gives up.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much later who is refused for want of room is told. To refuse costs a third of what it costs to accept: whoever then
+/// asks again at once would take it from those who were accepted.
+const REFUSAL_DELAY: Duration = Duration::from_millis(25);
 
 /// Takes deliveries in.
 #[derive(Clone)]
@@ -105,6 +109,7 @@ impl Intake {
         // What the journal could not take anyway is not read.
         let appending = &self.ledger.metrics().appending;
         if appending.get() >= journal::WAITING as i64 {
+            sleep(REFUSAL_DELAY).await;
             return Err(Verdict::Overloaded);
         }
         let Held { bytes, room: _room } = self.bodies.read(body, route.max_body_bytes).await?;

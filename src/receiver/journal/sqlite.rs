@@ -23,7 +23,7 @@ use self::{
     writer::{Answer, Request, Work, Writer},
 };
 use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement, WAITING};
-use crate::{receiver::event::Event, route::status::JournalHealth};
+use crate::{clock, receiver::event::Event, route::status::JournalHealth};
 
 mod append;
 mod checkpoint;
@@ -120,7 +120,8 @@ impl SqliteJournal {
             commits,
             runtime: Handle::current(),
             nothing_to_evict: false,
-            last_batch: 0,
+            began: clock::monotonic(),
+            company: false,
             lost: lost.clone(),
         };
         thread::Builder::new().name("journal-writer".into()).spawn(move || writer.run())?;

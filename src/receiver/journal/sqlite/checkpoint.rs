@@ -1,6 +1,7 @@
 //! Keeps the write-ahead log short. SQLite by itself brings a long log into the database within a commit, and everybody who
-//! waits for that commit waits for it too. Here a thread with a connection of its own does most of it while the writer
-//! goes on; the little that came meanwhile is left to the writer, between two commits. Then the log begins anew.
+//! waits for that commit waits for it too. Here a thread with a connection of its own does it while the writer goes on, in
+//! passes that become shorter, until one ends before the writer writes again; then the log begins anew. Where the writer
+//! never pauses for that long, it does the last little bit itself.
 //!
 //! Until its pages are synced in the database, the log has them: a checkpoint that fails loses nothing.
 
@@ -21,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 use super::{OpenError, schema, writer::sync_failed};
 
 /// From so many pages (of 8 KiB) on, the log is brought into the database.
-const LONG: u32 = 1000;
-/// So many the writer brings in itself: a write and a sync of the database.
-const FEW: u32 = 64;
+const LONG: u32 = 250;
+/// From so many on, the writer does what is left, once that is little: a write and a sync of the database.
+const LONGER: u32 = 4 * LONG;
+const LITTLE: u32 = 64;
 /// At so many the writer waits for the thread, or the log would grow for as long as the disk is slow.
-const LONGEST: u32 = 4 * LONG;
+const LONGEST: u32 = 16 * LONG;
 
 /// After a failure it is tried again this much later.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -56,7 +58,12 @@ impl Log {
             seen.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Log { pages, brought: 0, again: None, thread: Checkpointer::start(schema::open_for_checkpoints(directory)?, lost)? })
+        Ok(Log {
+            pages,
+            brought: 0,
+            again: None,
+            thread: Checkpointer::start(schema::open_for_checkpoints(directory)?, lost)?,
+        })
     }
 
     /// Whether it could be brought in, the last time that was tried.
@@ -93,8 +100,8 @@ impl Log {
         if pages < LONG || self.thread.at_work {
             return Ok(progress);
         }
-        let few = pages.saturating_sub(self.brought) <= FEW;
-        if few || !self.thread.begin() {
+        let last_bit = pages >= LONGER && pages - self.brought <= LITTLE;
+        if last_bit || !self.thread.begin() {
             self.brought = checkpoint(connection)?;
             progress = Progress::Made;
         }

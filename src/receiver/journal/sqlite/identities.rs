@@ -200,11 +200,7 @@ pub(super) fn forget(connection: &Connection, before: i64, piece: usize) -> Resu
         WHERE sent_at + delay < ?1";
     let mut statement = connection.prepare_cached(old)?;
     let old = statement.query_map(params![before, piece as i64], |row| {
-        Ok(Places {
-            number: row.get(0)?,
-            delivery: Delivery(row.get(1)?),
-            signed: Signed(row.get(2)?, row.get(3)?),
-        })
+        Ok(Places { number: row.get(0)?, delivery: Delivery(row.get(1)?), signed: Signed(row.get(2)?, row.get(3)?) })
     })?;
     let old = old.collect::<Result<Vec<_>>>()?;
     let mut deliveries = connection.prepare_cached(Delivery::DELETE)?;

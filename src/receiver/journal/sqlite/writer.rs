@@ -1,7 +1,7 @@
 //! The one thread that writes. Requests queue; the writer takes what is there, puts it into one transaction, and
 //! answers all of it when the commit, which is one fsync, has returned (group commit). A request that comes alone is
-//! written at once. While many come, the writer lets a batch gather for a moment first: what a commit costs, it costs
-//! for a few requests as for many.
+//! written at once. While many come, commits begin a moment apart at least: what one costs, it costs for a few requests as
+//! for many.
 //!
 //! After an error everything of the batch is answered with that error, and the transaction is rolled back on the same
 //! connection: its index still ends where the last good commit ended, so the next one writes, and syncs, the same
@@ -14,7 +14,7 @@
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use prometheus_client::metrics::histogram::Histogram;
@@ -47,8 +47,8 @@ use crate::{
 const BATCH: usize = 256;
 /// From so many requests to a commit on, company is expected for those of the next one.
 const COMPANY: usize = 4;
-/// How long a batch gathers then. The writer sleeps through it: woken by each request, it would cost more than it saves.
-const GATHERING: Duration = Duration::from_millis(1);
+/// How far apart commits begin then. The writer sleeps meanwhile: woken by each request, it would cost more than it saves.
+const APART: Duration = Duration::from_millis(1);
 /// How often the writer looks for what can go, and, while in trouble, whether it is over.
 const TICK: Duration = Duration::from_secs(1);
 /// What an event takes up besides its body.
@@ -91,8 +91,9 @@ pub(super) struct Writer {
     pub(super) runtime: Handle,
     /// Whether looking for delivered events to evict is known to be in vain.
     pub(super) nothing_to_evict: bool,
-    /// How many requests the last commit had.
-    pub(super) last_batch: usize,
+    /// When the last commit began, and whether it had many requests.
+    pub(super) began: Instant,
+    pub(super) company: bool,
     /// Cancelled after a failed sync.
     pub(super) lost: CancellationToken,
 }
@@ -143,12 +144,13 @@ impl Writer {
 
     /// Commits `first` and all that waits behind it. Returns where to say that the journal is closed, if it is to be.
     fn commit(&mut self, first: Request) -> Option<oneshot::Sender<Answer>> {
-        if self.last_batch >= COMPANY {
-            thread::sleep(GATHERING);
+        if self.company {
+            thread::sleep(APART.saturating_sub(self.began.elapsed()));
         }
+        self.began = clock::monotonic();
         let waiting = std::iter::from_fn(|| self.requests.try_recv().ok());
         let mut batch: Vec<Request> = std::iter::once(first).chain(waiting.take(BATCH - 1)).collect();
-        self.last_batch = batch.len();
+        self.company = batch.len() >= COMPANY;
         let close = batch.iter().position(|request| matches!(request.work, Work::Close));
         let close = close.map(|at| batch.split_off(at).swap_remove(0).answer);
         if batch.is_empty() {
@@ -158,12 +160,11 @@ impl Writer {
             refuse(batch, &self.give_up());
             return close;
         }
-        let started = clock::monotonic();
         match self.transact(&batch) {
             // A sync that failed beside it may have been to keep what this commit wrote.
             Ok(_) if self.lost.is_cancelled() => refuse(batch, &self.give_up()),
             Ok(committed) => {
-                self.commits.observe(started.elapsed().as_secs_f64());
+                self.commits.observe(self.began.elapsed().as_secs_f64());
                 self.publish(committed, batch);
             }
             Err(error) => {

@@ -48,7 +48,8 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         commits: Histogram::new([0.1]),
         runtime: Handle::current(),
         nothing_to_evict: false,
-        last_batch: 0,
+        began: clock::monotonic(),
+        company: false,
         lost: lost.clone(),
     };
     writer.fell_ill(failure(extended_code));
