@@ -221,6 +221,8 @@ fn cost(arguments: &Arguments, name: &str, server: &Server, at_most: f64) -> Res
 fn open_loop(arguments: &Arguments, server: &Server, rate: f64, connections: usize) -> Result<Answers> {
     say(&format!("open loop, {rate:.0} per second …"));
     let load = Load { connections, duration: arguments.duration() / 2, rate: Some(rate) };
+    let warm = Load { duration: arguments.duration() / 8, ..load };
+    load::send(server.address, warm, &Requests::build((rate * warm.duration.as_secs_f64()) as usize, subject::PATH))?;
     let requests = Requests::build((rate * load.duration.as_secs_f64()) as usize, subject::PATH);
     load::send(server.address, load, &requests)
 }

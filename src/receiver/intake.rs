@@ -44,7 +44,7 @@ const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much later who is refused for want of room is told. To refuse costs a third of what it costs to accept: whoever then
 /// asks again at once would take it from those who were accepted.
-const REFUSAL_DELAY: Duration = Duration::from_millis(25);
+const REFUSAL_DELAY: Duration = Duration::from_millis(15);
 
 /// Takes deliveries in.
 #[derive(Clone)]

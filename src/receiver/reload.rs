@@ -66,25 +66,22 @@ impl Reloader {
     /// Looks once and takes up what is new.
     async fn look(&mut self) {
         // The file holds secrets, so its bytes are wiped as well.
-        let (finding, config) = match fs::read(&self.file).await.map(Zeroizing::new) {
-            Ok(bytes) => {
-                let digest = Route::digest(&bytes);
-                let config = Route::parse(&bytes).and_then(|route| Config::new(route, digest.clone()));
-                (Finding::File(digest), config)
-            }
-            Err(error) => (Finding::None(error.to_string()), Err(RouteError::Read(error))),
+        let read = fs::read(&self.file).await.map(Zeroizing::new).map_err(RouteError::Read);
+        let finding = match &read {
+            Ok(bytes) => Finding::File(Route::digest(bytes)),
+            Err(error) => Finding::None(error.to_string()),
         };
         if self.last.as_ref() == Some(&finding) {
             return;
         }
-        let taken_up = match (&finding, config) {
-            (Finding::File(_), Ok(config)) => self.take_up(config).await,
-            (Finding::File(_) | Finding::None(_), Err(error)) => {
+        let config = read.and_then(|bytes| Config::new(Route::parse(&bytes)?, Route::digest(&bytes)));
+        let taken_up = match config {
+            Ok(config) => self.take_up(config).await,
+            Err(error) => {
                 let in_use = self.config.borrow().as_ref().map(|config| config.digest.clone());
                 tracing::error!(file = %self.file.display(), %error, in_use, "the route file is not used");
                 true
             }
-            (Finding::None(_), Ok(_)) => true,
         };
         if taken_up {
             self.last = Some(finding);

@@ -49,12 +49,13 @@ impl Room {
     }
 
     async fn fill<'a>(&'a self, mut held: Held<'a>, mut body: Incoming, limit: u64) -> Result<Held<'a>, Verdict> {
+        // A frame is part of the connection's buffer, which is larger and is wanted for the next request.
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Verdict::BodyBroken)?;
             // Trailers say nothing that is signed.
             let Ok(data) = frame.into_data() else { continue };
-            let length = whole.len() + held.bytes.len() + data.len();
+            let length = whole.len() + data.len();
             if length as u64 > limit {
                 return Err(Verdict::TooLarge);
             }
@@ -62,17 +63,9 @@ impl Room {
             if kib > held.room.num_permits() {
                 held.room.merge(self.take(kib - held.room.num_permits())?);
             }
-            if length == data.len() {
-                // Mostly the whole body is one frame, and need not be copied.
-                held.bytes = data;
-            } else {
-                whole.extend_from_slice(&std::mem::take(&mut held.bytes));
-                whole.extend_from_slice(&data);
-            }
+            whole.extend_from_slice(&data);
         }
-        if !whole.is_empty() {
-            held.bytes = whole.freeze();
-        }
+        held.bytes = whole.freeze();
         Ok(held)
     }
 

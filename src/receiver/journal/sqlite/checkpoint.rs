@@ -24,7 +24,7 @@ use super::{OpenError, schema, writer::sync_failed};
 /// From so many pages (of 8 KiB) on, the log is brought into the database.
 const LONG: u32 = 250;
 /// From so many on, the writer does what is left, once that is little: a write and a sync of the database.
-const LONGER: u32 = 4 * LONG;
+const LONGER: u32 = 8 * LONG;
 const LITTLE: u32 = 64;
 /// At so many the writer waits for the thread, or the log would grow for as long as the disk is slow.
 const LONGEST: u32 = 16 * LONG;

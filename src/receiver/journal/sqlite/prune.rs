@@ -1,7 +1,7 @@
 //! What the journal lets go of, a bounded piece at a time, inside the caller's transaction: events that every sink is
 //! done with, once they are old or the room is needed. Never one that a sink still waits for.
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use crate::receiver::journal::Position;
 
@@ -13,9 +13,14 @@ const REACH: i64 = 10 * PIECE as i64;
 /// Lets go of the oldest settled events that came before `before` (seconds since the epoch); dead letters among them
 /// have been kept as long as a delivered event, so they go too. Returns how many went.
 pub(super) fn expire_events(connection: &Connection, before: i64) -> Result<usize> {
+    // Mostly nothing is that old, and to read thousands of events to find it out would hold up those that come.
+    let oldest = "SELECT received_at FROM events ORDER BY id LIMIT 1";
+    let oldest: Option<i64> = connection.prepare_cached(oldest)?.query_row([], |row| row.get(0)).optional()?;
+    if oldest.is_none_or(|oldest| oldest >= before) {
+        return Ok(0);
+    }
     let old = "SELECT id FROM events
         WHERE id < (SELECT min(id) FROM events) + ?3 AND id <= coalesce((SELECT min(position) FROM sinks), ?4)
-          AND (SELECT received_at FROM events ORDER BY id LIMIT 1) < ?1
           AND received_at < ?1 AND NOT EXISTS (SELECT 1 FROM retries WHERE event = id)
         ORDER BY id LIMIT ?2";
     let mut statement = connection.prepare_cached(old)?;
