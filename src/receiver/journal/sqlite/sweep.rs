@@ -95,11 +95,11 @@ impl<K: Key> Waiting<K> {
     }
 
     /// Takes note of what a commit has filed.
-    pub(super) fn follow(&mut self, filed: Piece<K>) {
-        for place in &filed.places {
-            self.places.remove(place);
+    pub(super) fn follow(&mut self, Piece { places, sweep }: Piece<K>) {
+        for place in places {
+            self.places.remove(&place);
         }
-        self.sweep = filed.sweep;
+        self.sweep = sweep;
     }
 
     pub(super) fn forget(&mut self, key: K, number: Number) {

@@ -1,3 +1,5 @@
+//! A sweep from its beginning to its end, and what a crash leaves of one.
+
 use super::*;
 use crate::receiver::journal::sqlite::{identities::Delivery, schema};
 
