@@ -7,8 +7,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::process::Place;
-use crate::{interrupt, lifecycle, process, teardown, tools};
+use super::process::Place;
+use super::{interrupt, lifecycle, process, teardown, tools};
 
 /// Starts and ends a real Kubernetes cluster on this machine.
 #[derive(Parser)]

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::cli::Mode;
-use crate::kubeconfig;
-use crate::pki::{self, Authority, Pair};
-use crate::starter::Starter;
-use crate::state::Port;
+use super::cli::Mode;
+use super::kubeconfig;
+use super::pki::{self, Authority, Pair};
+use super::starter::Starter;
+use super::state::Port;
 
 /// The controllers without which an API server alone would mislead a test: namespaces would stay Terminating, owner
 /// references would not be collected, Pods would have no ServiceAccount, aggregated ClusterRoles would be empty.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::pki::{Authority, Pair};
+use super::pki::{Authority, Pair};
 
 /// Writes one (as JSON, which is YAML). It names the certificate files, so it is of use on this machine only.
 pub fn write(path: &Path, server: &str, authority: &Authority, user: &Pair) -> Result<()> {

@@ -11,43 +11,12 @@
 #![allow(unreachable_pub, reason = "nothing of a program is reachable from outside")]
 
 #[cfg(target_os = "linux")]
-mod cli;
-#[cfg(target_os = "linux")]
-mod control_plane;
-#[cfg(target_os = "linux")]
-mod interrupt;
-#[cfg(target_os = "linux")]
-mod kubeconfig;
-#[cfg(target_os = "linux")]
-mod lifecycle;
-#[cfg(target_os = "linux")]
-mod manifests;
-#[cfg(target_os = "linux")]
-mod network;
-#[cfg(target_os = "linux")]
-mod node;
-#[cfg(target_os = "linux")]
-mod node_config;
-#[cfg(target_os = "linux")]
-mod pki;
-#[cfg(target_os = "linux")]
-mod process;
-#[cfg(target_os = "linux")]
-mod starter;
-#[cfg(target_os = "linux")]
-mod state;
-#[cfg(target_os = "linux")]
-mod sweep;
-#[cfg(target_os = "linux")]
-mod teardown;
-#[cfg(target_os = "linux")]
-mod tools;
-#[cfg(target_os = "linux")]
-mod wait;
+#[path = "linux.rs"]
+mod linux;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    cli::main()
+    linux::cli::main()
 }
 
 #[cfg(not(target_os = "linux"))]

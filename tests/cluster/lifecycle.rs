@@ -14,11 +14,11 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 
-use crate::cli::Mode;
-use crate::process::Place;
-use crate::starter::Starter;
-use crate::state::{self, Claim, State};
-use crate::{control_plane, interrupt, network, node, process, teardown, tools, wait};
+use super::cli::Mode;
+use super::process::Place;
+use super::starter::Starter;
+use super::state::{self, Claim, State};
+use super::{control_plane, interrupt, network, node, process, teardown, tools, wait};
 
 /// A claimed cluster that is ended when this goes away, by whatever way that happens.
 struct Running {

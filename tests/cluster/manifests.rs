@@ -5,8 +5,8 @@ use std::fs;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::node;
-use crate::state::State;
+use super::node;
+use super::state::State;
 
 /// How many volumes there are of each access mode. A released volume is not used again, and tests claim many.
 const VOLUMES: [(&str, &str, usize); 2] = [("rwop", "ReadWriteOncePod", 24), ("rwo", "ReadWriteOnce", 12)];

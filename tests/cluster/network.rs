@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::control_plane::SERVICE_RANGE;
-use crate::starter::run;
-use crate::state::{Record, State};
+use super::control_plane::SERVICE_RANGE;
+use super::starter::run;
+use super::state::{Record, State};
 
 /// The bridge, and the CNI network on it.
 pub const NAME: &str = "ltw0";

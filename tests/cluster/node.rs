@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 
-use crate::cli::Mode;
-use crate::pki::Authority;
-use crate::starter::{self, Starter};
-use crate::state::{Port, State};
-use crate::wait::{self, Look};
-use crate::{control_plane, kubeconfig, manifests, network, node_config, sweep, tools};
+use super::cli::Mode;
+use super::pki::Authority;
+use super::starter::{self, Starter};
+use super::state::{Port, State};
+use super::wait::{self, Look};
+use super::{control_plane, kubeconfig, manifests, network, node_config, sweep, tools};
 
 /// The node's name in the cluster.
 pub const NAME: &str = "node";

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::network::{NODE_ADDRESS, POD_RANGE};
-use crate::node;
-use crate::pki::Pair;
-use crate::starter::Starter;
-use crate::state::Port;
+use super::network::{NODE_ADDRESS, POD_RANGE};
+use super::node;
+use super::pki::Pair;
+use super::starter::Starter;
+use super::state::Port;
 
 /// The image of the container that holds a pod's namespaces; the tools' build makes it.
 const PAUSE_IMAGE: &str = "localhost/pause:1";

@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgid, setpgid, setsid};
 
-use crate::wait;
+use super::wait;
 
 /// One process, told apart from a later one with the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::process::{self, Program};
-use crate::state::{Port, Record, State};
-use crate::wait::{self, Look};
-use crate::{interrupt, tools};
+use super::process::{self, Program};
+use super::state::{Port, Record, State};
+use super::wait::{self, Look};
+use super::{interrupt, tools};
 
 /// How long any one condition may take; generous, for a machine that is busy building at the same time.
 const DEADLINE: Duration = Duration::from_secs(120);

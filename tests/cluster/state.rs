@@ -17,9 +17,9 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Mode;
-use crate::process::Identity;
-use crate::{interrupt, teardown};
+use super::cli::Mode;
+use super::process::Identity;
+use super::{interrupt, teardown};
 
 const FIRST_PORT: u16 = 20_000;
 const PORTS_PER_CLUSTER: u16 = 16;

@@ -11,11 +11,11 @@ use anyhow::{Result, bail, ensure};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 
-use crate::node;
-use crate::process::Identity;
-use crate::starter;
-use crate::state::State;
-use crate::wait;
+use super::node;
+use super::process::Identity;
+use super::starter;
+use super::state::State;
+use super::wait;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -156,7 +156,7 @@ pub fn traces(state: &State) {
     remove_links("/var/log/containers", &state.dir);
     if let Ok(results) = fs::read_dir("/var/lib/cni/results") {
         for entry in results.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(&format!("{}-", crate::network::NAME)) {
+            if entry.file_name().to_string_lossy().starts_with(&format!("{}-", super::network::NAME)) {
                 let _ = fs::remove_file(entry.path());
             }
         }

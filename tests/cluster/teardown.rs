@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::cli::Mode;
-use crate::process::Identity;
-use crate::state::{self, State};
-use crate::{network, sweep, wait};
+use super::cli::Mode;
+use super::process::Identity;
+use super::state::{self, State};
+use super::{network, sweep, wait};
 
 /// `cluster down`.
 pub fn down(name: &str) -> Result<ExitCode> {

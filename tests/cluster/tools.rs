@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::geteuid;
 
-use crate::cli::Mode;
+use super::cli::Mode;
 
 /// Builds what is missing and returns the directory to put on PATH. Progress goes to stderr.
 pub fn build(mode: Mode) -> Result<PathBuf> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::interrupt;
+use super::interrupt;
 
 /// What a look at a condition found.
 pub enum Look {
