@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::{
     call::{helm, kubectl},
+    edge,
     narrator::Narrator,
     simulator::Simulator,
 };
@@ -30,6 +31,9 @@ pub fn if_failed(result: &Result<()>, narrator: Narrator, namespace: &str, simul
     for look in LOOKS {
         let call = if look.starts_with("logs") { format!("--namespace={namespace} {look}") } else { look.to_owned() };
         section(narrator, &format!("kubectl {call}"), &kubectl(&call).anything());
+    }
+    for (name, log) in edge::logs() {
+        section(narrator, &format!("what nginx complained of: {name}"), &log);
     }
     let releases = helm("list --all-namespaces");
     section(narrator, &releases.to_string(), &releases.anything());

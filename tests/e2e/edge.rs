@@ -53,6 +53,15 @@ pub fn trust(narrator: Narrator) -> Result<String> {
     Ok(format!("--set probe.caBundle.configMap={AUTHORITY}"))
 }
 
+/// What each nginx has complained of, by the edge's name.
+pub fn logs() -> impl Iterator<Item = (String, String)> {
+    let edges = directory().and_then(|directory| fs::read_dir(directory).ok());
+    edges.into_iter().flatten().flatten().filter_map(|edge| {
+        let log = fs::read_to_string(edge.path().join("error.log")).ok()?;
+        Some((edge.file_name().to_string_lossy().into_owned(), log))
+    })
+}
+
 impl Edge {
     /// Opens NAME.example.com before the receiver of the webhook links-to-cms in `namespace`; none in a cluster that is
     /// not ours.
