@@ -45,7 +45,9 @@ use super::{
     printcolumn(name = "ID", type_ = "string", json_path = ".status.subscription.id", priority = 1),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.address.url", priority = 1),
     printcolumn(name = "Deadline", type_ = "string", json_path = ".status.subscription.disableDeadlineTime", priority = 1),
-    printcolumn(name = "Backlog", type_ = "integer", json_path = ".status.receiver.backlog", priority = 1)
+    printcolumn(name = "Backlog", type_ = "integer", json_path = ".status.receiver.backlog", priority = 1),
+    printcolumn(name = "Since", type_ = "date", json_path = ".status.conditions[?(@.type=='Ready')].lastTransitionTime", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LinktreeWebhookSpec {

@@ -62,6 +62,19 @@ impl History {
         [self.webhooks.objects(), self.connections.objects()].concat()
     }
 
+    /// READY, REASON and STATE as `kubectl get --watch` printed them, each time one of them changed.
+    pub fn printed(&self) -> Vec<(String, String, String)> {
+        let row = |webhook: &LinktreeWebhook| {
+            let status = webhook.status.as_ref()?;
+            let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+            let state = status.subscription.as_ref().map(|subscription| format!("{:?}", subscription.state));
+            Some((ready.status.clone(), ready.reason.clone(), state.unwrap_or_default()))
+        };
+        let mut printed: Vec<_> = self.webhooks.versions.lock().unwrap().iter().filter_map(row).collect();
+        printed.dedup();
+        printed
+    }
+
     /// kstatus: `Reconciling` and `Stalled` only while true and never both; the observed generation never runs ahead;
     /// what is ready is not stalled.
     pub fn assert_consistent(&self) {

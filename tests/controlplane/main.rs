@@ -29,6 +29,7 @@ mod network;
 #[path = "../edge/nginx.rs"]
 mod nginx;
 mod operator;
+mod outage;
 mod pause;
 mod policies;
 mod recovery;

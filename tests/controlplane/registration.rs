@@ -51,7 +51,7 @@ async fn the_printed_columns_tell_how_it_stands() {
 }
 
 /// The only row that `kubectl get -o wide` prints, by column.
-async fn columns(world: &World, plural: &str) -> BTreeMap<String, Value> {
+pub async fn columns(world: &World, plural: &str) -> BTreeMap<String, Value> {
     let path = format!("/apis/webhooks.linktree-operator.dev/v1alpha1/namespaces/{}/{plural}", world.namespace);
     let request = http::Request::get(path).header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
     let table: Value = world.client.request(request.body(Vec::new()).unwrap()).await.unwrap();

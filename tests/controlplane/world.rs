@@ -46,7 +46,7 @@ pub struct World {
     pub network: Network,
     pub operator: Operator,
     directory: TempDir,
-    history: History,
+    pub history: History,
     nodes: u8,
 }
 

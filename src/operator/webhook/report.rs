@@ -252,7 +252,12 @@ fn ready(findings: &[(ConditionType, Finding)]) -> Finding {
         (!holds).then_some(finding)
     });
     match connection.or(missing) {
-        Some(finding) => Finding { status: Status::False, ..finding.clone() },
+        Some(finding) => {
+            // What comes of it, and when.
+            let at_risk = get(ConditionType::DeliveryAtRisk).filter(|risk| risk.holds());
+            let next = at_risk.map(|risk| format!("; {}", risk.message)).unwrap_or_default();
+            Finding { status: Status::False, message: format!("{}{next}", finding.message), ..finding.clone() }
+        }
         None if get(ConditionType::ReceiverAvailable).is_none() => {
             Finding::new(true, Reason::Available, "Linktree sends, and your receiver answers at the url")
         }

@@ -38,7 +38,10 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
             Reason::StatusUnavailable,
             format!("pod {} is ready, but its status on port 9090 cannot be read from the operator", pod.name),
         ),
-        None => progressing(format!("pod {} is starting", pod.name)),
+        None => progressing(format!(
+            "pod {name} is not ready: it is starting, or has ended (kubectl describe pod {name})",
+            name = pod.name
+        )),
     }
 }
 
