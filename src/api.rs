@@ -26,10 +26,16 @@ pub const GROUP: &str = "webhooks.linktree-operator.dev";
 /// All custom resource definitions, as `linktree-operator crds` prints them.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    [connection::LinktreeConnection::crd(), webhook::LinktreeWebhook::crd()]
+    [connection::LinktreeConnection::crd(), as_source(webhook::LinktreeWebhook::crd())]
         .into_iter()
         .map(with_status_default)
         .collect()
+}
+
+/// By this label Knative's tools find the kinds that events come from.
+fn as_source(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    crd.metadata.labels.get_or_insert_default().insert("duck.knative.dev/source".to_owned(), "true".to_owned());
+    crd
 }
 
 /// A new object says `observedGeneration: -1` until it has been looked at, so that no reader takes an empty status for

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 pub use self::sink::{Format, Ordering, Retry, Sink, SinkUrl, TemplateSource};
 use crate::linktree::secret::Secret;
 
+pub mod cloudevent;
 mod deep_stack;
 pub mod filter;
 pub mod journal;

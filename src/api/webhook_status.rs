@@ -40,6 +40,12 @@ pub struct LinktreeWebhookStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub sinks: Vec<SinkStatus>,
+    /// Where events go, if there is one sink and its address is no secret. For tools that know Knative's sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink_uri: Option<String>,
+    /// What the CloudEvents are called that are sent to sinks, for each event type that is subscribed to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ce_attributes: Vec<CloudEventAttributes>,
     /// The last ten intervals in which events may have been lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
@@ -288,6 +294,17 @@ pub struct SinkStatus {
     pub backlog: i64,
     /// Events given up; they stay in the journal.
     pub dead_lettered: i64,
+}
+
+/// What CloudEvents are called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CloudEventAttributes {
+    /// Their attribute `type`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Their attribute `source`.
+    pub source: String,
 }
 
 /// Whether a sink takes events.

@@ -34,6 +34,7 @@ pub mod decide;
 mod execute;
 pub mod gaps;
 mod glance;
+mod knative;
 pub mod memory;
 pub mod names;
 mod observe;
@@ -135,7 +136,7 @@ async fn keep(
         hold_until: memory.hold_until(spec.generation),
         now: clock::now(),
     };
-    let next = report.status();
+    let next = knative::told(spec, &addresses, report.status());
     let notices = transitions::between(&observed.status, &next);
     let left = write(webhook, context, status_before(&observed.status, &outcome), next, memory).await?;
     memory.rests(rest.zip(left).map(|(rest, version)| rest.left_at(version)));

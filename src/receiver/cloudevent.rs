@@ -9,14 +9,14 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{event::half_digest, journal::Pending};
-use crate::{linktree::event::EventType, route::WebhookName};
+use crate::{
+    linktree::event::EventType,
+    route::{
+        WebhookName,
+        cloudevent::{event_type, source},
+    },
+};
 
-/// Where the objects live that events come from; `source` is the webhook's path in the Kubernetes API, as is the
-/// custom there.
-const SOURCE: &str = "/apis/webhooks.linktree-operator.dev/v1alpha1/namespaces";
-const SOURCE_RESOURCE: &str = "linktreewebhooks";
-/// What Linktree's type is prefixed with: CloudEvents asks for a reverse-DNS name of whoever defines the type.
-const TYPE_PREFIX: &str = "dev.linktree-operator.";
 /// What names the shape of each documented type's data. It is a name: nothing needs to be found there. Another shape
 /// is another version.
 const SCHEMA_PREFIX: &str = "https://webhooks.linktree-operator.dev/schemas/v1/";
@@ -38,7 +38,7 @@ impl CloudEvent {
             ("specversion", "1.0".to_owned()),
             ("id", event.id.clone()),
             ("source", source(webhook)),
-            ("type", format!("{TYPE_PREFIX}{}", event.event_type)),
+            ("type", event_type(&event.event_type)),
             ("datacontenttype", "application/json".to_owned()),
         ];
         attributes.extend(schema(&event.event_type).map(|schema| ("dataschema", schema)));
@@ -123,10 +123,6 @@ pub fn resource(body: &[u8]) -> Option<String> {
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
     named(link_id).or_else(|| named(username))
-}
-
-fn source(WebhookName { namespace, name }: &WebhookName) -> String {
-    format!("{SOURCE}/{namespace}/{SOURCE_RESOURCE}/{name}")
 }
 
 fn schema(event_type: &EventType) -> Option<String> {

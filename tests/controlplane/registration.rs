@@ -25,6 +25,8 @@ async fn a_webhook_is_registered_once_and_its_secret_is_kept() {
         assert_eq!(subscriptions[0]["signing_secret"], world.signing_secret("links").await);
 
         let status = world.status("links").await;
+        assert_eq!(status.sink_uri.as_deref(), Some("http://cms.marketing.svc.cluster.local/in"));
+        assert_eq!(status.ce_attributes.len(), 2);
         assert_eq!(status.subscription.unwrap().id.as_deref(), subscriptions[0]["id"].as_str());
         assert_eq!(status.address.unwrap().url, subscriptions[0]["url"]);
         assert_eq!(world.events().await, ["SubscriptionCreated"]);

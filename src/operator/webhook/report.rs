@@ -96,6 +96,8 @@ impl Report<'_> {
                 .or_else(|| previous.last_handled_rotate_secret_request.clone()),
             last_handled_sync_request: handled_sync_request.or_else(|| previous.last_handled_sync_request.clone()),
             address: Some(Address { url: url.to_owned() }),
+            sink_uri: previous.sink_uri.clone(),
+            ce_attributes: previous.ce_attributes.clone(),
             gaps: gaps::follow(&previous.gaps, subscription.as_ref(), now),
             subscription,
             signing: route
