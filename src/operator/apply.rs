@@ -7,7 +7,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::seen;
@@ -98,10 +98,29 @@ pub async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) 
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
-    let patch = serde_json::json!({
+    write_status(api, name, &json!({"name": name}), status).await
+}
+
+/// As [`apply_status`], unless the object has changed since it was `seen`: of two who do so, one gets through.
+///
+/// # Errors
+/// What the API server answers; 409 when it has changed.
+pub async fn apply_status_as_seen<K>(api: &Api<K>, seen: &K, status: &impl Serialize) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let name = seen.meta().name.clone().unwrap_or_default();
+    write_status(api, &name, &json!({"name": name, "resourceVersion": seen.meta().resource_version}), status).await
+}
+
+async fn write_status<K>(api: &Api<K>, name: &str, metadata: &Value, status: &impl Serialize) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        "metadata": {"name": name},
+        "metadata": metadata,
         "status": status,
     });
     api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await
@@ -133,10 +152,8 @@ fn is_empty(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-    use serde_json::json;
-
     use super::*;
+    use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
     fn service(port: i32) -> Service {
         let ports = vec![ServicePort { port, name: Some("deliveries".into()), ..ServicePort::default() }];

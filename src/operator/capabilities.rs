@@ -75,10 +75,24 @@ impl Capabilities {
         }
     }
 
-    /// As the connection shows it.
+    /// As the connection shows it, which showed `before`: that a call is offered stays known, also to a process that has not
+    /// made it yet.
     #[must_use]
-    pub fn status(&self) -> CapabilityStatus {
-        self.0
+    pub fn status(&self, before: Option<CapabilityStatus>) -> CapabilityStatus {
+        let Some(before) = before else { return self.0 };
+        let after = |known: Capability, before: Capability| match (known, before) {
+            (Capability::Unknown, Capability::Supported) => Capability::Supported,
+            (known, _) => known,
+        };
+        let CapabilityStatus { list, get, update, reenable, delete, rotate_secret } = self.0;
+        CapabilityStatus {
+            list: after(list, before.list),
+            get: after(get, before.get),
+            update: after(update, before.update),
+            reenable: after(reenable, before.reenable),
+            delete: after(delete, before.delete),
+            rotate_secret: after(rotate_secret, before.rotate_secret),
+        }
     }
 
     #[must_use]
@@ -144,5 +158,22 @@ mod tests {
             assert!(shown(call).tells_what_is_absent(Call::Delete), "{call:?}");
         }
         assert!(!shown(Call::RotateSecret).tells_what_is_absent(Call::Delete));
+    }
+
+    #[test]
+    fn that_a_call_is_offered_stays_known_to_the_next_process() {
+        use Capability::{Supported, Unknown, Unsupported};
+        for (known, before, shown) in [
+            (Unknown, Supported, Supported),
+            (Unknown, Unsupported, Unknown),
+            (Unknown, Unknown, Unknown),
+            (Unsupported, Supported, Unsupported),
+            (Supported, Unsupported, Supported),
+        ] {
+            let (mut now, mut earlier) = (Capabilities::default(), Capabilities::default());
+            now.set(Call::Delete, known);
+            earlier.set(Call::Delete, before);
+            assert_eq!(now.status(Some(earlier.status(None))).delete, shown, "{known:?} after {before:?}");
+        }
     }
 }

@@ -124,6 +124,9 @@ async fn keep(
     let rest = Rest::after(spec, &observed, &rendered.admin_token, &plan, Version::of(webhook), believed_until);
 
     let outcome = execute(webhook, Some((spec, &rendered)), context, &plan).await;
+    if outcome.outdated {
+        return Ok(Some(SOON));
+    }
     note(&outcome, &plan, spec.generation, memory);
 
     let report = Report {

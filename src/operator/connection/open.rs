@@ -5,22 +5,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::{Api, Client};
 use url::Url;
 
 use super::decide::Token;
 use crate::{
-    api::connection::{LinktreeConnection, RequestBudgetStatus},
+    api::connection::{LinktreeConnection, LinktreeConnectionStatus, RequestBudgetStatus},
     clock,
     linktree::client::{HttpLinktree, PAGE_LIMIT},
     operator::{
         account::{Account, Notebook, resumed},
         accounts::Credentials,
-        apply::FIELD_MANAGER,
+        apply,
         budget::Budget,
         context::Context,
         key::Key,
@@ -104,11 +100,12 @@ struct Statuses(Client);
 impl Notebook for Statuses {
     async fn write(&self, (namespace, name): &Key, budget: &RequestBudgetStatus) -> Result<(), String> {
         let api: Api<LinktreeConnection> = Api::namespaced(self.0.clone(), namespace);
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        // An announcement without an end would leave the end of an earlier one.
-        let patch =
-            json!({"status": {"requestBudget": {"remaining": budget.remaining, "resetTime": budget.reset_time}}});
-        match api.patch_status(name, &params, &Patch::Merge(patch)).await {
+        // The whole status, as the report applies it: what a patch of another kind had written, an apply would not take out.
+        let found = api.get_opt(name).await.map_err(|error| error.to_string())?;
+        let Some(connection) = found else { return Ok(()) };
+        let status =
+            LinktreeConnectionStatus { request_budget: Some(budget.clone()), ..connection.status.unwrap_or_default() };
+        match apply::apply_status(&api, name, &status).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(error.to_string()),

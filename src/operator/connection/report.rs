@@ -50,7 +50,7 @@ impl Report<'_> {
                 .map_or(previous.last_handled_sync_request, |handled| Some(handled.to_owned())),
             account: snapshot.as_ref().map_or(previous.account, |snapshot| snapshot.account.as_ref().map(account)),
             request_budget: self.account.map(|account| account.budget_status(self.now)),
-            capabilities: self.account.map(|account| account.capabilities().status()),
+            capabilities: self.account.map(|account| account.capabilities().status(previous.capabilities)),
             subscriptions: inventory.as_ref().map_or(previous.subscriptions, |inventory| Some(inventory.counts)),
             unmanaged_subscriptions: inventory
                 .map_or(previous.unmanaged_subscriptions, |inventory| inventory.unmanaged),

@@ -86,6 +86,9 @@ impl Executor<'_> {
         let mut failed: Vec<Side> = Vec::new();
         for step in steps.iter() {
             let side = side(step);
+            if outcome.outdated {
+                break;
+            }
             if failed.contains(&side) {
                 continue;
             }
@@ -114,8 +117,7 @@ impl Executor<'_> {
             Step::RecordRegistration { at } => {
                 // An intent that is not followed by its request would have to be looked up on the account.
                 self.turn(Priority::Create, ConditionType::Registered)?;
-                self.record_registration(*at).await?;
-                outcome.registration_recorded = true;
+                self.record_registration(*at, outcome).await?;
             }
             Step::Register => self.register(outcome).await?,
             Step::Adopt { id } => {
@@ -229,10 +231,16 @@ impl Executor<'_> {
         }
     }
 
-    async fn record_registration(&self, at: Timestamp) -> Result<(), kube::Error> {
+    /// Only on the webhook as it was seen: another operator that has written down the same meanwhile registers, too.
+    async fn record_registration(&self, at: Timestamp, outcome: &mut Outcome) -> Result<(), kube::Error> {
         let mut status = self.webhook.status.clone().unwrap_or_default();
         status.subscription = Some(registering(Some(Time(at))));
-        apply::apply_status(&self.api::<LinktreeWebhook>(), &self.webhook.name_any(), &status).await.map(drop)
+        match apply::apply_status_as_seen(&self.api(), self.webhook, &status).await {
+            Ok(_) => outcome.registration_recorded = true,
+            Err(kube::Error::Api(refused)) if refused.is_conflict() => outcome.outdated = true,
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<(), Trouble> {

@@ -11,6 +11,8 @@ pub struct Outcome {
     pub performed: usize,
     /// The intent to register stands in the status now.
     pub registration_recorded: bool,
+    /// The webhook has changed since it was read: nothing more was done, and all is to be decided anew.
+    pub outdated: bool,
     /// The subscription that was made.
     pub registered: Option<SubscriptionId>,
     /// The request for a new secret that was handled.
