@@ -1,5 +1,5 @@
-//! The two boundaries of one operator process: its way to the API server and its way to Linktree. Here it dies. What
-//! is dead does nothing more: its calls never end.
+//! The two boundaries of one operator process: its way to the API server and its way to Linktree. Here it dies, and here
+//! its calls go wrong. What dies does nothing more: its calls never end.
 
 use std::{
     collections::BTreeSet,
@@ -8,11 +8,13 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full, StreamBody};
 use kube::client::Body as KubeBody;
 use linktree_operator::linktree::{client::Exchange, error::ApiError};
 use tokio::sync::Notify;
@@ -43,13 +45,34 @@ pub struct Call {
 }
 
 /// What becomes of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
     Passes,
     /// The process dies instead.
     DiesBefore,
     /// It takes effect, and the process dies before it sees the answer.
     DiesAfter,
+    /// It does not take effect.
+    Fails(Failure),
+    /// It takes effect, and the answer goes wrong.
+    FailsAfter(Failure),
+}
+
+/// How an answer goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Failure {
+    /// This status, with such a `Retry-After`.
+    Status(u16, Option<String>),
+    /// The connection is never made: a name, a port, a certificate.
+    NotConnected(&'static str),
+    /// The connection breaks.
+    Reset,
+    /// Half of the answer, or of an empty object.
+    Cut,
+    /// Something else: its type and text.
+    Says(&'static str, &'static str),
+    /// It comes too late, or never.
+    Late(Duration),
 }
 
 /// Decides about each call of every process of a case.
@@ -61,6 +84,8 @@ pub struct Calls(Arc<Mutex<Record>>);
 
 struct Record {
     judge: Judge,
+    /// How long a call is on its way.
+    takes: Duration,
     /// Every call that was made, but for those on leases and watches.
     made: Vec<Call>,
     /// Every path there was, of whatever call.
@@ -71,6 +96,7 @@ impl Calls {
     pub fn new() -> Self {
         Calls(Arc::new(Mutex::new(Record {
             judge: Box::new(|_| Fate::Passes),
+            takes: Duration::ZERO,
             made: Vec::new(),
             paths: BTreeSet::new(),
         })))
@@ -78,6 +104,18 @@ impl Calls {
 
     pub fn judge(&self, judge: Judge) {
         self.0.lock().unwrap().judge = judge;
+    }
+
+    /// From now on each call takes a while, so that time passes where two operators answer each other's writes.
+    pub fn take(&self, long: Duration) {
+        self.0.lock().unwrap().takes = long;
+    }
+
+    async fn travel(&self) {
+        let takes = self.0.lock().unwrap().takes;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
     }
 
     pub fn made(&self) -> Vec<Call> {
@@ -170,6 +208,7 @@ impl KubernetesGate {
         if self.gate.is_dead() {
             return std::future::pending().await;
         }
+        self.gate.calls.travel().await;
         self.gate.calls.asked(Peer::Kubernetes, request.uri());
         let answer = || self.kubernetes.answer(&request);
         let Some(call) = kubernetes_call(&request) else { return Ok(answer()) };
@@ -180,6 +219,8 @@ impl KubernetesGate {
                 answer();
                 self.gate.dies().await
             }
+            Fate::Fails(failure) => kubernetes_failure(failure, None).await,
+            Fate::FailsAfter(failure) => kubernetes_failure(failure, Some(answer())).await,
         }
     }
 }
@@ -199,6 +240,53 @@ fn kubernetes_call(request: &Request<Bytes>) -> Option<Call> {
     Some(Call { peer: Peer::Kubernetes, what, is_effect: *request.method() != Method::GET })
 }
 
+async fn kubernetes_failure(failure: Failure, answer: Option<Response<Body>>) -> Result<Response<Body>, BoxError> {
+    let broken = || Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) as BoxError;
+    match failure {
+        Failure::Status(code, retry_after) => {
+            let refusal = crate::kubernetes::Refusal { code, reason: reason(code), message: "made to fail".to_owned() };
+            let mut answer = crate::kubernetes::http::json_answer(code, &refusal.body());
+            if let Some(value) = retry_after.and_then(|it| it.parse().ok()) {
+                answer.headers_mut().insert(http::header::RETRY_AFTER, value);
+            }
+            Ok(answer)
+        }
+        Failure::NotConnected(_) | Failure::Reset => Err(broken()),
+        Failure::Cut => {
+            let bytes = match answer {
+                Some(answer) => answer.into_body().collect().await?.to_bytes(),
+                None => Bytes::from_static(b"{}"),
+            };
+            let half = bytes.slice(..bytes.len() / 2);
+            let frames = futures::stream::iter([Ok(http_body::Frame::data(half)), Err(broken())]);
+            Ok(Response::new(StreamBody::new(frames).boxed_unsync()))
+        }
+        Failure::Says(content_type, text) => {
+            let body = Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed_unsync();
+            Ok(Response::builder().header("content-type", content_type).body(body)?)
+        }
+        Failure::Late(late) => {
+            tokio::time::sleep(late).await;
+            answer.ok_or_else(broken)
+        }
+    }
+}
+
+fn reason(code: u16) -> &'static str {
+    match code {
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        410 => "Expired",
+        422 => "Invalid",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        _ => "InternalError",
+    }
+}
+
 /// The way to Linktree.
 pub struct LinktreeGate {
     pub gate: Gate,
@@ -211,6 +299,7 @@ impl Exchange for LinktreeGate {
         if self.gate.is_dead() {
             return std::future::pending().await;
         }
+        self.gate.calls.travel().await;
         self.gate.calls.asked(Peer::Linktree, request.uri());
         let is_effect = *request.method() != Method::GET;
         let id = |segment: &str| if segment.starts_with("wh_") { "{id}".to_owned() } else { segment.to_owned() };
@@ -223,6 +312,43 @@ impl Exchange for LinktreeGate {
                 drop(self.linktree.answer(request).await);
                 self.gate.dies().await
             }
+            Fate::Fails(failure) => linktree_failure(failure, None).await,
+            Fate::FailsAfter(failure) => {
+                let answer = self.linktree.answer(request).await;
+                linktree_failure(failure, Some(answer)).await
+            }
+        }
+    }
+}
+
+async fn linktree_failure(failure: Failure, answer: Option<Answer>) -> Result<Answer, ApiError> {
+    let unreachable =
+        |problem: &str, before_sending| ApiError::Unreachable { problem: problem.to_owned(), before_sending };
+    match failure {
+        Failure::Status(code, retry_after) => {
+            let body = Ok(Bytes::from_static(br#"{"error":"fault","message":"made to fail"}"#));
+            let mut answer = Response::builder().status(code);
+            if let Some(value) = retry_after {
+                answer = answer.header("retry-after", value);
+            }
+            Ok(answer.body(body).unwrap())
+        }
+        Failure::NotConnected(problem) => Err(unreachable(problem, true)),
+        Failure::Reset => Err(unreachable("connection reset by peer", false)),
+        Failure::Cut => {
+            let broken = Err(ApiError::Unreadable { problem: "the answer broke off".to_owned() });
+            Ok(match answer {
+                Some(answer) => answer.map(|_| broken),
+                None => Response::new(broken),
+            })
+        }
+        Failure::Says(content_type, text) => {
+            let body = Ok(Bytes::from_static(text.as_bytes()));
+            Ok(Response::builder().header("content-type", content_type).body(body).unwrap())
+        }
+        Failure::Late(late) => {
+            tokio::time::sleep(late).await;
+            answer.ok_or_else(|| unreachable("connection reset by peer", false))
         }
     }
 }

@@ -88,7 +88,7 @@ impl Kubernetes {
     }
 
     pub fn merge(&self, key: &Key, part: Part, patch: &Value) -> Result<Value, Refusal> {
-        self.write(|store, at| store.merge(key, part, patch, at))
+        self.write(|store, at| store.merge(key, part, "somebody", patch, at))
     }
 
     /// Reads an object, changes it, and replaces it.
@@ -96,7 +96,7 @@ impl Kubernetes {
         self.write(|store, at| {
             let mut object = store.get(key).cloned().ok_or_else(|| Refusal::absent(key))?;
             change(&mut object);
-            store.replace(key, &object, at)
+            store.replace(key, "somebody", &object, at)
         })
     }
 

@@ -12,6 +12,8 @@
 mod attacker;
 mod crash;
 mod drift;
+mod edge;
+mod errors;
 mod gate;
 mod kubernetes;
 mod linktree;
@@ -23,6 +25,7 @@ mod oracle;
 mod row;
 mod sample;
 mod scenario;
+mod stale;
 mod time;
 mod workers;
 mod world;

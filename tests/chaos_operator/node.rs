@@ -22,7 +22,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::kubernetes::{Key, Kubernetes, Part};
+use crate::{
+    edge,
+    kubernetes::{Key, Kubernetes, Part},
+};
 
 const ROUTE_DIGEST: &str = "webhooks.linktree-operator.dev/route-digest";
 /// How often a kubelet looks at mounted Secrets of its own accord.
@@ -52,6 +55,7 @@ struct Running {
 impl Node {
     pub fn start(kubernetes: &Kubernetes) -> Self {
         let node = Node { kubernetes: kubernetes.clone(), pods: Arc::default(), reachable: Arc::new(Mutex::new(true)) };
+        edge::start(kubernetes);
         let running = node.clone();
         tokio::spawn(async move { running.run().await });
         node
@@ -191,7 +195,8 @@ impl Probe for Node {
             let route = pod.mounted.as_ref().and_then(|(file, _)| serde_json::from_slice::<Route>(file).ok());
             pod.ready && route.is_some_and(|route| route.path == url.path())
         };
-        if *self.reachable.lock().unwrap() && self.pods.lock().unwrap().values().any(leads_here) {
+        let arrives = *self.reachable.lock().unwrap() && edge::leads_on(&self.kubernetes, url);
+        if arrives && self.pods.lock().unwrap().values().any(leads_here) {
             return ProbeResult::Succeeded { certificate_expires: None };
         }
         ProbeResult::ConnectionFailed { problem: "connection refused".to_owned() }

@@ -19,8 +19,8 @@ pub type State = BTreeMap<String, Value>;
 #[derive(Clone, Debug)]
 pub struct End {
     pub state: State,
-    /// Writes to each peer.
-    pub writes: BTreeMap<Peer, usize>,
+    /// How often each call that writes was made.
+    pub writes: BTreeMap<Peer, BTreeMap<String, usize>>,
     pub violations: Vec<String>,
 }
 
@@ -32,9 +32,10 @@ pub async fn run(world: &World, scenario: &Scenario, expected: Option<&End>) -> 
         violations.extend(comes_to_rest(world, expected).await.err());
     }
     violations.extend(invariants(world));
-    let made = world.calls.made();
-    let of = |peer: Peer| made.iter().filter(|call| call.is_effect && call.peer == peer).count();
-    let writes = [Peer::Kubernetes, Peer::Linktree].map(|peer| (peer, of(peer))).into();
+    let mut writes = BTreeMap::from([Peer::Kubernetes, Peer::Linktree].map(|peer| (peer, BTreeMap::new())));
+    for call in world.calls.made().into_iter().filter(|call| call.is_effect) {
+        *writes.entry(call.peer).or_default().entry(call.what).or_default() += 1;
+    }
     End { state: state(world), writes, violations }
 }
 
@@ -214,9 +215,10 @@ pub fn compare(end: &End, undisturbed: &End, more: usize) -> Vec<String> {
     let mut violations = end.violations.clone();
     violations.extend(differences(&end.state, &undisturbed.state));
     for (peer, writes) in &end.writes {
-        let usual = undisturbed.writes[peer];
-        if *writes > usual + more {
-            violations.push(format!("{writes} writes to {peer:?}, undisturbed {usual}"));
+        let usual = &undisturbed.writes[peer];
+        let sum = |writes: &BTreeMap<String, usize>| writes.values().sum::<usize>();
+        if sum(writes) > sum(usual) + more {
+            violations.push(format!("more than {more} writes too many to {peer:?}: {writes:?} instead of {usual:?}"));
         }
     }
     violations

@@ -48,7 +48,10 @@ scenarios![
     delete_before_registration,
     secret_lost,
     recreated,
+    recreated_by_force,
     pause,
+    ingress,
+    route_instead_of_ingress,
 ];
 
 async fn register(world: &World) -> Course {
@@ -237,6 +240,17 @@ async fn recreated(world: &World) -> Course {
         .await
 }
 
+/// As [`recreated`], but somebody takes the finalizer off, and it is all over in a moment.
+async fn recreated_by_force(world: &World) -> Course {
+    world.settled("links").await?;
+    let before = world.get("LinktreeWebhook", "links").unwrap()["metadata"]["uid"].clone();
+    world.change("LinktreeWebhook", "links", &json!({"metadata": {"finalizers": null}})).unwrap();
+    world.delete("LinktreeWebhook", "links");
+    world.webhook("links", |_| {});
+    assert_ne!(world.get("LinktreeWebhook", "links").unwrap()["metadata"]["uid"], before);
+    world.until_condition("links", "Ready", "True").await
+}
+
 /// Paused, changed by hand meanwhile, and going on.
 async fn pause(world: &World) -> Course {
     world.settled("links").await?;
@@ -248,4 +262,29 @@ async fn pause(world: &World) -> Course {
     time::pass(120).await;
     world.change("LinktreeWebhook", "links", &json!({"spec": {"pause": "None"}})).unwrap();
     world.until("the events are as they were", || world.linktree.subscriptions()[0].events.len() == 2).await
+}
+
+fn exposed(spec: &mut Value, exposure: Value) {
+    spec["endpoint"]["managed"]["exposure"] = exposure;
+}
+
+async fn ingress(world: &World) -> Course {
+    world.connect();
+    world.webhook("links", |spec| exposed(spec, json!({"type": "Ingress", "className": "nginx"})));
+    world.until_condition("links", "Ready", "True").await
+}
+
+/// An HTTPRoute takes the place of an Ingress, and goes when a person makes the way.
+async fn route_instead_of_ingress(world: &World) -> Course {
+    ingress(world).await?;
+    let there = |kind: &str| world.get(kind, "links-receiver").is_some();
+    for (exposure, routed) in [
+        (json!({"type": "HTTPRoute", "className": null, "gatewayRef": {"name": "public", "namespace": "infra"}}), true),
+        (json!({"type": "None", "gatewayRef": null}), false),
+    ] {
+        let change = json!({"spec": {"endpoint": {"managed": {"exposure": exposure}}}});
+        world.change("LinktreeWebhook", "links", &change).unwrap();
+        world.until("only that exposes it", || !there("Ingress") && there("HTTPRoute") == routed).await?;
+    }
+    world.until_condition("links", "Ready", "True").await
 }

@@ -27,16 +27,16 @@ pub const NAMESPACE: &str = "marketing";
 pub const HOST: &str = "hooks.example.com";
 /// How long the Deployment takes to start another process.
 const RESTARTS_AFTER: Duration = Duration::from_secs(3);
-/// Whatever went wrong: this long after it was mended all is well again. The longest back-off is 5 minutes, and a list
-/// comes within a period.
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// Whatever went wrong: this long after it was mended all is well again. Nearly always that is minutes; but each failed attempt
+/// to enable a subscription again doubles the wait for the next.
+const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
 pub struct World {
     pub kubernetes: Kubernetes,
     pub linktree: Linktree,
     pub node: Node,
     pub calls: Calls,
-    operators: Vec<JoinHandle<()>>,
+    operators: Vec<(JoinHandle<()>, CancellationToken)>,
 }
 
 #[derive(Parser)]
@@ -59,8 +59,10 @@ impl World {
     pub fn add_operator(&mut self) {
         let (kubernetes, linktree, node, calls) =
             (self.kubernetes.clone(), self.linktree.clone(), self.node.clone(), self.calls.clone());
-        self.operators.push(tokio::spawn(async move {
-            loop {
+        let over = CancellationToken::new();
+        let ends = over.clone();
+        let runs = tokio::spawn(async move {
+            while !ends.is_cancelled() {
                 let gate = Gate::new(calls.clone());
                 let operator = operator(&gate, &kubernetes, &linktree, &node);
                 let run = async {
@@ -72,11 +74,22 @@ impl World {
                 tokio::select! {
                     () = run => {}
                     () = gate.died() => {}
+                    () = ends.cancelled() => {}
                 }
                 gate.die();
                 tokio::time::sleep(RESTARTS_AFTER).await;
             }
-        }));
+        });
+        self.operators.push((runs, over));
+    }
+
+    /// One operator fewer, as if it had been killed for good, after so many seconds.
+    pub fn end_one_after(&self, seconds: u64) {
+        let over = self.operators.last().map(|(_, over)| over.clone());
+        tokio::spawn(async move {
+            time::pass(seconds).await;
+            over.as_ref().map(CancellationToken::cancel);
+        });
     }
 
     pub fn key(&self, kind: &str, name: &str) -> Key {
@@ -232,7 +245,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.operators.iter().for_each(JoinHandle::abort);
+        self.operators.iter().for_each(|(runs, _)| runs.abort());
     }
 }
 

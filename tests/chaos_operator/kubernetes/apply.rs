@@ -1,5 +1,6 @@
 //! Server-side apply, as far as it concerns who always forces: what a manager applied before and leaves out now goes,
-//! unless another manager applied it too. Lists of a map or set type are merged item by item.
+//! unless another manager has it too. What is written otherwise belongs to whoever wrote it: by the same name that is another
+//! manager. Lists of a map or set type are merged item by item.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,18 +10,27 @@ use super::{kinds::Kind, store::Part};
 
 /// A field: names, and the keys of list items.
 pub type Path = Vec<String>;
-/// Which fields each manager has applied, to each part of an object.
-pub type Ownership = BTreeMap<(String, Part), BTreeSet<Path>>;
+/// Which fields each manager has.
+pub type Ownership = BTreeMap<Manager, BTreeSet<Path>>;
+type Fields = BTreeMap<Path, Value>;
 
-/// The fields an applied object speaks of.
-pub fn fields(kind: &Kind, object: &Value) -> BTreeSet<Path> {
-    let mut found = BTreeSet::new();
-    for (name, value) in object.as_object().unwrap() {
+/// Who writes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Manager {
+    pub name: String,
+    /// By server-side apply.
+    pub applies: bool,
+    pub part: Part,
+}
+
+/// The fields an object speaks of, with what they say.
+fn fields(kind: &Kind, object: &Value) -> Fields {
+    let mut found = BTreeMap::new();
+    for (name, value) in object.as_object().into_iter().flatten() {
         match name.as_str() {
             "apiVersion" | "kind" => {}
             "metadata" => {
-                let said = value.as_object().unwrap().iter();
-                for (name, value) in said.filter(|(name, _)| !matches!(name.as_str(), "name" | "namespace")) {
+                for (name, value) in value.as_object().into_iter().flatten().filter(|(name, _)| !is_server_set(name)) {
                     collect(
                         kind,
                         &mut vec!["metadata".to_owned(), name.clone()],
@@ -36,7 +46,12 @@ pub fn fields(kind: &Kind, object: &Value) -> BTreeSet<Path> {
     found
 }
 
-fn collect(kind: &Kind, path: &mut Path, list: &str, value: &Value, found: &mut BTreeSet<Path>) {
+fn is_server_set(metadata: &str) -> bool {
+    let all = ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"];
+    all.contains(&metadata)
+}
+
+fn collect(kind: &Kind, path: &mut Path, list: &str, value: &Value, found: &mut Fields) {
     match (value, kind.list_keys(list)) {
         (Value::Object(fields), _) if !fields.is_empty() => {
             for (name, value) in fields {
@@ -48,7 +63,7 @@ fn collect(kind: &Kind, path: &mut Path, list: &str, value: &Value, found: &mut 
         (Value::Array(items), Some(keys)) => {
             for item in items {
                 path.push(item_key(item, keys));
-                found.insert(path.clone());
+                found.insert(path.clone(), Value::Null);
                 if !keys.is_empty() {
                     for (name, value) in item.as_object().into_iter().flatten() {
                         path.push(name.clone());
@@ -63,7 +78,7 @@ fn collect(kind: &Kind, path: &mut Path, list: &str, value: &Value, found: &mut 
             Value::Object(_) | Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_),
             _,
         ) => {
-            found.insert(path.clone());
+            found.insert(path.clone(), value.clone());
         }
     }
 }
@@ -80,20 +95,42 @@ fn item_key(item: &Value, keys: &[&str]) -> String {
 }
 
 /// What `live` is after `manager` applied `wanted`.
-pub fn apply(kind: &Kind, live: &Value, wanted: &Value, manager: (String, Part), ownership: &mut Ownership) -> Value {
-    let new = fields(kind, wanted);
-    let old = ownership.remove(&manager).unwrap_or_default();
+pub fn apply(kind: &Kind, live: &Value, wanted: &Value, manager: &Manager, ownership: &mut Ownership) -> Value {
+    let (new, there) = (fields(kind, wanted), fields(kind, live));
+    take_over(&new, &there, manager, ownership);
+    let old = ownership.remove(manager).unwrap_or_default();
     let others: BTreeSet<&Path> =
-        ownership.iter().filter(|((_, part), _)| *part == manager.1).flat_map(|(_, owned)| owned).collect();
-    let dropped: Vec<&Path> = old.iter().filter(|path| !new.contains(*path) && !others.contains(path)).collect();
+        ownership.iter().filter(|(other, _)| other.part == manager.part).flat_map(|(_, owned)| owned).collect();
+    let dropped: Vec<&Path> = old.iter().filter(|path| !new.contains_key(*path) && !others.contains(path)).collect();
     let mut next = live.clone();
     // Items before what is inside them: longest last would look for fields of items that are gone.
     for path in dropped {
         remove(kind, &mut next, path);
     }
     overlay(kind, &mut next, wanted, "");
-    ownership.insert(manager, new);
+    ownership.insert(manager.clone(), new.into_keys().collect());
     next
+}
+
+/// `manager` has made `next` of `live` otherwise: what it changed is its own.
+pub fn update(kind: &Kind, live: &Value, next: &Value, manager: &Manager, ownership: &mut Ownership) {
+    let (before, after) = (fields(kind, live), fields(kind, next));
+    let changed: Fields = after.iter().filter(|(path, value)| before.get(*path) != Some(value)).map(cloned).collect();
+    take_over(&changed, &before, manager, ownership);
+    ownership.values_mut().for_each(|owned| owned.retain(|path| after.contains_key(path)));
+    ownership.entry(manager.clone()).or_default().extend(changed.into_keys());
+}
+
+fn cloned((path, value): (&Path, &Value)) -> (Path, Value) {
+    (path.clone(), value.clone())
+}
+
+/// Who else has a field of another value has it no more.
+fn take_over(new: &Fields, live: &Fields, manager: &Manager, ownership: &mut Ownership) {
+    let differs = |path: &Path| new.get(path).is_some_and(|value| live.get(path) != Some(value));
+    for (_, owned) in ownership.iter_mut().filter(|(other, _)| *other != manager) {
+        owned.retain(|path| !differs(path));
+    }
 }
 
 fn remove(kind: &Kind, object: &mut Value, path: &[String]) {

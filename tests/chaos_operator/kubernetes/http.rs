@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use super::{
     Kubernetes, Refusal,
     kinds::{KINDS, Kind},
-    store::{Key, Part},
+    store::{Key, Part, Store},
     stream::{self, Watch},
 };
 
@@ -77,11 +77,11 @@ impl Kubernetes {
         let accepts = request.headers().get(ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
         let metadata_only = accepts.contains("as=PartialObjectMetadata");
         if target.name.is_none() && request.method() == Method::GET {
-            return if target.is_watch() {
+            return Ok(if target.is_watch() {
                 self.watch(&target, metadata_only)
             } else {
-                Ok(self.list_answer(&target, metadata_only))
-            };
+                self.list_answer(&target, metadata_only)
+            });
         }
         let written = self.one(&target, request)?;
         let code = if request.method() == Method::POST { 201 } else { 200 };
@@ -95,25 +95,41 @@ impl Kubernetes {
             let name = body["metadata"]["name"].as_str().ok_or_else(Refusal::unknown_path)?.to_owned();
             let key =
                 Key { kind: target.kind, namespace: target.namespace.clone().ok_or_else(Refusal::unknown_path)?, name };
-            return self.write(|store, at| store.create(&key, body, at));
+            return self.write_for(target, |store, at| store.create(&key, body, at));
         }
         let key = target.key().ok_or_else(Refusal::unknown_path)?;
+        let manager = target.asks("fieldManager").unwrap_or("unknown");
         match request.method().as_str() {
             "GET" => self.get(&key).ok_or_else(|| Refusal::absent(&key)),
-            "PUT" => self.write(|store, at| store.replace(&key, &body, at)),
+            "PUT" => self.write_for(target, |store, at| store.replace(&key, manager, &body, at)),
             "DELETE" => {
-                let gone = self.get(&key).unwrap_or_default();
-                self.delete(&key).map(|()| self.get(&key).unwrap_or(gone))
+                let found = self.get(&key).ok_or_else(|| Refusal::absent(&key))?;
+                let expected = &body["preconditions"]["uid"];
+                if !expected.is_null() && *expected != found["metadata"]["uid"] {
+                    return Err(Refusal::conflict(&key));
+                }
+                self.delete(&key).map(|()| self.get(&key).unwrap_or(found))
             }
             "PATCH" => {
                 let applies = request.headers()["content-type"].to_str().unwrap_or_default().contains("apply-patch");
-                let manager = target.asks("fieldManager").unwrap_or("unknown").to_owned();
-                self.write(|store, at| match applies {
-                    true => store.apply(&key, target.part, &manager, body, at),
-                    false => store.merge(&key, target.part, &body, at),
+                self.write_for(target, |store, at| match applies {
+                    true => store.apply(&key, target.part, manager, body, at),
+                    false => store.merge(&key, target.part, manager, &body, at),
                 })
             }
             _ => Err(Refusal::unknown_path()),
+        }
+    }
+
+    /// A write; of a dry run only the answer is left.
+    fn write_for(
+        &self,
+        target: &Target,
+        act: impl FnOnce(&mut Store, jiff::Timestamp) -> Result<Value, Refusal>,
+    ) -> Result<Value, Refusal> {
+        match target.asks("dryRun") {
+            Some(_) => act(&mut self.store().without_log(), clock::now()),
+            None => self.write(act),
         }
     }
 
@@ -147,9 +163,9 @@ impl Kubernetes {
         json_answer(200, &list)
     }
 
-    fn watch(&self, target: &Target, metadata_only: bool) -> Result<Response<Body>, Refusal> {
+    fn watch(&self, target: &Target, metadata_only: bool) -> Response<Body> {
         if self.view().is_gone() {
-            return Err(Refusal::expired());
+            return Response::new(stream::expired());
         }
         let since = target.asks("resourceVersion").and_then(|it| it.parse().ok()).unwrap_or(0);
         let timeout = target.asks("timeoutSeconds").and_then(|it| it.parse().ok()).unwrap_or(290);
@@ -162,7 +178,7 @@ impl Kubernetes {
             bookmarks: target.asks("allowWatchBookmarks") == Some("true"),
             timeout: Duration::from_secs(timeout),
         };
-        Ok(Response::new(stream::body(self.clone(), watch)))
+        Response::new(stream::body(self.clone(), watch))
     }
 }
 

@@ -9,6 +9,8 @@ pub struct Kind {
     pub kind: &'static str,
     /// Its status is a subresource.
     pub has_status: bool,
+    /// Changes of its spec are counted.
+    pub has_generation: bool,
     /// Lists that are merged item by item: their path, and the keys of an item (none: the item itself).
     pub lists: &'static [(&'static str, &'static [&'static str])],
 }
@@ -42,26 +44,27 @@ const CONNECTION: &[(&str, &[&str])] = &[("status.conditions", &["type"]), ("sta
 const OURS: &str = "webhooks.linktree-operator.dev";
 
 macro_rules! kinds {
-    ($($group:expr, $version:expr, $plural:expr, $kind:expr, $status:expr, $lists:expr;)*) => {
+    ($($group:expr, $version:expr, $plural:expr, $kind:expr, $status:expr, $generation:expr, $lists:expr;)*) => {
         pub static KINDS: &[Kind] = &[$(Kind {
-            group: $group, version: $version, plural: $plural, kind: $kind, has_status: $status, lists: $lists,
+            group: $group, version: $version, plural: $plural, kind: $kind, has_status: $status,
+            has_generation: $generation, lists: $lists,
         }),*];
     };
 }
 
 kinds! {
-    "", "v1", "secrets", "Secret", false, &[];
-    "", "v1", "services", "Service", true, SERVICE;
-    "", "v1", "serviceaccounts", "ServiceAccount", false, &[];
-    "", "v1", "pods", "Pod", true, POD;
-    "apps", "v1", "statefulsets", "StatefulSet", true, STATEFUL_SET;
-    "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", false, &[];
-    "networking.k8s.io", "v1", "ingresses", "Ingress", true, &[];
-    "gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", true, &[];
-    "events.k8s.io", "v1", "events", "Event", false, &[];
-    "coordination.k8s.io", "v1", "leases", "Lease", false, &[];
-    OURS, "v1alpha1", "linktreewebhooks", "LinktreeWebhook", true, WEBHOOK;
-    OURS, "v1alpha1", "linktreeconnections", "LinktreeConnection", true, CONNECTION;
+    "", "v1", "secrets", "Secret", false, false, &[];
+    "", "v1", "services", "Service", true, false, SERVICE;
+    "", "v1", "serviceaccounts", "ServiceAccount", false, false, &[];
+    "", "v1", "pods", "Pod", true, true, POD;
+    "apps", "v1", "statefulsets", "StatefulSet", true, true, STATEFUL_SET;
+    "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", false, true, &[];
+    "networking.k8s.io", "v1", "ingresses", "Ingress", true, true, &[];
+    "gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", true, true, &[];
+    "events.k8s.io", "v1", "events", "Event", false, false, &[];
+    "coordination.k8s.io", "v1", "leases", "Lease", false, false, &[];
+    OURS, "v1alpha1", "linktreewebhooks", "LinktreeWebhook", true, true, WEBHOOK;
+    OURS, "v1alpha1", "linktreeconnections", "LinktreeConnection", true, true, CONNECTION;
 }
 
 impl Kind {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    apply::{self, Ownership},
+    apply::{self, Manager, Ownership},
     kinds::Kind,
     merge::merge,
     refusal::Refusal,
@@ -39,7 +39,7 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Store {
     objects: BTreeMap<Key, Value>,
     ownership: HashMap<Key, Ownership>,
@@ -55,6 +55,11 @@ impl Store {
 
     pub fn get(&self, key: &Key) -> Option<&Value> {
         self.objects.get(key)
+    }
+
+    /// Another one with the same objects and no past.
+    pub fn without_log(&self) -> Self {
+        Store { log: Vec::new(), ownership: self.ownership.clone(), objects: self.objects.clone(), ..*self }
     }
 
     /// All objects of a kind, in one namespace or in all.
@@ -95,7 +100,9 @@ impl Store {
         metadata["name"] = key.name.clone().into();
         metadata["uid"] = format!("uid-{}", self.uids).into();
         metadata["creationTimestamp"] = seconds(at).into();
-        metadata["generation"] = 1.into();
+        if key.kind.has_generation {
+            metadata["generation"] = 1.into();
+        }
         encode_string_data(&mut object);
         if key.kind.has_status {
             object.as_object_mut().unwrap().remove("status");
@@ -113,26 +120,38 @@ impl Store {
         mut wanted: Value,
         at: Timestamp,
     ) -> Result<Value, Refusal> {
+        let manager = Manager { name: manager.to_owned(), applies: true, part };
         encode_string_data(&mut wanted);
+        let expected = wanted.pointer_mut("/metadata").and_then(|it| it.as_object_mut()?.remove("resourceVersion"));
         let wanted = only(part, key, wanted);
         let Some(live) = self.objects.get(key).cloned() else {
             if part == Part::Status {
                 return Err(Refusal::absent(key));
             }
             let created = self.create(key, wanted.clone(), at)?;
-            let owned = apply::fields(key.kind, &wanted);
-            self.ownership.entry(key.clone()).or_default().insert((manager.to_owned(), part), owned);
+            let ownership = self.ownership.entry(key.clone()).or_default();
+            apply::apply(key.kind, &Value::Null, &wanted, &manager, ownership);
             return Ok(created);
         };
+        if expected.is_some_and(|expected| expected != live["metadata"]["resourceVersion"]) {
+            return Err(Refusal::conflict(key));
+        }
         let mut ownership = self.ownership.get(key).cloned().unwrap_or_default();
-        let next = apply::apply(key.kind, &live, &wanted, (manager.to_owned(), part), &mut ownership);
+        let next = apply::apply(key.kind, &live, &wanted, &manager, &mut ownership);
         let written = self.change(key, part, live, next, at)?;
         self.ownership.insert(key.clone(), ownership);
         Ok(written)
     }
 
     /// A merge patch, with its resource version as a precondition where it has one.
-    pub fn merge(&mut self, key: &Key, part: Part, patch: &Value, at: Timestamp) -> Result<Value, Refusal> {
+    pub fn merge(
+        &mut self,
+        key: &Key,
+        part: Part,
+        manager: &str,
+        patch: &Value,
+        at: Timestamp,
+    ) -> Result<Value, Refusal> {
         let live = self.objects.get(key).cloned().ok_or_else(|| Refusal::absent(key))?;
         if let Some(expected) = patch["metadata"]["resourceVersion"].as_str()
             && live["metadata"]["resourceVersion"] != expected
@@ -147,11 +166,30 @@ impl Store {
             Part::Main if key.kind.has_status => with_status_of(next, &live),
             Part::Main | Part::Status => next,
         };
-        self.change(key, part, live, next, at)
+        self.update(key, part, manager, &live, next, at)
+    }
+
+    /// A change other than by apply.
+    fn update(
+        &mut self,
+        key: &Key,
+        part: Part,
+        manager: &str,
+        live: &Value,
+        next: Value,
+        at: Timestamp,
+    ) -> Result<Value, Refusal> {
+        let written = self.change(key, part, live.clone(), next, at)?;
+        if self.objects.contains_key(key) {
+            let manager = Manager { name: manager.to_owned(), applies: false, part };
+            let ownership = self.ownership.entry(key.clone()).or_default();
+            apply::update(key.kind, live, &written, &manager, ownership);
+        }
+        Ok(written)
     }
 
     /// Replaces an object, with its resource version as a precondition where it has one.
-    pub fn replace(&mut self, key: &Key, object: &Value, at: Timestamp) -> Result<Value, Refusal> {
+    pub fn replace(&mut self, key: &Key, manager: &str, object: &Value, at: Timestamp) -> Result<Value, Refusal> {
         let live = self.objects.get(key).cloned().ok_or_else(|| Refusal::absent(key))?;
         if let Some(expected) = object["metadata"]["resourceVersion"].as_str()
             && live["metadata"]["resourceVersion"] != expected
@@ -159,10 +197,10 @@ impl Store {
             return Err(Refusal::conflict(key));
         }
         let mut next = object.clone();
-        for kept in ["uid", "creationTimestamp", "generation", "namespace", "name"] {
-            next["metadata"][kept] = live["metadata"][kept].clone();
-        }
-        self.change(key, Part::Main, live, next, at)
+        encode_string_data(&mut next);
+        keep(&mut next, &live, &["namespace", "name"]);
+        let next = if key.kind.has_status { with_status_of(next, &live) } else { next };
+        self.update(key, Part::Main, manager, &live, next, at)
     }
 
     /// Deletes an object, or marks it as to be deleted while finalizers hold it.
@@ -174,7 +212,7 @@ impl Store {
         if live["metadata"]["deletionTimestamp"].is_null() {
             live["metadata"]["deletionTimestamp"] = seconds(at).into();
             live["metadata"]["deletionGracePeriodSeconds"] = 0.into();
-            live["metadata"]["generation"] = (live["metadata"]["generation"].as_u64().unwrap_or(0) + 1).into();
+            next_generation(key, &mut live);
             self.put(key, Some(live), at)?;
         }
         Ok(())
@@ -186,12 +224,10 @@ impl Store {
         if deleting && finalizers(&next).iter().any(|finalizer| !before.contains(finalizer)) {
             return Err(Refusal::invalid(key, "no new finalizers can be added if the object is being deleted"));
         }
-        for kept in ["uid", "creationTimestamp", "resourceVersion"] {
-            next["metadata"][kept] = live["metadata"][kept].clone();
-        }
+        keep(&mut next, &live, &["uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp"]);
         schema::admit(key, &mut next, Some(&live))?;
         if part == Part::Main && without_metadata_and_status(&next) != without_metadata_and_status(&live) {
-            next["metadata"]["generation"] = (live["metadata"]["generation"].as_u64().unwrap_or(0) + 1).into();
+            next_generation(key, &mut next);
         }
         if next == live {
             return Ok(live);
@@ -238,6 +274,23 @@ impl Store {
 pub fn finalizers(object: &Value) -> Vec<String> {
     let all = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
     all.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect()
+}
+
+/// What nobody but the server may set.
+fn keep(next: &mut Value, live: &Value, fields: &[&str]) {
+    for field in fields {
+        match live["metadata"].get(field) {
+            Some(value) => next["metadata"][field] = value.clone(),
+            None => drop(next["metadata"].as_object_mut().and_then(|metadata| metadata.remove(*field))),
+        }
+    }
+}
+
+fn next_generation(key: &Key, object: &mut Value) {
+    if key.kind.has_generation {
+        let generation = &mut object["metadata"]["generation"];
+        *generation = (generation.as_u64().unwrap_or(0) + 1).into();
+    }
 }
 
 fn seconds(at: Timestamp) -> String {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream;
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
 
 use super::{
-    Change, Kubernetes,
+    Change, Kubernetes, Refusal,
     http::{Body, is_in, metadata_of},
     kinds::Kind,
 };
@@ -60,6 +60,12 @@ fn at_version(object: &Value, version: u64) -> Value {
     let mut object = object.clone();
     object["metadata"]["resourceVersion"] = version.to_string().into();
     object
+}
+
+/// What a watch from too long ago says, once.
+pub fn expired() -> Body {
+    let line = format!("{}\n", json!({"type": "ERROR", "object": Refusal::expired().body()}));
+    Full::new(Bytes::from(line)).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// The answer's body.
