@@ -20,6 +20,7 @@ mod edge;
 mod errors;
 mod exposure;
 mod external;
+mod fidelity;
 mod history;
 mod keys;
 mod kstatus;

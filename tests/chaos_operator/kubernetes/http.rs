@@ -83,8 +83,10 @@ impl Kubernetes {
                 self.list_answer(&target, metadata_only)
             });
         }
+        let is_there = target.key().is_some_and(|key| self.get(&key).is_some());
         let written = self.one(&target, request)?;
-        let code = if request.method() == Method::POST { 201 } else { 200 };
+        let makes = matches!(*request.method(), Method::POST | Method::PATCH) && !is_there;
+        let code = if makes { 201 } else { 200 };
         Ok(json_answer(code, &written))
     }
 
@@ -108,7 +110,10 @@ impl Kubernetes {
                 if !expected.is_null() && *expected != found["metadata"]["uid"] {
                     return Err(Refusal::conflict(&key));
                 }
-                self.delete(&key).map(|()| self.get(&key).unwrap_or(found))
+                self.delete(&key)?;
+                Ok(self.get(&key).unwrap_or_else(
+                    || json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+                ))
             }
             "PATCH" => {
                 let applies = request.headers()["content-type"].to_str().unwrap_or_default().contains("apply-patch");

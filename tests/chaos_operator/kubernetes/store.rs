@@ -225,6 +225,9 @@ impl Store {
             return Err(Refusal::invalid(key, "no new finalizers can be added if the object is being deleted"));
         }
         keep(&mut next, &live, &["uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp"]);
+        if finalizers(&next).is_empty() {
+            next["metadata"].as_object_mut().map(|metadata| metadata.remove("finalizers"));
+        }
         schema::admit(key, &mut next, Some(&live))?;
         if part == Part::Main && without_metadata_and_status(&next) != without_metadata_and_status(&live) {
             next_generation(key, &mut next);

@@ -1,6 +1,5 @@
-//! A Kubernetes API server in memory: what the operator uses of one, in simulated time. What it does is written down from
-//! the real one's behaviour; the scenarios of `tests/controlplane` are what shows the operator against that. Views of it
-//! can be made stale, see [`View`].
+//! A Kubernetes API server in memory: what the operator uses of one, in simulated time. That it answers as the real one does
+//! is what `tests/controlplane/fidelity.rs` shows. Views of it can be made stale, see [`View`].
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
