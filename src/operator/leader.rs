@@ -78,6 +78,12 @@ impl Leadership {
         leadership
     }
 
+    /// Of a process that was never elected.
+    #[cfg(test)]
+    pub fn never_won() -> Self {
+        Leadership::starting(Term::NotYet)
+    }
+
     fn starting(term: Term) -> Self {
         Leadership { term: Arc::new(watch::Sender::new(term)), shown: Gauge::default() }
     }

@@ -80,8 +80,12 @@ pub(in crate::operator) fn account(requests_per_minute: usize) -> Account {
 }
 
 fn with(pages: Pages, notes: impl Notebook + 'static, requests_per_minute: usize) -> Account {
+    led(Leadership::unopposed(), pages, notes, requests_per_minute)
+}
+
+fn led(by: Leadership, pages: Pages, notes: impl Notebook + 'static, requests_per_minute: usize) -> Account {
     let budget = Budget::new(requests_per_minute);
-    let account = Account::new(Box::new(pages), Box::new(notes), Leadership::unopposed(), budget, Metrics::default());
+    let account = Account::new(Box::new(pages), Box::new(notes), by, budget, Metrics::default());
     account.used_by(&who(), requests_per_minute);
     account
 }
@@ -160,6 +164,16 @@ async fn what_cannot_be_written_down_is_not_done() {
     let pages = Pages::default();
     let asked = Arc::clone(&pages.0);
     let account = with(pages, Full, 10);
+    let refused = Arc::new(account).linktree(&who()).list_page(None).await;
+    assert!(matches!(refused, Err(ApiError::Unreachable { before_sending: true, .. })), "{refused:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn who_does_not_lead_asks_nothing_of_linktree() {
+    let pages = Pages::default();
+    let asked = Arc::clone(&pages.0);
+    let account = led(Leadership::never_won(), pages, Notes::default(), 10);
     let refused = Arc::new(account).linktree(&who()).list_page(None).await;
     assert!(matches!(refused, Err(ApiError::Unreachable { before_sending: true, .. })), "{refused:?}");
     assert_eq!(asked.load(Ordering::Relaxed), 0);

@@ -76,6 +76,7 @@ pub(super) const CASES: &[Case] = &[
     // The registration.
     ("we made the subscription", any, |o| o.status.conditions.push(condition(ConditionType::Registered, "True", Reason::Created)), ConditionType::Registered, True, Reason::Created),
     ("there was one for the url", any, |o| o.status.subscription = None, ConditionType::Registered, True, Reason::Adopted),
+    ("the only one there is has another url", any, |o| { o.status.subscription = None; known(o).url = "https://elsewhere.example.com/".into(); }, ConditionType::Registered, False, Reason::Pending),
     ("there is none", any, nothing_known, ConditionType::Registered, False, Reason::Pending),
     ("there is one and adoption is not allowed", |v| v["spec"]["subscription"] = json!({"adoptionPolicy": "Never"}), |o| o.status.subscription = None, ConditionType::Registered, False, Reason::Conflict),
     ("the one to adopt is not there", |v| v["spec"]["subscription"] = json!({"adoptionPolicy": "ByID", "id": "wh_9"}), nothing_known, ConditionType::Registered, False, Reason::SubscriptionNotFound),
