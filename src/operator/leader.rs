@@ -80,6 +80,7 @@ impl Leadership {
 
     /// Of a process that was never elected.
     #[cfg(test)]
+    #[must_use]
     pub fn never_won() -> Self {
         Leadership::starting(Term::NotYet)
     }

@@ -164,6 +164,8 @@ async fn a_full_journal_refuses_new_events_drops_none_and_heals_when_room_return
     assert_eq!(journal.health(), JournalHealth::Full);
     assert_eq!(append(&journal, "d0", &big(0)).await, Appended::Duplicate, "what is known is still known");
     assert_eq!(due(&journal, "cms").await.len(), kept, "nothing was dropped");
+    settle(&journal, "cms", 1, Outcome::Retry { attempts: 1, due_at: 0 }).await;
+    assert!(journal.append(delivery("fresh", "[]", *NOW)).await.is_err(), "what is tried again makes no room");
     settle(&journal, "cms", 1, Outcome::Done).await;
     until(async || journal.append(delivery("fresh", "[]", *NOW)).await.is_ok()).await;
     until(async || journal.health() == JournalHealth::Healthy).await;
