@@ -143,8 +143,12 @@ fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
                         acknowledged.push(delivery);
                     }
                 }
+                // The log is brought in also after the last answer: it may be that sync which failed.
                 if left.is_empty() {
-                    receiver.until_ready();
+                    until("the receiver is ready, or ends", || {
+                        let (status, why) = receiver.readiness();
+                        status == 200 || why.contains("sync failed")
+                    });
                 }
                 receiver.kill();
             }

@@ -81,38 +81,33 @@ impl Log {
         }
         let done = self.try_keep_short(connection);
         match &done {
-            Ok(Progress::None) => {}
-            Ok(Progress::Made) => self.again = None,
+            Ok(true) => self.again = None,
+            Ok(false) => {}
             Err(_) => self.again = Some(now + PAUSE),
         }
         done.map(|_| ())
     }
 
-    fn try_keep_short(&mut self, connection: &Connection) -> Result<Progress> {
+    /// Returns whether the log is short, or a piece of it was brought in.
+    fn try_keep_short(&mut self, connection: &Connection) -> Result<bool> {
         let pages = self.pages.load(Ordering::Relaxed);
         // Fewer than are in the database: it has begun anew.
         self.brought = self.brought.min(pages);
-        let mut progress = Progress::None;
+        let mut fine = pages < LONG;
         if let Some(brought) = self.thread.done(pages >= LONGEST) {
             self.brought = brought?;
-            progress = Progress::Made;
+            fine = true;
         }
         if pages < LONG || self.thread.at_work {
-            return Ok(progress);
+            return Ok(fine);
         }
         let last_bit = pages >= LONGER && pages - self.brought <= LITTLE;
         if last_bit || !self.thread.begin() {
             self.brought = checkpoint(connection)?;
-            progress = Progress::Made;
+            fine = true;
         }
-        Ok(progress)
+        Ok(fine)
     }
-}
-
-/// Whether something was brought in.
-enum Progress {
-    None,
-    Made,
 }
 
 /// The thread, which ends when this is dropped.
@@ -264,5 +259,14 @@ mod tests {
         writing.until(|log| log.pages.load(Ordering::Relaxed) < LONG);
         drop(reader);
         writing.end();
+    }
+
+    #[test]
+    fn a_log_that_has_become_short_is_well_whatever_went_wrong_before() {
+        let mut writing = Writing::begin();
+        writing.log.again = Some(clock::monotonic());
+        assert!(!writing.log.is_well());
+        writing.until(|log| log.is_well());
+        assert_eq!(writing.commits, 1);
     }
 }
