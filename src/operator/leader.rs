@@ -236,3 +236,21 @@ fn changes(api: &Api<Lease>, name: &str) -> impl Stream<Item = ()> + Send + use<
     let of_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
     watcher(api.clone(), of_name).default_backoff().filter_map(|event| ready(event.ok().map(drop)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_never_led_reads_and_does_not_write() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // Nobody is there: what is let through fails for another reason.
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = Leadership::never_won().client(nowhere).unwrap();
+        for (method, refused) in [("GET", false), ("POST", true), ("PUT", true), ("PATCH", true), ("DELETE", true)] {
+            let request = Request::builder().method(method).uri("/api/v1/namespaces/x/configmaps").body(Vec::new());
+            let error = client.request_text(request.unwrap()).await.unwrap_err();
+            assert_eq!(format!("{error:?}").contains("NotLeading"), refused, "{method}: {error:?}");
+        }
+    }
+}

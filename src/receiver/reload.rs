@@ -106,3 +106,35 @@ impl Reloader {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::{metrics::histogram::Histogram, registry::Registry};
+
+    use super::*;
+    use crate::{
+        receiver::{journal::sqlite::SqliteJournal, metrics::Metrics},
+        route::tests::route,
+    };
+
+    #[tokio::test]
+    async fn a_file_that_is_bad_or_gone_leaves_the_last_good_route_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("route");
+        let journal = SqliteJournal::open(&directory.path().join("journal"), Histogram::new([0.1])).unwrap();
+        let ledger = Ledger::new(Metrics::register(&mut Registry::default()));
+        let (publish, config) = watch::channel(None);
+        let mut reloader = Reloader::new(file.clone(), Arc::new(journal), Arc::new(ledger), publish);
+        let in_use = || config.borrow().as_ref().map(|config: &Arc<Config>| config.digest.clone());
+        let good = route().render().unwrap();
+        std::fs::write(&file, &good).unwrap();
+        reloader.look().await;
+        assert_eq!(in_use(), Some(Route::digest(&good)));
+        std::fs::write(&file, "{ not a route").unwrap();
+        reloader.look().await;
+        assert_eq!(in_use(), Some(Route::digest(&good)));
+        std::fs::remove_file(&file).unwrap();
+        reloader.look().await;
+        assert_eq!(in_use(), Some(Route::digest(&good)));
+    }
+}

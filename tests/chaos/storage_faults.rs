@@ -145,10 +145,10 @@ fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
                 }
                 // The log is brought in also after the last answer: it may be that sync which failed.
                 if left.is_empty() {
-                    until("the receiver is ready, or ends", || {
-                        let (status, why) = receiver.readiness();
-                        status == 200 || why.contains("sync failed")
-                    });
+                    let settled = |(status, why): (u16, String)| status == 200 || why.contains("sync failed");
+                    if !within(TRIES, || settled(receiver.readiness())) {
+                        wrong.push(format!("neither ready nor about to end: {:?}", receiver.readiness()));
+                    }
                 }
                 receiver.kill();
             }
@@ -167,6 +167,17 @@ fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
     wrong.extend(check_events(&volume.join("journal"), &acknowledged));
     let which = format!("{inject}, restart: {restart}, {} bytes", load.size);
     (calls, wrong.into_iter().map(|what| format!("{which}: {what}")).collect())
+}
+
+/// Whether a condition holds at one of so many looks, 10 ms apart.
+fn within(looks: usize, mut condition: impl FnMut() -> bool) -> bool {
+    (0..looks).any(|_| {
+        let holds = condition();
+        if !holds {
+            thread::sleep(Duration::from_millis(10));
+        }
+        holds
+    })
 }
 
 /// Sends a delivery until it is taken; false when the receiver ended before.

@@ -6,7 +6,7 @@
 //! Until its pages are synced in the database, the log has them: a checkpoint that fails loses nothing.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -62,7 +62,7 @@ impl Log {
             pages,
             brought: 0,
             again: None,
-            thread: Checkpointer::start(schema::open_for_checkpoints(directory)?, lost)?,
+            thread: Checkpointer::start(directory.to_owned(), lost)?,
         })
     }
 
@@ -120,12 +120,13 @@ struct Checkpointer {
 }
 
 impl Checkpointer {
-    fn start(connection: Connection, lost: CancellationToken) -> std::io::Result<Self> {
+    fn start(directory: PathBuf, lost: CancellationToken) -> std::io::Result<Self> {
         let (asked, asking) = mpsc::sync_channel(1);
         let (tell, done) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("journal-log".into()).spawn(move || {
+            let mut connection = None;
             for () in asking {
-                let brought = checkpoint(&connection);
+                let brought = bring_in(&mut connection, &directory);
                 if brought.as_ref().is_err_and(sync_failed) {
                     // Before the writer can be told: it answers nothing any more from here on.
                     lost.cancel();
@@ -171,6 +172,18 @@ impl Drop for Checkpointer {
             let _ = thread.join();
         }
     }
+}
+
+/// Brings the log in over a connection of the thread's own. It is made anew after a failure: where SQLite could not open
+/// the files for writing it goes on with what can only be read, for good.
+fn bring_in(connection: &mut Option<Connection>, directory: &Path) -> Result<u32> {
+    let open = match connection.take() {
+        Some(open) => open,
+        None => schema::open_for_checkpoints(directory)?,
+    };
+    let brought = checkpoint(&open)?;
+    *connection = Some(open);
+    Ok(brought)
 }
 
 /// Brings into the database what no reader stands in the way of, without waiting for anybody. Returns how many pages of
@@ -259,6 +272,16 @@ mod tests {
         writing.until(|log| log.pages.load(Ordering::Relaxed) < LONG);
         drop(reader);
         writing.end();
+    }
+
+    #[test]
+    fn a_connection_that_cannot_write_is_given_up() {
+        let mut writing = Writing::begin();
+        writing.until(|log| log.pages.load(Ordering::Relaxed) >= LONG / 2);
+        let directory = writing.directory.path();
+        let mut connection = Some(schema::open_for_reading(directory).unwrap());
+        assert!(bring_in(&mut connection, directory).is_err());
+        assert!(bring_in(&mut connection, directory).unwrap() >= LONG / 2);
     }
 
     #[test]

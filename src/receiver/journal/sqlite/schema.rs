@@ -187,7 +187,7 @@ pub(super) fn open_for_reading(directory: &Path) -> Result<Connection, OpenError
 }
 
 /// A connection to an open database that only brings its log in.
-pub(super) fn open_for_checkpoints(directory: &Path) -> Result<Connection, OpenError> {
+pub(super) fn open_for_checkpoints(directory: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(directory.join(DATABASE), flags)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
