@@ -58,12 +58,7 @@ impl Log {
             seen.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Log {
-            pages,
-            brought: 0,
-            again: None,
-            thread: Checkpointer::start(directory.to_owned(), lost)?,
-        })
+        Ok(Log { pages, brought: 0, again: None, thread: Checkpointer::start(directory.to_owned(), lost)? })
     }
 
     /// Whether it could be brought in, the last time that was tried.
