@@ -42,8 +42,8 @@ pub const LIMITS: Limits = Limits {
 /// A disk that does not answer within this will not answer before the sender gives up.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much later who is refused for want of room is told. To refuse costs a third of what it costs to accept: whoever then
-/// asks again at once would take it from those who were accepted.
+/// How much later who is refused for want of room is told. To refuse costs nearly half of what it costs to accept: whoever
+/// then asks again at once would take it from those who were accepted.
 const REFUSAL_DELAY: Duration = Duration::from_millis(15);
 
 /// Takes deliveries in.

@@ -65,6 +65,15 @@ impl Trial {
             Err(message) => assert!(message.contains(words), "refused without {words:?}: {message}\n{shown}"),
         }
     }
+
+    /// Each edit makes of a good webhook one that is refused with these words.
+    async fn refuses_webhooks(&self, cases: &[(Edit, &str)]) {
+        for (edit, words) in cases {
+            let mut broken = webhook_spec();
+            edit(&mut broken);
+            self.refuses::<LinktreeWebhook>(object("LinktreeWebhook", "links", broken), words).await;
+        }
+    }
 }
 
 type Edit = fn(&mut Value);
@@ -144,11 +153,7 @@ async fn an_endpoint_with_what_belongs_to_another_is_refused() {
         (|spec| external(spec, "http://hooks.example.com/in"), "endpoint.external.url must be https://"),
     ];
     let trial = Trial::start().await;
-    for (edit, words) in CASES {
-        let mut broken = webhook_spec();
-        edit(&mut broken);
-        trial.refuses::<LinktreeWebhook>(object("LinktreeWebhook", "links", broken), words).await;
-    }
+    trial.refuses_webhooks(CASES).await;
     trial.end().await;
 }
 
@@ -197,11 +202,7 @@ async fn a_broken_webhook_is_refused_with_what_to_write() {
         (|spec| spec["sink"] = json!({}), "field not declared in schema"),
     ];
     let trial = Trial::start().await;
-    for (edit, words) in CASES {
-        let mut broken = webhook_spec();
-        edit(&mut broken);
-        trial.refuses::<LinktreeWebhook>(object("LinktreeWebhook", "links", broken), words).await;
-    }
+    trial.refuses_webhooks(CASES).await;
     for (name, words) in [
         ("a".repeat(51), "metadata.name must be at most 50 characters"),
         ("1links".into(), "starting with a letter"),
@@ -241,11 +242,7 @@ async fn an_exposure_with_what_belongs_to_another_is_refused() {
         ),
     ];
     let trial = Trial::start().await;
-    for (edit, words) in CASES {
-        let mut broken = webhook_spec();
-        edit(&mut broken);
-        trial.refuses::<LinktreeWebhook>(object("LinktreeWebhook", "links", broken), words).await;
-    }
+    trial.refuses_webhooks(CASES).await;
     trial.end().await;
 }
 

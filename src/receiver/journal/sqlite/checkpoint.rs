@@ -146,17 +146,8 @@ impl Checkpointer {
             return None;
         }
         let done = if wait { self.done.recv().map_err(TryRecvError::from) } else { self.done.try_recv() };
-        match done {
-            Ok(done) => {
-                self.at_work = false;
-                Some(done)
-            }
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => {
-                self.at_work = false;
-                None
-            }
-        }
+        self.at_work = matches!(done, Err(TryRecvError::Empty));
+        done.ok()
     }
 }
 
