@@ -15,10 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use linktree_operator::route::{
-    ADMIN_PORT, RECEIVER_HEADER, UNSIGNED_ANSWER,
-    status::{JournalHealth, ReceiverStatus, Tally},
-};
+use linktree_operator::route::{ADMIN_PORT, RECEIVER_HEADER, UNSIGNED_ANSWER, status::ReceiverStatus};
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// So many addresses share the receivers, since the connections from one address to another are limited.
@@ -64,20 +61,7 @@ impl Receivers {
 
     /// A receiver has read this route.
     pub(crate) fn load(&self, admin_token: String, route_digest: String) -> Result<()> {
-        let status = ReceiverStatus {
-            route_digest,
-            journal: JournalHealth::Healthy,
-            certificate: None,
-            last_received_time: None,
-            last_verified_time: None,
-            last_verified_key: None,
-            unverified_run: None,
-            clock_offset_seconds: None,
-            last_hour: Tally::default(),
-            backlog: 0,
-            sinks: Vec::new(),
-        };
-        let status = serde_json::to_string(&status)?;
+        let status = serde_json::to_string(&ReceiverStatus::idle(route_digest))?;
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(admin_token, status);
         Ok(())
     }

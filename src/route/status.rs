@@ -28,6 +28,26 @@ pub struct ReceiverStatus {
     pub sinks: Vec<SinkStatus>,
 }
 
+impl ReceiverStatus {
+    /// What a receiver tells that has read this route, and to which nothing has come yet. It has no sinks.
+    #[must_use]
+    pub fn idle(route_digest: String) -> Self {
+        ReceiverStatus {
+            route_digest,
+            journal: JournalHealth::Healthy,
+            certificate: None,
+            last_received_time: None,
+            last_verified_time: None,
+            last_verified_key: None,
+            unverified_run: None,
+            clock_offset_seconds: None,
+            last_hour: Tally::default(),
+            backlog: 0,
+            sinks: Vec::new(),
+        }
+    }
+}
+
 /// Whether deliveries can be kept. While they cannot, they are answered 503.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "state")]

@@ -15,7 +15,7 @@ use linktree_operator::{
     operator::ports::{Probe, ProbeResult, Receivers},
     route::{
         Route,
-        status::{JournalHealth, ReceiverStatus, SinkStatus, Tally},
+        status::{ReceiverStatus, SinkStatus},
     },
 };
 use serde_json::{Value, json};
@@ -173,17 +173,8 @@ impl Receivers for Node {
             circuit_open_until: None,
         };
         Some(ReceiverStatus {
-            route_digest: Route::digest(file),
-            certificate: None,
-            journal: JournalHealth::Healthy,
-            last_received_time: None,
-            last_verified_time: None,
-            last_verified_key: None,
-            unverified_run: None,
-            clock_offset_seconds: None,
-            last_hour: Tally::default(),
-            backlog: 0,
             sinks: route.sinks.iter().map(|it| sink(&it.name)).collect(),
+            ..ReceiverStatus::idle(Route::digest(file))
         })
     }
 }

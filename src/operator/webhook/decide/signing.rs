@@ -243,22 +243,9 @@ fn seconds(second: i64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::status::{JournalHealth, Tally};
 
     fn status(clock_offset_seconds: Option<i64>) -> ReceiverStatus {
-        ReceiverStatus {
-            route_digest: String::new(),
-            journal: JournalHealth::Healthy,
-            certificate: None,
-            last_received_time: None,
-            last_verified_time: None,
-            last_verified_key: None,
-            unverified_run: None,
-            clock_offset_seconds,
-            last_hour: Tally::default(),
-            backlog: 0,
-            sinks: Vec::new(),
-        }
+        ReceiverStatus { clock_offset_seconds, ..ReceiverStatus::idle(String::new()) }
     }
 
     fn subscription(failing: bool) -> Subscription {

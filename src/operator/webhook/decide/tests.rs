@@ -29,7 +29,7 @@ use crate::{
     },
     route::{
         self,
-        status::{Certificate, JournalHealth, ReceiverStatus, SinkStatus, Tally, UnverifiedRun},
+        status::{Certificate, JournalHealth, ReceiverStatus, SinkStatus, UnverifiedRun},
     },
 };
 
@@ -93,16 +93,9 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
 
 fn receiver_status() -> ReceiverStatus {
     ReceiverStatus {
-        route_digest: "r1".into(),
-        journal: JournalHealth::Healthy,
-        certificate: None,
         last_received_time: Some(NOW - 60),
         last_verified_time: Some(NOW - 60),
         last_verified_key: Some("provider".into()),
-        unverified_run: None,
-        clock_offset_seconds: None,
-        last_hour: Tally::default(),
-        backlog: 0,
         sinks: vec![SinkStatus {
             name: "cms".into(),
             last_success_time: None,
@@ -112,6 +105,7 @@ fn receiver_status() -> ReceiverStatus {
             last_failure: None,
             circuit_open_until: None,
         }],
+        ..ReceiverStatus::idle("r1".into())
     }
 }
 
