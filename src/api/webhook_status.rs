@@ -27,6 +27,9 @@ pub struct LinktreeWebhookStatus {
     /// The subscription at Linktree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscription: Option<SubscriptionStatus>,
+    /// Since when milestones are subscribed to of which none has come; absent once one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited_milestones: Option<AwaitedMilestones>,
     /// The signing keys in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing: Option<SigningStatus>,
@@ -167,6 +170,18 @@ pub enum RecoveryResult {
     Failed,
 }
 
+/// Milestones (analytics.milestone) that are waited for in vain. Their thresholds are set in Linktree's dashboard under
+/// Analytics, and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwaitedMilestones {
+    /// Since when Linktree sends them if there are any. Time in which the subscription is disabled does not count.
+    pub since_time: Time,
+    /// When the Event NoMilestonesSeen said so, 14 days later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_time: Option<Time>,
+}
+
 /// An interval in which events may have been lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -241,6 +256,9 @@ pub struct ReceiverStatus {
     /// When a delivery was last accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verified_time: Option<Time>,
+    /// When a milestone (analytics.milestone) was last accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_milestone_time: Option<Time>,
     /// Events that some sink still lacks.
     #[serde(default)]
     pub backlog: i64,

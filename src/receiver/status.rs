@@ -13,7 +13,7 @@ use super::{
     browse::Shelf,
     certificate::Certificate,
     config::{Config, Current},
-    journal::{Backlog, Journal, JournalError},
+    journal::{Backlog, Journal, JournalError, inspect::Inventory},
     ledger::{Entries, Ledger},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     linktree::secret::Secret,
     route::{
         self,
-        status::{JournalHealth, ReceiverStatus, SinkStatus},
+        status::{JournalHealth, Milestones, ReceiverStatus, SinkStatus},
     },
 };
 
@@ -69,12 +69,12 @@ impl Sources {
         self.certificate.as_ref().map(|certificate| certificate.status(clock::now()))
     }
 
-    /// Brings what is measured up to date. Returns what waits.
-    pub async fn measure(&self) -> Result<Vec<Backlog>, JournalError> {
+    /// Brings what is measured up to date. Returns what waits, and what there is.
+    pub async fn measure(&self) -> Result<(Vec<Backlog>, Inventory), JournalError> {
         let (backlog, inventory) = tokio::try_join!(self.journal.backlog(), self.shelf.journal.inventory())?;
         let now = clock::now().as_second();
         self.ledger.metrics().gauges.set(&backlog, &inventory, &self.ledger.entries(), now);
-        Ok(backlog)
+        Ok((backlog, inventory))
     }
 }
 
@@ -84,10 +84,14 @@ async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Jso
         return Err(StatusCode::UNAUTHORIZED);
     }
     // A journal that cannot be read is said by its health; the rest of the status is worth having all the same.
-    let backlog = sources.measure().await.unwrap_or_default();
+    let (backlog, milestones) = match sources.measure().await {
+        Ok((backlog, inventory)) => (backlog, Some(Milestones { last_time: inventory.last_milestone })),
+        Err(_) => (Vec::new(), None),
+    };
     let (entries, health) = (sources.ledger.entries(), sources.journal.health());
     Ok(Json(ReceiverStatus {
         certificate: sources.certificate(),
+        milestones,
         ..compose(&config, health, &entries, &backlog, clock::now().as_second())
     }))
 }
@@ -98,7 +102,7 @@ pub(super) fn authorized(header: &HeaderMap, token: &Secret) -> bool {
     !token.is_empty() && given.is_some_and(|given| Secret::new(given) == *token)
 }
 
-/// Puts the status together, but for the certificate. Pure.
+/// Puts the status together, but for the certificate and milestones. Pure.
 fn compose(
     config: &Config,
     journal: JournalHealth,
@@ -126,6 +130,7 @@ fn compose(
         last_received_time: entries.last_received,
         last_verified_time: entries.last_verified,
         last_verified_key: entries.last_key.clone(),
+        milestones: None,
         unverified_run: entries.unverified_run.clone(),
         clock_offset_seconds: entries.skew.estimate(),
         last_hour: entries.last_hour(now),

@@ -17,6 +17,9 @@ pub struct ReceiverStatus {
     pub last_verified_time: Option<i64>,
     /// Which key verified the last accepted delivery.
     pub last_verified_key: Option<String>,
+    /// What is known of milestones; `None` from a receiver of an earlier version, and while the journal cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milestones: Option<Milestones>,
     /// Well-formed deliveries that no key verified, counted since the last one that was verified.
     pub unverified_run: Option<UnverifiedRun>,
     /// By how much the receiver's clock is ahead of the timestamps Linktree signs (negative: behind), once the last
@@ -39,6 +42,7 @@ impl ReceiverStatus {
             last_received_time: None,
             last_verified_time: None,
             last_verified_key: None,
+            milestones: Some(Milestones { last_time: None }),
             unverified_run: None,
             clock_offset_seconds: None,
             last_hour: Tally::default(),
@@ -46,6 +50,15 @@ impl ReceiverStatus {
             sinks: Vec::new(),
         }
     }
+}
+
+/// Events of the type `analytics.milestone`. They are rare, so the journal remembers that one came for longer than it keeps
+/// events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Milestones {
+    /// When one was last kept; `None` if that has never been.
+    pub last_time: Option<i64>,
 }
 
 /// Whether deliveries can be kept. While they cannot, they are answered 503.
@@ -111,4 +124,22 @@ pub struct SinkStatus {
     pub last_failure: Option<String>,
     /// Attempt after attempt failed: nothing is sent before then.
     pub circuit_open_until: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, to_value};
+
+    use super::*;
+
+    #[test]
+    fn versions_that_tell_of_milestones_and_those_that_do_not_understand_each_other() {
+        let idle = ReceiverStatus::idle("r1".into());
+        let mut told: Value = to_value(&idle).unwrap();
+        told["unheardOf"] = 1.into();
+        assert_eq!(from_value::<ReceiverStatus>(told.clone()).unwrap(), idle, "a later receiver");
+        told.as_object_mut().unwrap().remove("milestones");
+        let earlier = ReceiverStatus { milestones: None, ..idle };
+        assert_eq!(from_value::<ReceiverStatus>(told).unwrap(), earlier, "that it does not tell is not that none came");
+    }
 }

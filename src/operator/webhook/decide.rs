@@ -17,6 +17,7 @@ use crate::{
 
 mod deletion;
 mod endpoint;
+mod milestones;
 mod paused;
 mod receiver;
 mod signing;
@@ -49,6 +50,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let subscription = subscription::decide(spec, observed, &health, now);
     let signatures = signing::verified(observed, &subscription, spec);
     let delivering = sinks::decide(spec, observed);
+    let awaited_milestones = milestones::awaited(spec, observed, subscription.status.as_ref(), &signatures, now);
 
     let mut steps = Vec::new();
     if !observed.finalizer {
@@ -88,6 +90,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         steps,
         findings,
         subscription: subscription.status,
+        awaited_milestones,
         handled_sync_request,
         requeue,
         rests: settled && !passing,

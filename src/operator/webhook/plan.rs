@@ -6,7 +6,10 @@ use jiff::Timestamp;
 
 use super::observed::{Child, Leftover};
 use crate::{
-    api::{condition::ConditionType, webhook_status::SubscriptionStatus},
+    api::{
+        condition::ConditionType,
+        webhook_status::{AwaitedMilestones, SubscriptionStatus},
+    },
     linktree::wire::{SubscriptionId, UpdateSubscription},
     operator::conditions::Finding,
 };
@@ -92,11 +95,12 @@ pub struct Plan {
     /// One per condition type, in the order they are shown in; `Ready` and the kstatus conditions are added by `report`.
     pub findings: Vec<(ConditionType, Finding)>,
     pub subscription: Option<SubscriptionStatus>,
+    pub awaited_milestones: Option<AwaitedMilestones>,
     /// The request for a look at Linktree that is handled with this.
     pub handled_sync_request: Option<String>,
     /// When to look again if nothing happens before.
     pub requeue: Duration,
     /// All is well, and goes on to be planned like this until something of what was observed changes: time alone changes
-    /// nothing.
+    /// nothing, but for what may be said some minutes late.
     pub rests: bool,
 }

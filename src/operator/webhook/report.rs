@@ -65,7 +65,15 @@ impl Report<'_> {
     pub fn status(self) -> LinktreeWebhookStatus {
         let Report { generation, url, route, observed, plan, outcome, hold_until, now } = self;
         let previous = &observed.status;
-        let Plan { steps, mut findings, mut subscription, handled_sync_request, requeue: _, rests: _ } = plan;
+        let Plan {
+            steps,
+            mut findings,
+            mut subscription,
+            awaited_milestones,
+            handled_sync_request,
+            requeue: _,
+            rests: _,
+        } = plan;
         let answers = findings.iter().any(|(of, it)| *of == ConditionType::EndpointReachable && it.holds());
         for failure in &outcome.failures {
             apply_failure(failure, hold_until, &mut findings);
@@ -100,6 +108,7 @@ impl Report<'_> {
             ce_attributes: previous.ce_attributes.clone(),
             gaps: gaps::follow(&previous.gaps, subscription.as_ref(), now),
             subscription,
+            awaited_milestones,
             signing: route
                 .and_then(|route| if keyed { Some(signing(route, observed)) } else { previous.signing.clone() }),
             endpoint: endpoint::status(observed, answers),
@@ -342,6 +351,10 @@ fn receiver(observed: &Observed) -> Option<ReceiverStatus> {
             ready_replicas,
             last_received_time: status.last_received_time.and_then(time).or(known.last_received_time),
             last_verified_time: status.last_verified_time.and_then(time).or(known.last_verified_time),
+            last_milestone_time: status
+                .milestones
+                .and_then(|milestones| time(milestones.last_time?))
+                .or(known.last_milestone_time),
             backlog: count(status.backlog),
             last_hour: counts(status.last_hour),
         },

@@ -6,7 +6,7 @@ use kube::runtime::events::EventType;
 use crate::{
     api::{
         condition::{ConditionType, Reason},
-        webhook_status::{LinktreeWebhookStatus, SubscriptionState},
+        webhook_status::{AwaitedMilestones, LinktreeWebhookStatus, SubscriptionState},
     },
     operator::conditions,
 };
@@ -45,12 +45,22 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
     if deferred.into_iter().any(|reason| became(ConditionType::SubscriptionEnabled, reason)) {
         notices.push(warning("ReenableDeferred", message(next, ConditionType::SubscriptionEnabled)));
     }
+    if let Some(awaited) = next.awaited_milestones.as_ref().filter(|next| next.reported_time.is_some())
+        && previous.awaited_milestones.as_ref().is_none_or(|previous| previous.reported_time.is_none())
+    {
+        notices.push(warning("NoMilestonesSeen", no_milestones_since(awaited)));
+    }
     let ended = next.gaps.iter().filter(|gap| gap.end_time.is_some() && !previous.gaps.contains(gap));
     notices.extend(ended.filter_map(|gap| {
         let end = gap.end_time.as_ref()?;
         Some(warning("GapDetected", format!("events between {} and {} may be lost", gap.start_time.0, end.0)))
     }));
     notices
+}
+
+fn no_milestones_since(awaited: &AwaitedMilestones) -> String {
+    let since = awaited.since_time.0;
+    format!("subscribed since {since} and none came: their thresholds are set in Linktree's dashboard under Analytics")
 }
 
 fn warning(reason: &'static str, note: String) -> Notice {
@@ -96,6 +106,23 @@ mod tests {
         let (before, reused) = (with(Reason::Verified), with(Reason::DeliveryIDConflict));
         assert_eq!(reasons(&before, &reused), ["DeliveryIDConflict"]);
         assert_eq!(reasons(&reused, &reused), [""; 0]);
+    }
+
+    #[test]
+    fn that_no_milestones_come_is_told_once() {
+        let epoch = || Time(Timestamp::UNIX_EPOCH);
+        let awaiting = |reported: Option<Time>| LinktreeWebhookStatus {
+            awaited_milestones: Some(AwaitedMilestones { since_time: epoch(), reported_time: reported }),
+            ..LinktreeWebhookStatus::default()
+        };
+        let (waits, told) = (awaiting(None), awaiting(Some(epoch())));
+        assert_eq!(reasons(&LinktreeWebhookStatus::default(), &waits), [""; 0]);
+        assert_eq!(reasons(&waits, &waits), [""; 0]);
+        assert_eq!(reasons(&waits, &told), ["NoMilestonesSeen"]);
+        assert_eq!(reasons(&told, &told), [""; 0]);
+        assert_eq!(reasons(&told, &LinktreeWebhookStatus::default()), [""; 0], "one came");
+        let note = between(&waits, &told).remove(0).note;
+        assert!(note.contains("since 1970-01-01T00:00:00Z and none came"), "{note}");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Inventory {
     pub identities: u64,
     /// What of the volume is in use, but for the write-ahead log.
     pub bytes: u64,
+    /// When a milestone was last kept, in seconds since the epoch; also after its event has gone.
+    pub last_milestone: Option<i64>,
     /// When the oldest event that a sink still waits for came in, in seconds since the epoch, by sink.
     pub oldest: BTreeMap<String, i64>,
 }

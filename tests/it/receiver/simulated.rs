@@ -74,6 +74,7 @@ async fn every_kind_of_change_reaches_the_sink() {
     world.simulator.control("POST", "/events", unknown).await;
     world.simulator.advance(0).await;
     assert_eq!(world.arrived().await, 6);
+    assert!(world.receiver.status().await.milestones.unwrap().last_time.is_some());
     let mut types: Vec<_> = world.collector.taken().iter().map(|(header, _)| header["ce-type"].clone()).collect();
     types.sort_by(|left, right| left.as_bytes().cmp(right.as_bytes()));
     let expected = [

@@ -40,6 +40,7 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
             (ConditionType::Reconciling, Finding::new(true, Reason::Terminating, message)),
         ],
         subscription: observed.status.subscription.clone(),
+        awaited_milestones: observed.status.awaited_milestones.clone(),
         handled_sync_request: None,
         requeue: RETRY,
         rests: false,

@@ -12,7 +12,7 @@ use crate::{
         subscription::ManagementPolicy,
         webhook_status::{SubscriptionState, SubscriptionStatus},
     },
-    linktree::wire,
+    linktree::{event::EventType, wire},
     operator::{
         account::Snapshot,
         conditions::Finding,
@@ -155,6 +155,12 @@ fn unseen(observed: &Observed) -> Subscription {
         at_risk: kept(observed, ConditionType::DeliveryAtRisk),
         steps: Vec::new(),
     }
+}
+
+/// Whether Linktree sends other events than the spec asks for, and not this one.
+pub(super) fn lacks(subscription: &SubscriptionStatus, event_type: &EventType) -> bool {
+    let mut drift = subscription.drift.iter().filter(|drift| drift.field == present::EVENTS);
+    drift.any(|drift| !drift.observed.contains(event_type.as_str()))
 }
 
 /// The status of a subscription that was asked for and is not confirmed.

@@ -43,7 +43,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
-    use crate::api::webhook_status::{DeliveryCounts, EndpointStatus, ProbeResult, ReceiverStatus};
+    use crate::api::webhook_status::{AwaitedMilestones, DeliveryCounts, EndpointStatus, ProbeResult, ReceiverStatus};
 
     fn at(second: i64) -> Option<Time> {
         Timestamp::from_second(second).ok().map(Time)
@@ -84,13 +84,19 @@ mod tests {
         let before = status(1, SinkState::Healthy);
         let moved = || LinktreeWebhookStatus { observed_generation: Some(2), ..status(2, SinkState::Healthy) };
         let later = LinktreeWebhookStatus { endpoint: probed(60), ..before.clone() };
+        let told = LinktreeWebhookStatus {
+            awaited_milestones: at(0)
+                .map(|time| AwaitedMilestones { since_time: time.clone(), reported_time: Some(time) }),
+            ..before.clone()
+        };
         let now = |next: &LinktreeWebhookStatus| Worth::Now(Box::new(next.clone()));
         type Expected = fn(Worth) -> Worth;
-        let cases: [(&str, LinktreeWebhookStatus, bool, Expected); 6] = [
+        let cases: [(&str, LinktreeWebhookStatus, bool, Expected); 7] = [
             ("nothing", status(1, SinkState::Healthy), true, |_| Worth::Nothing),
             ("counters", status(2, SinkState::Healthy), false, |_| Worth::Later),
             ("counters", status(2, SinkState::Healthy), true, |now| now),
             ("a sink's state", status(2, SinkState::Failing), false, |now| now),
+            ("that something was told", told, false, |now| now),
             ("something else", moved(), false, |now| now),
             ("the time of a probe", later, true, |_| Worth::Nothing),
         ];

@@ -1,4 +1,4 @@
-//! The insertion of one event, inside the caller's transaction.
+//! The insertion of events, inside the caller's transaction.
 
 use rusqlite::{Connection, Result, params};
 
@@ -24,6 +24,12 @@ pub(super) fn insert(connection: &Connection, position: Position, event: &Event,
         &body[..]
     ])?;
     Ok(if conflict { Appended::Conflict } else { Appended::Stored })
+}
+
+/// Remembers that a milestone came.
+pub(super) fn note_milestone(connection: &Connection, received_at: i64) -> Result<()> {
+    connection.prepare_cached("UPDATE milestones SET last = ?1")?.execute([received_at])?;
+    Ok(())
 }
 
 /// The highest number given to an event that anything still refers to.

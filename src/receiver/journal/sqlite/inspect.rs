@@ -48,6 +48,7 @@ fn inventory(connection: &Connection) -> Result<Inventory> {
         events: span("events")?,
         identities: span("identities")?,
         bytes: prune::used_bytes(connection)?,
+        last_milestone: connection.prepare_cached("SELECT last FROM milestones")?.query_row([], |row| row.get(0))?,
         ..Inventory::default()
     };
     for row in oldest {

@@ -8,7 +8,7 @@ use super::OpenError;
 
 /// The tables, one step per version; `user_version` counts the steps that were taken. A step that has been released
 /// is never changed: a change is another step.
-pub(super) const MIGRATIONS: [&str; 3] = [V1, V2, V3];
+pub(super) const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4];
 
 /// Why these tables, and not one row per event and sink: an append then touches only `events` and `identities`, however
 /// many sinks there are, and delivering in order moves one number per sink and batch.
@@ -101,6 +101,14 @@ INSERT INTO filed_up_to SELECT 'deliveries', last FROM filed;
 INSERT INTO filed_up_to SELECT 'signed', coalesce(max(id), 0) FROM identities;
 DROP TABLE filed;
 ALTER TABLE filed_up_to RENAME TO filed;
+";
+
+/// When a milestone last came, which is asked for after the event itself is gone. Of the events that are there the newest are
+/// looked through: all of them in most journals, and no more than a moment's worth in the largest.
+const V4: &str = "
+CREATE TABLE milestones (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER);
+INSERT INTO milestones SELECT 1, max(received_at)
+    FROM (SELECT type, received_at FROM events ORDER BY id DESC LIMIT 10000) WHERE type = 'analytics.milestone';
 ";
 
 /// How much of the database the writer keeps in memory.
@@ -243,12 +251,20 @@ mod tests {
             [],
         )
         .unwrap();
+        let event = "INSERT INTO events VALUES (?1, 'd', ?2, 0, ?3, 'k1', 0, x'')";
+        for (id, event_type) in
+            ["link.created", "analytics.milestone", "analytics.milestone", "link.created"].iter().enumerate()
+        {
+            old.execute(event, rusqlite::params![id as i64, event_type, 1000 + id as i64]).unwrap();
+        }
         drop(old);
         let journal = open(directory.path()).unwrap();
         let kept = "SELECT delivery, hex(body || signature), sent_at, delay FROM identities WHERE id = 7";
         let kept: (i64, String, i64, i64) =
             journal.query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
         assert_eq!(kept, (-1, "0102030405060708090A0B0C0D0E0F10F1F2F3F4".to_owned(), 1000, 5));
+        let milestone: i64 = journal.query_row("SELECT last FROM milestones", [], |row| row.get(0)).unwrap();
+        assert_eq!(milestone, 1002);
     }
 
     #[test]

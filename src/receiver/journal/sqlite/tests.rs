@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     clock,
     linktree::{headers::DeliveryId, headers::SentAt, secret::Secret, signature::Signature},
-    receiver::journal::Outcome,
+    receiver::journal::{Outcome, inspect::Inspect},
 };
 
 /// The journal forgets by the real clock, so deliveries come in now.
@@ -170,6 +170,22 @@ async fn a_full_journal_refuses_new_events_drops_none_and_heals_when_room_return
     until(async || journal.append(delivery("fresh", "[]", *NOW)).await.is_ok()).await;
     until(async || journal.health() == JournalHealth::Healthy).await;
     assert_eq!(due(&journal, "cms").await.len(), kept, "d0 made room for the fresh one");
+}
+
+#[tokio::test]
+async fn that_a_milestone_came_is_remembered_across_a_restart_and_longer_than_the_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    let last = async |journal: &SqliteJournal| journal.inventory().await.unwrap().last_milestone;
+    append(&journal, "d1", r#"{"type": "link.created"}"#).await;
+    assert_eq!(last(&journal).await, None);
+    append(&journal, "d2", r#"{"type": "analytics.milestone"}"#).await;
+    append(&journal, "d3", r#"{"type": "link.deleted"}"#).await;
+    assert_eq!(last(&journal).await, Some(*NOW));
+    journal.configure(Settings { retention_seconds: 0, ..settings(&[]) }).await.unwrap();
+    until(async || count(directory.path(), "events") == 0).await;
+    journal.close().await.unwrap();
+    assert_eq!(last(&open(directory.path())).await, Some(*NOW));
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     clock,
+    linktree::event::EventType,
     receiver::{
         event::Event,
         journal::{Appended, JournalError, Position, Settings, Settlement},
@@ -107,6 +108,8 @@ struct Committed {
     added: Vec<Places>,
     /// Those of earlier batches that are in the index now.
     filed: Filed,
+    /// When the last milestone of this batch came.
+    milestone: Option<i64>,
     settings: Settings,
     nothing_to_evict: bool,
 }
@@ -185,6 +188,7 @@ impl Writer {
             last_identity: self.last_identity,
             added: Vec::with_capacity(appends),
             filed: self.unfiled.file(&transaction, appends, self.last_identity)?,
+            milestone: None,
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
         };
@@ -212,13 +216,17 @@ impl Writer {
             };
             committed.answers.push(answer);
         }
+        if let Some(received_at) = committed.milestone {
+            append::note_milestone(&transaction, received_at)?;
+        }
         transaction.commit()?;
         Ok(committed)
     }
 
     /// Takes up what was committed, then tells those who wait for it.
     fn publish(&mut self, committed: Committed, batch: Vec<Request>) {
-        let Committed { answers, last, last_identity, added, filed, settings, nothing_to_evict } = committed;
+        let Committed { answers, last, last_identity, added, filed, milestone: _, settings, nothing_to_evict } =
+            committed;
         self.unfiled.follow(filed, &added);
         self.last_identity = last_identity;
         self.settings = settings;
@@ -350,6 +358,9 @@ impl Committed {
         *room -= event.body.len() as i128 + OVERHEAD_BYTES;
         self.last += 1;
         self.remember(transaction, event)?;
+        if event.event_type == EventType::AnalyticsMilestone {
+            self.milestone = Some(event.received_at);
+        }
         append::insert(transaction, self.last, event, conflict).map(|appended| Ok(Some(appended)))
     }
 

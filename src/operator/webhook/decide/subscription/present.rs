@@ -98,7 +98,7 @@ fn rotation(spec: &Spec, observed: &Observed, known: &wire::Subscription) -> Vec
 
 /// The fields that may differ.
 pub(super) const URL: &str = "url";
-const EVENTS: &str = "events";
+pub(super) const EVENTS: &str = "events";
 
 /// What differs. What an answer leaves out is not known to differ.
 fn drift(spec: &Spec, known: &wire::Subscription) -> Vec<DriftStatus> {
