@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::OptionFuture;
 use hyper::service::service_fn;
 use ipnet::IpNet;
 use prometheus_client::registry::Registry;
@@ -230,12 +231,8 @@ impl Receiver {
         };
         tokio::join!(
             deliveries,
-            Reloader::new(route_file, Arc::clone(&journal), ledger, publish).run(idle.clone()),
-            async {
-                if let Some(watcher) = tls {
-                    watcher.run(idle.clone()).await;
-                }
-            },
+            idle.run_until_cancelled(Reloader::new(route_file, Arc::clone(&journal), ledger, publish).run()),
+            idle.run_until_cancelled(OptionFuture::from(tls.map(Watcher::run))),
             forwarder.run(idle.clone()),
             admin::serve(admin, admin_router(registry, &sources), idle.clone()),
             idle.run_until_cancelled(measure(&sources)),

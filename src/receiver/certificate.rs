@@ -19,7 +19,6 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use tokio::{fs, time::sleep};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::{clock, route, serve::Transport};
@@ -166,15 +165,12 @@ impl Watcher {
         &self.certificate
     }
 
-    /// Looks until `shutdown`.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let looking = async {
-            loop {
-                self.look().await;
-                sleep(EVERY).await;
-            }
-        };
-        shutdown.run_until_cancelled(looking).await;
+    /// Looks again and again, and never ends. It may be dropped at any time.
+    pub async fn run(mut self) {
+        loop {
+            self.look().await;
+            sleep(EVERY).await;
+        }
     }
 
     /// Looks once and takes up what is new.

@@ -5,7 +5,6 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{fs, sync::watch, time::sleep};
-use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{
@@ -52,15 +51,12 @@ impl Reloader {
         Reloader { file, journal, ledger, config, last: None }
     }
 
-    /// Looks until `shutdown`.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let looking = async {
-            loop {
-                self.look().await;
-                sleep(EVERY).await;
-            }
-        };
-        shutdown.run_until_cancelled(looking).await;
+    /// Looks again and again, and never ends. It may be dropped at any time.
+    pub async fn run(mut self) {
+        loop {
+            self.look().await;
+            sleep(EVERY).await;
+        }
     }
 
     /// Looks once and takes up what is new.
