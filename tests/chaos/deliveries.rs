@@ -137,10 +137,18 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
 
 /// Waits until `condition` holds.
 #[track_caller]
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(in_time(condition), "not in time: {what}");
+}
+
+/// Waits until `condition` holds, and answers whether it did in time.
+pub fn in_time(mut condition: impl FnMut() -> bool) -> bool {
     let start = std::time::Instant::now();
     while !condition() {
-        assert!(start.elapsed() < DEADLINE, "not in time: {what}");
+        if start.elapsed() >= DEADLINE {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }

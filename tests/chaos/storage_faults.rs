@@ -6,7 +6,7 @@ use std::{collections::HashMap, fs, path::Path, sync::Mutex, thread, time::Durat
 
 use super::{
     crash_images::{Run, check_events},
-    deliveries::{Connection, Delivery, until},
+    deliveries::{Connection, Delivery, in_time, until},
     process::{self, Process},
     row::{Row, count, full},
     trace::{self, Ports},
@@ -146,7 +146,7 @@ fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
                 // The log is brought in also after the last answer: it may be that sync which failed.
                 if left.is_empty() {
                     let settled = |(status, why): (u16, String)| status == 200 || why.contains("sync failed");
-                    if !within(TRIES, || settled(receiver.readiness())) {
+                    if !in_time(|| settled(receiver.readiness())) {
                         wrong.push(format!("neither ready nor about to end: {:?}", receiver.readiness()));
                     }
                 }
@@ -167,17 +167,6 @@ fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
     wrong.extend(check_events(&volume.join("journal"), &acknowledged));
     let which = format!("{inject}, restart: {restart}, {} bytes", load.size);
     (calls, wrong.into_iter().map(|what| format!("{which}: {what}")).collect())
-}
-
-/// Whether a condition holds at one of so many looks, 10 ms apart.
-fn within(looks: usize, mut condition: impl FnMut() -> bool) -> bool {
-    (0..looks).any(|_| {
-        let holds = condition();
-        if !holds {
-            thread::sleep(Duration::from_millis(10));
-        }
-        holds
-    })
 }
 
 /// Sends a delivery until it is taken; false when the receiver ended before.
