@@ -3,6 +3,7 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use kube::{Client, Config};
+use reqwest::Certificate;
 
 pub use super::webhook::{
     observed::ProbeResult,
@@ -42,11 +43,19 @@ impl Ports {
 }
 
 fn prober(ca_file: Option<&Path>) -> Result<Prober, Error> {
-    let Some(path) = ca_file else { return Ok(Prober::new(b"")?) };
+    Ok(Prober::new(ca_file.map_or(Ok(Vec::new()), authorities)?)?)
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
     let unusable = |problem: String| Error::ProbeAuthorities { path: path.to_owned(), problem };
     let bundle = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    Prober::new(&bundle).map_err(|error| unusable(error.to_string()))
+    let certificates = Certificate::from_pem_bundle(&bundle).map_err(|error| unusable(error.to_string()))?;
+    if certificates.is_empty() { Err(unusable(NO_CERTIFICATE.to_owned())) } else { Ok(certificates) }
 }
+
+/// What a file is told to hold that does not.
+const NO_CERTIFICATE: &str = "there is none in it: write those of your authorities into it, in PEM \
+    (-----BEGIN CERTIFICATE-----), or leave the flag out (in the chart: probe.caBundle)";
 
 /// The cluster this process runs in, or that `KUBECONFIG` names.
 ///
@@ -63,5 +72,25 @@ pub async fn kubernetes() -> Result<Config, Error> {
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ports").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let told = |path: &Path| prober(Some(path)).unwrap_err().to_string();
+        assert!(
+            told(file.path()).contains("there is none in it: write those of your authorities into it"),
+            "{}",
+            told(file.path())
+        );
+        assert!(
+            told(Path::new("/no/such/file")).starts_with("the certificates of --probe-ca-file /no/such/file cannot")
+        );
+        assert!(prober(None).is_ok());
     }
 }

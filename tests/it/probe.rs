@@ -24,7 +24,8 @@ use crate::{
 fn trusted() -> (Authority, Prober) {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::at(directory.path()).unwrap();
-    let prober = Prober::new(&fs::read(&authority.root).unwrap()).unwrap();
+    let root = reqwest::Certificate::from_pem(&fs::read(&authority.root).unwrap()).unwrap();
+    let prober = Prober::new(vec![root]).unwrap();
     (authority, prober)
 }
 
@@ -108,7 +109,7 @@ async fn what_else_may_answer_is_told_apart_and_never_followed() {
 
 #[tokio::test]
 async fn a_host_without_a_name_and_an_edge_that_is_not_there_have_different_remedies() {
-    let prober = Prober::new(b"").unwrap();
+    let prober = Prober::new(Vec::new()).unwrap();
     let unknown = prober.probe(&Url::parse("https://receiver.invalid/h/1").unwrap()).await;
     assert!(matches!(unknown, ProbeResult::DnsFailed { .. }), "{unknown:?}");
 

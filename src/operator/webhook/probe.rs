@@ -33,17 +33,17 @@ pub trait Probe: Send + Sync {
 pub struct Prober(reqwest::Client);
 
 impl Prober {
-    /// One that trusts the authorities of `bundle` (certificates in PEM) besides those of the machine.
+    /// One that trusts these authorities besides those of the machine.
     ///
     /// # Errors
-    /// When the bundle is no PEM, or the machine has no usable TLS set-up.
-    pub fn new(bundle: &[u8]) -> Result<Self, reqwest::Error> {
+    /// When the machine has no usable TLS set-up.
+    pub fn new(authorities: Vec<Certificate>) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(DEADLINE)
             // Each probe goes the whole way: name, connection, certificate.
             .pool_max_idle_per_host(0)
-            .tls_certs_merge(Certificate::from_pem_bundle(bundle)?)
+            .tls_certs_merge(authorities)
             .tls_info(true)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"), " probe"))
             .build()?;
