@@ -159,6 +159,11 @@ impl Kubelet {
     /// Posts a delivery to the receiver, signed with `secret` at the registered path; answers with the status.
     pub async fn deliver(&self, path: &str, id: &str, secret: &str) -> u16 {
         let body = r#"{"type":"link.created","data":{"link_id":"l1"},"timestamp":1700000000}"#;
+        self.deliver_body(path, id, secret, body).await
+    }
+
+    /// As [`Kubelet::deliver`], of this body.
+    pub async fn deliver_body(&self, path: &str, id: &str, secret: &str, body: &'static str) -> u16 {
         let sent_at = SentAt::from_seconds(clock::now().as_second()).unwrap();
         let signature = Signature::sign(&SigningSecret::new(secret), &sent_at, body.as_bytes()).to_hex();
         let request = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -26,6 +26,7 @@ mod keys;
 mod kstatus;
 mod kubelet;
 mod leader;
+mod milestones;
 mod network;
 #[path = "../edge/nginx.rs"]
 mod nginx;
