@@ -7,6 +7,7 @@ use linktree_operator::{
     api, operator, receiver, shutdown, simulator,
     telemetry::{self, LogFormat},
 };
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Parser)]
@@ -46,17 +47,18 @@ fn run(Arguments { command, log_format }: Arguments) -> Result<(), Box<dyn Error
             let crds = api::crds().iter().map(serde_yaml_ng::to_string).collect::<Result<Vec<_>, _>>()?;
             Ok(std::io::stdout().write_all(format!("---\n{}", crds.join("---\n")).as_bytes())?)
         }
-        Command::Operator(args) => serve(|shutdown| operator::run(args, shutdown)),
-        Command::Receiver(args) => serve(|shutdown| receiver::run(args, shutdown)),
-        Command::Simulator(args) => serve(|shutdown| simulator::run(args, shutdown)),
+        // It waits more than it computes: further threads would cost memory each, and time to wake one another.
+        Command::Operator(args) => serve(Builder::new_current_thread(), |shutdown| operator::run(args, shutdown)),
+        Command::Receiver(args) => serve(Builder::new_multi_thread(), |shutdown| receiver::run(args, shutdown)),
+        Command::Simulator(args) => serve(Builder::new_multi_thread(), |shutdown| simulator::run(args, shutdown)),
     }
 }
 
 /// Runs a service until it ends, or a signal ends it.
-fn serve<S, E>(service: impl FnOnce(CancellationToken) -> S) -> Result<(), Box<dyn Error>>
+fn serve<S, E>(mut threads: Builder, service: impl FnOnce(CancellationToken) -> S) -> Result<(), Box<dyn Error>>
 where
     S: Future<Output = Result<(), E>>,
     E: Into<Box<dyn Error>>,
 {
-    tokio::runtime::Runtime::new()?.block_on(async { service(shutdown::on_signal()?).await.map_err(Into::into) })
+    threads.enable_all().build()?.block_on(async { service(shutdown::on_signal()?).await.map_err(Into::into) })
 }
