@@ -50,7 +50,8 @@ impl Finding {
     }
 }
 
-/// Renders findings as conditions, in the order given. A transition time changes only when the status does.
+/// Renders findings as conditions: those there were in the order they had, which the API server keeps whatever order they are
+/// sent in, then the new ones in the order given. A transition time changes only when the status does.
 #[must_use]
 pub fn render(
     findings: &[(ConditionType, Finding)],
@@ -58,7 +59,7 @@ pub fn render(
     generation: Option<i64>,
     now: Timestamp,
 ) -> Vec<Condition> {
-    findings
+    let mut conditions: Vec<Condition> = findings
         .iter()
         .map(|(condition_type, Finding { status, reason, message })| {
             let before = find(previous, *condition_type).filter(|before| before.status == status.as_str());
@@ -72,7 +73,10 @@ pub fn render(
                     .map_or_else(|| Time(whole_seconds(now)), |before| before.last_transition_time.clone()),
             }
         })
-        .collect()
+        .collect();
+    let place = |condition: &Condition| previous.iter().position(|before| before.type_ == condition.type_);
+    conditions.sort_by_key(|condition| place(condition).unwrap_or(usize::MAX));
+    conditions
 }
 
 /// The condition of a type, if it is there.
@@ -126,6 +130,17 @@ mod tests {
         let stalled = vec![(ConditionType::Stalled, Finding::new(true, Reason::InvalidSpec, ""))];
         let before = render(&stalled, &[], Some(1), at(10));
         assert!(find(&render(&ready(true, ""), &before, Some(1), at(20)), ConditionType::Stalled).is_none());
+    }
+
+    #[test]
+    fn conditions_keep_the_order_that_the_api_server_keeps() {
+        let finding = |of| (of, Finding::new(true, Reason::Available, ""));
+        let [ready, stalled, delivering] =
+            [ConditionType::Ready, ConditionType::Stalled, ConditionType::Delivering].map(finding);
+        let before = render(&[ready.clone(), stalled.clone()], &[], Some(1), at(10));
+        let after = render(&[ready, delivering, stalled], &before, Some(1), at(20));
+        let order: Vec<&str> = after.iter().map(|condition| condition.type_.as_str()).collect();
+        assert_eq!(order, ["Ready", "Stalled", "Delivering"]);
     }
 
     #[test]
