@@ -42,6 +42,9 @@ mod snapshot;
 /// How long to leave Linktree alone after a 429 that does not say so itself: the length of its window.
 const DEFAULT_RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
+/// For how long a call that Linktree does not know is not tried again.
+const LACKING_BELIEVED: SignedDuration = SignedDuration::from_hours(24);
+
 /// Where the use of a budget is written down before it is used.
 #[async_trait]
 pub trait Notebook: Send + Sync {
@@ -85,6 +88,8 @@ struct State {
     writes: Vec<(Timestamp, Write)>,
     list_wanted: bool,
     capabilities: Capabilities,
+    /// Since when some call is taken for missing.
+    lacking_since: Option<Timestamp>,
     /// Why the connection cannot be used at present; its webhooks show it.
     trouble: Option<ApiError>,
     failures: Failures,
@@ -109,6 +114,7 @@ impl Account {
             writes: Vec::new(),
             list_wanted: false,
             capabilities: Capabilities::default(),
+            lacking_since: None,
             trouble: None,
             failures: Failures::default(),
         };
@@ -226,12 +232,17 @@ impl Account {
 
     /// Linktree's answer means that it does not offer a call.
     pub fn lacks(&self, call: Call) {
-        self.state().capabilities.set(call, Capability::Unsupported);
+        self.state().lacks(call, clock::now());
     }
 
-    /// Calls that were found to be missing are tried again.
-    pub fn reconsider_capabilities(&self) {
-        self.state().capabilities.reconsider();
+    /// Calls that were found to be missing are tried again where a person asks for that, and after a day: they may have come,
+    /// and that they are missing may have been the word of something between us and Linktree.
+    pub fn reconsider_capabilities(&self, requested: bool, now: Timestamp) {
+        let mut state = self.state();
+        if requested || state.lacking_since.is_some_and(|since| now.duration_since(since) >= LACKING_BELIEVED) {
+            state.capabilities.reconsider();
+            state.lacking_since = None;
+        }
     }
 
     /// Requests left now, by our own count and by Linktree's last word; and from when on there are some again.
@@ -313,6 +324,11 @@ impl Account {
 }
 
 impl State {
+    fn lacks(&mut self, call: Call, now: Timestamp) {
+        self.capabilities.set(call, Capability::Unsupported);
+        self.lacking_since.get_or_insert(now);
+    }
+
     /// An account that nobody uses keeps the budget it had: it is for deletions only.
     fn resize(&mut self) {
         if let Some(smallest) = self.connections.values().min() {

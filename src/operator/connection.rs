@@ -69,9 +69,7 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
 
     let mut heard = false;
     if let (Plan::List, Some(account)) = (plan, &account) {
-        if requested.is_some() {
-            account.reconsider_capabilities();
-        }
+        account.reconsider_capabilities(requested.is_some(), clock::now());
         let all = [context.shared.accounts.sharing_with(&key), vec![key.clone()]].concat();
         heard = list::list(account, &key, &context.shared.webhooks.of(&all)).await;
     }

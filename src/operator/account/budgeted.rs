@@ -135,7 +135,7 @@ impl Account {
         }
         match &answer {
             Ok(_) => state.capabilities.set(call, Capability::Supported),
-            Err(ApiError::Unsupported { .. }) => state.capabilities.set(call, Capability::Unsupported),
+            Err(ApiError::Unsupported { .. }) => state.lacks(call, now),
             Err(ApiError::TooManyRequests { retry_after }) => {
                 let wait = retry_after.and_then(|after| after.try_into().ok()).unwrap_or(DEFAULT_RETRY_AFTER);
                 state.turns.budget_mut().close(now.saturating_add(wait).unwrap_or(Timestamp::MAX));

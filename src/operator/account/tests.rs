@@ -114,6 +114,18 @@ fn a_list_begun_before_our_write_was_answered_does_not_undo_it() {
     assert_eq!(ids(&account), ["old"], "an old write is not replayed for ever");
 }
 
+#[test]
+fn what_linktree_was_found_to_lack_is_tried_again_after_a_day_or_when_asked_for() {
+    let begun = clock::now();
+    let later = |hours| begun.saturating_add(SignedDuration::from_hours(hours)).unwrap();
+    for (hours, requested, lacks) in [(23, false, true), (25, false, false), (0, true, false)] {
+        let account = account(10);
+        account.lacks(Call::Update);
+        account.reconsider_capabilities(requested, later(hours));
+        assert_eq!(account.capabilities().lacks_update(), lacks, "after {hours} h, asked for: {requested}");
+    }
+}
+
 #[tokio::test]
 async fn the_first_page_is_refused_without_budget() {
     let account = Arc::new(account(1));
