@@ -1,10 +1,11 @@
 //! Server-side apply of the objects the operator owns, and the comparison that makes it unnecessary most of the time.
 
-use std::fmt::Debug;
+use std::{borrow::Cow, fmt::Debug};
 
 use kube::{
     Api, Resource,
     api::{Patch, PatchParams},
+    core::object::HasStatus,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use super::seen;
 
 /// The field manager all our writes carry.
 pub const FIELD_MANAGER: &str = "linktree-webhook-operator";
+
+/// How often a status is written on a newer version of its object, before all is to be decided anew.
+const TRIES: usize = 5;
 
 /// Annotation with the digest of what was applied: shows that a field was taken out of the desired object, which the
 /// comparison with the live one cannot see.
@@ -111,6 +115,37 @@ where
 {
     let name = seen.meta().name.clone().unwrap_or_default();
     write_status(api, &name, &json!({"name": name, "resourceVersion": seen.meta().resource_version}), status).await
+}
+
+/// As [`apply_status_as_seen`], also where the rest of the object has changed since: the status it gets takes the place of
+/// the one that was `seen`, and of no other. Returns the object as it is then; `None` where somebody else has written its
+/// status, or it is gone or another one.
+///
+/// # Errors
+/// What the API server answers otherwise.
+pub async fn replace_status<K>(api: &Api<K>, seen: &K, status: &K::Status) -> Result<Option<K>, kube::Error>
+where
+    K: Resource<DynamicType = ()> + HasStatus + DeserializeOwned + Clone + Debug,
+    K::Status: Serialize + PartialEq,
+{
+    let mut newest = Cow::Borrowed(seen);
+    for _ in 0..TRIES {
+        match apply_status_as_seen(api, &newest, status).await {
+            Err(kube::Error::Api(refused)) if refused.is_conflict() => {}
+            written => return written.map(Some),
+        }
+        let found = api.get_opt(seen.meta().name.as_deref().unwrap_or_default()).await?;
+        let Some(found) = found.filter(|found| found.meta().uid == seen.meta().uid) else { return Ok(None) };
+        // Written, but the answer was lost, and the client has tried again.
+        if found.status() == Some(status) {
+            return Ok(Some(found));
+        }
+        if found.status() != seen.status() {
+            return Ok(None);
+        }
+        newest = Cow::Owned(found);
+    }
+    Ok(None)
 }
 
 async fn write_status<K>(api: &Api<K>, name: &str, metadata: &Value, status: &impl Serialize) -> Result<K, kube::Error>

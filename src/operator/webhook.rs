@@ -89,7 +89,8 @@ pub async fn reconcile(webhook: Arc<Webhook>, context: Arc<Context>) -> Result<A
     // Read afresh: the watch may lag behind our own last write, and a forgotten subscription id would look like none.
     let Some(webhook) = api(&key.0, &context).get_opt(&key.1).await? else {
         context.forget(&key);
-        return Ok(Action::await_change());
+        // Its watch will say so, too; or that was a wrong answer, as of a proxy, and the next look finds it.
+        return Ok(Action::requeue(NOT_FOUND));
     };
     let mut memory = context.recall(&key);
     memory.rests(None);
@@ -141,8 +142,11 @@ async fn keep(
     };
     let next = knative::told(spec, &addresses, report.status());
     let notices = transitions::between(&observed.status, &next);
-    let left = write(webhook, context, status_before(&observed.status, &outcome), next, memory).await?;
-    memory.rests(rest.zip(left).map(|(rest, version)| rest.left_at(version)));
+    match write(webhook, outcome.left(webhook), context, next, memory).await? {
+        Stands::All(version) => memory.rests(rest.map(|rest| rest.left_at(version))),
+        Stands::Part => {}
+        Stands::Another => return Ok(Some(SOON)),
+    }
     for Notice { event_type, reason, note } in notices {
         context.publish(webhook, event_type, reason, note).await;
     }
@@ -180,7 +184,7 @@ async fn delete(
     let hold_until = memory.hold_until(webhook.metadata.generation);
     let next =
         report::terminating(&observed.status, webhook.metadata.generation, plan, &outcome, hold_until, clock::now());
-    write(webhook, context, Some(&observed.status), next, memory).await?;
+    write(webhook, outcome.left(webhook), context, next, memory).await?;
     Ok(Some(no_later(requeue, hold_until, clock::now())))
 }
 
@@ -188,10 +192,12 @@ async fn delete(
 async fn refuse(webhook: &LinktreeWebhook, error: &InvalidSpec, context: &Context) -> Result<Option<Duration>, Error> {
     let previous = webhook.status.clone().unwrap_or_default();
     let next = report::invalid(&previous, webhook.metadata.generation, error, clock::now());
-    write(webhook, context, Some(&previous), next, &mut Memory::default()).await?;
+    write(webhook, webhook, context, next, &mut Memory::default()).await?;
     Ok(Some(LATER))
 }
 
+/// A webhook that was not found, although its watch still shows it, is looked for again.
+const NOT_FOUND: Duration = Duration::from_secs(5);
 /// After a step was taken its effect is looked at soon.
 const SOON: Duration = Duration::from_millis(200);
 /// A refused spec is looked at again when it changes; this is only for the case that the change was missed.
@@ -263,34 +269,37 @@ fn note(outcome: &Outcome, plan: &Plan, generation: Option<i64>, memory: &mut Me
     }
 }
 
-/// The status that stands in the cluster; `None` where a step of this look has written another one meanwhile.
-fn status_before<'a>(observed: &'a LinktreeWebhookStatus, outcome: &Outcome) -> Option<&'a LinktreeWebhookStatus> {
-    (!outcome.registration_recorded).then_some(observed)
+/// What the status of a webhook says after a look.
+enum Stands {
+    /// All there is to say, at this version.
+    All(Version),
+    /// Counters wait until they are due; or somebody has changed the rest of the webhook during the look.
+    Part,
+    /// What another operator has written since: all is to be decided anew.
+    Another,
 }
 
-/// One status write, none if nothing changed. Returns the version of the webhook whose status says all there is to say;
-/// `None` while counters wait until they are due, and where somebody has changed the webhook during the look.
+/// One status write, none if nothing changed. `left` is the webhook as the steps of this look have left it.
 async fn write(
     webhook: &LinktreeWebhook,
+    left: &LinktreeWebhook,
     context: &Context,
-    previous: Option<&LinktreeWebhookStatus>,
     next: LinktreeWebhookStatus,
     memory: &mut Memory,
-) -> Result<Option<Version>, Error> {
+) -> Result<Stands, Error> {
     let now = clock::now();
-    let worth = match previous {
-        Some(previous) => report::worth_writing(previous, next, memory.counters_due(now)),
-        None => Worth::Now(Box::new(next)),
-    };
-    let next = match worth {
-        Worth::Nothing => return Ok(Some(Version::of(webhook))),
-        Worth::Later => return Ok(None),
+    let previous = left.status.clone().unwrap_or_default();
+    let next = match report::worth_writing(&previous, next, memory.counters_due(now)) {
+        Worth::Nothing => return Ok(Stands::All(Version::of(left))),
+        Worth::Later => return Ok(Stands::Part),
         Worth::Now(next) => *next,
     };
-    let namespace = webhook.namespace().unwrap_or_default();
-    let written = apply::apply_status(&api(&namespace, context), &webhook.name_any(), &next).await?;
+    let api = api(&webhook.namespace().unwrap_or_default(), context);
+    let Some(written) = apply::replace_status(&api, left, &next).await? else {
+        return Ok(Stands::Another);
+    };
     memory.reported(now);
-    Ok(rest::is_as_read(webhook, &written).then(|| Version::of(&written)))
+    Ok(if rest::is_as_read(webhook, &written) { Stands::All(Version::of(&written)) } else { Stands::Part })
 }
 
 fn api(namespace: &str, context: &Context) -> Api<LinktreeWebhook> {

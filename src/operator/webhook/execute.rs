@@ -109,7 +109,10 @@ impl Executor<'_> {
 
     async fn perform(&self, step: &Step, outcome: &mut Outcome) -> Result<(), Trouble> {
         match step {
-            Step::AddFinalizer => self.set_finalizers(|finalizers| finalizers.push(FINALIZER.to_owned())).await?,
+            Step::AddFinalizer => {
+                let added = self.set_finalizers(|finalizers| finalizers.push(FINALIZER.to_owned())).await?;
+                outcome.written = Some(Box::new(added));
+            }
             Step::Apply(child) => self.apply(*child).await?,
             Step::Remove(leftover) => self.remove(leftover).await.map_err(Trouble::Exposure)?,
             Step::PointKubelet { pod } => self.point_kubelet(pod).await?,
@@ -233,10 +236,11 @@ impl Executor<'_> {
 
     /// Only on the webhook as it was seen: another operator that has written down the same meanwhile registers, too.
     async fn record_registration(&self, at: Timestamp, outcome: &mut Outcome) -> Result<(), kube::Error> {
-        let mut status = self.webhook.status.clone().unwrap_or_default();
+        let seen = outcome.left(self.webhook);
+        let mut status = seen.status.clone().unwrap_or_default();
         status.subscription = Some(registering(Some(Time(at))));
-        match apply::apply_status_as_seen(&self.api(), self.webhook, &status).await {
-            Ok(_) => outcome.registration_recorded = true,
+        match apply::apply_status_as_seen(&self.api(), seen, &status).await {
+            Ok(recorded) => outcome.written = Some(Box::new(recorded)),
             Err(kube::Error::Api(refused)) if refused.is_conflict() => outcome.outdated = true,
             Err(error) => return Err(error),
         }
@@ -292,25 +296,25 @@ impl Executor<'_> {
 
     async fn unsubscribe(&self, id: &SubscriptionId) -> Result<(), Trouble> {
         let Some(account) = &self.account else { return Ok(()) };
-        match account.linktree(&key::of(self.webhook)).delete(id).await {
-            // That it is not there is what was wanted.
-            Ok(()) | Err(ApiError::NotFound) => {
-                account.gone(id, clock::now());
-                self.look_at_connection();
-                self.publish(
-                    EventType::Normal,
-                    "SubscriptionDeleted",
-                    format!("subscription {id} is gone from Linktree"),
-                )
-                .await;
-                Ok(())
-            }
+        let linktree = account.linktree(&key::of(self.webhook));
+        let deleted = match linktree.delete(id).await {
+            // It would be left behind for good if that were wrong.
+            Err(ApiError::NotFound) => is_absent(&linktree, id).await,
+            deleted => deleted,
+        };
+        deleted.map_err(|error| {
             // That is not the way to have it enabled again, and nothing against its registration.
-            Err(error @ ApiError::Unsupported { .. }) => {
-                Err(Trouble::Linktree(ConditionType::SubscriptionEnabled, error))
-            }
-            Err(error) => Err(Trouble::Linktree(ConditionType::Registered, error)),
-        }
+            let of = match error {
+                ApiError::Unsupported { .. } => ConditionType::SubscriptionEnabled,
+                _ => ConditionType::Registered,
+            };
+            Trouble::Linktree(of, error)
+        })?;
+        account.gone(id, clock::now());
+        self.look_at_connection();
+        self.publish(EventType::Normal, "SubscriptionDeleted", format!("subscription {id} is gone from Linktree"))
+            .await;
+        Ok(())
     }
 
     async fn release(&self, orphan: Option<&str>, outcome: &mut Outcome) -> Result<(), kube::Error> {
@@ -326,12 +330,12 @@ impl Executor<'_> {
     }
 
     /// Edits the finalizers as they were seen; a change in between is a conflict, and the next look decides anew.
-    async fn set_finalizers(&self, edit: impl FnOnce(&mut Vec<String>)) -> Result<(), kube::Error> {
+    async fn set_finalizers(&self, edit: impl FnOnce(&mut Vec<String>)) -> Result<LinktreeWebhook, kube::Error> {
         let mut finalizers = self.webhook.finalizers().to_vec();
         edit(&mut finalizers);
         let patch = json!({"metadata": {"resourceVersion": self.webhook.resource_version(), "finalizers": finalizers}});
         let name = self.webhook.name_any();
-        self.api::<LinktreeWebhook>().patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+        self.api::<LinktreeWebhook>().patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await
     }
 
     async fn publish(&self, type_: EventType, reason: &str, note: String) {
@@ -360,6 +364,15 @@ fn side(step: &Step) -> Side {
         | Step::Reenable { .. }
         | Step::Unsubscribe { .. }
         | Step::Release { .. } => Side::Linktree,
+    }
+}
+
+/// Whether a subscription that could not be deleted because it is not there is really not, as far as Linktree tells.
+async fn is_absent(linktree: &impl Linktree, id: &SubscriptionId) -> Result<(), ApiError> {
+    match linktree.get(id).await {
+        Err(ApiError::NotFound | ApiError::Unsupported { .. }) => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(ApiError::NotFound),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What came of a plan's steps, as far as the status has to know.
 
 use crate::{
-    api::condition::ConditionType,
+    api::{condition::ConditionType, webhook::LinktreeWebhook},
     linktree::{error::ApiError, wire::SubscriptionId},
 };
 
@@ -9,8 +9,8 @@ use crate::{
 pub struct Outcome {
     /// How many steps were performed.
     pub performed: usize,
-    /// The intent to register stands in the status now.
-    pub registration_recorded: bool,
+    /// The webhook as a step has left it: with the finalizer, or the intent to register.
+    pub written: Option<Box<LinktreeWebhook>>,
     /// The webhook has changed since it was read: nothing more was done, and all is to be decided anew.
     pub outdated: bool,
     /// The subscription that was made.
@@ -48,6 +48,12 @@ impl Failure {
 }
 
 impl Outcome {
+    /// The webhook, which was read as `read`, as the steps have left it.
+    #[must_use]
+    pub fn left<'a>(&'a self, read: &'a LinktreeWebhook) -> &'a LinktreeWebhook {
+        self.written.as_deref().unwrap_or(read)
+    }
+
     /// The failed call to Linktree, of which there is at most one: it ends that side of the plan. With the condition it
     /// was to fulfil.
     #[must_use]
