@@ -50,7 +50,9 @@ impl Row {
         let line = format!("chaos: {name:<28} {cases:>7} cases {:>4} violations\n", violations.len());
         // Past the test's capture: a passing row is to be seen as well.
         std::io::stdout().write_all(line.as_bytes()).unwrap();
-        let shown = violations.iter().take(10).cloned().collect::<Vec<_>>().join("\n  ");
+        let first_line = |violation: &String| violation.lines().next().unwrap_or_default().to_owned();
+        let whole = violations.iter().take(10).cloned();
+        let shown = whole.chain(violations.iter().skip(10).map(first_line)).collect::<Vec<_>>().join("\n  ");
         let size = if full() { "CHAOS=full " } else { "" };
         assert!(
             violations.is_empty(),

@@ -237,7 +237,8 @@ fn kubernetes_call(request: &Request<Bytes>) -> Option<Call> {
         }
         None => format!("{} {}", request.method(), request.uri().path()),
     };
-    Some(Call { peer: Peer::Kubernetes, what, is_effect: *request.method() != Method::GET })
+    let dry_run = request.uri().query().is_some_and(|query| query.contains("dryRun"));
+    Some(Call { peer: Peer::Kubernetes, what, is_effect: *request.method() != Method::GET && !dry_run })
 }
 
 async fn kubernetes_failure(failure: Failure, answer: Option<Response<Body>>) -> Result<Response<Body>, BoxError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use linktree_operator::linktree::wire::SubscriptionStatus;
+use linktree_operator::{linktree::wire::SubscriptionStatus, simulator::state::subscriptions::Subscription};
 use serde_json::{Value, json};
 
 use crate::{
@@ -29,27 +29,42 @@ pub async fn run(world: &World, scenario: &Scenario, expected: Option<&End>) -> 
     let course = (scenario.run)(world).await;
     let mut violations: Vec<String> = course.err().into_iter().collect();
     if violations.is_empty() {
-        violations.extend(comes_to_rest(world, expected).await.err());
+        violations.extend(comes_to_rest(world, scenario, expected).await.err());
     }
     violations.extend(invariants(world));
+    if std::env::var("DUMP").is_ok() {
+        println!("{}", changes_since(world, 0));
+    }
     let mut writes = BTreeMap::from([Peer::Kubernetes, Peer::Linktree].map(|peer| (peer, BTreeMap::new())));
     for call in world.calls.made().into_iter().filter(|call| call.is_effect) {
         *writes.entry(call.peer).or_default().entry(call.what).or_default() += 1;
     }
-    End { state: state(world), writes, violations }
+    End { state: end_state(world, scenario), writes, violations }
+}
+
+/// Where a scenario has come to; a subscription that may be left behind, if somebody is told, is as good as gone.
+fn end_state(world: &World, scenario: &Scenario) -> State {
+    let told = if scenario.may_leave_orphans() { orphans_told(world) } else { Vec::new() };
+    state_without(world, |it| told.iter().any(|note| note.contains(&it.id.0) || note.contains(&it.url)))
+}
+
+fn orphans_told(world: &World) -> Vec<String> {
+    let events = world.kubernetes.list("Event", NAMESPACE);
+    let orphans = events.iter().filter(|event| event["reason"] == "OrphanReleased");
+    orphans.filter_map(|event| event["note"].as_str().map(str::to_owned)).collect()
 }
 
 /// It reaches the expected state, and then I5: nothing changes, nothing is written.
-async fn comes_to_rest(world: &World, expected: Option<&End>) -> Result<(), String> {
+async fn comes_to_rest(world: &World, scenario: &Scenario, expected: Option<&End>) -> Result<(), String> {
     match expected {
         Some(expected) => {
             world
                 .until_some(
-                    || (state(world) == expected.state).then_some(()),
+                    || (end_state(world, scenario) == expected.state).then_some(()),
                     || {
                         format!(
                             "never: it ends as undisturbed:\n{}",
-                            differences(&state(world), &expected.state).join("\n")
+                            differences(&end_state(world, scenario), &expected.state).join("\n")
                         )
                     },
                 )
@@ -137,6 +152,10 @@ fn mismatched(world: &World) -> Vec<String> {
 
 /// What is there, without what may differ from run to run.
 pub fn state(world: &World) -> State {
+    state_without(world, |_| false)
+}
+
+fn state_without(world: &World, left_out: impl Fn(&Subscription) -> bool) -> State {
     let mut state = BTreeMap::new();
     for (key, object) in world.kubernetes.everything() {
         let content = match key.kind.kind {
@@ -157,6 +176,7 @@ pub fn state(world: &World) -> State {
         .linktree
         .subscriptions()
         .iter()
+        .filter(|it| !left_out(it))
         .map(|it| {
             let mut events: Vec<&str> = it.events.iter().map(|event| event.as_str()).collect();
             events.sort_unstable();

@@ -12,7 +12,7 @@ use linktree_operator::{
 };
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,9 +27,10 @@ pub const NAMESPACE: &str = "marketing";
 pub const HOST: &str = "hooks.example.com";
 /// How long the Deployment takes to start another process.
 const RESTARTS_AFTER: Duration = Duration::from_secs(3);
-/// Whatever went wrong: this long after it was mended all is well again. Nearly always that is minutes; but each failed attempt
-/// to enable a subscription again doubles the wait for the next.
-const PATIENCE: Duration = Duration::from_secs(6 * 3600);
+/// Whatever went wrong: this long after it was mended all is well again. Nearly always that is minutes; but a call that Linktree
+/// does not know is tried again after a day.
+const PATIENCE: Duration = Duration::from_secs(26 * 3600);
+const HOUR: Duration = Duration::from_secs(3600);
 
 pub struct World {
     pub kubernetes: Kubernetes,
@@ -165,28 +166,14 @@ impl World {
 
     /// Waits in simulated time, and tells what it waited for in vain.
     pub async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) -> Result<(), String> {
-        let waiting = async {
-            while !holds() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, waiting).await;
-        waited.map_err(|_| format!("never: {what}\n{}", self.describe()))
+        let found = || holds().then_some(());
+        poll(Duration::from_secs(1), found).await.ok_or_else(|| format!("never: {what}\n{}", self.describe()))
     }
 
     /// Waits until there is something, and tells why there was not.
-    pub async fn until_some<T>(
-        &self,
-        mut find: impl FnMut() -> Option<T>,
-        why: impl Fn() -> String,
-    ) -> Result<T, String> {
-        for _ in 0..PATIENCE.as_secs() / 10 {
-            if let Some(found) = find() {
-                return Ok(found);
-            }
-            time::pass(10).await;
-        }
-        Err(format!("{}\n{}\n{}", why(), self.describe(), self.last_calls(30)))
+    pub async fn until_some<T>(&self, find: impl FnMut() -> Option<T>, why: impl Fn() -> String) -> Result<T, String> {
+        let found = poll(Duration::from_secs(10), find).await;
+        found.ok_or_else(|| format!("{}\n{}\n{}", why(), self.describe(), self.last_calls(30)))
     }
 
     /// Waits until nothing was written for a while.
@@ -246,6 +233,19 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.operators.iter().for_each(|(runs, _)| runs.abort());
+    }
+}
+
+/// Tries to find something every `step`, and more seldom after an hour.
+async fn poll<T>(step: Duration, mut find: impl FnMut() -> Option<T>) -> Option<T> {
+    let began = Instant::now();
+    loop {
+        let waited = began.elapsed();
+        let found = find();
+        if found.is_some() || waited > PATIENCE {
+            return found;
+        }
+        tokio::time::sleep(if waited < HOUR { step } else { step * 30 }).await;
     }
 }
 

@@ -1,0 +1,80 @@
+//! The rows that put trouble into the scenarios: which cases are tried, and how each is judged.
+
+use std::fmt::Debug;
+
+use crate::{
+    gate::Call,
+    oracle::{self, End},
+    row::Row,
+    sample::sample,
+    scenario::{self, Scenario},
+    time, workers,
+    world::World,
+};
+
+/// What goes wrong in a case.
+pub trait Trouble: Debug + Sync {
+    /// A world in which it does.
+    fn strike(&self) -> World;
+
+    /// Writes that it may cost beyond the undisturbed ones, to each peer.
+    fn costs(&self, undisturbed: &End) -> usize;
+
+    /// Whether it is no wonder that something is violated.
+    fn excuses(&self, _violation: &str) -> bool {
+        false
+    }
+}
+
+/// A scenario without trouble.
+pub struct Undisturbed {
+    pub end: End,
+    pub calls: Vec<Call>,
+}
+
+impl Undisturbed {
+    pub fn effects(&self) -> usize {
+        self.calls.iter().filter(|call| call.is_effect).count()
+    }
+}
+
+pub fn undisturbed(scenario: &Scenario) -> Undisturbed {
+    time::simulated(async {
+        let world = World::start(1, 1);
+        let end = oracle::run(&world, scenario, None).await;
+        Undisturbed { end, calls: world.calls.made() }
+    })
+}
+
+/// Tries `most` of the cases there are, by the row's seed, and those `kept` by name: they once found something.
+/// `CHAOS_CASE=NAME` tries those alone whose name begins so.
+pub fn try_all<T: Trouble>(row: &mut Row, most: usize, kept: &[&str], troubles: impl Fn(&Undisturbed) -> Vec<T>) {
+    let asked = std::env::var("CHAOS_CASE").ok();
+    let named: Vec<&str> = asked.as_deref().map_or(kept.to_vec(), |name| vec![name]);
+    let of_named = |scenario: &Scenario| named.iter().any(|name| name.starts_with(scenario.name));
+    let chosen = if asked.is_some() { Vec::new() } else { scenario::chosen(row) };
+    let is_chosen = |scenario: &Scenario| chosen.iter().any(|it| it.name == scenario.name);
+    let scenarios: Vec<&Scenario> = scenario::ALL.iter().filter(|it| is_chosen(it) || of_named(it)).collect();
+
+    let undisturbed = workers::map(&scenarios, |scenario| undisturbed(scenario));
+    let mut cases = Vec::new();
+    for (scenario, undisturbed) in scenarios.iter().zip(&undisturbed) {
+        let all = troubles(undisturbed).into_iter();
+        cases.extend(
+            all.map(|trouble| (*scenario, &undisturbed.end, format!("{} {trouble:?}", scenario.name), trouble)),
+        );
+    }
+    let (mut tried, others): (Vec<_>, Vec<_>) =
+        cases.into_iter().partition(|(_, _, name, _)| named.iter().any(|it| name.starts_with(it)));
+    tried.extend(sample(row, others.into_iter().filter(|(scenario, ..)| is_chosen(scenario)).collect(), most));
+
+    row.tried(tried.len());
+    let ends = workers::map(&tried, |(scenario, undisturbed, _, trouble)| {
+        let end = time::simulated(async { oracle::run(&trouble.strike(), scenario, Some(undisturbed)).await });
+        oracle::compare(&end, undisturbed, trouble.costs(undisturbed))
+    });
+    for ((_, _, name, trouble), violations) in tried.iter().zip(ends) {
+        let violations = violations.into_iter().filter(|what| !trouble.excuses(what));
+        violations.for_each(|what| row.violated(format!("{name}: {what}")));
+    }
+}
