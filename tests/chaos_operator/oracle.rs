@@ -32,9 +32,6 @@ pub async fn run(world: &World, scenario: &Scenario, expected: Option<&End>) -> 
         violations.extend(comes_to_rest(world, scenario, expected).await.err());
     }
     violations.extend(invariants(world));
-    if std::env::var("DUMP").is_ok() {
-        println!("{}", changes_since(world, 0));
-    }
     let mut writes = BTreeMap::from([Peer::Kubernetes, Peer::Linktree].map(|peer| (peer, BTreeMap::new())));
     for call in world.calls.made().into_iter().filter(|call| call.is_effect) {
         *writes.entry(call.peer).or_default().entry(call.what).or_default() += 1;

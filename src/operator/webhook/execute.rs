@@ -304,10 +304,8 @@ impl Executor<'_> {
         };
         deleted.map_err(|error| {
             // That is not the way to have it enabled again, and nothing against its registration.
-            let of = match error {
-                ApiError::Unsupported { .. } => ConditionType::SubscriptionEnabled,
-                _ => ConditionType::Registered,
-            };
+            let unsupported = matches!(error, ApiError::Unsupported { .. });
+            let of = if unsupported { ConditionType::SubscriptionEnabled } else { ConditionType::Registered };
             Trouble::Linktree(of, error)
         })?;
         account.gone(id, clock::now());
