@@ -38,6 +38,7 @@ mod context;
 mod gateway;
 pub mod key;
 pub mod leader;
+mod line;
 pub mod metrics;
 pub mod ports;
 mod requests;

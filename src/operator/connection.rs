@@ -12,7 +12,7 @@ use super::{
     apply,
     context::Context,
     key::{self, Key},
-    requests, watches,
+    requests,
     webhook::Error,
 };
 use crate::{
@@ -102,7 +102,7 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
 
 fn look_at_webhooks(context: &Context, connection: &Key) {
     for webhook in context.webhooks_of(connection) {
-        if context.look_at_webhook.try_send(watches::reference(&webhook.key)).is_err() {
+        if context.look_at_webhook.try_send(Arc::clone(&webhook.key)).is_err() {
             tracing::debug!("many webhooks wait to be looked at; the others come with their period");
         }
     }

@@ -21,7 +21,7 @@ use super::{
     key::Key,
     leader::Leadership,
     metrics::Metrics,
-    roster::{Member, Roster, Webhook},
+    roster::{Member, Roster},
     scope::Ready,
     seen::Seen,
     webhook::{addressable::Resolver, children::Launch, memory::Memory, probe::Probe, receiver_client::Receivers},
@@ -67,41 +67,28 @@ impl Views {
 /// One scope's view of the custom resources, and the ways to have one looked at.
 pub struct Context {
     pub shared: Shared,
-    pub webhooks: Store<Webhook>,
     pub roster: Arc<Roster>,
     pub seen: Arc<Seen>,
     pub connections: Store<LinktreeConnection>,
-    pub look_at_webhook: Sender<ObjectRef<Webhook>>,
+    pub look_at_webhook: Sender<Arc<Key>>,
     pub look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
     ready: Ready,
     shutdown: CancellationToken,
-    memories: Mutex<HashMap<Key, Memory>>,
+    memories: Mutex<HashMap<Arc<Key>, Memory>>,
 }
 
 impl Context {
     pub fn new(
         shared: Shared,
-        webhooks: Store<Webhook>,
         connections: Store<LinktreeConnection>,
-        look_at_webhook: Sender<ObjectRef<Webhook>>,
+        look_at_webhook: Sender<Arc<Key>>,
         look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
         ready: Ready,
         shutdown: CancellationToken,
     ) -> Self {
         let (roster, seen, memories) = (Arc::default(), Arc::default(), Mutex::default());
         shared.webhooks.add(Arc::clone(&roster));
-        Context {
-            shared,
-            webhooks,
-            roster,
-            seen,
-            connections,
-            look_at_webhook,
-            look_at_connection,
-            ready,
-            shutdown,
-            memories,
-        }
+        Context { shared, roster, seen, connections, look_at_webhook, look_at_connection, ready, shutdown, memories }
     }
 
     /// Waits until a look may begin: all objects were seen, since which connection a webhook has and which subscriptions
@@ -132,8 +119,8 @@ impl Context {
         self.memories().get(webhook).cloned().unwrap_or_default()
     }
 
-    pub fn remember(&self, webhook: &Key, memory: Memory) {
-        self.memories().insert(webhook.clone(), memory);
+    pub fn remember(&self, webhook: &Arc<Key>, memory: Memory) {
+        self.memories().insert(Arc::clone(webhook), memory);
     }
 
     pub fn forget(&self, webhook: &Key) {
@@ -163,7 +150,7 @@ impl Context {
         }
     }
 
-    fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Memory>> {
+    fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<Key>, Memory>> {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

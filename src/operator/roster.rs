@@ -7,21 +7,22 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{core::PartialObjectMeta, runtime::watcher::Event};
+use kube::runtime::watcher::Event;
+use tokio::sync::watch;
 
 use super::{
     key::{self, Key},
+    seen::Version,
     webhook::{names, spec},
 };
 use crate::{api::webhook::LinktreeWebhook, linktree::wire::SubscriptionId};
 
-/// A webhook as its controller holds it: its name and version.
-pub type Webhook = PartialObjectMeta<LinktreeWebhook>;
-
 /// What is kept of one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    pub key: Key,
+    /// Shared by all that is kept of it: there may be ten thousand.
+    pub key: Arc<Key>,
+    pub version: Version,
     /// Name of its connection, which is in the same namespace.
     pub connection: String,
     /// The subscription that its status names.
@@ -40,7 +41,8 @@ impl Member {
         let status = webhook.status.as_ref();
         let subscription = status.and_then(|status| status.subscription.as_ref());
         Member {
-            key: key::of(webhook),
+            key: Arc::new(key::of(webhook)),
+            version: Version::of(webhook),
             connection: webhook.spec.connection_ref.name.clone(),
             subscription: subscription.and_then(|known| known.id.clone()).map(SubscriptionId),
             begun: subscription.and_then(|known| Some(known.registration_time.as_ref()?.0)),
@@ -52,15 +54,19 @@ impl Member {
 
 /// Follows the watch of the webhooks.
 #[derive(Debug, Default)]
-pub struct Roster(Mutex<State>);
+pub struct Roster {
+    state: Mutex<State>,
+    /// A list of all there is was over once.
+    filled: watch::Sender<bool>,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    members: HashMap<Key, Arc<Member>>,
+    members: HashMap<Arc<Key>, Arc<Member>>,
     /// For each Secret that a spec names, the names of the webhooks.
     by_secret: HashMap<Key, Vec<String>>,
     /// Those that a list which is not over yet has shown.
-    listed: HashSet<Key>,
+    listed: HashSet<Arc<Key>>,
 }
 
 impl Roster {
@@ -68,20 +74,32 @@ impl Roster {
     pub fn follow(&self, event: &Event<LinktreeWebhook>) {
         let mut state = self.state();
         match event {
-            Event::Apply(webhook) => state.put(Member::of(webhook)),
-            Event::Delete(webhook) => state.remove(&Member::of(webhook).key),
+            Event::Apply(webhook) => drop(state.put(Member::of(webhook))),
+            Event::Delete(webhook) => state.remove(&key::of(webhook)),
             Event::Init => state.listed = HashSet::new(),
             Event::InitApply(webhook) => {
-                let member = Member::of(webhook);
-                state.listed.insert(member.key.clone());
-                state.put(member);
+                let key = state.put(Member::of(webhook));
+                state.listed.insert(key);
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut state.listed);
-                let gone: Vec<Key> = state.members.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+                let gone: Vec<Arc<Key>> = state.members.keys().filter(|key| !listed.contains(*key)).cloned().collect();
                 gone.iter().for_each(|key| state.remove(key));
+                self.filled.send_replace(true);
             }
         }
+    }
+
+    /// Waits until all there is was seen once.
+    pub async fn filled(&self) {
+        // It fails only without a sender, and `self` has one.
+        let _ = self.filled.subscribe().wait_for(|filled| *filled).await;
+    }
+
+    /// What is kept of this webhook.
+    #[must_use]
+    pub fn get(&self, webhook: &Key) -> Option<Arc<Member>> {
+        self.state().members.get(webhook).cloned()
     }
 
     #[must_use]
@@ -109,21 +127,27 @@ impl Roster {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn put(&mut self, member: Member) {
-        if self.members.get(&member.key).is_some_and(|known| **known == member) {
-            return;
+    /// Returns what it is known by here.
+    fn put(&mut self, mut member: Member) -> Arc<Key> {
+        if let Some(known) = self.members.get(&member.key) {
+            member.key = Arc::clone(&known.key);
+            if **known == member {
+                return member.key;
+            }
         }
-        self.remove(&member.key);
+        self.remove(&Arc::clone(&member.key));
         for secret in &member.secrets {
             let names = self.by_secret.entry((member.key.0.clone(), secret.clone())).or_default();
             names.push(member.key.1.clone());
         }
-        self.members.insert(member.key.clone(), Arc::new(member));
+        let key = Arc::clone(&member.key);
+        self.members.insert(Arc::clone(&key), Arc::new(member));
+        key
     }
 
     fn remove(&mut self, key: &Key) {
@@ -161,8 +185,7 @@ mod tests {
     }
 
     fn place(name: &str) -> Key {
-        let (namespace, _) = Member::of(&webhook(|_| {})).key;
-        (namespace, name.to_owned())
+        (Member::of(&webhook(|_| {})).key.0.clone(), name.to_owned())
     }
 
     #[test]

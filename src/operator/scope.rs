@@ -25,7 +25,8 @@ use super::{
     connection,
     context::{Context, Shared},
     gateway::HTTPRoute,
-    roster::Webhook,
+    key::{self, Key},
+    line,
     seen::Kind,
     watches::{self, Look},
     webhook,
@@ -102,11 +103,9 @@ impl Scope {
     pub async fn run(self, shutdown: CancellationToken) {
         let (look_at_webhook, webhooks_to_look_at) = mpsc::channel(LOOKS_WAITING);
         let (look_at_connection, connections_to_look_at) = mpsc::channel(LOOKS_WAITING);
-        let (webhooks, known_webhooks) = reflector::store();
         let (connections, known_connections) = reflector::store();
         let context = Arc::new(Context::new(
             self.shared.clone(),
-            webhooks,
             connections,
             look_at_webhook,
             look_at_connection,
@@ -114,21 +113,16 @@ impl Scope {
             shutdown.clone(),
         ));
 
-        let config = controller::Config::default().concurrency(CONCURRENCY);
         // Both hear of everything through their channels: what one watch tells may concern either.
-        let webhooks = Controller::for_stream(stream::pending(), context.webhooks.clone())
-            .with_config(config.clone())
-            .reconcile_on(received(webhooks_to_look_at))
-            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-            .run(reconcile_webhook, retry_later, Arc::clone(&context))
-            .for_each(|result| async move { note(&result) });
+        let look = |webhook| reconcile_webhook(webhook, Arc::clone(&context));
+        let webhooks = line::run(webhooks_to_look_at, CONCURRENCY.into(), shutdown.clone(), look);
         let connections = Controller::for_stream(stream::pending(), context.connections.clone())
-            .with_config(config)
+            .with_config(controller::Config::default().concurrency(CONCURRENCY))
             .reconcile_on(received(connections_to_look_at))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile_connection, retry_later, Arc::clone(&context))
             .for_each(|result| async move { note(&result) });
-        let looks = hand_on(self.looks(&context, known_webhooks, known_connections), &context);
+        let looks = hand_on(self.looks(&context, known_connections), &context);
         let filled = announce_filled(&context, &self.ready);
         tokio::select! {
             _ = join(webhooks, connections) => {}
@@ -141,12 +135,11 @@ impl Scope {
     fn looks(
         &self,
         context: &Context,
-        webhooks: Writer<Webhook>,
         connections: Writer<LinktreeConnection>,
     ) -> impl Stream<Item = Look> + Send + use<> {
         let (roster, seen) = (|| Arc::clone(&context.roster), || Arc::clone(&context.seen));
         stream::select_all([
-            watches::webhooks(self.api(), webhooks, roster(), seen()),
+            watches::webhooks(self.api(), roster(), seen()),
             watches::connections(self.api(), connections, roster(), seen()),
             watches::parts::<StatefulSet>(self.api(), Kind::StatefulSet, seen(), roster()),
             watches::parts::<Service>(self.api(), Kind::Service, seen(), roster()),
@@ -175,27 +168,41 @@ impl Scope {
 async fn hand_on(looks: impl Stream<Item = Look>, context: &Context) {
     // A controller that does not listen any more ends, and with it the scope.
     let hand_on = async |look| match look {
-        Look::Webhook(key) => drop(context.look_at_webhook.send(watches::reference(&key)).await),
-        Look::Connection(key) => drop(context.look_at_connection.send(watches::reference(&key)).await),
+        Look::Webhook(key) => {
+            let key = context.roster.get(&key).map_or_else(|| Arc::new(key), |known| Arc::clone(&known.key));
+            drop(context.look_at_webhook.send(key).await);
+        }
+        Look::Connection(key) => drop(context.look_at_connection.send(key::reference(&key)).await),
     };
     looks.for_each(hand_on).await;
 }
 
-/// Marks the scope as seen when both caches are filled, and then waits for ever. The only one to wait for the stores.
+/// Marks the scope as seen when both kinds were, and then waits for ever. The only one to wait for the store.
 async fn announce_filled(context: &Context, ready: &Ready) {
-    if context.webhooks.wait_until_ready().await.is_ok() && context.connections.wait_until_ready().await.is_ok() {
+    context.roster.filled().await;
+    if context.connections.wait_until_ready().await.is_ok() {
         ready.seen();
     }
     std::future::pending::<()>().await;
 }
 
-async fn reconcile_webhook(webhook: Arc<Webhook>, context: Arc<Context>) -> Result<Action, LookError> {
-    let metrics = context.shared.metrics.clone();
+/// Returns when to look again.
+async fn reconcile_webhook(key: Arc<Key>, context: Arc<Context>) -> Option<Duration> {
     if !context.may_begin().await {
-        return Ok(Action::await_change());
+        return None;
     }
-    let look = async { webhook::reconcile(webhook, context).await.map_err(LookError::Failed) };
-    counted("LinktreeWebhook", LOOK_DEADLINE, &metrics, look).await
+    let (namespace, webhook) = (key.0.as_str(), key.1.as_str());
+    let look = async { webhook::reconcile(Arc::clone(&key), Arc::clone(&context)).await.map_err(LookError::Failed) };
+    match counted("LinktreeWebhook", LOOK_DEADLINE, &context.shared.metrics, look).await {
+        Ok(again) => {
+            tracing::debug!(namespace, webhook, "looked at");
+            again
+        }
+        Err(error) => {
+            tracing::warn!(namespace, webhook, %error, "a look failed and is repeated");
+            Some(RETRY)
+        }
+    }
 }
 
 async fn reconcile_connection(connection: Arc<LinktreeConnection>, context: Arc<Context>) -> Result<Action, LookError> {
@@ -209,12 +216,12 @@ async fn reconcile_connection(connection: Arc<LinktreeConnection>, context: Arc<
     counted("LinktreeConnection", LIST_DEADLINE, &metrics, look).await
 }
 
-async fn counted(
+async fn counted<T>(
     kind: &'static str,
     deadline: Duration,
     metrics: &super::metrics::Metrics,
-    look: impl Future<Output = Result<Action, LookError>>,
-) -> Result<Action, LookError> {
+    look: impl Future<Output = Result<T, LookError>>,
+) -> Result<T, LookError> {
     let result = tokio::time::timeout(deadline, look).await.unwrap_or(Err(LookError::TookTooLong { deadline }));
     metrics.reconciled(kind, if result.is_ok() { "ok" } else { "error" });
     result

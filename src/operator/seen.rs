@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     num::NonZeroU64,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -100,7 +100,7 @@ const MISTRUST: SignedDuration = SignedDuration::from_secs(90);
 /// For each webhook its objects, and for each kind whether its watch can be relied on.
 #[derive(Debug, Default)]
 pub struct Seen {
-    slots: Mutex<HashMap<Key, Vec<Slot>>>,
+    slots: Mutex<HashMap<Arc<Key>, Vec<Slot>>>,
     watches: Mutex<HashMap<Kind, Watch>>,
 }
 
@@ -120,8 +120,8 @@ impl Watch {
 
 impl Seen {
     /// Nothing of a webhook's objects is known any more.
-    pub fn anew(&self, webhook: &Key) {
-        self.seen().insert(webhook.clone(), Vec::new());
+    pub fn anew(&self, webhook: &Arc<Key>) {
+        self.seen().insert(Arc::clone(webhook), Vec::new());
     }
 
     pub fn forget(&self, webhook: &Key) {
@@ -191,7 +191,7 @@ impl Seen {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, HashMap<Key, Vec<Slot>>> {
+    fn seen(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Vec<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -233,7 +233,7 @@ mod tests {
     /// A webhook whose Service was read at version 1.
     fn read() -> Seen {
         let seen = Seen::default();
-        seen.anew(&key());
+        seen.anew(&Arc::new(key()));
         for kind in [Kind::LinktreeWebhook, Kind::Service] {
             seen.told_all(kind, &HashSet::new());
         }
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn what_is_told_while_an_object_is_read_counts() {
         let seen = read();
-        seen.anew(&key());
+        seen.anew(&Arc::new(key()));
         seen.reading(&key(), service());
         seen.told(&key(), service(), version("2"));
         seen.read(&key(), service(), version("1"), 7);
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn an_absent_object_is_as_read_until_there_is_one() {
         let seen = read();
-        seen.anew(&key());
+        seen.anew(&Arc::new(key()));
         seen.reading(&key(), service());
         seen.read(&key(), service(), Version::of_found::<Service>(None), 0);
         assert!(seen.all_as_read(&key(), at(0)));

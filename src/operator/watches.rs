@@ -7,10 +7,10 @@ use std::{collections::HashSet, fmt::Debug, sync::Arc};
 use futures::{Stream, StreamExt, stream::BoxStream};
 use kube::{
     Api, Resource, ResourceExt,
-    core::{NamespaceResourceScope, ObjectMeta, PartialObjectMeta, PartialObjectMetaExt},
+    core::{NamespaceResourceScope, ObjectMeta, PartialObjectMeta},
     runtime::{
         reflector::{
-            self, ObjectRef,
+            self,
             store::{Store, Writer},
         },
         watcher::{self, Event},
@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use self::{connections::Uses, patience::patient};
 use super::{
     key::{self, Key},
-    roster::{Roster, Webhook},
+    roster::Roster,
     seen::{Kind, Object, Seen, Version},
     webhook::{children::MANAGED_BY, names},
 };
@@ -50,20 +50,13 @@ pub enum Look {
 pub type Looks = BoxStream<'static, Look>;
 
 /// Webhooks that were made or changed.
-pub fn webhooks(api: Api<LinktreeWebhook>, writer: Writer<Webhook>, roster: Arc<Roster>, seen: Arc<Seen>) -> Looks {
-    let told = Arc::clone(&seen);
-    let events = patient(watcher::watcher(api, all())).map(move |event| {
-        event.map(|event| {
-            roster.follow(&event);
-            if matches!(event, Event::InitDone) {
-                told.told_all(Kind::LinktreeWebhook, &HashSet::new());
-            }
-            named(event)
-        })
-    });
-    let mut shown = Shown::default();
-    let stored = reflector::reflector(writer, events);
-    looks(stored, Kind::LinktreeWebhook, seen, move |event| {
+pub fn webhooks(api: Api<LinktreeWebhook>, roster: Arc<Roster>, seen: Arc<Seen>) -> Looks {
+    let (told, mut shown) = (Arc::clone(&seen), Shown::default());
+    looks(patient(watcher::watcher(api, all())), Kind::LinktreeWebhook, seen, move |event| {
+        roster.follow(event);
+        if matches!(event, Event::InitDone) {
+            told.told_all(Kind::LinktreeWebhook, &HashSet::new());
+        }
         shown.follow(event).into_iter().map(Look::Webhook).collect()
     })
 }
@@ -162,8 +155,8 @@ fn warn(kind: Kind, error: &watcher::Error) {
     }
 }
 
-/// Which objects of a store are to be looked at. What a list shows is held until the list is over: the store has it only
-/// then, and an earlier look would be at what was before.
+/// Which objects are to be looked at. What a list shows is held until the list is over: a store has it only then, and an
+/// earlier look would be at what was before.
 #[derive(Debug, Default)]
 struct Shown(Vec<Key>);
 
@@ -237,31 +230,9 @@ impl Follower {
     }
 }
 
-/// What is to be looked at, as its controller calls it.
-#[must_use]
-pub fn reference<K: Resource<DynamicType = ()>>(key: &Key) -> ObjectRef<K> {
-    ObjectRef::new(&key.1).within(&key.0)
-}
-
 /// Everything, in pages.
 fn all() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)
-}
-
-/// The event with no more of the object than its name and version.
-fn named(event: Event<LinktreeWebhook>) -> Event<Webhook> {
-    let named = |webhook: LinktreeWebhook| {
-        let ObjectMeta { name, namespace, uid, resource_version, .. } = webhook.metadata;
-        let metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
-        metadata.into_response_partial()
-    };
-    match event {
-        Event::Apply(webhook) => Event::Apply(named(webhook)),
-        Event::Delete(webhook) => Event::Delete(named(webhook)),
-        Event::Init => Event::Init,
-        Event::InitApply(webhook) => Event::InitApply(named(webhook)),
-        Event::InitDone => Event::InitDone,
-    }
 }
 
 #[cfg(test)]
@@ -292,7 +263,7 @@ mod tests {
     /// A look at the webhook reads its Service.
     fn look(follower: &Follower) {
         let (seen, object) = (&follower.seen, follower.object(&service()));
-        seen.anew(&key());
+        seen.anew(&Arc::new(key()));
         seen.reading(&key(), object);
         seen.read(&key(), object, Version::of(&service()), 0);
     }

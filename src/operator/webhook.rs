@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
-use kube::{Api, ResourceExt, runtime::controller::Action};
+use kube::{Api, ResourceExt};
+
+use tracing::Instrument;
 
 use self::{
     addressable::Addresses,
@@ -20,7 +22,12 @@ use self::{
     spec::{Deletion, InvalidSpec, Spec},
     transitions::Notice,
 };
-use super::{apply, context::Context, key, roster::Webhook, seen::Version};
+use super::{
+    apply,
+    context::Context,
+    key::{self, Key},
+    seen::Version,
+};
 use crate::{
     api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
     clock,
@@ -76,45 +83,56 @@ pub struct Rendered {
     pub sinks_unresolved: Vec<observed::Unresolved>,
 }
 
-/// Looks at one webhook and does what is to be done; where it rests, a glance is enough.
+/// Looks at one webhook and does what is to be done; where it rests, a glance is enough. Returns when it is to be looked at
+/// again even if nothing changes; `None` where there is none any more, by its watch.
 ///
 /// # Errors
 /// When Kubernetes cannot be read or written; the look is then repeated.
-pub async fn reconcile(webhook: Arc<Webhook>, context: Arc<Context>) -> Result<Action, Error> {
-    let key = (webhook.namespace().unwrap_or_default(), webhook.name_any());
-    let told = match glance::at(&context, &key, Version::of(&*webhook)).await {
-        Glance::AtRest(next) => return Ok(Action::requeue(next)),
-        Glance::Look(told) => told,
+pub async fn reconcile(webhook: Arc<Key>, context: Arc<Context>) -> Result<Option<Duration>, Error> {
+    let Some(known) = context.roster.get(&webhook) else {
+        context.forget(&webhook);
+        return Ok(None);
     };
+    match glance::at(&context, &webhook, known.version).await {
+        Glance::AtRest(next) => Ok(Some(next)),
+        // Most looks end before this one, which needs far more room.
+        Glance::Look(told) => {
+            let span = tracing::info_span!("look", namespace = webhook.0, webhook = webhook.1);
+            Box::pin(look(&known.key, &context, &told)).instrument(span).await
+        }
+    }
+}
+
+async fn look(key: &Arc<Key>, context: &Context, told: &Told) -> Result<Option<Duration>, Error> {
     // Read afresh: the watch may lag behind our own last write, and a forgotten subscription id would look like none.
-    let Some(webhook) = api(&key.0, &context).get_opt(&key.1).await? else {
-        context.forget(&key);
+    let Some(webhook) = api(&key.0, context).get_opt(&key.1).await? else {
+        context.forget(key);
         // Its watch will say so, too; or that was a wrong answer, as of a proxy, and the next look finds it.
-        return Ok(Action::requeue(NOT_FOUND));
+        return Ok(Some(NOT_FOUND));
     };
-    let mut memory = context.recall(&key);
+    let mut memory = context.recall(key);
     memory.rests(None);
     let result = match (&webhook.metadata.deletion_timestamp, Spec::parse(&webhook)) {
-        (Some(deleted_at), _) => delete(&webhook, deleted_at.0, &context, &mut memory).await,
-        (None, Ok(spec)) => keep(&webhook, &spec, &context, &mut memory, &told).await,
-        (None, Err(error)) => refuse(&webhook, &error, &context).await,
+        (Some(deleted_at), _) => delete(&webhook, deleted_at.0, context, &mut memory).await,
+        (None, Ok(spec)) => keep(&webhook, &spec, (key, context), &mut memory, told).await,
+        (None, Err(error)) => refuse(&webhook, &error, context).await,
     };
     if matches!(result, Ok(None)) {
-        context.forget(&key);
+        context.forget(key);
     } else {
-        context.remember(&key, memory);
+        context.remember(key, memory);
     }
-    Ok(result?.map_or_else(Action::await_change, Action::requeue))
+    result
 }
 
 async fn keep(
     webhook: &LinktreeWebhook,
     spec: &Spec,
-    context: &Context,
+    (key, context): (&Arc<Key>, &Context),
     memory: &mut Memory,
     told: &Told,
 ) -> Result<Option<Duration>, Error> {
-    let believed_until = begin(webhook, context, memory);
+    let believed_until = begin(webhook, key, context, memory);
     let (secrets, live_route) = observe::secrets(context, spec).await?;
     let addresses = context.shared.addressables.resolve(&context.shared.client, spec).await?;
     let rendered = render_all(spec, &secrets, live_route.as_ref(), &addresses, context)?;
@@ -155,10 +173,10 @@ async fn keep(
 }
 
 /// Until when what was read of the webhook's other objects is believed; if it is not any more, all is read anew.
-fn begin(webhook: &LinktreeWebhook, context: &Context, memory: &mut Memory) -> Timestamp {
+fn begin(webhook: &LinktreeWebhook, key: &Arc<Key>, context: &Context, memory: &mut Memory) -> Timestamp {
     let (generation, now) = (webhook.metadata.generation, clock::now());
     memory.believes(generation, now).unwrap_or_else(|| {
-        context.seen.anew(&(webhook.namespace().unwrap_or_default(), webhook.name_any()));
+        context.seen.anew(key);
         memory.believe(generation, now, rand::random())
     })
 }

@@ -84,7 +84,7 @@ impl Uses {
             }
             Event::InitDone => self.list_is_over(),
         };
-        self.roster.of_connections(&changed).into_iter().map(|member| member.key.clone()).collect()
+        self.roster.of_connections(&changed).into_iter().map(|member| (*member.key).clone()).collect()
     }
 
     /// The connections that the list shows otherwise than they were, or not at all.

@@ -227,8 +227,7 @@ impl Executor<'_> {
 
     /// Has the connection count its subscriptions anew, or list them where that is wanted.
     fn look_at_connection(&self) {
-        let (namespace, name) = key::of_connection(self.webhook);
-        let connection = kube::runtime::reflector::ObjectRef::new(&name).within(&namespace);
+        let connection = key::reference(&key::of_connection(self.webhook));
         if self.context.look_at_connection.try_send(connection).is_err() {
             tracing::debug!("many connections wait to be looked at; this one comes with its period");
         }

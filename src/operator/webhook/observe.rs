@@ -186,7 +186,7 @@ fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<Key> 
     let connections = [context.shared.accounts.sharing_with(&connection), vec![connection]].concat();
     let webhooks = context.shared.webhooks.of(&connections);
     let has_it = |other: &Member| other.url.as_deref() == Some(spec.url.as_str()) && other.subscription.is_some();
-    webhooks.iter().find(|other| other.key != own && has_it(other)).map(|other| other.key.clone())
+    webhooks.iter().find(|other| *other.key != own && has_it(other)).map(|other| (*other.key).clone())
 }
 
 /// The connection of this name.
