@@ -74,7 +74,8 @@ pub struct Context {
     pub look_at_connection: Sender<ObjectRef<LinktreeConnection>>,
     ready: Ready,
     shutdown: CancellationToken,
-    memories: Mutex<HashMap<Arc<Key>, Memory>>,
+    /// Boxed, since a map has up to twice the room that it needs, and three times while it grows.
+    memories: Mutex<HashMap<Arc<Key>, Box<Memory>>>,
 }
 
 impl Context {
@@ -111,16 +112,16 @@ impl Context {
 
     /// Asks or changes what is remembered of a webhook, for a moment.
     pub fn with_memory<T>(&self, webhook: &Key, of: impl FnOnce(&mut Memory) -> T) -> Option<T> {
-        self.memories().get_mut(webhook).map(of)
+        self.memories().get_mut(webhook).map(|memory| of(memory))
     }
 
     /// What is remembered of a webhook from the last look.
     pub fn recall(&self, webhook: &Key) -> Memory {
-        self.memories().get(webhook).cloned().unwrap_or_default()
+        self.memories().get(webhook).map(|memory| (**memory).clone()).unwrap_or_default()
     }
 
     pub fn remember(&self, webhook: &Arc<Key>, memory: Memory) {
-        self.memories().insert(Arc::clone(webhook), memory);
+        self.memories().insert(Arc::clone(webhook), Box::new(memory));
     }
 
     pub fn forget(&self, webhook: &Key) {
@@ -150,7 +151,7 @@ impl Context {
         }
     }
 
-    fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<Key>, Memory>> {
+    fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<Key>, Box<Memory>>> {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -93,7 +93,7 @@ pub async fn reconcile(webhook: Arc<Key>, context: Arc<Context>) -> Result<Optio
         context.forget(&webhook);
         return Ok(None);
     };
-    match glance::at(&context, &webhook, known.version).await {
+    match glance::at(&context, &known).await {
         Glance::AtRest(next) => Ok(Some(next)),
         // Most looks end before this one, which needs far more room.
         Glance::Look(told) => {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock,
     linktree::secret::Secret,
-    operator::{context::Context, key::Key, seen::Version},
+    operator::{context::Context, key::Key, roster::Member},
     route::status::ReceiverStatus,
 };
 
@@ -47,22 +47,23 @@ impl Told {
     }
 }
 
-/// Glances at the webhook, which its watch shows at this version.
-pub async fn at(context: &Context, webhook: &Key, version: Version) -> Glance {
+/// Glances at the webhook, which its watch shows like this.
+pub async fn at(context: &Context, webhook: &Member) -> Glance {
     let mut told = Told::default();
-    match rests(context, webhook, version, &mut told).await {
+    match rests(context, webhook, &mut told).await {
         Some(next) => Glance::AtRest(next),
         None => Glance::Look(Box::new(told)),
     }
 }
 
-async fn rests(context: &Context, webhook: &Key, version: Version, told: &mut Told) -> Option<Duration> {
+async fn rests(context: &Context, member: &Member, told: &mut Told) -> Option<Duration> {
+    let webhook = &*member.key;
     let rest = context.with_memory(webhook, |memory| memory.rest()).flatten()?;
     let now = clock::now();
     let surroundings = Surroundings {
-        version,
+        version: member.version,
         objects_unchanged: context.seen.all_as_read(webhook, now),
-        connection: observe::connection(context, &rest.connection),
+        connection: observe::connection(context, &(webhook.0.clone(), member.connection.clone())),
         now,
     };
     if !rest.lasts(&surroundings) || !receiver_says_the_same(context, &rest, told).await {

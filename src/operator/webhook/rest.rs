@@ -24,7 +24,6 @@ use crate::{
     operator::{
         account::Snapshot,
         capabilities::Capabilities,
-        key::Key,
         seen::{Version, digest},
     },
     route::status::ReceiverStatus,
@@ -35,7 +34,6 @@ use crate::{
 pub struct Rest {
     /// The webhook as the look left it, its own last write included.
     version: Version,
-    pub connection: Key,
     account: Account,
     /// The bundled one; `None` where it is the user's own.
     pub receiver: Option<Receiver>,
@@ -101,7 +99,6 @@ impl Rest {
         };
         Some(Rest {
             version,
-            connection: (spec.name.namespace.clone(), spec.connection.clone()),
             account,
             receiver: if spec.is_external() { None } else { Some(Receiver::of(observed, admin_token)?) },
             // A signing key that ends then leaves the route.
