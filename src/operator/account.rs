@@ -87,6 +87,7 @@ struct State {
     /// Our own writes since the snapshot's list was begun. A list under way may or may not have seen them.
     writes: Vec<(Timestamp, Write)>,
     list_wanted: bool,
+    sought: BTreeMap<SubscriptionId, String>,
     capabilities: Capabilities,
     /// Since when some call is taken for missing.
     lacking_since: Option<Timestamp>,
@@ -113,6 +114,7 @@ impl Account {
             list_took: Duration::ZERO,
             writes: Vec::new(),
             list_wanted: false,
+            sought: BTreeMap::new(),
             capabilities: Capabilities::default(),
             lacking_since: None,
             trouble: None,
@@ -171,9 +173,10 @@ impl Account {
     pub fn listed(&self, mut snapshot: Snapshot) {
         let mut state = self.state();
         state.writes.retain(|(at, _)| *at >= snapshot.listed_at);
-        state.writes.iter().for_each(|(_, write)| write.replay(&mut snapshot.subscriptions));
+        state.writes.iter().for_each(|(_, write)| write.replay(&mut snapshot));
+        state.sought.retain(|id, _| !snapshot.knows_of(id));
+        state.list_wanted = !state.sought.is_empty();
         state.snapshot = Some(Arc::new(snapshot));
-        state.list_wanted = false;
         state.turns.budget_mut().share_with_lists();
         state.trouble = None;
         state.failures = Failures::default();
@@ -205,9 +208,17 @@ impl Account {
         self.state().failures.hold_until()
     }
 
-    /// Asks for a list before the sync period is over.
-    pub fn want_list(&self) {
-        self.state().list_wanted = true;
+    /// Asks for a list before the sync period is over, in which this subscription, of this url, is looked for.
+    pub fn want_list(&self, sought: Option<(SubscriptionId, String)>) {
+        let mut state = self.state();
+        state.list_wanted = true;
+        state.sought.extend(sought);
+    }
+
+    /// The subscriptions that are to be looked for in the next list, with their urls.
+    #[must_use]
+    pub fn sought(&self) -> BTreeMap<SubscriptionId, String> {
+        self.state().sought.clone()
     }
 
     #[must_use]
@@ -312,7 +323,7 @@ impl Account {
     fn wrote(&self, write: Write, now: Timestamp) {
         let mut state = self.state();
         if let Some(snapshot) = &mut state.snapshot {
-            write.replay(&mut Arc::make_mut(snapshot).subscriptions);
+            write.replay(Arc::make_mut(snapshot));
         }
         state.writes.push((now, write));
     }

@@ -106,11 +106,10 @@ pub async fn reconcile(webhook: Arc<Key>, context: Arc<Context>) -> Result<Optio
 async fn look(key: &Arc<Key>, context: &Context, told: &Told) -> Result<Option<Duration>, Error> {
     // Read afresh: the watch may lag behind our own last write, and a forgotten subscription id would look like none.
     let Some(webhook) = api(&key.0, context).get_opt(&key.1).await? else {
-        context.forget(key);
         // Its watch will say so, too; or that was a wrong answer, as of a proxy, and the next look finds it.
         return Ok(Some(NOT_FOUND));
     };
-    let mut memory = context.recall(key);
+    let mut memory = context.recall(key).of(webhook.uid().as_ref(), clock::now());
     memory.rests(None);
     let result = match (&webhook.metadata.deletion_timestamp, Spec::parse(&webhook)) {
         (Some(deleted_at), _) => delete(&webhook, deleted_at.0, context, &mut memory).await,

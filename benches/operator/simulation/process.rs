@@ -1,6 +1,7 @@
 //! One life of an operator: its account, a task for the connection and one for each webhook. Dropped, it is killed.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -170,7 +171,12 @@ async fn look_after_connection(account: Arc<Account>) {
             match list(&account, &linktree).await {
                 Ok(subscriptions) => {
                     account.note_list_took(clock::now().duration_since(begun).unsigned_abs());
-                    account.listed(Snapshot { listed_at: begun, account: account.whose(), subscriptions });
+                    account.listed(Snapshot {
+                        listed_at: begun,
+                        account: account.whose(),
+                        subscriptions,
+                        absent: BTreeSet::new(),
+                    });
                 }
                 Err(error) => account.list_failed(error, clock::now()),
             }
@@ -233,7 +239,7 @@ impl Webhook {
             Ok(()) => None,
             Err(ApiError::NotYet { wait, .. }) => Some(wait),
             Err(_) => {
-                self.account.want_list();
+                self.account.want_list(None);
                 None
             }
         }

@@ -1,6 +1,9 @@
 //! What must hold of an account's snapshot, its budget, and of accounts that are gone.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use super::*;
 use crate::linktree::{
@@ -22,6 +25,7 @@ pub(in crate::operator) fn snapshot(listed_at: i64, ids: &[&str]) -> Snapshot {
         listed_at: at(listed_at),
         account: Some(account),
         subscriptions: ids.iter().map(|id| subscription(id)).collect(),
+        absent: BTreeSet::new(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Looks at an account: one paged list, or what comes closest to it where Linktree offers none.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     clock,
@@ -25,8 +28,10 @@ pub(super) async fn list(account: &Arc<Account>, connection: &Key, webhooks: &[A
     let linktree = account.linktree(connection);
     let listed = async {
         let whose = whose(account, &linktree).await?;
-        let subscriptions = subscriptions(account, &linktree, webhooks).await?;
-        Ok(Snapshot { listed_at: begun, account: whose, subscriptions })
+        let sought = sought(account.sought(), webhooks);
+        let subscriptions = subscriptions(account, &linktree, &sought).await?;
+        let absent = lacking(&subscriptions, &sought).cloned().collect();
+        Ok(Snapshot { listed_at: begun, account: whose, subscriptions, absent })
     };
     match listed.await {
         Ok(snapshot) => {
@@ -64,28 +69,37 @@ async fn whose(account: &Account, linktree: &dyn Linktree) -> Result<Option<Wire
 async fn subscriptions(
     account: &Account,
     linktree: &dyn Linktree,
-    webhooks: &[Arc<Member>],
+    sought: &BTreeMap<SubscriptionId, String>,
 ) -> Result<Vec<Subscription>, ApiError> {
     if !account.capabilities().lacks_list() {
         match list_all(linktree).await {
             Err(ApiError::Unsupported { .. }) => {}
             // What is taken for gone is registered again, and a list may leave something out for a moment: look twice.
-            Ok(listed) if lacks_one_of(&listed, webhooks) => {
+            Ok(listed) if lacking(&listed, sought).next().is_some() => {
                 return Ok(either(listed, list_all(linktree).await?));
             }
             listed => return listed,
         }
     }
     let mut known = Vec::new();
-    for (id, url) in webhooks.iter().filter_map(|webhook| registered(webhook)) {
+    for (id, url) in sought {
         known.extend(read(account, linktree, id, url).await?);
     }
     Ok(known)
 }
 
-fn lacks_one_of(listed: &[Subscription], webhooks: &[Arc<Member>]) -> bool {
-    let listed: HashSet<&SubscriptionId> = listed.iter().map(|known| &known.id).collect();
-    webhooks.iter().filter_map(|webhook| registered(webhook)).any(|(id, _)| !listed.contains(&id))
+/// The subscriptions to look for, with their urls: those of the webhooks, and those that were asked for.
+fn sought(asked: BTreeMap<SubscriptionId, String>, webhooks: &[Arc<Member>]) -> BTreeMap<SubscriptionId, String> {
+    asked.into_iter().chain(webhooks.iter().filter_map(|webhook| registered(webhook))).collect()
+}
+
+/// Those that a list does not have.
+fn lacking<'a>(
+    listed: &[Subscription],
+    sought: &'a BTreeMap<SubscriptionId, String>,
+) -> impl Iterator<Item = &'a SubscriptionId> {
+    let listed: HashSet<SubscriptionId> = listed.iter().map(|known| known.id.clone()).collect();
+    sought.keys().filter(move |id| !listed.contains(*id))
 }
 
 /// What at least one of two lists has; as the second has it, where both do.
@@ -100,10 +114,10 @@ fn either(mut first: Vec<Subscription>, second: Vec<Subscription>) -> Vec<Subscr
 async fn read(
     account: &Account,
     linktree: &dyn Linktree,
-    id: SubscriptionId,
-    url: String,
+    id: &SubscriptionId,
+    url: &str,
 ) -> Result<Option<Subscription>, ApiError> {
-    match linktree.get(&id).await {
+    match linktree.get(id).await {
         Ok(found) => Ok(Some(found)),
         Err(ApiError::NotFound) if account.capabilities().has_get() => Ok(None),
         Err(ApiError::NotFound | ApiError::Unsupported { .. }) => Ok(Some(trusted(id, url))),
@@ -112,10 +126,10 @@ async fn read(
 }
 
 /// What is known of a subscription that cannot be looked at: that it was made.
-fn trusted(id: SubscriptionId, url: String) -> Subscription {
+fn trusted(id: &SubscriptionId, url: &str) -> Subscription {
     Subscription {
-        id,
-        url,
+        id: id.clone(),
+        url: url.to_owned(),
         events: Vec::new(),
         status: None,
         created_at: None,
@@ -147,8 +161,11 @@ mod tests {
             object["status"] = json!({"address": {"url": "u"}, "subscription": {"state": "Enabled", "id": "a"}});
         })));
         let (a, b) = (subscription("a", "u"), subscription("b", "v"));
-        assert!(!lacks_one_of(&[a.clone(), b.clone()], &[Arc::clone(&known)]));
-        assert!(lacks_one_of(std::slice::from_ref(&b), &[known]));
+        let asked = BTreeMap::from([(SubscriptionId("c".into()), "x".into())]);
+        let sought = sought(asked, &[known]);
+        let lacking = |listed: &[Subscription]| lacking(listed, &sought).map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(lacking(&[a.clone(), b.clone()]), ["c"]);
+        assert_eq!(lacking(std::slice::from_ref(&b)), ["a", "c"]);
         let newer = subscription("b", "w");
         assert_eq!(either(vec![a.clone(), b], vec![newer.clone()]), [a, newer]);
     }

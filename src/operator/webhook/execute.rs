@@ -221,8 +221,14 @@ impl Executor<'_> {
     /// Has the account listed now rather than at the end of its period.
     fn request_list(&self) {
         let Some(account) = &self.account else { return };
-        account.want_list();
+        account.want_list(self.subscription());
         self.look_at_connection();
+    }
+
+    /// The subscription that the status speaks of, with its url.
+    fn subscription(&self) -> Option<(SubscriptionId, String)> {
+        let status = self.webhook.status.as_ref()?;
+        Some((SubscriptionId(status.subscription.as_ref()?.id.clone()?), status.address.as_ref()?.url.clone()))
     }
 
     /// Has the connection count its subscriptions anew, or list them where that is wanted.

@@ -10,7 +10,11 @@ use super::{
     plan::Step,
     rest::Rest,
 };
-use crate::{api::condition::ConditionType, linktree::error::ApiError, operator::backoff::Failures};
+use crate::{
+    api::condition::ConditionType,
+    linktree::error::ApiError,
+    operator::{backoff::Failures, seen::digest},
+};
 
 /// A good probe is believed for this long.
 const PROBE_LASTS: SignedDuration = SignedDuration::from_secs(60);
@@ -21,6 +25,8 @@ const COUNTERS_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
+    /// Of which webhook this is, of all that ever had its name.
+    uid: Option<u64>,
     probe: Option<Probed>,
     failures: Failures,
     /// The generation of the spec that failed: a changed one is tried at once.
@@ -49,6 +55,18 @@ struct Probed {
 }
 
 impl Memory {
+    /// The same, where it is of this webhook. Of another one nothing counts but that there was one: its subscription has the same
+    /// url, and perhaps was made, by another operator, after the last list.
+    #[must_use]
+    pub fn of(self, uid: Option<&String>, now: Timestamp) -> Self {
+        let uid = Some(digest(&uid));
+        match self.uid {
+            None => Memory { uid, ..self },
+            Some(_) if self.uid == uid => self,
+            Some(_) => Memory { uid, unresolved: Some(now), ..Memory::default() },
+        }
+    }
+
     /// Until when what was read of other objects is believed as long as watches do not tell otherwise; `None` if all is to
     /// be read anew.
     #[must_use]
@@ -192,6 +210,17 @@ mod tests {
         assert_eq!(memory.sync_requested(Some("b"), at(3)), request("b", 3));
         assert_eq!(memory.sync_requested(None, at(4)), None);
         assert_eq!(memory.sync_requested(Some("b"), at(5)), request("b", 5));
+    }
+
+    #[test]
+    fn of_a_webhook_that_took_anothers_name_nothing_is_remembered_but_that() {
+        let (one, other) = ("1".to_owned(), "2".to_owned());
+        let mut memory = Memory::default().of(Some(&one), at(1));
+        memory.reported(at(2));
+        let memory = memory.of(Some(&one), at(3));
+        assert_eq!((memory.counters_due(at(3)), memory.unresolved()), (false, None));
+        let memory = memory.of(Some(&other), at(4));
+        assert_eq!((memory.counters_due(at(4)), memory.unresolved()), (true, Some(at(4))));
     }
 
     #[test]

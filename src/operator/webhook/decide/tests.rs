@@ -55,6 +55,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
         listed_at: at(NOW - 10),
         account: None,
         subscriptions: vec![serde_json::from_value(known).unwrap()],
+        absent: BTreeSet::new(),
     };
     let mut subscription = registering(Some(Time(at(NOW - 3600))));
     subscription.id = Some("wh_1".into());

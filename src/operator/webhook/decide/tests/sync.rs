@@ -41,3 +41,13 @@ fn a_request_that_was_handled_stays_told() {
     let status = status_after(&spec, &observed, None, at(NOW));
     assert_eq!(status.last_handled_sync_request.as_deref(), Some("before"));
 }
+
+#[test]
+fn a_subscription_is_made_anew_only_once_it_was_looked_for_in_vain() {
+    let spec = Spec::parse(&webhook(|_| {})).unwrap();
+    let mut observed = settled();
+    account(&mut observed).subscriptions.clear();
+    assert_eq!(decide(&spec, &observed, at(NOW)).steps, [Step::RequestList], "another operator may have made it");
+    account(&mut observed).absent.insert(SubscriptionId("wh_1".into()));
+    assert!(decide(&spec, &observed, at(NOW)).steps.contains(&Step::Register));
+}
