@@ -26,6 +26,8 @@ async fn that_none_came_in_fourteen_days_is_told_once_and_forgotten_when_one_com
         let mut node = world.webhook("links", |spec| spec["events"] = json!(["analytics.milestone"])).await;
         node.start().await;
         until("it is waited for them", async || awaited(world).await.is_some()).await;
+        // The receiver has its keys by then, and takes what is delivered below.
+        world.until_condition("links", "Ready", "True", "Available").await;
 
         let long_ago = clock::now() - SignedDuration::from_hours(15 * 24);
         let since = json!({"status": {"awaitedMilestones": {"sinceTime": long_ago.to_string()}}});
