@@ -67,7 +67,8 @@ impl Scale {
             let quiet = Duration::from_secs(20);
             return Scale { operator, webhooks: 12, per_namespace: 6, quiet, judged: false };
         }
-        let quiet = Duration::from_secs(330);
+        // Within ten minutes everything is read anew once.
+        let quiet = Duration::from_secs(630);
         Scale { operator, webhooks: arguments.webhooks, per_namespace: 100, quiet, judged: true }
     }
 }
