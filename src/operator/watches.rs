@@ -18,7 +18,10 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use self::{connections::Uses, patience::patient};
+use self::{
+    connections::{Asked, Uses},
+    patience::patient,
+};
 use super::{
     key::{self, Key},
     roster::Roster,
@@ -70,9 +73,10 @@ pub fn connections(
 ) -> Looks {
     let events = patient(watcher::watcher(api, all()))
         .map(|event| event.map(|event| event.modify(|connection| connection.metadata.managed_fields = None)));
-    let (mut shown, mut uses) = (Shown::default(), Uses::of(roster));
+    let (mut shown, mut asked, mut uses) = (Shown::default(), Asked::default(), Uses::of(roster));
     looks(reflector::reflector(writer, events), Kind::LinktreeConnection, seen, move |event| {
-        let connections = shown.follow(event).into_iter().map(Look::Connection);
+        let is_news = asked.is_news(event);
+        let connections = shown.follow(event).into_iter().filter(|_| is_news).map(Look::Connection);
         connections.chain(uses.follow(event).into_iter().map(Look::Webhook)).collect()
     })
 }

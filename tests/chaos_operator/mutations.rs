@@ -115,10 +115,8 @@ fn run(case: &Case, good: &oracle::State) -> Option<Vec<String>> {
         violations.extend(was_seen(&world, case).await.err());
         violations.extend(world.until_quiet().await.err());
         match expected {
-            // Of a spec that cannot be used, what is there stays as it is.
-            Some(Ok(should))
-                if violations.is_empty() && !world.condition("links", "Ready").ends_with("InvalidSpec") =>
-            {
+            // Of a spec or a connection that cannot be used, what is there stays as it is.
+            Some(Ok(should)) if violations.is_empty() && is_usable(&world) => {
                 violations.extend(differences("changed", &oracle::state(&world), &should));
             }
             Some(Err(problem)) => violations.push(format!("fresh: {problem}")),
@@ -139,6 +137,11 @@ fn run(case: &Case, good: &oracle::State) -> Option<Vec<String>> {
         violations.extend(oracle::invariants(&world));
         Some(violations)
     })
+}
+
+fn is_usable(world: &World) -> bool {
+    world.condition("links", "ConnectionReady").starts_with("True")
+        && !world.condition("links", "Ready").ends_with("InvalidSpec")
 }
 
 /// A change is always taken notice of.

@@ -261,7 +261,7 @@ kinds! {
         world.api::<LinktreeWebhook>().patch_status("links", &PatchParams::default(), &patch).await.unwrap();
     };
     full status_scribbled_over: async |world, _| {
-        let lie = json!({"status": {"subscription": {"id": "wh_nobody", "state": "Absent"}, "address": {"url": "https://elsewhere.example.com/"}, "conditions": []}});
+        let lie = json!({"status": {"observedGeneration": 0, "subscription": {"id": "wh_nobody", "state": "Absent"}, "address": {"url": "https://elsewhere.example.com/"}, "conditions": []}});
         world.api::<LinktreeWebhook>().patch_status("links", &PatchParams::default(), &Patch::Merge(lie)).await.unwrap();
     };
     full workload_edited: async |world, _| {

@@ -13,6 +13,7 @@ use crate::{
     operator::{
         key::{self, Key},
         roster::Roster,
+        seen::digest,
     },
 };
 
@@ -22,6 +23,36 @@ pub fn of_token(known: &Store<LinktreeConnection>, secret: &Key) -> Vec<Key> {
         connection.namespace().as_ref() == Some(&secret.0) && connection.spec.token_secret_ref.name == secret.1
     };
     known.state().iter().filter(|connection| uses(connection)).map(|connection| key::of(&**connection)).collect()
+}
+
+/// Follows the watch of the connections for themselves.
+#[derive(Debug, Default)]
+pub struct Asked(HashMap<Key, u64>);
+
+impl Asked {
+    /// Whether something else is asked of a connection. What its status says is no such thing: two operators that see an account
+    /// differently for a moment would answer each other without end.
+    pub fn is_news(&mut self, event: &Event<LinktreeConnection>) -> bool {
+        match event {
+            Event::Apply(connection) | Event::InitApply(connection) => {
+                let meta = &connection.metadata;
+                let deleted_at = meta.deletion_timestamp.as_ref().map(|at| at.0);
+                // Whose status was wiped is asked for another.
+                let observed = connection.status.as_ref().map(|status| status.observed_generation);
+                let asked = digest(&(meta.generation, deleted_at, &meta.annotations, observed));
+                self.0.insert(key::of(connection), asked) != Some(asked)
+            }
+            Event::Delete(connection) => {
+                self.0.remove(&key::of(connection));
+                true
+            }
+            Event::Init => {
+                self.0.clear();
+                true
+            }
+            Event::InitDone => true,
+        }
+    }
 }
 
 /// What webhooks see of a connection; not what it only counts, since its budget is written down again and again while many
@@ -124,6 +155,28 @@ mod tests {
         let roster = Roster::default();
         roster.follow(&Event::Apply(webhook.clone()));
         (Uses::of(Arc::new(roster)), key::of(&webhook))
+    }
+
+    #[test]
+    fn a_connection_is_looked_at_for_what_is_asked_of_it_and_not_for_its_status() {
+        let of = |edit: fn(&mut Value)| Event::Apply(connection("brand", edit));
+        let said = |it: &mut Value| it["status"] = json!({"observedGeneration": 1, "requestBudget": {"remaining": 7}});
+        let others =
+            |it: &mut Value| it["status"] = json!({"observedGeneration": 1, "requestBudget": {"remaining": 3}});
+        let mut asked = Asked::default();
+        let cases = [
+            ("it is new", of(|_| {}), true),
+            ("its first status", of(said), true),
+            ("another's word", of(others), false),
+            ("its status was wiped", of(|_| {}), true),
+            ("its spec", of(|it| it["metadata"]["generation"] = 2.into()), true),
+            ("a request", of(|it| it["metadata"]["annotations"] = json!({"a": "b"})), true),
+            ("it is gone", Event::Delete(connection("brand", |_| {})), true),
+            ("it is there again", of(|_| {}), true),
+        ];
+        for (case, event, is_news) in cases {
+            assert_eq!(asked.is_news(&event), is_news, "{case}");
+        }
     }
 
     #[test]
