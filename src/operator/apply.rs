@@ -161,6 +161,14 @@ where
     api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await
 }
 
+/// A list that the API server takes for a map, in the order that it keeps: what was there `before` stays where it was,
+/// whatever order it is sent in, and what is new comes last. In another order it would differ for ever.
+#[must_use]
+pub fn in_order_kept<T>(mut list: Vec<T>, before: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<T> {
+    list.sort_by_key(|item| before.iter().position(|known| same(known, item)).unwrap_or(usize::MAX));
+    list
+}
+
 /// Whether `live` holds all of `wanted`. The server fills in defaults, so `live` may hold more; lists must agree in
 /// length and element by element, since what is wanted there is a whole.
 fn contains(live: &Value, wanted: &Value) -> bool {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::apply::in_order_kept;
 use crate::api::condition::{ConditionType, Reason};
 
 /// A condition's three-valued status.
@@ -59,7 +60,7 @@ pub fn render(
     generation: Option<i64>,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let mut conditions: Vec<Condition> = findings
+    let conditions = findings
         .iter()
         .map(|(condition_type, Finding { status, reason, message })| {
             let before = find(previous, *condition_type).filter(|before| before.status == status.as_str());
@@ -74,9 +75,7 @@ pub fn render(
             }
         })
         .collect();
-    let place = |condition: &Condition| previous.iter().position(|before| before.type_ == condition.type_);
-    conditions.sort_by_key(|condition| place(condition).unwrap_or(usize::MAX));
-    conditions
+    in_order_kept(conditions, previous, |before, condition| before.type_ == condition.type_)
 }
 
 /// The condition of a type, if it is there.

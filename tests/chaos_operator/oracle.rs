@@ -222,7 +222,8 @@ fn comparable_status(status: &Value) -> Value {
         "url": status["address"]["url"],
         "keys": keys,
         "activeKey": status["signing"]["activeKey"],
-        "sinks": sinks.iter().map(|sink| json!([sink["name"], sink["state"]])).collect::<Vec<_>>(),
+        // In whatever order: to the API server they are a map.
+        "sinks": sinks.iter().map(|sink| (sink["name"].to_string(), &sink["state"])).collect::<BTreeMap<_, _>>(),
         "subscriptions": status["subscriptions"],
     })
 }

@@ -16,6 +16,7 @@ use crate::{
     },
     operator::{
         account::Account,
+        apply::in_order_kept,
         conditions::{self, Finding, Status},
         roster::Member,
     },
@@ -52,8 +53,12 @@ impl Report<'_> {
             request_budget: self.account.map(|account| account.budget_status(self.now)),
             capabilities: self.account.map(|account| account.capabilities().status(previous.capabilities)),
             subscriptions: inventory.as_ref().map_or(previous.subscriptions, |inventory| Some(inventory.counts)),
-            unmanaged_subscriptions: inventory
-                .map_or(previous.unmanaged_subscriptions, |inventory| inventory.unmanaged),
+            unmanaged_subscriptions: match inventory {
+                Some(Inventory { unmanaged, .. }) => {
+                    in_order_kept(unmanaged, &previous.unmanaged_subscriptions, |before, known| before.id == known.id)
+                }
+                None => previous.unmanaged_subscriptions,
+            },
             conditions: conditions::render(
                 &self.findings(snapshot.is_some()),
                 &previous.conditions,

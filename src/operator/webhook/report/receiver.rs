@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::webhook_status::{DeliveryCounts, ReceiverStatus, SinkState, SinkStatus},
+    operator::apply::in_order_kept,
     operator::webhook::{
         decide::FAILURES,
         observed::{Observed, Unresolved},
@@ -35,7 +36,8 @@ pub(super) fn status(observed: &Observed) -> Option<ReceiverStatus> {
 /// Each sink, by the receiver's own word.
 pub(super) fn sinks(observed: &Observed) -> Vec<SinkStatus> {
     let Some(status) = &observed.receiver.status else { return observed.status.sinks.clone() };
-    status.sinks.iter().map(|of| sink(of, &observed.sinks_unresolved)).collect()
+    let sinks = status.sinks.iter().map(|of| sink(of, &observed.sinks_unresolved)).collect();
+    in_order_kept(sinks, &observed.status.sinks, |before, sink| before.name == sink.name)
 }
 
 fn sink(sink: &route_status::SinkStatus, unresolved: &[Unresolved]) -> SinkStatus {

@@ -14,6 +14,7 @@ use crate::{
     },
     linktree::{event::EventType, retry::DISABLE_AFTER, wire},
     operator::{
+        apply::in_order_kept,
         capabilities::Capabilities,
         conditions::{self, Finding, Status},
         webhook::{
@@ -35,7 +36,9 @@ pub(super) fn decide(
     let previous = observed.status.subscription.as_ref();
     let mut steps = Vec::new();
     let registered = registered(observed, known, &mut steps);
-    let drift = drift(spec, known);
+    let before = observed.status.subscription.as_ref().map(|subscription| subscription.drift.as_slice());
+    let same = |before: &DriftStatus, drift: &DriftStatus| before.field == drift.field;
+    let drift = in_order_kept(drift(spec, known), before.unwrap_or_default(), same);
     let up_to_date = up_to_date(spec, known, &drift, capabilities, health, &mut steps);
     if !capabilities.lacks_rotation() {
         steps.extend(rotation(spec, observed, known));
