@@ -37,6 +37,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    authorities,
     linktree::secret::Secret,
     serve::{self, Limits},
 };
@@ -200,10 +201,8 @@ async fn serve_at(
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, StartError> {
-    let failed = |problem| StartError::Authorities { path: path.to_owned(), problem };
-    let bundle = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    let certificates = Certificate::from_pem_bundle(&bundle).map_err(|error| failed(error.to_string()))?;
-    if certificates.is_empty() { Err(failed("there is none in it".to_owned())) } else { Ok(certificates) }
+    authorities::read(path)
+        .map_err(|problem| StartError::Authorities { path: path.to_owned(), problem: problem.to_string() })
 }
 
 fn accounts(args: &Args) -> Result<Vec<AccountConfig>, StartError> {

@@ -11,7 +11,10 @@ pub use super::webhook::{
     receiver_client::{ReceiverClient, Receivers},
 };
 use super::{Error, leader::Leadership};
-use crate::linktree::client::Transport;
+use crate::{
+    authorities::{self, Problem},
+    linktree::client::Transport,
+};
 
 /// The ways out of the process.
 #[derive(Clone)]
@@ -47,15 +50,15 @@ fn prober(ca_file: Option<&Path>) -> Result<Prober, Error> {
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
-    let unusable = |problem: String| Error::ProbeAuthorities { path: path.to_owned(), problem };
-    let bundle = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    let certificates = Certificate::from_pem_bundle(&bundle).map_err(|error| unusable(error.to_string()))?;
-    if certificates.is_empty() { Err(unusable(NO_CERTIFICATE.to_owned())) } else { Ok(certificates) }
+    authorities::read(path).map_err(|problem| {
+        let advice = if matches!(problem, Problem::None) { WRITE_SOME } else { "" };
+        Error::ProbeAuthorities { path: path.to_owned(), problem: format!("{problem}{advice}") }
+    })
 }
 
-/// What a file is told to hold that does not.
-const NO_CERTIFICATE: &str = "there is none in it: write those of your authorities into it, in PEM \
-    (-----BEGIN CERTIFICATE-----), or leave the flag out (in the chart: probe.caBundle)";
+/// What to do about a file without a certificate.
+const WRITE_SOME: &str = ": write those of your authorities into it, in PEM (-----BEGIN CERTIFICATE-----), or leave the \
+    flag out (in the chart: probe.caBundle)";
 
 /// The cluster this process runs in, or that `KUBECONFIG` names.
 ///

@@ -8,7 +8,7 @@ use super::{
     tree,
 };
 
-const LEAVES: [&str; 6] = ["admin", "clock", "retry_after", "serve", "shutdown", "telemetry"];
+const LEAVES: [&str; 7] = ["admin", "authorities", "clock", "retry_after", "serve", "shutdown", "telemetry"];
 
 /// A module at the top, and what it may import besides the leaves.
 const LAYERS: [(&str, &[&str]); 6] = [
