@@ -305,8 +305,8 @@ async fn write(
     memory: &mut Memory,
 ) -> Result<Stands, Error> {
     let now = clock::now();
-    let previous = left.status.clone().unwrap_or_default();
-    let next = match report::worth_writing(&previous, next, memory.counters_due(now)) {
+    let none = LinktreeWebhookStatus::default();
+    let next = match report::worth_writing(left.status.as_ref().unwrap_or(&none), next, memory.counters_due(now)) {
         Worth::Nothing => return Ok(Stands::All(Version::of(left))),
         Worth::Later => return Ok(Stands::Part),
         Worth::Now(next) => *next,

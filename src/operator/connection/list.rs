@@ -95,11 +95,11 @@ fn sought(asked: BTreeMap<SubscriptionId, String>, webhooks: &[Arc<Member>]) -> 
 
 /// Those that a list does not have.
 fn lacking<'a>(
-    listed: &[Subscription],
+    listed: &'a [Subscription],
     sought: &'a BTreeMap<SubscriptionId, String>,
 ) -> impl Iterator<Item = &'a SubscriptionId> {
-    let listed: HashSet<SubscriptionId> = listed.iter().map(|known| known.id.clone()).collect();
-    sought.keys().filter(move |id| !listed.contains(*id))
+    let listed: HashSet<&SubscriptionId> = listed.iter().map(|known| &known.id).collect();
+    sought.keys().filter(move |id| !listed.contains(id))
 }
 
 /// What at least one of two lists has; as the second has it, where both do.

@@ -61,6 +61,14 @@ pub struct Observed {
     pub sync_request: Option<SyncRequest>,
 }
 
+impl Observed {
+    /// The subscription that the status names.
+    #[must_use]
+    pub fn subscription_id(&self) -> Option<SubscriptionId> {
+        self.status.subscription.as_ref()?.id.clone().map(SubscriptionId)
+    }
+}
+
 /// A request to look at Linktree now, and when it was first seen: what counts is a list begun since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncRequest {

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 
 use crate::{
     api::condition::{ConditionType, Reason},
-    linktree::wire::SubscriptionId,
     operator::{
         conditions::{self, Finding},
         webhook::{
@@ -72,7 +71,7 @@ fn why_held(observed: &Observed, now: Timestamp) -> Option<String> {
 
 fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Timestamp) -> Vec<Step> {
     let subscription = observed.status.subscription.as_ref();
-    let id = subscription.and_then(|subscription| subscription.id.clone()).map(SubscriptionId);
+    let id = observed.subscription_id();
     let begun = subscription.and_then(|subscription| subscription.registration_time.as_ref()).map(|time| time.0);
     let begun = begun.max(observed.unresolved);
     if id.is_none() && begun.is_none() {

@@ -37,8 +37,8 @@ pub(super) fn keys(spec: &Spec, observed: &Observed) -> Finding {
 /// Whether the secret is here for somebody's own receiver. Whether that has it is not known.
 fn external(spec: &Spec, observed: &Observed) -> Finding {
     let place = place(&current(&spec.keys));
-    let id = observed.status.subscription.as_ref().and_then(|subscription| subscription.id.clone());
-    let of_this = observed.secret_kept_for.as_ref().is_none_or(|kept_for| Some(&kept_for.0) == id.as_ref());
+    let id = observed.subscription_id();
+    let of_this = observed.secret_kept_for.is_none() || observed.secret_kept_for == id;
     if of_this && matches!(observed.keys, Keys::Found { .. }) {
         return Finding::new(true, Reason::SecretKept, format!("{place} holds it, for your receiver"));
     }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Health, Subscription, registering};
 use crate::{
     api::condition::{ConditionType, Reason},
-    linktree::wire::{self, SubscriptionId},
+    linktree::wire,
     operator::{
         account::Snapshot,
         conditions::{self, Finding, Status},
@@ -29,7 +29,6 @@ pub(super) fn decide(
 ) -> Subscription {
     let begun = observed.status.subscription.as_ref().and_then(|subscription| subscription.registration_time.clone());
     let attempted = begun.as_ref().map(|begun| begun.0).max(observed.unresolved);
-    let id = observed.status.subscription.as_ref().and_then(|subscription| subscription.id.clone()).map(SubscriptionId);
     let wait = |reason, message: String| (Finding::new(false, reason, message), Vec::new());
     let (registered, steps) = if let Adoption::ById(id) = &spec.policies.adoption {
         wait(Reason::SubscriptionNotFound, format!("the account has no subscription {id}: correct subscription.id"))
@@ -43,7 +42,7 @@ pub(super) fn decide(
         // An earlier registration may have taken effect without our seeing its answer: look before asking again.
         let message = "looking on the account for a subscription made by an earlier attempt";
         (Finding::new(false, Reason::Pending, message), list_after(attempted, now))
-    } else if let Some(id) = id.filter(|id| !snapshot.knows_of(id)) {
+    } else if let Some(id) = observed.subscription_id().filter(|id| !snapshot.knows_of(id)) {
         // Another operator made it since, or it was never looked for: that no list has it so far says nothing.
         let message = format!("looking on the account for subscription {id}");
         (Finding::new(false, Reason::Pending, message), list_after(None, now))
