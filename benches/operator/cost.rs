@@ -67,7 +67,7 @@ pub(crate) async fn measure(scale: &Scale) -> Result<Vec<Row>> {
     operator.wait("it has seen all", async |it| Ok(it.looks().await? as f64 >= webhooks)).await?;
     let seen_in = operator.started.elapsed();
     say(format!("all were looked at after {:.1} s; nothing changes from now on", seen_in.as_secs_f64()));
-    calm(&client, scale.quiet / 10).await?;
+    calm(&client, scale.calm).await?;
     let quiet = quiet(&client, &operator, scale.quiet).await?;
     let (settled, peak) = (operator.resident()?, operator.peak()?);
     operator.stop()?;

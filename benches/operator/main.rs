@@ -55,6 +55,8 @@ pub(crate) struct Scale {
     webhooks: usize,
     /// How many of them share a namespace and a connection.
     per_namespace: usize,
+    /// How long nothing was written when what a start sets off is over.
+    calm: Duration,
     /// How long nothing is changed while the operator is measured.
     quiet: Duration,
     /// What is measured is held against the goals. A handful of webhooks for a moment says nothing but what is written.
@@ -64,12 +66,12 @@ pub(crate) struct Scale {
 impl Scale {
     fn new(operator: PathBuf, arguments: &Arguments) -> Self {
         if arguments.quick {
-            let quiet = Duration::from_secs(20);
-            return Scale { operator, webhooks: 12, per_namespace: 6, quiet, judged: false };
+            let (calm, quiet) = (Duration::from_secs(2), Duration::from_secs(20));
+            return Scale { operator, webhooks: 12, per_namespace: 6, calm, quiet, judged: false };
         }
-        // Within ten minutes everything is read anew once.
-        let quiet = Duration::from_secs(630);
-        Scale { operator, webhooks: arguments.webhooks, per_namespace: 100, quiet, judged: true }
+        // What is announced of a budget is taken back within 91 s, and within ten minutes everything is read anew once.
+        let (calm, quiet) = (Duration::from_secs(100), Duration::from_secs(630));
+        Scale { operator, webhooks: arguments.webhooks, per_namespace: 100, calm, quiet, judged: true }
     }
 }
 

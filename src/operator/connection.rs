@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use kube::{Api, runtime::controller::Action};
 
 use self::{decide::Plan, report::Report};
@@ -108,17 +107,13 @@ fn look_at_webhooks(context: &Context, connection: &Key) {
     }
 }
 
-/// When to look again: when Linktree may be asked again, or when the next list is due.
+/// When to look again.
 fn requeue(connection: &LinktreeConnection, account: Option<&Account>) -> Duration {
     let now = clock::now();
-    let left = |until: Timestamp| Duration::try_from(until.duration_since(now)).ok();
-    if let Some(held) = account.and_then(Account::hold_until).and_then(left) {
-        return held + Duration::from_millis(50);
-    }
     let took = account.map(Account::list_took).unwrap_or_default();
     let pause = decide::pause(connection.spec.sync_period_seconds, took, rand::random());
     let listed_at = account.and_then(Account::snapshot).map(|snapshot| snapshot.listed_at);
-    let due = listed_at.and_then(|listed_at| listed_at.checked_add(pause).ok()).and_then(left);
-    // Overdue, or not listed at all: as soon as what stands in the way is out of it.
-    due.unwrap_or(pause)
+    let due = listed_at.and_then(|listed_at| listed_at.checked_add(pause).ok());
+    let announced_until = account.and_then(|account| account.budget_status(now).reset_time).map(|reset| reset.0);
+    decide::next_look(account.and_then(Account::hold_until), due, announced_until, now).unwrap_or(pause)
 }

@@ -69,7 +69,8 @@ async fn comes_to_rest(world: &World, scenario: &Scenario, expected: Option<&End
         }
         None => world.until_quiet().await?,
     }
-    // From here on nothing goes wrong any more; the count of requests left follows with the next lists.
+    // From here on nothing goes wrong any more. Where the clock was set back, what was announced of the budget is taken back
+    // with the next list only.
     world.calls.judge(Box::new(|_| Fate::Passes));
     time::pass(300).await;
     let before = (world.kubernetes.version(), world.calls.effects());

@@ -176,7 +176,7 @@ impl World {
         found.ok_or_else(|| format!("{}\n{}\n{}", why(), self.describe(), self.last_calls(30)))
     }
 
-    /// Waits until nothing was written for a while.
+    /// Waits until nothing was written for a while, in which all that was announced of a budget has lapsed.
     pub async fn until_quiet(&self) -> Result<(), String> {
         const QUIET: u64 = 130;
         let mut seen = (self.kubernetes.version(), self.calls.effects());
@@ -184,11 +184,20 @@ impl World {
             time::pass(QUIET).await;
             let now = (self.kubernetes.version(), self.calls.effects());
             if now == seen {
-                return Ok(());
+                return self.budgets_are_whole();
             }
             seen = now;
         }
         Err(format!("never: it comes to rest\n{}\n{}", self.describe(), self.last_calls(30)))
+    }
+
+    fn budgets_are_whole(&self) -> Result<(), String> {
+        let connections = self.kubernetes.list("LinktreeConnection", NAMESPACE);
+        let mut budgets = connections.iter().map(|connection| &connection["status"]["requestBudget"]);
+        match budgets.find(|budget| !budget["resetTime"].is_null()) {
+            Some(lapsed) => Err(format!("never: what was announced of the budget is taken back: {lapsed}")),
+            None => Ok(()),
+        }
     }
 
     pub fn last_calls(&self, count: usize) -> String {

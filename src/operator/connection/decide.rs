@@ -6,6 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{api::connection::LinktreeConnectionSpec, linktree::error::ApiError};
 
+/// Added to a time, so that it is over when it is looked at.
+const A_MOMENT: Duration = Duration::from_millis(50);
+
 /// What was found under the token's Secret key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
@@ -84,6 +87,22 @@ pub fn pause(period_seconds: i64, took: Duration, spread: f64) -> Duration {
     period.saturating_sub(took).max(period / 10).mul_f64(1.0 - 0.1 * spread)
 }
 
+/// How long until the next look: when Linktree is not to be left alone any more or else the next list is due, and before that
+/// when what was announced of the budget has lapsed, which the status then takes back. `None` for as soon as what stands in
+/// the way is out of it: the list is overdue, or was never made.
+#[must_use]
+pub fn next_look(
+    hold_until: Option<Timestamp>,
+    list_due: Option<Timestamp>,
+    announced_until: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Duration> {
+    let ahead = |at: Option<Timestamp>| at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+    let past = |ahead: Duration| ahead + A_MOMENT;
+    let list = ahead(hold_until).map(past).or_else(|| ahead(list_due));
+    [list, ahead(announced_until).map(past)].into_iter().flatten().min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +117,26 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_connection_is_looked_at_again_for_its_list_and_for_what_was_announced() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let past = |ahead| seconds(ahead).map(|ahead| ahead + A_MOMENT);
+        for (hold_until, list_due, announced_until, next) in [
+            (None, None, None, None),
+            (None, Some(at(1300)), None, seconds(300)),
+            (None, Some(at(999)), None, None),
+            (Some(at(1010)), Some(at(1300)), None, past(10)),
+            (Some(at(999)), Some(at(1300)), None, seconds(300)),
+            (None, Some(at(1300)), Some(at(1091)), past(91)),
+            (None, Some(at(1060)), Some(at(1091)), seconds(60)),
+            (None, Some(at(1300)), Some(at(999)), seconds(300)),
+            (Some(at(1200)), Some(at(1300)), Some(at(1091)), past(91)),
+        ] {
+            let looked = next_look(hold_until, list_due, announced_until, at(1000));
+            assert_eq!(looked, next, "{hold_until:?} {list_due:?} {announced_until:?}");
+        }
     }
 
     #[test]
