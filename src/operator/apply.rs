@@ -122,7 +122,7 @@ where
 /// status, or it is gone or another one.
 ///
 /// # Errors
-/// What the API server answers otherwise.
+/// What the API server answers otherwise; 404 where the object was gone before the first try.
 pub async fn replace_status<K>(api: &Api<K>, seen: &K, status: &K::Status) -> Result<Option<K>, kube::Error>
 where
     K: Resource<DynamicType = ()> + HasStatus + DeserializeOwned + Clone + Debug,
@@ -195,8 +195,22 @@ fn is_empty(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    use axum::{
+        Json, Router,
+        body::Bytes,
+        http::{Method, StatusCode},
+    };
     use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        admin,
+        api::connection::{LinktreeConnection, LinktreeConnectionStatus},
+    };
 
     fn service(port: i32) -> Service {
         let ports = vec![ServicePort { port, name: Some("deliveries".into()), ..ServicePort::default() }];
@@ -239,5 +253,67 @@ mod tests {
     fn lists_must_agree_in_length() {
         assert!(contains(&json!({"a": [1, {"b": 2, "c": 3}]}), &json!({"a": [1, {"b": 2}]})));
         assert!(!contains(&json!({"a": [1, 2]}), &json!({"a": [1]})));
+    }
+
+    /// Answers as an API server with this one object does.
+    fn answer(object: &mut Value, method: &Method, body: &[u8]) -> (StatusCode, Json<Value>) {
+        if method == Method::PATCH {
+            let patch: Value = serde_json::from_slice(body).unwrap();
+            let asked = &patch["metadata"]["resourceVersion"];
+            if !asked.is_null() && *asked != object["metadata"]["resourceVersion"] {
+                let refusal =
+                    json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": ""});
+                return (StatusCode::CONFLICT, Json(refusal));
+            }
+            object["status"] = patch["status"].clone();
+        }
+        (StatusCode::OK, Json(object.clone()))
+    }
+
+    async fn api_server(object: Arc<Mutex<Value>>) -> Api<LinktreeConnection> {
+        let answer = async move |method: Method, body: Bytes| answer(&mut object.lock().unwrap(), &method, &body);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(admin::serve(listener, Router::new().fallback(answer), CancellationToken::new()));
+        let client = kube::Client::try_from(kube::Config::new(base.parse().unwrap())).unwrap();
+        Api::namespaced(client, "marketing")
+    }
+
+    /// What somebody else does to an object.
+    type Change = fn(&mut Value);
+
+    #[tokio::test]
+    async fn a_status_takes_the_place_of_the_one_that_was_seen_and_of_no_other() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let read = json!({
+            "apiVersion": "webhooks.linktree-operator.dev/v1alpha1",
+            "kind": "LinktreeConnection",
+            "metadata": {"name": "brand", "namespace": "marketing", "uid": "1", "resourceVersion": "1"},
+            "spec": {"tokenSecretRef": {"name": "token"}},
+            "status": {"lastHandledSyncRequest": "seen"},
+        });
+        let ours = LinktreeConnectionStatus {
+            last_handled_sync_request: Some("ours".to_owned()),
+            ..LinktreeConnectionStatus::default()
+        };
+        let cases: [(&str, Change, bool, &str); 5] = [
+            ("nothing has changed", |_| {}, true, "ours"),
+            ("something else of it has", |it| it["metadata"]["generation"] = 2.into(), true, "ours"),
+            ("its status has", |it| it["status"]["lastHandledSyncRequest"] = "theirs".into(), false, "theirs"),
+            ("ours is there, unheard", |it| it["status"]["lastHandledSyncRequest"] = "ours".into(), true, "ours"),
+            ("it is another one of its name", |it| it["metadata"]["uid"] = "2".into(), false, "seen"),
+        ];
+        for (case, change, written, stands) in cases {
+            let seen: LinktreeConnection = serde_json::from_value(read.clone()).unwrap();
+            let mut object = read.clone();
+            change(&mut object);
+            if object != read {
+                object["metadata"]["resourceVersion"] = "2".into();
+            }
+            let object = Arc::new(Mutex::new(object));
+            let api = api_server(Arc::clone(&object)).await;
+            assert_eq!(replace_status(&api, &seen, &ours).await.unwrap().is_some(), written, "{case}");
+            assert_eq!(object.lock().unwrap()["status"]["lastHandledSyncRequest"], stands, "{case}");
+        }
     }
 }

@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use serde_json::json;
+
 use crate::{
     cases::{self, Trouble, Undisturbed},
     gate::{Call, Failure, Fate, Peer},
     oracle::End,
     row::{Row, count},
+    time,
     world::World,
 };
 
@@ -153,4 +156,26 @@ fn calls_and_errors() {
     let mut row = Row::new("call x error kind", "calls_and_errors");
     cases::try_all(&mut row, count(3200, 12), KEPT, faults);
     row.finish();
+}
+
+/// A proxy may say so, or an API server that is restored. The connection's next list, minutes later, would concern it again.
+#[test]
+fn a_webhook_that_is_not_found_for_a_moment_is_looked_at_again_soon() {
+    time::simulated(async {
+        let world = World::start(1, 1);
+        world.settled("links").await.unwrap();
+        world.until_quiet().await.unwrap();
+        let mut left = 3;
+        world.calls.judge(Box::new(move |call| {
+            if call.what != "GET linktreewebhooks" || left == 0 {
+                return Fate::Passes;
+            }
+            left -= 1;
+            Fate::Fails(Failure::Status(404, None))
+        }));
+        world.change("LinktreeWebhook", "links", &json!({"spec": {"events": ["link.deleted"]}})).unwrap();
+        time::pass(60).await;
+        let webhook = world.get("LinktreeWebhook", "links").unwrap();
+        assert_eq!(webhook["status"]["observedGeneration"], webhook["metadata"]["generation"], "{}", world.describe());
+    });
 }
