@@ -16,6 +16,9 @@ use kube::Resource;
 
 use super::key::Key;
 
+/// How many kinds there may be.
+const KINDS: usize = 1 << Object::KIND.count_ones();
+
 /// The kinds that are watched for webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -31,18 +34,29 @@ pub enum Kind {
     StatefulSet,
 }
 
-/// An object: its kind, and a digest of its namespace and name. There are many times ten thousand, so all that
-/// is kept of one takes 40 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Object {
-    kind: Kind,
-    name: u64,
+impl Kind {
+    /// Where it is in a table of all kinds.
+    const fn index(self) -> usize {
+        self as usize
+    }
 }
 
+/// An object: a digest of its namespace and name, the last bits of which give way to its kind. There are many times ten
+/// thousand, so all that is kept of one takes 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Object(u64);
+
 impl Object {
+    const KIND: u64 = 0xf;
+
     #[must_use]
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
-        Object { kind, name: digest(&(namespace, name)) }
+        Object(digest(&(namespace, name)) & !Self::KIND | kind.index() as u64)
+    }
+
+    /// The index of its kind.
+    const fn kind(self) -> usize {
+        (self.0 & Self::KIND) as usize
     }
 }
 
@@ -101,7 +115,8 @@ const MISTRUST: SignedDuration = SignedDuration::from_secs(90);
 #[derive(Debug, Default)]
 pub struct Seen {
     slots: Mutex<HashMap<Arc<Key>, Vec<Slot>>>,
-    watches: Mutex<HashMap<Kind, Watch>>,
+    /// By the index of their kind.
+    watches: Mutex<[Watch; KINDS]>,
 }
 
 /// How a watch stands.
@@ -153,17 +168,17 @@ impl Seen {
     /// A watch has begun anew and listed all there is of a kind: what is not among it is gone.
     pub fn told_all(&self, kind: Kind, listed: &HashSet<Object>) {
         let mut seen = self.seen();
-        let of_kind = seen.values_mut().flatten().filter(|slot| slot.object.kind == kind);
+        let of_kind = seen.values_mut().flatten().filter(|slot| slot.object.kind() == kind.index());
         for slot in of_kind.filter(|slot| !listed.contains(&slot.object)) {
             slot.told = Some(Version::ABSENT);
         }
         drop(seen);
-        self.watches().entry(kind).or_default().listed = true;
+        self.watches()[kind.index()].listed = true;
     }
 
     /// A watch failed, and is begun again.
     pub fn watch_failed(&self, kind: Kind, now: Timestamp) {
-        self.watches().entry(kind).or_default().failed_at = Some(now);
+        self.watches()[kind.index()].failed_at = Some(now);
     }
 
     /// Whether this object is still as it was read, and met the same then.
@@ -181,8 +196,9 @@ impl Seen {
         let seen = self.seen();
         let Some(slots) = seen.get(webhook) else { return false };
         let watches = self.watches();
-        let relied_on = |kind| watches.get(&kind).is_some_and(|watch| watch.is_relied_on(now));
-        relied_on(Kind::LinktreeWebhook) && slots.iter().all(|slot| slot.is_as_read() && relied_on(slot.object.kind))
+        let relied_on = |kind: usize| watches[kind].is_relied_on(now);
+        relied_on(Kind::LinktreeWebhook.index())
+            && slots.iter().all(|slot| slot.is_as_read() && relied_on(slot.object.kind()))
     }
 
     fn with(&self, webhook: &Key, change: impl FnOnce(&mut Vec<Slot>)) {
@@ -195,7 +211,7 @@ impl Seen {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watches(&self) -> MutexGuard<'_, HashMap<Kind, Watch>> {
+    fn watches(&self) -> MutexGuard<'_, [Watch; KINDS]> {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -37,7 +37,7 @@ mod connections;
 mod patience;
 
 /// Objects in one page of a list: a page is in memory as a whole, several times over while it is parsed.
-const PAGE: u32 = 100;
+const PAGE: u32 = 25;
 
 /// What a watch yields.
 type Result<T> = std::result::Result<T, watcher::Error>;

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::{
     decide::SETTLED,
+    memory::ProbeDue,
     observe,
     observed::ProbeResult,
     rest::{Rest, Surroundings},
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     clock,
     linktree::secret::Secret,
-    operator::{context::Context, key::Key, roster::Member},
+    operator::{context::Context, roster::Member},
     route::status::ReceiverStatus,
 };
 
@@ -62,6 +63,7 @@ async fn rests(context: &Context, member: &Member, told: &mut Told) -> Option<Du
     let now = clock::now();
     let surroundings = Surroundings {
         version: member.version,
+        subscription: member.subscription.clone(),
         objects_unchanged: context.seen.all_as_read(webhook, now),
         connection: observe::connection(context, &(webhook.0.clone(), member.connection.clone())),
         now,
@@ -72,7 +74,7 @@ async fn rests(context: &Context, member: &Member, told: &mut Told) -> Option<Du
     if let Some(newer) = rest.seen_in(&surroundings.connection) {
         context.with_memory(webhook, |memory| memory.rests(Some(newer)));
     }
-    leads_to_the_same(context, webhook, told).await.then(|| SETTLED.min(rest.left(now)))
+    leads_to_the_same(context, member, told).await.then(|| SETTLED.min(rest.left(now)))
 }
 
 /// Somebody's own receiver says nothing.
@@ -84,16 +86,20 @@ async fn receiver_says_the_same(context: &Context, rest: &Rest, told: &mut Told)
     same
 }
 
-/// Probes the public URL again if the last probe is too old to be believed: whether it finds the same.
-async fn leads_to_the_same(context: &Context, webhook: &Key, told: &mut Told) -> bool {
-    let now = clock::now();
-    let Some((url, before)) = context.with_memory(webhook, |memory| memory.probe_due(now)).flatten() else {
-        return true;
+/// Probes the public URL, which is the one in the status of a webhook at rest, again if the last probe is too old to be
+/// believed: whether it finds the same.
+async fn leads_to_the_same(context: &Context, member: &Member, told: &mut Told) -> bool {
+    let (webhook, now) = (&*member.key, clock::now());
+    let Some(url) = member.url.as_deref().and_then(|url| Url::parse(url).ok()) else { return false };
+    let before = match context.with_memory(webhook, |memory| memory.probe_due(&url, now)) {
+        Some(ProbeDue::Again(before)) => before,
+        Some(ProbeDue::No) => return true,
+        Some(ProbeDue::Elsewhere) | None => return false,
     };
     let result = context.shared.prober.probe(&url).await;
     let same = result == before;
-    told.probe = Some((url.clone(), result.clone()));
-    context.with_memory(webhook, |memory| memory.probed(url, result, same, now));
+    context.with_memory(webhook, |memory| memory.probed(&url, result.clone(), same, now));
+    told.probe = Some((url, result));
     same
 }
 

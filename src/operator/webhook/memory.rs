@@ -48,10 +48,28 @@ pub struct Memory {
 #[derive(Clone, Debug)]
 struct Probed {
     at: Timestamp,
-    url: Url,
+    /// A digest of what was probed: whoever asks knows the url.
+    url: u64,
     result: ProbeResult,
     /// It is what it should be.
     good: bool,
+}
+
+impl Probed {
+    fn is_believed(&self, now: Timestamp) -> bool {
+        self.good && now.duration_since(self.at) < PROBE_LASTS
+    }
+}
+
+/// Whether there is to be a probe again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeDue {
+    /// The last one is believed, or there was none.
+    No,
+    /// It found this, and is too old to be believed.
+    Again(ProbeResult),
+    /// It was of another url.
+    Elsewhere,
 }
 
 impl Memory {
@@ -91,19 +109,22 @@ impl Memory {
         self.rest = rest.map(Arc::new);
     }
 
-    /// The url of the last probe and what it found, if that is too old to be believed.
+    /// Whether `url` is to be probed again.
     #[must_use]
-    pub fn probe_due(&self, now: Timestamp) -> Option<(Url, ProbeResult)> {
-        let Probed { url, result, .. } = self.probe.as_ref()?;
-        self.believed_probe(url, now).is_none().then(|| (url.clone(), result.clone()))
+    pub fn probe_due(&self, url: &Url, now: Timestamp) -> ProbeDue {
+        match &self.probe {
+            None => ProbeDue::No,
+            Some(probed) if probed.url != digest(url) => ProbeDue::Elsewhere,
+            Some(probed) if probed.is_believed(now) => ProbeDue::No,
+            Some(probed) => ProbeDue::Again(probed.result.clone()),
+        }
     }
 
     /// The last probe of `url`, unless it failed or is too old to be believed.
     #[must_use]
     pub fn believed_probe(&self, url: &Url, now: Timestamp) -> Option<ProbeResult> {
         let probed = self.probe.as_ref()?;
-        let believed = probed.url == *url && probed.good && now.duration_since(probed.at) < PROBE_LASTS;
-        believed.then(|| probed.result.clone())
+        (probed.url == digest(url) && probed.is_believed(now)).then(|| probed.result.clone())
     }
 
     /// When the last probe was made.
@@ -113,8 +134,8 @@ impl Memory {
     }
 
     /// A probe was made. Only a `good` one is believed for a while.
-    pub fn probed(&mut self, url: Url, result: ProbeResult, good: bool, now: Timestamp) {
-        self.probe = Some(Probed { at: now, url, result, good });
+    pub fn probed(&mut self, url: &Url, result: ProbeResult, good: bool, now: Timestamp) {
+        self.probe = Some(Probed { at: now, url: digest(url), result, good });
     }
 
     /// Until when Linktree is left alone after a failed call for this generation of the spec.
@@ -268,12 +289,14 @@ mod tests {
 
     #[test]
     fn a_probe_is_due_once_it_is_no_longer_believed() {
-        let url = Url::parse("https://a/").unwrap();
+        let (url, other) = (Url::parse("https://a/").unwrap(), Url::parse("https://b/").unwrap());
         let mut memory = Memory::default();
-        assert_eq!(memory.probe_due(at(0)), None, "there was none");
+        assert_eq!(memory.probe_due(&url, at(0)), ProbeDue::No, "there was none");
         let result = ProbeResult::Succeeded { certificate_expires: Some(at(9)) };
-        memory.probed(url.clone(), result.clone(), true, at(0));
-        assert_eq!((memory.probe_due(at(59)), memory.probe_due(at(60))), (None, Some((url, result))));
+        memory.probed(&url, result.clone(), true, at(0));
+        assert_eq!(memory.probe_due(&url, at(59)), ProbeDue::No);
+        assert_eq!(memory.probe_due(&url, at(60)), ProbeDue::Again(result));
+        assert_eq!(memory.probe_due(&other, at(59)), ProbeDue::Elsewhere);
     }
 
     #[test]
@@ -281,12 +304,12 @@ mod tests {
         let (url, other) = (Url::parse("https://a/").unwrap(), Url::parse("https://b/").unwrap());
         let mut memory = Memory::default();
         let succeeded = ProbeResult::Succeeded { certificate_expires: None };
-        memory.probed(url.clone(), succeeded.clone(), true, at(0));
+        memory.probed(&url, succeeded.clone(), true, at(0));
         assert_eq!(memory.believed_probe(&url, at(59)), Some(succeeded));
         assert_eq!(memory.probed_at(), Some(at(0)));
         assert_eq!(memory.believed_probe(&url, at(60)), None);
         assert_eq!(memory.believed_probe(&other, at(1)), None);
-        memory.probed(url.clone(), ProbeResult::Unexpected { problem: String::new() }, false, at(0));
+        memory.probed(&url, ProbeResult::Unexpected { problem: String::new() }, false, at(0));
         assert_eq!(memory.believed_probe(&url, at(1)), None);
     }
 }

@@ -106,7 +106,7 @@ pub async fn observe(
         None if receiver.pod.is_none() && !external => ProbeResult::NotProbed,
         None => {
             let result = context.shared.prober.probe(&spec.url).await;
-            memory.probed(spec.url.clone(), result.clone(), decide::takes_deliveries(spec, &result, now), now);
+            memory.probed(&spec.url, result.clone(), decide::takes_deliveries(spec, &result, now), now);
             result
         }
     };

@@ -49,10 +49,9 @@ pub struct Receiver {
     status: u64,
 }
 
-/// What a connection shows of a webhook's subscription.
+/// What a connection shows of a webhook's subscription, which is the one that its status names.
 #[derive(Clone, Debug)]
 struct Account {
-    id: SubscriptionId,
     subscription: u64,
     /// The snapshot it was last seen in, held only to be told from others.
     snapshot: Weak<Snapshot>,
@@ -63,8 +62,9 @@ struct Account {
 /// What else a rest depends on, as it is now.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// The webhook as its watch last showed it.
+    /// The webhook as its watch last showed it, and the subscription that its status names.
     pub version: Version,
+    pub subscription: Option<SubscriptionId>,
     /// Nothing was told of its objects that was not read, and all watches work.
     pub objects_unchanged: bool,
     pub connection: Connection,
@@ -92,7 +92,6 @@ impl Rest {
         let id = SubscriptionId(plan.subscription.as_ref()?.id.clone()?);
         let account = Account {
             subscription: subscription(snapshot, &id)?,
-            id,
             snapshot: Arc::downgrade(snapshot),
             in_cluster: *in_cluster,
             capabilities: *capabilities,
@@ -115,8 +114,11 @@ impl Rest {
     /// Whether it goes on; the receiver's own word is asked for after that.
     #[must_use]
     pub fn lasts(&self, around: &Surroundings) -> bool {
-        let Surroundings { version, objects_unchanged, connection, now } = around;
-        *version == self.version && *objects_unchanged && *now < self.ends && self.account.is_as_seen(connection)
+        let Surroundings { version, subscription, objects_unchanged, connection, now } = around;
+        *version == self.version
+            && *objects_unchanged
+            && *now < self.ends
+            && subscription.as_ref().is_some_and(|id| self.account.is_as_seen(id, connection))
     }
 
     /// How long it still goes on if nothing changes.
@@ -152,13 +154,13 @@ impl Receiver {
 }
 
 impl Account {
-    fn is_as_seen(&self, connection: &Connection) -> bool {
+    fn is_as_seen(&self, id: &SubscriptionId, connection: &Connection) -> bool {
         let Connection::Listed { snapshot, in_cluster, capabilities } = connection else { return false };
         *in_cluster == self.in_cluster
             && *capabilities == self.capabilities
             // The search is long in a large account, and done once per snapshot.
             && (Arc::downgrade(snapshot).ptr_eq(&self.snapshot)
-                || subscription(snapshot, &self.id) == Some(self.subscription))
+                || subscription(snapshot, id) == Some(self.subscription))
     }
 }
 
@@ -230,7 +232,9 @@ mod tests {
     }
 
     fn surroundings() -> Surroundings {
-        Surroundings { version: version("1"), objects_unchanged: true, connection: well().connection, now: NOW }
+        let mut connection = well().connection;
+        let subscription = Some(listed(&mut connection).0.subscriptions[0].id.clone());
+        Surroundings { version: version("1"), subscription, objects_unchanged: true, connection, now: NOW }
     }
 
     /// The snapshot of a connection, to be changed; and the rest of it.
@@ -296,9 +300,10 @@ mod tests {
     #[test]
     fn each_change_of_what_it_rests_on_ends_it() {
         type Change = fn(&mut Surroundings);
-        let cases: [(&str, Change, bool); 12] = [
+        let cases: [(&str, Change, bool); 13] = [
             ("nothing", |_| {}, true),
             ("the webhook", |it| it.version = version("2"), false),
+            ("what its status names", |it| it.subscription = None, false),
             ("the watch lags behind our own write", |it| it.version = version("0"), false),
             ("an object of its", |it| it.objects_unchanged = false, false),
             ("the time is up", |it| it.now += SignedDuration::from_secs(600), false),
