@@ -18,6 +18,7 @@ use super::key::Key;
 
 /// How many kinds there may be.
 const KINDS: usize = 1 << Object::KIND.count_ones();
+const _: () = assert!(Kind::StatefulSet.index() < KINDS, "the last kind has its bits");
 
 /// The kinds that are watched for webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
