@@ -194,7 +194,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::operator) mod tests {
     use std::sync::{Arc, Mutex};
 
     use axum::{
@@ -203,6 +203,7 @@ mod tests {
         http::{Method, StatusCode},
     };
     use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+    use kube::Client;
     use tokio::net::TcpListener;
     use tokio_util::sync::CancellationToken;
 
@@ -270,13 +271,18 @@ mod tests {
         (StatusCode::OK, Json(object.clone()))
     }
 
-    async fn api_server(object: Arc<Mutex<Value>>) -> Api<LinktreeConnection> {
-        let answer = async move |method: Method, body: Bytes| answer(&mut object.lock().unwrap(), &method, &body);
+    /// The way to an API server on loopback that answers like this.
+    pub(in crate::operator) async fn served(router: Router) -> Client {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(admin::serve(listener, Router::new().fallback(answer), CancellationToken::new()));
-        let client = kube::Client::try_from(kube::Config::new(base.parse().unwrap())).unwrap();
-        Api::namespaced(client, "marketing")
+        tokio::spawn(admin::serve(listener, router, CancellationToken::new()));
+        Client::try_from(kube::Config::new(base.parse().unwrap())).unwrap()
+    }
+
+    async fn api_server(object: Arc<Mutex<Value>>) -> Api<LinktreeConnection> {
+        let answer = async move |method: Method, body: Bytes| answer(&mut object.lock().unwrap(), &method, &body);
+        Api::namespaced(served(Router::new().fallback(answer)).await, "marketing")
     }
 
     /// What somebody else does to an object.
@@ -284,7 +290,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_status_takes_the_place_of_the_one_that_was_seen_and_of_no_other() {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let read = json!({
             "apiVersion": "webhooks.linktree-operator.dev/v1alpha1",
             "kind": "LinktreeConnection",

@@ -102,11 +102,9 @@ fn url(object: &serde_json::Value) -> Result<Url, &'static str> {
 mod tests {
     use axum::{Json, Router, http::StatusCode, routing::get};
     use serde_json::json;
-    use tokio::net::TcpListener;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::admin;
+    use crate::operator::apply::tests::served;
 
     #[test]
     fn an_address_is_a_web_address_or_there_is_none_yet() {
@@ -149,15 +147,11 @@ mod tests {
             .route(&of("hidden"), get(move || async move { refusal(403, "Forbidden") }))
             .route(&of("sick"), get(move || async move { refusal(500, "InternalError") }))
             .fallback(move || async move { refusal(404, "NotFound") });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(admin::serve(listener, router, CancellationToken::new()));
-        Client::try_from(kube::Config::new(base.parse().unwrap())).unwrap()
+        served(router).await
     }
 
     #[tokio::test]
     async fn what_is_there_has_an_address_and_all_else_a_reason() {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (client, resolver) = (api_server().await, Resolver::default());
         let resolve = async |api_version: &str, kind: &str, name: &str| {
             let reference =
