@@ -90,12 +90,14 @@ async fn receiver_says_the_same(context: &Context, rest: &Rest, told: &mut Told)
 /// believed: whether it finds the same.
 async fn leads_to_the_same(context: &Context, member: &Member, told: &mut Told) -> bool {
     let (webhook, now) = (&*member.key, clock::now());
-    let Some(url) = member.url.as_deref().and_then(|url| Url::parse(url).ok()) else { return false };
-    let before = match context.with_memory(webhook, |memory| memory.probe_due(&url, now)) {
+    let Some(url) = member.url.as_deref() else { return false };
+    let before = match context.with_memory(webhook, |memory| memory.probe_due(url, now)) {
         Some(ProbeDue::Again(before)) => before,
         Some(ProbeDue::No) => return true,
         Some(ProbeDue::Elsewhere) | None => return false,
     };
+    // Most glances need no probe, and so no more than the text.
+    let Ok(url) = Url::parse(url) else { return false };
     let result = context.shared.prober.probe(&url).await;
     let same = result == before;
     context.with_memory(webhook, |memory| memory.probed(&url, result.clone(), same, now));
