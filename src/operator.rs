@@ -4,10 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
-use kube::{
-    Client,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::runtime::events::{Recorder, Reporter};
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +34,7 @@ mod connection;
 mod context;
 mod gateway;
 pub mod key;
+mod kubernetes;
 pub mod leader;
 mod line;
 pub mod metrics;
@@ -112,10 +110,10 @@ pub enum Error {
 /// # Errors
 /// When it cannot start, and when it loses the lease.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
-    let config = ports::kubernetes().await?;
-    let mut candidate = Candidate::new(&args.election, Client::try_from(config.clone())?);
+    let config = kubernetes::config().await?;
+    let mut candidate = Candidate::new(&args.election, kubernetes::client(&config)?.build());
     let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, Candidate::leadership);
-    let ports = Ports::open(config, &leadership, args.probe_ca_file.as_deref())?;
+    let ports = Ports::open(&config, &leadership, args.probe_ca_file.as_deref())?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };
     let listener = TcpListener::bind(args.metrics_address).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;

@@ -20,6 +20,7 @@ use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use tokio::sync::watch;
 
 use self::election::{Election, Next, RETRY, Record};
+use super::kubernetes;
 use crate::clock;
 
 pub mod election;
@@ -115,7 +116,7 @@ impl Leadership {
     ///
     /// # Errors
     /// When the configuration cannot be used.
-    pub fn client(&self, config: kube::Config) -> Result<Client, kube::Error> {
+    pub fn client(&self, config: &kube::Config) -> Result<Client, kube::Error> {
         let leadership = self.clone();
         let gate = tower::filter::FilterLayer::new(move |request: Request<Body>| {
             if !request.method().is_safe() {
@@ -123,7 +124,7 @@ impl Leadership {
             }
             Ok::<_, NotLeading>(request)
         });
-        Ok(kube::client::ClientBuilder::try_from(config)?.with_layer(&gate).build())
+        Ok(kubernetes::client(config)?.with_layer(&gate).build())
     }
 }
 
@@ -246,7 +247,7 @@ mod tests {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // Nobody is there: what is let through fails for another reason.
         let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-        let client = Leadership::never_won().client(nowhere).unwrap();
+        let client = Leadership::never_won().client(&nowhere).unwrap();
         for (method, refused) in [("GET", false), ("POST", true), ("PUT", true), ("PATCH", true), ("DELETE", true)] {
             let request = Request::builder().method(method).uri("/api/v1/namespaces/x/configmaps").body(Vec::new());
             let error = client.request_text(request.unwrap()).await.unwrap_err();

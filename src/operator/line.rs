@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::{
     sync::CancellationToken,
@@ -16,6 +17,11 @@ use tokio_util::{
 };
 
 use super::key::Key;
+use crate::clock;
+
+/// Those whose time comes within so many milliseconds are looked at together: a process that wakes up for one of ten
+/// thousand at a time spends more on that, and on memory it has not touched for a while, than on the look.
+const TOGETHER: i64 = 250;
 
 /// Looks at each webhook that is asked for, at no more than `concurrency` of them at the same time and at none twice at the
 /// same time; then again as late as `look` says, if it says so, and earlier if it is asked for. Until `shutdown`: what is
@@ -106,7 +112,7 @@ impl Line {
                 self.now.push_back(Arc::clone(webhook));
                 State::Now
             }
-            Some(after) => State::Later(self.later.insert(Arc::clone(webhook), after)),
+            Some(after) => State::Later(self.later.insert(Arc::clone(webhook), together(after, clock::now()))),
             None => {
                 self.webhooks.remove(webhook);
                 return;
@@ -114,6 +120,14 @@ impl Line {
         };
         self.webhooks.insert(Arc::clone(webhook), state);
     }
+}
+
+/// As late as that, or a little later: at the next of the moments at which everybody is looked at whose time has come.
+fn together(after: Duration, now: Timestamp) -> Duration {
+    let moments = TimestampRound::new().smallest(Unit::Millisecond).increment(TOGETHER).mode(RoundMode::Ceil);
+    let due = now.checked_add(after).and_then(|due| due.round(moments));
+    // No moment is so late that it could not be told.
+    due.map_or(after, |due| due.duration_since(now).unsigned_abs())
 }
 
 #[cfg(test)]
@@ -126,6 +140,17 @@ mod tests {
 
     fn webhook(name: &str) -> Arc<Key> {
         Arc::new(("marketing".to_owned(), name.to_owned()))
+    }
+
+    #[test]
+    fn who_is_due_soon_after_each_other_is_looked_at_together() {
+        let cases = [(0, 15_000, 15_000), (1, 15_000, 15_249), (249, 15_000, 15_001), (100, 150, 150), (0, 1, 250)];
+        for (now, after, waits) in cases {
+            let now = Timestamp::from_millisecond(1_796_000_000_000 + now).unwrap();
+            let [after, waits] = [after, waits].map(Duration::from_millis);
+            assert_eq!(together(after, now), waits, "{now} {after:?}");
+        }
+        assert_eq!(together(Duration::MAX, Timestamp::UNIX_EPOCH), Duration::MAX);
     }
 
     fn names(line: &mut Line) -> Vec<String> {

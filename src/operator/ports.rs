@@ -35,7 +35,7 @@ impl Ports {
     ///
     /// # Errors
     /// When the configuration or the file cannot be used, or the machine has no usable TLS set-up.
-    pub fn open(config: Config, leadership: &Leadership, probe_ca_file: Option<&Path>) -> Result<Self, Error> {
+    pub fn open(config: &Config, leadership: &Leadership, probe_ca_file: Option<&Path>) -> Result<Self, Error> {
         Ok(Ports {
             client: leadership.client(config)?,
             transport: Transport::new()?,
@@ -59,18 +59,6 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
 /// What to do about a file without a certificate.
 const WRITE_SOME: &str = ": write those of your authorities into it, in PEM (-----BEGIN CERTIFICATE-----), or leave the \
     flag out (in the chart: probe.caBundle)";
-
-/// The cluster this process runs in, or that `KUBECONFIG` names.
-///
-/// # Errors
-/// When there is none.
-pub async fn kubernetes() -> Result<Config, Error> {
-    let mut config = Config::infer().await?;
-    // Every look is repeated anyway; retries below it would only hide for minutes what the status could say.
-    config.default_retry = false;
-    config.read_timeout = None;
-    Ok(config)
-}
 
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
