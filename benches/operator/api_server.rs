@@ -1,5 +1,7 @@
 //! The API server's own count of what it was asked, as far as the operator asks it.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use kube::Client;
 
@@ -18,10 +20,11 @@ const WRITTEN: [&str; 10] = [
 ];
 
 /// Requests so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Requests {
     pub(crate) reads: f64,
-    pub(crate) writes: f64,
+    /// By what was done to what, and the answer's status: `PATCH linktreewebhooks/status 200`.
+    writes: BTreeMap<String, f64>,
 }
 
 impl Requests {
@@ -41,14 +44,31 @@ impl Requests {
             let count: f64 = count.parse()?;
             match label("verb").context("a metric without a verb")? {
                 "GET" | "LIST" => requests.reads += count,
-                "POST" | "PUT" | "PATCH" | "APPLY" | "DELETE" | "DELETECOLLECTION" => requests.writes += count,
+                verb @ ("POST" | "PUT" | "PATCH" | "APPLY" | "DELETE" | "DELETECOLLECTION") => {
+                    let [resource, part, code] = ["resource", "subresource", "code"].map(|it| label(it).unwrap_or("?"));
+                    let what = format!("{verb} {resource}/{part} {code}");
+                    *requests.writes.entry(what).or_default() += count;
+                }
                 _ => {}
             }
         }
         Ok(requests)
     }
 
-    pub(crate) fn since(self, earlier: Self) -> Self {
-        Requests { reads: self.reads - earlier.reads, writes: self.writes - earlier.writes }
+    pub(crate) fn since(mut self, earlier: &Self) -> Self {
+        self.reads -= earlier.reads;
+        self.writes.iter_mut().for_each(|(what, count)| *count -= earlier.writes.get(what).unwrap_or(&0.0));
+        self.writes.retain(|_, count| *count > 0.0);
+        self
+    }
+
+    pub(crate) fn writes(&self) -> f64 {
+        self.writes.values().fold(0.0, |sum, count| sum + count)
+    }
+
+    /// What was written how often: `nothing`, where that is so.
+    pub(crate) fn written(&self) -> String {
+        let each: Vec<String> = self.writes.iter().map(|(what, count)| format!("{what} ({count} times)")).collect();
+        if each.is_empty() { "nothing".to_owned() } else { each.join(", ") }
     }
 }

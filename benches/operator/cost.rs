@@ -1,4 +1,4 @@
-//! P9: memory, CPU per look, and writes, while nothing changes.
+//! P9: memory, CPU per look, and writes, while nothing changes. P10 is measured in the same cluster.
 
 use std::{
     sync::Arc,
@@ -8,7 +8,9 @@ use std::{
 use anyhow::Result;
 use kube::Client;
 
-use crate::{Scale, api_server::Requests, nodes, process::Operator, receivers::Receivers, report::Row, say, world};
+use crate::{
+    Scale, api_server::Requests, nodes, process::Operator, receivers::Receivers, recovery, report::Row, say, world,
+};
 
 /// What is asked for with 10,000 webhooks.
 const RESIDENT_MIB: f64 = 45.0;
@@ -19,7 +21,7 @@ const LOOK_MICROSECONDS: f64 = 150.0;
 const READS_PER_LOOK: f64 = 0.5;
 
 /// What was found out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Cost {
     webhooks: f64,
     /// Resident memory in MiB: of an operator without any webhook, at most while they were made, settled after a new
@@ -35,7 +37,7 @@ struct Cost {
 }
 
 /// What happened while nothing changed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Quiet {
     lasted: Duration,
     looks: f64,
@@ -70,8 +72,10 @@ pub(crate) async fn measure(scale: &Scale) -> Result<Vec<Row>> {
     calm(&client, scale.calm).await?;
     let quiet = quiet(&client, &operator, scale.quiet).await?;
     let (settled, peak) = (operator.resident()?, operator.peak()?);
-    operator.stop()?;
     let mut rows = rows(&Cost { webhooks, empty, grown, settled, peak, made_in, seen_in, quiet });
+    rows.extend(recovery::enabled_again(&client, &linktree, &receivers, scale).await?);
+    operator.stop()?;
+    rows.extend(recovery::taken_over(scale, receivers.proxy).await?);
     if !scale.judged {
         let counts = |row: &&mut Row| row.what.contains("writes") || row.what.contains("reads");
         rows.iter_mut().filter(|row| !counts(row)).for_each(|row| row.met = None);
@@ -85,9 +89,11 @@ async fn calm(client: &Client, lasts: Duration) -> Result<()> {
     loop {
         tokio::time::sleep(lasts).await;
         let now = Requests::so_far(client).await?;
-        if now.since(before).writes == 0.0 {
+        let since = now.clone().since(&before);
+        if since.writes() == 0.0 {
             return Ok(());
         }
+        say(format!("still written: {}", since.written()));
         before = now;
     }
 }
@@ -95,20 +101,17 @@ async fn calm(client: &Client, lasts: Duration) -> Result<()> {
 async fn quiet(client: &Client, operator: &Operator, lasts: Duration) -> Result<Quiet> {
     let (requests, looks, cpu) = (Requests::so_far(client).await?, operator.looks().await?, operator.cpu()?);
     tokio::time::sleep(lasts).await;
-    Ok(Quiet {
-        lasted: lasts,
-        looks: (operator.looks().await? - looks) as f64,
-        cpu: operator.cpu()? - cpu,
-        requests: Requests::so_far(client).await?.since(requests),
-    })
+    let requests = Requests::so_far(client).await?.since(&requests);
+    say(format!("written meanwhile: {}", requests.written()));
+    Ok(Quiet { lasted: lasts, looks: (operator.looks().await? - looks) as f64, cpu: operator.cpu()? - cpu, requests })
 }
 
 fn rows(cost: &Cost) -> Vec<Row> {
-    let Cost { webhooks, empty, grown, settled, peak, made_in, seen_in, quiet } = *cost;
-    let Quiet { lasted, looks, cpu, requests } = quiet;
+    let &Cost { webhooks, empty, grown, settled, peak, made_in, seen_in, ref quiet } = cost;
+    let &Quiet { lasted, looks, cpu, ref requests } = quiet;
     let (seconds, cpu) = (lasted.as_secs_f64(), cpu.as_secs_f64());
     let each = (settled - empty) * 1024.0 / webhooks;
-    let (writes, per_look) = (requests.writes * 3600.0 / seconds, cpu * 1e6 / looks);
+    let (writes, per_look) = (requests.writes() * 3600.0 / seconds, cpu * 1e6 / looks);
     vec![
         Row::at_most("P9", format!("resident with {webhooks} webhooks, settled"), settled, RESIDENT_MIB, "MiB"),
         Row::at_most("P9", "of that per webhook, beyond an operator without any", each, PER_WEBHOOK_KIB, "KiB"),

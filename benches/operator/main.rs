@@ -24,6 +24,7 @@ mod nodes;
 mod page;
 mod process;
 mod receivers;
+mod recovery;
 #[path = "../report.rs"]
 #[allow(dead_code, reason = "the receiver's benchmark needs more of it")]
 mod report;
@@ -55,6 +56,10 @@ pub(crate) struct Scale {
     webhooks: usize,
     /// How many of them share a namespace and a connection.
     per_namespace: usize,
+    /// How many subscriptions are disabled in each of two ways.
+    disabled: usize,
+    /// How often an account is listed.
+    sync_period: Duration,
     /// How long nothing was written when what a start sets off is over.
     calm: Duration,
     /// How long nothing is changed while the operator is measured.
@@ -65,13 +70,35 @@ pub(crate) struct Scale {
 
 impl Scale {
     fn new(operator: PathBuf, arguments: &Arguments) -> Self {
+        let seconds = Duration::from_secs;
         if arguments.quick {
-            let (calm, quiet) = (Duration::from_secs(2), Duration::from_secs(20));
-            return Scale { operator, webhooks: 12, per_namespace: 6, calm, quiet, judged: false };
+            Scale {
+                operator,
+                webhooks: 12,
+                per_namespace: 6,
+                disabled: 2,
+                sync_period: seconds(10),
+                calm: seconds(2),
+                quiet: seconds(20),
+                judged: false,
+            }
+        } else {
+            Scale {
+                operator,
+                webhooks: arguments.webhooks,
+                per_namespace: 100,
+                disabled: 20,
+                sync_period: seconds(300),
+                // What is announced of a budget is taken back within 91 s, and within ten minutes everything is read anew.
+                calm: seconds(100),
+                quiet: seconds(630),
+                judged: true,
+            }
         }
-        // What is announced of a budget is taken back within 91 s, and within ten minutes everything is read anew once.
-        let (calm, quiet) = (Duration::from_secs(100), Duration::from_secs(630));
-        Scale { operator, webhooks: arguments.webhooks, per_namespace: 100, calm, quiet, judged: true }
+    }
+
+    fn namespaces(&self) -> usize {
+        self.webhooks.div_ceil(self.per_namespace)
     }
 }
 

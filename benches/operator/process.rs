@@ -29,11 +29,21 @@ pub(crate) struct Operator {
 impl Operator {
     /// Starts `program`, whose way to public URLs is `proxy`.
     pub(crate) async fn start(program: &Path, proxy: SocketAddr) -> Result<Self> {
+        Self::start_with(program, proxy, &[]).await
+    }
+
+    /// Starts one that waits for its lease.
+    pub(crate) async fn candidate(program: &Path, proxy: SocketAddr) -> Result<Self> {
+        Self::start_with(program, proxy, &["--leader-elect", "--lease-namespace=default"]).await
+    }
+
+    async fn start_with(program: &Path, proxy: SocketAddr, arguments: &[&str]) -> Result<Self> {
         // A port that was free a moment ago.
         let metrics = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let started = Instant::now();
         let child = Command::new(program)
             .args(["operator", "--receiver-image=localhost/receiver:bench", &format!("--metrics-address={metrics}")])
+            .args(arguments)
             .env("RUST_LOG", "warn")
             .env("HTTP_PROXY", format!("http://{proxy}"))
             .env("NO_PROXY", "127.0.0.1")
@@ -60,6 +70,11 @@ impl Operator {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
+    }
+
+    /// Waits until it has looked at a webhook.
+    pub(crate) async fn looking(&mut self) -> Result<()> {
+        self.wait("it has looked", async |it| Ok(it.looks().await? > 0)).await
     }
 
     /// How many looks it has taken at webhooks.

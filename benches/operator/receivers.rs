@@ -11,7 +11,7 @@ use anyhow::Result;
 use axum::{
     Router,
     extract::State,
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    http::{HeaderMap, StatusCode, Uri, header::AUTHORIZATION},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -25,6 +25,7 @@ const ADDRESSES: u8 = 16;
 #[derive(Debug)]
 pub(crate) struct Receivers {
     statuses: Statuses,
+    cut_off: Hosts,
     addresses: Vec<Ipv4Addr>,
     /// The way to every public URL.
     pub(crate) proxy: SocketAddr,
@@ -34,9 +35,12 @@ pub(crate) struct Receivers {
 /// By admin token.
 type Statuses = Arc<Mutex<HashMap<String, String>>>;
 
+/// Of public URLs behind which nobody is.
+type Hosts = Arc<Mutex<Vec<String>>>;
+
 impl Receivers {
     pub(crate) async fn start() -> Result<Self> {
-        let statuses = Statuses::default();
+        let (statuses, cut_off) = (Statuses::default(), Hosts::default());
         let router = Router::new().route("/status", get(status)).with_state(Arc::clone(&statuses));
         let mut servers = JoinSet::new();
         let mut addresses = Vec::new();
@@ -50,13 +54,18 @@ impl Receivers {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let proxy = listener.local_addr()?;
-        servers.spawn(serve(listener, Router::new().fallback(unsigned)));
-        Ok(Receivers { statuses, addresses, proxy, _servers: servers })
+        servers.spawn(serve(listener, Router::new().fallback(unsigned).with_state(Arc::clone(&cut_off))));
+        Ok(Receivers { statuses, cut_off, addresses, proxy, _servers: servers })
     }
 
     /// The address of one receiver's pod.
     pub(crate) fn address(&self, number: usize) -> Ipv4Addr {
         self.addresses[number % self.addresses.len()]
+    }
+
+    /// From now on nobody reaches these receivers from outside, and everybody all others.
+    pub(crate) fn cut_off(&self, hosts: Vec<String>) {
+        *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
     /// A receiver has read this route.
@@ -81,6 +90,10 @@ async fn status(State(statuses): State<Statuses>, headers: HeaderMap) -> Respons
     }
 }
 
-async fn unsigned() -> Response {
+async fn unsigned(State(cut_off): State<Hosts>, url: Uri) -> Response {
+    let cut_off = cut_off.lock().unwrap_or_else(PoisonError::into_inner);
+    if url.host().is_some_and(|host| cut_off.iter().any(|it| it == host)) {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
     (StatusCode::UNAUTHORIZED, [(RECEIVER_HEADER, "1")], UNSIGNED_ANSWER).into_response()
 }

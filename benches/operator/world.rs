@@ -42,7 +42,17 @@ pub(crate) async fn linktree(scale: &Scale) -> Result<Running> {
 }
 
 fn namespaces(scale: &Scale) -> impl Iterator<Item = String> {
-    (0..scale.webhooks.div_ceil(scale.per_namespace)).map(|number| format!("bench-{number}"))
+    (0..scale.namespaces()).map(namespace)
+}
+
+fn namespace(number: usize) -> String {
+    format!("bench-{number}")
+}
+
+/// Where a webhook is, and its name: those of neighbouring numbers have different connections.
+pub(crate) fn webhook(client: &Client, scale: &Scale, number: usize) -> (Api<LinktreeWebhook>, String) {
+    let namespace = namespace(number % scale.namespaces());
+    (Api::namespaced(client.clone(), &namespace), format!("links-{number}"))
 }
 
 /// Puts the custom resource definitions in place.
@@ -67,20 +77,20 @@ pub(crate) async fn fill(client: &Client, linktree: &Running, scale: &Scale) -> 
             "baseURL": format!("http://{}", linktree.api),
             "tokenSecretRef": {"name": "linktree-api"},
             "requestBudget": {"requestsPerMinute": 600},
+            "syncPeriodSeconds": scale.sync_period.as_secs(),
         });
         let connection = json!({"metadata": {"name": "brand"}, "spec": spec});
         create::<LinktreeConnection>(&Api::namespaced(client.clone(), &name), connection).await?;
     }
-    let namespaces: Vec<String> = namespaces(scale).collect();
     let made = (0..scale.webhooks).map(|number| {
-        let api: Api<LinktreeWebhook> = Api::namespaced(client.clone(), &namespaces[number % namespaces.len()]);
+        let (api, name) = webhook(client, scale, number);
         let spec = json!({
             "connectionRef": {"name": "brand"},
             "events": ["link.created", "link.updated"],
             "endpoint": {"managed": {"exposure": {"type": "Service"}}},
             "sinks": [{"name": "cms", "http": {"url": "http://cms.marketing.svc.cluster.local/in"}}],
         });
-        async move { create(&api, json!({"metadata": {"name": format!("links-{number}")}, "spec": spec})).await }
+        async move { create(&api, json!({"metadata": {"name": name}, "spec": spec})).await }
     });
     futures::stream::iter(made).buffer_unordered(CONCURRENCY).try_collect::<()>().await
 }
