@@ -11,11 +11,12 @@
 //! | [`api`] | the custom resource types, conditions and reasons | behave: types only |
 //! | [`route`] | the contract between operator and receiver: the route file down, the status up | do IO |
 //! | [`linktree`] | Linktree's contract: events, signatures, wire types; the one place for what is assumed of it | do IO, but for `client` |
-//! | [`clock`], [`telemetry`], [`serve`], [`retry_after`], [`authorities`], [`admin`], [`shutdown`] | leaves | import anything of ours that is not a leaf |
+//! | [`clock`], [`chance`], [`telemetry`], [`serve`], [`retry_after`], [`authorities`], [`admin`], [`shutdown`] | leaves | import anything of ours that is not a leaf |
 
 pub mod admin;
 pub mod api;
 pub mod authorities;
+pub mod chance;
 pub mod clock;
 pub mod linktree;
 pub mod operator;

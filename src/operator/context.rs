@@ -100,6 +100,7 @@ impl Context {
             self.shared.leadership.begun().await;
         };
         tokio::select! {
+            biased;
             () = begun => true,
             () = self.shutdown.cancelled() => false,
         }

@@ -43,6 +43,8 @@ pub async fn run<L>(
             looks.spawn(async move { (webhook, look.await) });
         }
         tokio::select! {
+            // Who asks never has to wait for the looks: that would hold up the watches.
+            biased;
             () = shutdown.cancelled() => break,
             Some(webhook) = asked.recv() => line.ask(webhook),
             Some(ended) = looks.join_next() => {

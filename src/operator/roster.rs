@@ -107,12 +107,14 @@ impl Roster {
         self.state().members.contains_key(webhook)
     }
 
-    /// The webhooks of these connections.
+    /// The webhooks of these connections, in the order of their names.
     #[must_use]
     pub fn of_connections(&self, connections: &[Key]) -> Vec<Arc<Member>> {
         let is_of = |member: &Member, (namespace, name): &Key| member.key.0 == *namespace && member.connection == *name;
         let uses = |member: &&Arc<Member>| connections.iter().any(|connection| is_of(member, connection));
-        self.state().members.values().filter(uses).cloned().collect()
+        let mut members: Vec<_> = self.state().members.values().filter(uses).cloned().collect();
+        members.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        members
     }
 
     /// The names of the webhooks, all in the Secret's namespace, that a Secret concerns: whose spec names it, or whose

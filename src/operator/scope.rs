@@ -1,6 +1,13 @@
 //! One scope: the controllers of all namespaces, or of one. Wires watches to reconcilers; decides nothing.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, future::join, stream};
 use k8s_openapi::api::{
@@ -18,7 +25,7 @@ use kube::{
         reflector::{self, ObjectRef, store::Writer},
     },
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -57,26 +64,32 @@ pub fn namespaces(named: Vec<String>) -> Vec<Option<String>> {
 /// which is why it is not the stores' own readiness: a kube store wakes only the last that waits, and reconciles run as
 /// tasks of their own.
 #[derive(Clone, Debug)]
-pub struct Ready(Arc<watch::Sender<usize>>);
+pub struct Ready {
+    /// How many scopes have not.
+    missing: Arc<AtomicUsize>,
+    /// Cancelled when none is missing: who waits for that is woken in the order of waiting.
+    all: CancellationToken,
+}
 
 impl Ready {
     #[must_use]
     pub fn of(scopes: usize) -> Self {
-        Ready(Arc::new(watch::Sender::new(scopes)))
+        Ready { missing: Arc::new(AtomicUsize::new(scopes)), all: CancellationToken::new() }
     }
 
     pub fn is_set(&self) -> bool {
-        *self.0.borrow() == 0
+        self.all.is_cancelled()
     }
 
     /// One scope more has seen all of its objects.
     fn seen(&self) {
-        self.0.send_modify(|left| *left = left.saturating_sub(1));
+        if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.all.cancel();
+        }
     }
 
     pub async fn wait(&self) {
-        // It fails only without a sender, and `self` is one.
-        let _ = self.0.subscribe().wait_for(|left| *left == 0).await;
+        self.all.cancelled().await;
     }
 }
 
@@ -125,6 +138,7 @@ impl Scope {
         let looks = hand_on(self.looks(&context, known_connections), &context);
         let filled = announce_filled(&context, &self.ready);
         tokio::select! {
+            biased;
             _ = join(webhooks, connections) => {}
             () = looks => {}
             () = filled => {}

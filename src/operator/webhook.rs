@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
-    clock,
+    chance, clock,
     linktree::{secret::Secret, wire::SubscriptionId},
     route::Route,
 };
@@ -176,7 +176,7 @@ fn begin(webhook: &LinktreeWebhook, key: &Arc<Key>, context: &Context, memory: &
     let (generation, now) = (webhook.metadata.generation, clock::now());
     memory.believes(generation, now).unwrap_or_else(|| {
         context.seen.anew(key);
-        memory.believe(generation, now, rand::random())
+        memory.believe(generation, now, chance::share())
     })
 }
 

@@ -18,6 +18,11 @@ pub fn full() -> bool {
     std::env::var("CHAOS").is_ok_and(|value| value == "full")
 }
 
+/// What all randomness comes from.
+pub fn seed() -> u64 {
+    std::env::var("CHAOS_SEED").ok().and_then(|value| value.parse().ok()).unwrap_or(1)
+}
+
 /// How many cases: `goal` in a full run, a smaller part otherwise. `CHAOS_CASES` overrides both.
 pub fn count(goal: usize, part: usize) -> usize {
     let asked = std::env::var("CHAOS_CASES").ok().and_then(|value| value.parse().ok());
@@ -27,8 +32,7 @@ pub fn count(goal: usize, part: usize) -> usize {
 impl Row {
     /// `test` is the name of the test, for the command that repeats it.
     pub fn new(name: &'static str, test: &'static str) -> Self {
-        let seed = std::env::var("CHAOS_SEED").ok().and_then(|value| value.parse().ok());
-        Row { name, test, seed: seed.unwrap_or(1), cases: 0, violations: Vec::new() }
+        Row { name, test, seed: seed(), cases: 0, violations: Vec::new() }
     }
 
     pub fn rng(&self) -> StdRng {

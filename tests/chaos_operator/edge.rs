@@ -18,7 +18,7 @@ pub fn start(kubernetes: &Kubernetes) {
     let kubernetes = kubernetes.clone();
     tokio::spawn(async move {
         let mut changes = kubernetes.changes();
-        while changes.changed().await.is_ok() {
+        while changes.changed().await {
             tokio::time::sleep(TAKES).await;
             take_up(&kubernetes);
         }

@@ -1,16 +1,25 @@
 //! Simulated time: tokio's paused clock, and a wall clock that follows it. One runtime of one thread per case, so that
 //! hours pass as fast as there is nothing to do, and the order of things is the same each time.
 
-use std::{cell::Cell, future::Future, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
-use linktree_operator::clock;
+use linktree_operator::{chance, clock};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
+
+use crate::row;
 
 thread_local! {
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
     /// How wrong the operator's wall clock is.
     static WRONG_BY: Cell<SignedDuration> = const { Cell::new(SignedDuration::ZERO) };
+    /// What the operator spreads its looks by.
+    static DICE: RefCell<StdRng> = RefCell::new(StdRng::seed_from_u64(0));
 }
 
 /// 2026-01-01, when every case begins.
@@ -38,6 +47,8 @@ pub fn truly<T>(act: impl FnOnce() -> T) -> T {
 /// Runs a case in simulated time.
 pub fn simulated<T>(case: impl Future<Output = T>) -> T {
     clock::follow(now);
+    DICE.set(StdRng::seed_from_u64(row::seed()));
+    chance::follow(|| DICE.with_borrow_mut(StdRng::random));
     wrong_by(SignedDuration::ZERO);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {

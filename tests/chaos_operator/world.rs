@@ -73,6 +73,7 @@ impl World {
                     }
                 };
                 tokio::select! {
+                    biased;
                     () = run => {}
                     () = gate.died() => {}
                     () = ends.cancelled() => {}

@@ -8,7 +8,7 @@ use super::{
     tree,
 };
 
-const LEAVES: [&str; 7] = ["admin", "authorities", "clock", "retry_after", "serve", "shutdown", "telemetry"];
+const LEAVES: [&str; 8] = ["admin", "authorities", "chance", "clock", "retry_after", "serve", "shutdown", "telemetry"];
 
 /// A module at the top, and what it may import besides the leaves.
 const LAYERS: [(&str, &[&str]); 6] = [
@@ -69,7 +69,8 @@ fn is_pure(module: &[String]) -> bool {
 fn impurities(references: &[Reference], is_async: bool) -> impl Iterator<Item = String> {
     let effects = references.iter().filter(|to| !to.test).filter(|to| {
         let io = to.head == "std" && matches!(to.next.as_deref(), Some("fs" | "net" | "process"));
-        (to.ours && to.head == "clock") || (!to.ours && (io || EFFECTS.contains(&to.head.as_str())))
+        (to.ours && (to.head == "clock" || to.head == "chance"))
+            || (!to.ours && (io || EFFECTS.contains(&to.head.as_str())))
     });
     let names = effects.map(|to| format!("pure code must not use {}", to.head)).collect::<Vec<_>>();
     names.into_iter().chain(is_async.then(|| "pure code must not be async".to_owned()))

@@ -3,12 +3,15 @@
 use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt};
-use kube::runtime::{
-    utils::Backoff,
-    watcher::{DefaultBackoff, Event},
-};
+use kube::runtime::watcher::Event;
 
 use super::Result;
+use crate::chance;
+
+/// The pause after the first failure, which doubles with each up to [`LONGEST`]; all up to twice as long, by chance, so that
+/// the watches of many operators do not come back at once. As client-go has it.
+const SHORTEST: Duration = Duration::from_millis(800);
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The same events, with a pause after each failure, which grows until something has worked. kube's own begins anew with
 /// any event, and a watcher yields one each time it is about to list: what is never served would be asked for every second.
@@ -16,7 +19,7 @@ pub fn patient<K>(watch: impl Stream<Item = Result<Event<K>>> + Send) -> impl St
 where
     K: Send,
 {
-    let begun = (Box::pin(watch), Patience(DefaultBackoff::default()), None);
+    let begun = (Box::pin(watch), Patience::default(), None);
     futures::stream::unfold(begun, |(mut watch, mut patience, pause): (Pin<Box<_>>, _, _)| async move {
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
@@ -27,17 +30,23 @@ where
     })
 }
 
-struct Patience(DefaultBackoff);
+/// Failures in a row.
+#[derive(Debug, Default)]
+struct Patience(u32);
 
 impl Patience {
     /// How long the watch is left alone after this.
     fn after<K>(&mut self, event: &Result<Event<K>>) -> Option<Duration> {
         match event {
-            Err(_) => self.0.next(),
+            Err(_) => {
+                let pause = SHORTEST.saturating_mul(1 << self.0.min(16)).min(LONGEST);
+                self.0 = self.0.saturating_add(1);
+                Some(pause.mul_f64(1.0 + chance::share()))
+            }
             // A list that is about to be asked for, or of which another page may fail.
             Ok(Event::Init | Event::InitApply(_)) => None,
             Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => {
-                self.0.reset();
+                self.0 = 0;
                 None
             }
         }
@@ -58,7 +67,7 @@ mod tests {
     }
 
     fn pauses(events: impl IntoIterator<Item = Result<Event<()>>>) -> Vec<Duration> {
-        let mut patience = Patience(DefaultBackoff::default());
+        let mut patience = Patience::default();
         events.into_iter().filter_map(|event| patience.after(&event)).collect()
     }
 

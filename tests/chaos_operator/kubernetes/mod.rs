@@ -8,7 +8,7 @@ use std::{
 
 use linktree_operator::clock;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use self::store::Store;
 pub use self::{
@@ -37,7 +37,7 @@ pub struct Kubernetes(Arc<Shared>);
 
 struct Shared {
     store: Mutex<Store>,
-    version: watch::Sender<u64>,
+    changed: broadcast::Sender<()>,
     view: Mutex<View>,
 }
 
@@ -46,7 +46,7 @@ impl Kubernetes {
     pub fn start() -> Self {
         let kubernetes = Kubernetes(Arc::new(Shared {
             store: Mutex::default(),
-            version: watch::Sender::new(0),
+            changed: broadcast::Sender::new(1),
             view: Mutex::default(),
         }));
         let collected = kubernetes.clone();
@@ -109,16 +109,20 @@ impl Kubernetes {
     }
 
     /// Rings after every change.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.version.subscribe()
+    pub fn changes(&self) -> Changes {
+        Changes(self.0.changed.subscribe())
     }
 
     fn write<T>(&self, act: impl FnOnce(&mut Store, jiff::Timestamp) -> Result<T, Refusal>) -> Result<T, Refusal> {
-        let (result, version) = {
-            let mut store = self.store();
-            (act(&mut store, clock::now()), store.version())
-        };
-        self.0.version.send_if_modified(|known| std::mem::replace(known, version) != version);
+        let mut store = self.store();
+        let before = store.version();
+        let result = act(&mut store, clock::now());
+        let changed = store.version() != before;
+        drop(store);
+        if changed {
+            // It fails where nobody listens.
+            let _ = self.0.changed.send(());
+        }
         result
     }
 
@@ -128,7 +132,7 @@ impl Kubernetes {
 
     async fn collect(self) {
         let mut changes = self.changes();
-        while changes.changed().await.is_ok() {
+        while changes.changed().await {
             tokio::time::sleep(COLLECTED_AFTER).await;
             loop {
                 let abandoned = self.store().abandoned();
@@ -140,5 +144,21 @@ impl Kubernetes {
                 }
             }
         }
+    }
+}
+
+/// What rings after every change: all that listen are woken in the order in which they began to, so that a case is the same
+/// each time. (tokio's `watch` wakes in any order.)
+pub struct Changes(broadcast::Receiver<()>);
+
+impl Changes {
+    /// Waits for a change since the last; `false` when there will be none.
+    pub async fn changed(&mut self) -> bool {
+        !matches!(self.0.recv().await, Err(RecvError::Closed))
+    }
+
+    /// What has changed until now is known.
+    pub fn seen(&mut self) {
+        self.0 = self.0.resubscribe();
     }
 }

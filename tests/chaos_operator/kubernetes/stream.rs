@@ -79,7 +79,7 @@ pub fn body(kubernetes: Kubernetes, watch: Watch) -> Body {
                 return None;
             }
             loop {
-                changes.borrow_and_update();
+                changes.seen();
                 let (version, lines) = kubernetes.read_log(|log| {
                     let from = log.partition_point(|change| change.version <= watch.since);
                     let lines: String = log[from..].iter().filter_map(|change| watch.line(change)).collect();
