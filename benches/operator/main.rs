@@ -1,7 +1,7 @@
 //! `make bench-operator`: the operator's goals. `--quick` runs every part for a moment, to show that it runs. See
 //! docs/benchmarks.md.
 //!
-//! P7 and P8 are simulated. For P9 the operator is a process of its own that is looked at through /proc and its metrics.
+//! P7 and P8 are simulated. For P9 and P10 the operator is a process of its own that is looked at through /proc and its metrics.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
@@ -38,7 +38,7 @@ const WEBHOOKS: usize = 10_000;
 /// Measures the operator.
 #[derive(Clone, Debug, Parser)]
 struct Arguments {
-    /// The program that P9 is measured of, in the cluster that KUBECONFIG names. Left out, P9 is.
+    /// The program that P9 and P10 are measured of, in the cluster that KUBECONFIG names. Left out, they are.
     #[arg(long)]
     operator: Option<PathBuf>,
     /// How many webhooks P9 is measured with. With fewer docs/benchmarks.md is left alone.

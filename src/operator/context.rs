@@ -101,8 +101,8 @@ impl Context {
         };
         tokio::select! {
             biased;
-            () = begun => true,
             () = self.shutdown.cancelled() => false,
+            () = begun => true,
         }
     }
 

@@ -22,7 +22,7 @@ use super::Error;
 
 /// So much is read at once, and kept by each connection for the next: what fits into one record of TLS.
 const READ: usize = 16 * 1024;
-/// A connection that nothing was asked on for so long is closed.
+/// A connection that nothing was asked on for so long is closed; at the latest when it is twice that.
 const IDLE: Duration = Duration::from_secs(20);
 
 /// What asks the API server.
@@ -37,12 +37,15 @@ pub(super) async fn config() -> Result<Config, Error> {
 }
 
 /// A client of the API server that `config` leads to. It waits for an answer as long as that takes, as a watch must, and
-/// tries nothing a second time: every look is repeated anyway, and retries below it would only hide for minutes what the
-/// status could say.
+/// asks nothing again that was answered: every look is repeated anyway, and retries below it would only hide for minutes
+/// what the status could say.
 ///
 /// # Errors
-/// When the configuration cannot be used.
+/// When the configuration cannot be used, or leads through a proxy.
 pub(super) fn client(config: &Config) -> Result<ClientBuilder<Ask>, kube::Error> {
+    if let Some(proxy) = &config.proxy_url {
+        return Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(proxy.clone()) });
+    }
     let mut plain = HttpConnector::new();
     // What comes next speaks TLS where the url says so.
     plain.enforce_http(false);
@@ -61,4 +64,17 @@ pub(super) fn client(config: &Config) -> Result<ClientBuilder<Ask>, kube::Error>
         .map_err(BoxError::from)
         .service(http);
     Ok(ClientBuilder::new(BoxService::new(ask), config.default_namespace.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_refused_and_not_passed_by() {
+        let mut config = Config::new("http://127.0.0.1:1".parse().unwrap());
+        config.proxy_url = Some("http://proxy.example.com:3128".parse().unwrap());
+        let refused = client(&config).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("proxy.example.com"), "{refused}");
+    }
 }

@@ -22,9 +22,11 @@ use crate::clock;
 /// Those whose time comes within so many milliseconds are looked at together: a process that wakes up for one of ten
 /// thousand at a time spends more on that, and on memory it has not touched for a while, than on the look.
 const TOGETHER: i64 = 250;
+/// Whose time comes sooner than this does not wait for others: it has something to do.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Looks at each webhook that is asked for, at no more than `concurrency` of them at the same time and at none twice at the
-/// same time; then again as late as `look` says, if it says so, and earlier if it is asked for. Until `shutdown`: what is
+/// same time; then again as late as `look` says ([`together`] with others), if it says so, and earlier if it is asked for. Until `shutdown`: what is
 /// under way then is ended in its own time.
 pub async fn run<L>(
     mut asked: mpsc::Receiver<Arc<Key>>,
@@ -126,6 +128,9 @@ impl Line {
 
 /// As late as that, or a little later: at the next of the moments at which everybody is looked at whose time has come.
 fn together(after: Duration, now: Timestamp) -> Duration {
+    if after < SOON {
+        return after;
+    }
     let moments = TimestampRound::new().smallest(Unit::Millisecond).increment(TOGETHER).mode(RoundMode::Ceil);
     let due = now.checked_add(after).and_then(|due| due.round(moments));
     // No moment is so late that it could not be told.
@@ -146,7 +151,7 @@ mod tests {
 
     #[test]
     fn who_is_due_soon_after_each_other_is_looked_at_together() {
-        let cases = [(0, 15_000, 15_000), (1, 15_000, 15_249), (249, 15_000, 15_001), (100, 150, 150), (0, 1, 250)];
+        let cases = [(0, 15_000, 15_000), (1, 15_000, 15_249), (249, 15_000, 15_001), (100, 1150, 1150), (1, 999, 999)];
         for (now, after, waits) in cases {
             let now = Timestamp::from_millisecond(1_796_000_000_000 + now).unwrap();
             let [after, waits] = [after, waits].map(Duration::from_millis);

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use crate::{
     gate::Call,
     oracle::{self, End},
-    row::{Row, count},
+    row::{Row, full},
     sample::sample,
     scenario::{self, Scenario},
     time, workers,
@@ -76,16 +76,16 @@ pub fn try_all<T: Trouble>(row: &mut Row, most: usize, kept: &[&str], troubles: 
             (oracle::compare(&end, undisturbed, trouble.costs(undisturbed)), world.calls.made())
         })
     };
-    let ends = workers::map(&tried, run);
-    for ((_, _, name, trouble), (violations, _)) in tried.iter().zip(&ends) {
-        let violations = violations.iter().filter(|what| !trouble.excuses(what));
+    let ends = workers::map(&tried, |case| run(case).0);
+    for ((_, _, name, trouble), violations) in tried.iter().zip(ends) {
+        let violations = violations.into_iter().filter(|what| !trouble.excuses(what));
         violations.for_each(|what| row.violated(format!("{name}: {what}")));
     }
-    // A failure can be looked into only if it comes again: some cases are run twice, and do the same both times.
-    let again = &tried[..tried.len().min(count(40, 4))];
-    for ((_, first), ((_, _, name, _), (_, second))) in ends.iter().zip(again.iter().zip(workers::map(again, run))) {
+    // A failure can be looked into only if it comes again.
+    let again = &tried[..tried.len().min(if full() { 40 } else { 4 })];
+    for ((_, _, name, _), [first, second]) in again.iter().zip(workers::map(again, |case| [run(case).1, run(case).1])) {
         if let Some(at) = (0..first.len().max(second.len())).find(|at| first.get(*at) != second.get(*at)) {
-            let [first, second] = [first, &second].map(|calls| calls.get(at).map(|call| &call.what));
+            let [first, second] = [first, second].map(|calls| calls.get(at).map(|call| call.what.clone()));
             row.violated(format!("{name}: it is not the same each time: call {at} is {first:?}, and then {second:?}"));
         }
     }

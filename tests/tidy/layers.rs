@@ -91,6 +91,7 @@ fn wrong_imports_are_seen() {
         ("src/clock.rs", "use crate::telemetry::init;"),
         ("src/helpers.rs", "use crate::clock;"),
         ("src/operator/webhook/decide.rs", "use crate::clock;"),
+        ("src/operator/webhook/decide.rs", "use crate::chance;"),
         ("src/operator/webhook/decide.rs", "async fn decide() {}"),
         ("src/receiver/admit.rs", "use std::fs::read;"),
         ("src/receiver/admit.rs", "use tokio::sync::mpsc;"),

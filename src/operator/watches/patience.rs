@@ -12,6 +12,8 @@ use crate::chance;
 /// the watches of many operators do not come back at once. As client-go has it.
 const SHORTEST: Duration = Duration::from_millis(800);
 const LONGEST: Duration = Duration::from_secs(30);
+/// A watch that says nothing for so long after a failure works: there is nothing to say.
+const WORKS: Duration = Duration::from_secs(120);
 
 /// The same events, with a pause after each failure, which grows until something has worked. kube's own begins anew with
 /// any event, and a watcher yields one each time it is about to list: what is never served would be asked for every second.
@@ -24,7 +26,13 @@ where
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         }
-        let event = watch.next().await?;
+        let event = match tokio::time::timeout(WORKS, watch.next()).await {
+            Ok(event) => event?,
+            Err(_) => {
+                patience = Patience::default();
+                watch.next().await?
+            }
+        };
         let pause = patience.after(&event);
         Some((event, (watch, patience, pause)))
     })
@@ -90,6 +98,23 @@ mod tests {
         for (case, event, quick) in cases {
             let pauses = pauses((0..6).map(|_| failure()).chain([Ok(event), failure()]));
             assert_eq!(pauses[6] < Duration::from_secs(2), quick, "{case}: {pauses:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_is_quiet_for_long_is_begun_anew_quickly() {
+        for (quiet, quick) in [(Duration::ZERO, false), (WORKS + Duration::from_secs(1), true)] {
+            let failures = futures::stream::iter((0..6).map(|_| failure()));
+            let later = futures::stream::once(async move {
+                tokio::time::sleep(quiet).await;
+                failure()
+            });
+            let mut watch = Box::pin(patient(failures.chain(later).chain(futures::stream::once(async { failure() }))));
+            for _ in 0..7 {
+                assert!(watch.next().await.is_some_and(|event| event.is_err()));
+            }
+            let next = tokio::time::timeout(Duration::from_secs(2), watch.next()).await;
+            assert_eq!(next.is_ok(), quick, "after {quiet:?}");
         }
     }
 
