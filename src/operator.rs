@@ -4,7 +4,10 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::{
+    Config,
+    runtime::events::{Recorder, Reporter},
+};
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -110,7 +113,7 @@ pub enum Error {
 /// # Errors
 /// When it cannot start, and when it loses the lease.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
-    let config = kubernetes::config().await?;
+    let config = Config::infer().await?;
     let mut candidate = Candidate::new(&args.election, kubernetes::client(&config)?.build());
     let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, Candidate::leadership);
     let ports = Ports::open(&config, &leadership, args.probe_ca_file.as_deref())?;

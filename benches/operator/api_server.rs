@@ -63,6 +63,7 @@ impl Requests {
     }
 
     pub(crate) fn writes(&self) -> f64 {
+        // The sum of nothing would be -0.
         self.writes.values().fold(0.0, |sum, count| sum + count)
     }
 

@@ -21,7 +21,7 @@ const LOOK_MICROSECONDS: f64 = 150.0;
 const READS_PER_LOOK: f64 = 0.5;
 
 /// What was found out.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Cost {
     webhooks: f64,
     /// Resident memory in MiB: of an operator without any webhook, at most while they were made, settled after a new
@@ -37,7 +37,7 @@ struct Cost {
 }
 
 /// What happened while nothing changed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Quiet {
     lasted: Duration,
     looks: f64,
@@ -72,7 +72,7 @@ pub(crate) async fn measure(scale: &Scale) -> Result<Vec<Row>> {
     calm(&client, scale.calm).await?;
     let quiet = quiet(&client, &operator, scale.quiet).await?;
     let (settled, peak) = (operator.resident()?, operator.peak()?);
-    let mut rows = rows(&Cost { webhooks, empty, grown, settled, peak, made_in, seen_in, quiet });
+    let mut rows = rows(Cost { webhooks, empty, grown, settled, peak, made_in, seen_in, quiet });
     rows.extend(recovery::enabled_again(&client, &linktree, &receivers, scale).await?);
     operator.stop()?;
     rows.extend(recovery::taken_over(scale, receivers.proxy).await?);
@@ -106,9 +106,9 @@ async fn quiet(client: &Client, operator: &Operator, lasts: Duration) -> Result<
     Ok(Quiet { lasted: lasts, looks: (operator.looks().await? - looks) as f64, cpu: operator.cpu()? - cpu, requests })
 }
 
-fn rows(cost: &Cost) -> Vec<Row> {
-    let &Cost { webhooks, empty, grown, settled, peak, made_in, seen_in, ref quiet } = cost;
-    let &Quiet { lasted, looks, cpu, ref requests } = quiet;
+fn rows(cost: Cost) -> Vec<Row> {
+    let Cost { webhooks, empty, grown, settled, peak, made_in, seen_in, quiet } = cost;
+    let Quiet { lasted, looks, cpu, requests } = quiet;
     let (seconds, cpu) = (lasted.as_secs_f64(), cpu.as_secs_f64());
     let each = (settled - empty) * 1024.0 / webhooks;
     let (writes, per_look) = (requests.writes() * 3600.0 / seconds, cpu * 1e6 / looks);

@@ -1,7 +1,8 @@
 //! `make bench-operator`: the operator's goals. `--quick` runs every part for a moment, to show that it runs. See
 //! docs/benchmarks.md.
 //!
-//! P7 and P8 are simulated. For P9 and P10 the operator is a process of its own that is looked at through /proc and its metrics.
+//! P7 and P8 are simulated. For P9 and P10 the operator is a process of its own that is looked at through /proc and its
+//! metrics.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,

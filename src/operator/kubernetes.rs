@@ -18,8 +18,6 @@ use kube::{
 };
 use tower::{BoxError, ServiceBuilder, util::BoxService};
 
-use super::Error;
-
 /// So much is read at once, and kept by each connection for the next: what fits into one record of TLS.
 const READ: usize = 16 * 1024;
 /// A connection that nothing was asked on for so long is closed; at the latest when it is twice that.
@@ -27,14 +25,6 @@ const IDLE: Duration = Duration::from_secs(20);
 
 /// What asks the API server.
 pub(super) type Ask = BoxService<Request<Body>, Response<Incoming>, BoxError>;
-
-/// The cluster this process runs in, or that `KUBECONFIG` names.
-///
-/// # Errors
-/// When there is none.
-pub(super) async fn config() -> Result<Config, Error> {
-    Ok(Config::infer().await?)
-}
 
 /// A client of the API server that `config` leads to. It waits for an answer as long as that takes, as a watch must, and
 /// asks nothing again that was answered: every look is repeated anyway, and retries below it would only hide for minutes

@@ -22,12 +22,12 @@ use crate::clock;
 /// Those whose time comes within so many milliseconds are looked at together: a process that wakes up for one of ten
 /// thousand at a time spends more on that, and on memory it has not touched for a while, than on the look.
 const TOGETHER: i64 = 250;
-/// Whose time comes sooner than this does not wait for others: it has something to do.
-const SOON: Duration = Duration::from_secs(1);
+/// Whose time comes sooner than this is in a hurry, since it has something to do, and does not wait for others.
+const HURRY: Duration = Duration::from_secs(1);
 
 /// Looks at each webhook that is asked for, at no more than `concurrency` of them at the same time and at none twice at the
-/// same time; then again as late as `look` says ([`together`] with others), if it says so, and earlier if it is asked for. Until `shutdown`: what is
-/// under way then is ended in its own time.
+/// same time; then again as late as `look` says ([`together`] with others), if it says so, and earlier if it is asked for.
+/// Until `shutdown`: what is under way then is ended in its own time.
 pub async fn run<L>(
     mut asked: mpsc::Receiver<Arc<Key>>,
     concurrency: usize,
@@ -128,7 +128,7 @@ impl Line {
 
 /// As late as that, or a little later: at the next of the moments at which everybody is looked at whose time has come.
 fn together(after: Duration, now: Timestamp) -> Duration {
-    if after < SOON {
+    if after < HURRY {
         return after;
     }
     let moments = TimestampRound::new().smallest(Unit::Millisecond).increment(TOGETHER).mode(RoundMode::Ceil);

@@ -36,8 +36,7 @@ use crate::{
 mod connections;
 mod patience;
 
-/// Objects in one page of a list: a page is in memory as a whole, several times over while it is parsed, and the connection
-/// it came over keeps a buffer as large.
+/// Objects in one page of a list: a page is in memory as a whole, several times over while it is parsed.
 const PAGE: u32 = 25;
 
 /// What a watch yields.
