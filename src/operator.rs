@@ -13,13 +13,13 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    accounts::Accounts,
+    account::registry::Accounts,
     context::{Shared, Views},
-    leader::{Candidate, Leadership},
+    controllers::scope::{Ready, Scope},
+    election::run::{Candidate, Leadership},
     metrics::Metrics,
     ports::Ports,
-    scope::{Ready, Scope},
-    webhook::{addressable::Resolver, children::Launch},
+    webhook::{observe::addressable::Resolver, render::children::Launch},
 };
 use crate::{
     admin::{self, Readiness},
@@ -27,27 +27,14 @@ use crate::{
 };
 
 pub mod account;
-pub mod accounts;
-mod apply;
-mod backoff;
-pub mod budget;
-mod capabilities;
-mod conditions;
 mod connection;
 mod context;
-mod gateway;
-pub mod key;
-mod kubernetes;
-pub mod leader;
-mod line;
+mod controllers;
+pub mod election;
+pub mod kubernetes;
 pub mod metrics;
 pub mod ports;
-mod requests;
-mod roster;
-mod scope;
-mod seen;
-pub mod turns;
-mod watches;
+mod watch;
 mod webhook;
 
 // What the simulation of a thousand webhooks drives (benches/operator).
@@ -80,7 +67,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub probe_ca_file: Option<PathBuf>,
     #[command(flatten)]
-    pub election: leader::Args,
+    pub election: election::run::Args,
 }
 
 /// How long what is under way when the operator is to end may go on. All of it is made to be cut off anywhere, and
@@ -103,7 +90,7 @@ pub enum Error {
     #[error("the certificates of --probe-ca-file {path} cannot be read: {problem}")]
     ProbeAuthorities { path: PathBuf, problem: String },
     #[error(transparent)]
-    Leadership(#[from] leader::Lost),
+    Leadership(#[from] election::run::Lost),
     #[error("cannot listen at {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
 }
@@ -114,7 +101,7 @@ pub enum Error {
 /// When it cannot start, and when it loses the lease.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let config = Config::infer().await?;
-    let mut candidate = Candidate::new(&args.election, kubernetes::client(&config)?.build());
+    let mut candidate = Candidate::new(&args.election, kubernetes::client::client(&config)?.build());
     let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, Candidate::leadership);
     let ports = Ports::open(&config, &leadership, args.probe_ca_file.as_deref())?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };
@@ -156,7 +143,7 @@ fn readiness(ready: Ready, leadership: Leadership) -> Readiness {
     Readiness::saying(move || match (ready.is_set(), leadership.check()) {
         (false, _) => Err("the caches are not filled yet".to_owned()),
         (true, Ok(())) => Ok("ok"),
-        (true, Err(leader::NotLeading)) => Ok("ok: standby, another leads"),
+        (true, Err(election::run::NotLeading)) => Ok("ok: standby, another leads"),
     })
 }
 
@@ -173,7 +160,7 @@ impl Operator {
         leadership.register(registry);
         let accounts = Arc::new(Accounts::default());
         registry.register_collector(Box::new(metrics::Load(Arc::clone(&accounts))));
-        let reporter = Reporter { controller: apply::FIELD_MANAGER.into(), instance: None };
+        let reporter = Reporter { controller: kubernetes::apply::FIELD_MANAGER.into(), instance: None };
         let shared = Shared {
             recorder: Recorder::new(client.clone(), reporter),
             client,
@@ -192,7 +179,7 @@ impl Operator {
             },
             metrics: Metrics::registered(registry),
         };
-        let namespaces = scope::namespaces(args.watch_namespaces);
+        let namespaces = controllers::scope::namespaces(args.watch_namespaces);
         tracing::info!(?namespaces, "watching (None: all namespaces)");
         let ready = Ready::of(namespaces.len());
         let scope = |namespace| Scope::new(shared.clone(), namespace, ready.clone());

@@ -36,17 +36,16 @@ use reqwest::Certificate;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    authorities,
-    linktree::secret::Secret,
-    serve::{self, Limits},
-};
-
 use self::{
     config::AccountConfig,
     deliver::Sender,
     shared::Shared,
     state::{Setup, State, ids::Ids, offers::Offers},
+};
+use crate::{
+    authorities,
+    linktree::secret::Secret,
+    serve::{self, Limits},
 };
 
 const LIMITS: Limits = Limits {

@@ -10,21 +10,17 @@ use std::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::{announced::resumed, snapshot::Snapshot};
 use self::{
-    announced::{ANSWER, Announced},
-    budgeted::Budgeted,
+    backoff::Failures,
+    capabilities::{Call, Capabilities},
+    limiter::{Budget, Use, WINDOW},
+    rate_limited_client::Budgeted,
+    request_queue::{Priority, Turns},
+    reservation::{ANSWER, Announced},
     snapshot::Write,
 };
-use super::{
-    backoff::Failures,
-    budget::{Budget, Use, WINDOW},
-    capabilities::{Call, Capabilities},
-    key::Key,
-    leader::Leadership,
-    metrics::Metrics,
-    turns::{Priority, Turns},
-};
+pub use self::{reservation::resumed, snapshot::Snapshot};
+use super::{election::run::Leadership, kubernetes::object_key::Key, metrics::Metrics};
 use crate::{
     api::connection::{Capability, RequestBudgetStatus},
     clock,
@@ -35,9 +31,14 @@ use crate::{
     },
 };
 
-mod announced;
-mod budgeted;
-mod snapshot;
+pub mod backoff;
+pub mod capabilities;
+pub mod limiter;
+pub mod rate_limited_client;
+pub mod registry;
+pub mod request_queue;
+pub mod reservation;
+pub mod snapshot;
 
 /// How long to leave Linktree alone after a 429 that does not say so itself: the length of its window.
 const DEFAULT_RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
@@ -143,7 +144,7 @@ impl Account {
     pub fn turn(&self, priority: Priority, who: &Key) -> Result<(), ApiError> {
         let now = clock::now();
         self.state().turns.ask(priority, who, now).map_err(|not_yet| ApiError::NotYet {
-            about: super::conditions::whole_seconds(not_yet.turn),
+            about: crate::operator::kubernetes::conditions::whole_seconds(not_yet.turn),
             wait: not_yet.ask_again.duration_since(now).try_into().unwrap_or_default(),
         })
     }

@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{Api, runtime::controller::Action};
 
-use self::{decide::Plan, report::Report};
+use self::{decide::Plan, status::Report};
 use super::{
     account::Account,
-    apply,
     context::Context,
-    key::{self, Key},
-    requests,
+    kubernetes::{
+        annotations, apply,
+        object_key::{self, Key},
+    },
     webhook::Error,
 };
 use crate::{
@@ -24,7 +25,7 @@ pub mod decide;
 mod inventory;
 mod list;
 mod open;
-mod report;
+mod status;
 
 /// What a failed call means for a connection.
 #[must_use]
@@ -49,7 +50,7 @@ pub fn reason(error: &ApiError) -> Reason {
 /// # Errors
 /// When Kubernetes cannot be read or written; the look is then repeated.
 pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context>) -> Result<Action, Error> {
-    let key = key::of(&*connection);
+    let key = object_key::of(&*connection);
     if connection.metadata.deletion_timestamp.is_some() {
         context.shared.accounts.forget(&key);
         look_at_webhooks(&context, &key);
@@ -58,7 +59,7 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
     let (token, account) = open::open(&context, &connection, &key).await?;
     let listed_at = account.as_ref().and_then(|account| account.snapshot()).map(|snapshot| snapshot.listed_at);
     let handled = connection.status.as_ref().and_then(|status| status.last_handled_sync_request.as_deref());
-    let requested = requests::pending(&*connection, requests::SYNC, handled);
+    let requested = annotations::pending(&*connection, annotations::SYNC, handled);
     let list_wanted = requested.is_some() || account.as_ref().is_some_and(|account| account.list_wanted());
     let trouble = || account.as_ref().and_then(|account| account.trouble());
     let hold_until = account.as_ref().and_then(|account| account.hold_until());

@@ -17,14 +17,19 @@ use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    accounts::Accounts,
-    key::Key,
-    leader::Leadership,
+    account::registry::Accounts,
+    controllers::scope::Ready,
+    election::run::Leadership,
+    kubernetes::object_key::Key,
     metrics::Metrics,
-    roster::{Member, Roster},
-    scope::Ready,
-    seen::Seen,
-    webhook::{addressable::Resolver, children::Launch, memory::Memory, probe::Probe, receiver_client::Receivers},
+    watch::{
+        index::{Member, Roster},
+        observed_versions::Seen,
+    },
+    webhook::{
+        observe::addressable::Resolver, probe::Probe, receiver_client::Receivers, render::children::Launch,
+        state::Memory,
+    },
 };
 use crate::{api::connection::LinktreeConnection, linktree::client::Transport};
 

@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{accounts::Accounts, turns::Priority};
+use super::account::{registry::Accounts, request_queue::Priority};
 use crate::clock;
 
 /// Cheap to clone; all clones count together.

@@ -10,7 +10,7 @@ pub use super::webhook::{
     probe::{Probe, Prober},
     receiver_client::{ReceiverClient, Receivers},
 };
-use super::{Error, leader::Leadership};
+use super::{Error, election::run::Leadership};
 use crate::{
     authorities::{self, Problem},
     linktree::client::Transport,

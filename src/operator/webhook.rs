@@ -9,24 +9,31 @@ use kube::{Api, ResourceExt};
 use tracing::Instrument;
 
 use self::{
-    addressable::Addresses,
-    children::Children,
     execute::Executor,
     glance::{Glance, Told},
-    memory::Memory,
+    observe::addressable::Addresses,
     observed::Secrets,
     outcome::Outcome,
     plan::Plan,
-    report::{Report, Worth},
+    render::{
+        children::{self, Children},
+        route,
+    },
     rest::Rest,
     spec::{Deletion, InvalidSpec, Spec},
-    transitions::Notice,
+    state::Memory,
+    status::{
+        Report, Worth, knative,
+        transitions::{self, Notice},
+    },
 };
 use super::{
-    apply,
     context::Context,
-    key::{self, Key},
-    seen::Version,
+    kubernetes::{
+        apply,
+        object_key::{self, Key},
+    },
+    watch::observed_versions::Version,
 };
 use crate::{
     api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
@@ -35,26 +42,20 @@ use crate::{
     route::Route,
 };
 
-pub mod addressable;
-pub mod children;
 pub mod decide;
 mod execute;
-pub mod gaps;
 mod glance;
-mod knative;
-pub mod memory;
-pub mod names;
-mod observe;
+pub mod observe;
 pub mod observed;
 pub mod outcome;
 pub mod plan;
 pub mod probe;
 pub mod receiver_client;
 pub mod render;
-pub mod report;
 pub mod rest;
 pub mod spec;
-pub mod transitions;
+pub mod state;
+pub mod status;
 
 /// Keeps a webhook from vanishing before its subscription has.
 pub const FINALIZER: &str = "webhooks.linktree-operator.dev/subscription";
@@ -200,7 +201,7 @@ async fn delete(
     }
     let hold_until = memory.hold_until(webhook.metadata.generation);
     let next =
-        report::terminating(&observed.status, webhook.metadata.generation, plan, &outcome, hold_until, clock::now());
+        status::terminating(&observed.status, webhook.metadata.generation, plan, &outcome, hold_until, clock::now());
     write(webhook, outcome.left(webhook), context, next, memory).await?;
     Ok(Some(no_later(requeue, hold_until, clock::now())))
 }
@@ -208,7 +209,7 @@ async fn delete(
 /// A spec that cannot be used: the status says why; what is there stays as it is.
 async fn refuse(webhook: &LinktreeWebhook, error: &InvalidSpec, context: &Context) -> Result<Option<Duration>, Error> {
     let previous = webhook.status.clone().unwrap_or_default();
-    let next = report::invalid(&previous, webhook.metadata.generation, error, clock::now());
+    let next = status::invalid(&previous, webhook.metadata.generation, error, clock::now());
     write(webhook, webhook, context, next, &mut Memory::default()).await?;
     Ok(Some(LATER))
 }
@@ -234,7 +235,7 @@ fn render_all(
     context: &Context,
 ) -> Result<Rendered, Error> {
     let now = clock::now();
-    let route = render::route(spec, secrets, addresses, now);
+    let route = route::route(spec, secrets, addresses, now);
     let file = route.render()?;
     let route_digest = Route::digest(&file);
     let route_secret = children::route_secret(spec, file, secrets.admin_token.expose())?;
@@ -245,10 +246,10 @@ fn render_all(
         route_secret,
         route,
         admin_token: secrets.admin_token.clone(),
-        keys: render::keys(spec, secrets, now),
-        next_key_end: render::next_key_end(spec, secrets, now),
+        keys: route::keys(spec, secrets, now),
+        next_key_end: route::next_key_end(spec, secrets, now),
         secret_kept_for: secrets.kept_for.clone(),
-        sinks_unresolved: render::unresolved(spec, secrets, addresses),
+        sinks_unresolved: route::unresolved(spec, secrets, addresses),
     })
 }
 
@@ -258,7 +259,7 @@ async fn execute(
     context: &Context,
     plan: &Plan,
 ) -> Outcome {
-    let connection = key::of_connection(webhook);
+    let connection = object_key::of_connection(webhook);
     let account = match spec {
         Some(_) => context.shared.accounts.get(&connection),
         None => context.shared.accounts.last_known(&connection),
@@ -306,7 +307,7 @@ async fn write(
 ) -> Result<Stands, Error> {
     let now = clock::now();
     let none = LinktreeWebhookStatus::default();
-    let next = match report::worth_writing(left.status.as_ref().unwrap_or(&none), next, memory.counters_due(now)) {
+    let next = match status::worth_writing(left.status.as_ref().unwrap_or(&none), next, memory.counters_due(now)) {
         Worth::Nothing => return Ok(Stands::All(Version::of(left))),
         Worth::Later => return Ok(Stands::Part),
         Worth::Now(next) => *next,

@@ -15,10 +15,6 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::linktree::wire::{
-    Account, CreateSubscription, RotatedSecret, Subscription, SubscriptionId, SubscriptionPage, UpdateSubscription,
-};
-
 use super::{
     answer::{BODY_MAX, Id, JsonBody, QueryOf},
     shared::Shared,
@@ -27,6 +23,9 @@ use super::{
         refusal::Refusal,
         subscriptions::{Cursor, PAGE_DEFAULT, PAGE_MAX},
     },
+};
+use crate::linktree::wire::{
+    Account, CreateSubscription, RotatedSecret, Subscription, SubscriptionId, SubscriptionPage, UpdateSubscription,
 };
 
 type Sim = State<Arc<Shared>>;

@@ -8,8 +8,6 @@ use reqwest::{Certificate, redirect::Policy};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::linktree::{client::root_cause, headers, wire::SubscriptionId};
-
 use super::{
     shared::Shared,
     state::{
@@ -19,6 +17,7 @@ use super::{
         sending::{Plan, Request},
     },
 };
+use crate::linktree::{client::root_cause, headers, wire::SubscriptionId};
 
 /// How long a receiver may take to answer. Assumed.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, RwLock};
 
-use crate::clock;
-
 use super::state::State;
+use crate::clock;
 
 #[derive(Debug)]
 pub(super) struct Shared {

@@ -31,8 +31,6 @@ pub mod webhooks;
 
 use jiff::Timestamp;
 
-use crate::{linktree::wire, simulator::config::AccountConfig};
-
 use self::{
     accounts::{Account, AccountKey, Accounts},
     calls::CallLog,
@@ -46,6 +44,8 @@ use self::{
     refusal::Refusal,
     subscriptions::Subscriptions,
 };
+use super::config::AccountConfig;
+use crate::linktree::wire;
 
 /// How the simulator is set up; kept for [`State::reset`].
 #[derive(Clone, Debug)]

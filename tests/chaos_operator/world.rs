@@ -8,7 +8,7 @@ use clap::Parser;
 use kube::Client;
 use linktree_operator::{
     linktree::client::Transport,
-    operator::{Args, Operator, leader::Leadership, ports::Ports},
+    operator::{Args, Operator, election::run::Leadership, ports::Ports},
 };
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};

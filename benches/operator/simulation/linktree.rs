@@ -20,7 +20,7 @@ use linktree_operator::{
         secret::Secret,
         wire::SubscriptionId,
     },
-    operator::{account::Notebook, key::Key},
+    operator::{account::Notebook, kubernetes::object_key::Key},
     simulator::{
         InProcess,
         state::{Setup, ids::Ids, offers::Offers, subscriptions::DisabledReason},

@@ -16,12 +16,11 @@ use linktree_operator::{
         wire::{CreateSubscription, Subscription, SubscriptionId, SubscriptionStatus, UpdateSubscription},
     },
     operator::{
-        account::{Account, Snapshot, resumed},
-        key::Key,
-        leader::Leadership,
+        account::{Account, Snapshot, request_queue::Priority, resumed},
+        election::run::Leadership,
+        kubernetes::object_key::Key,
         listing::{self, Plan, Token},
         metrics::Metrics,
-        turns::Priority,
     },
 };
 use serde_json::json;

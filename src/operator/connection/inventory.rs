@@ -10,7 +10,7 @@ use url::Url;
 use crate::{
     api::connection::{SubscriptionCounts, UnmanagedState, UnmanagedSubscription},
     linktree::wire::{Subscription, SubscriptionStatus},
-    operator::{roster::Member, webhook::spec},
+    operator::{watch::index::Member, webhook::spec},
 };
 
 /// So many unmanaged subscriptions are listed.

@@ -14,8 +14,8 @@ use crate::{
     },
     operator::{
         account::{Account, Snapshot},
-        key::Key,
-        roster::Member,
+        kubernetes::object_key::Key,
+        watch::index::Member,
     },
 };
 

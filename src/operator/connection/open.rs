@@ -14,14 +14,11 @@ use crate::{
     clock,
     linktree::client::{HttpLinktree, PAGE_LIMIT},
     operator::{
-        account::{Account, Notebook, resumed},
-        accounts::Credentials,
-        apply,
-        budget::Budget,
+        account::{Account, Notebook, limiter::Budget, registry::Credentials, resumed},
         context::Context,
-        key::Key,
-        roster::Member,
-        webhook::{Error, render},
+        kubernetes::{apply, object_key::Key},
+        watch::index::Member,
+        webhook::{Error, render::route},
     },
 };
 
@@ -35,7 +32,7 @@ pub(super) async fn open(
     let secrets: Api<Secret> = Api::namespaced(context.shared.client.clone(), &key.0);
     let reference = &connection.spec.token_secret_ref;
     let data = secrets.get_opt(&reference.name).await?.and_then(|secret| secret.data).unwrap_or_default();
-    let Some(token) = data.get(&reference.key).and_then(|bytes| render::secret(&bytes.0)) else {
+    let Some(token) = data.get(&reference.key).and_then(|bytes| route::secret(&bytes.0)) else {
         accounts.forget(key);
         return Ok((Token::Missing, None));
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::subscription::Health;
 use super::{
     observed::{Connection, Observed},
     plan::{Plan, Step},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     api::condition::{ConditionType, Reason},
-    operator::conditions::{self, Finding, Status},
+    operator::kubernetes::conditions::{self, Finding, Status},
 };
 
 mod deletion;
@@ -25,7 +26,6 @@ mod sinks;
 mod subscription;
 mod sync;
 
-use self::subscription::Health;
 pub use deletion::decide as decide_deletion;
 pub(super) use endpoint::takes_deliveries;
 pub(super) use sinks::FAILURES;

@@ -22,12 +22,12 @@ use serde_json::json;
 
 use super::{
     FINALIZER, Rendered,
-    children::exposure::ExposureObject,
     decide::registering,
     observe::ROUTE_DIGEST_ANNOTATION,
     observed::{Child, Leftover, Part},
     outcome::{Failure, Outcome},
     plan::Step,
+    render::exposure::ExposureObject,
     spec::Spec,
 };
 use crate::{
@@ -38,7 +38,11 @@ use crate::{
         error::ApiError,
         wire::{CreateSubscription, Subscription, SubscriptionId, SubscriptionStatus, UpdateSubscription},
     },
-    operator::{account::Account, apply, context::Context, gateway::HTTPRoute, key, turns::Priority},
+    operator::{
+        account::{Account, request_queue::Priority},
+        context::Context,
+        kubernetes::{apply, gateway::HTTPRoute, object_key},
+    },
 };
 
 mod secret;
@@ -146,7 +150,7 @@ impl Executor<'_> {
     /// Whether it is our turn for what comes next.
     fn turn(&self, priority: Priority, of: ConditionType) -> Result<(), Trouble> {
         let Some(account) = &self.account else { return Ok(()) };
-        account.turn(priority, &key::of(self.webhook)).map_err(|not_yet| Trouble::Linktree(of, not_yet))
+        account.turn(priority, &object_key::of(self.webhook)).map_err(|not_yet| Trouble::Linktree(of, not_yet))
     }
 
     fn failure(&self, trouble: Trouble) -> Failure {
@@ -233,7 +237,7 @@ impl Executor<'_> {
 
     /// Has the connection count its subscriptions anew, or list them where that is wanted.
     fn look_at_connection(&self) {
-        let connection = key::reference(&key::of_connection(self.webhook));
+        let connection = object_key::reference(&object_key::of_connection(self.webhook));
         if self.context.look_at_connection.try_send(connection).is_err() {
             tracing::debug!("many connections wait to be looked at; this one comes with its period");
         }
@@ -288,7 +292,7 @@ impl Executor<'_> {
         of: ConditionType,
     ) -> Result<bool, Trouble> {
         let Some(account) = &self.account else { return Ok(false) };
-        match account.linktree(&key::of(self.webhook)).update(id, change).await {
+        match account.linktree(&object_key::of(self.webhook)).update(id, change).await {
             Ok(answer) => {
                 account.noted(updated(answer, id, change, account), clock::now());
                 Ok(true)
@@ -301,7 +305,7 @@ impl Executor<'_> {
 
     async fn unsubscribe(&self, id: &SubscriptionId) -> Result<(), Trouble> {
         let Some(account) = &self.account else { return Ok(()) };
-        let linktree = account.linktree(&key::of(self.webhook));
+        let linktree = account.linktree(&object_key::of(self.webhook));
         let deleted = match linktree.delete(id).await {
             // It would be left behind for good if that were wrong.
             Err(ApiError::NotFound) => is_absent(&linktree, id).await,

@@ -7,15 +7,15 @@ use url::Url;
 
 use super::{
     decide::SETTLED,
-    memory::ProbeDue,
     observe,
     observed::ProbeResult,
     rest::{Rest, Surroundings},
+    state::ProbeDue,
 };
 use crate::{
     clock,
     linktree::secret::Secret,
-    operator::{context::Context, roster::Member},
+    operator::{context::Context, watch::index::Member},
     route::status::ReceiverStatus,
 };
 

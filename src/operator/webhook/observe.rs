@@ -15,13 +15,13 @@ use kube::{Api, ResourceExt, core::NamespaceResourceScope, runtime::reflector::O
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    FINALIZER, Rendered, children, decide,
+    FINALIZER, Rendered, decide,
     glance::Told,
-    memory::Memory,
-    names,
     observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
-    render, report,
+    render::{children, route},
     spec::{Keys, Spec},
+    state::Memory,
+    status,
 };
 use crate::{
     api::{
@@ -31,18 +31,24 @@ use crate::{
     },
     linktree::{error::ApiError, secret::Secret, wire::SubscriptionId},
     operator::{
-        apply::Desired,
-        conditions, connection,
+        connection,
         context::Context,
-        key::{self, Key},
-        requests,
-        roster::Member,
-        seen::{Kind, Object, Version},
+        kubernetes::{
+            annotations,
+            apply::Desired,
+            conditions, names,
+            object_key::{self, Key},
+        },
+        watch::{
+            index::Member,
+            observed_versions::{Kind, Object, Version},
+        },
     },
 };
 
+pub mod addressable;
 mod exposure;
-mod leftovers;
+mod stale_objects;
 
 /// The annotation that makes the kubelet look at a pod's mounted Secrets, with the digest it was pointed at.
 pub const ROUTE_DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/route-digest";
@@ -55,7 +61,7 @@ pub const PREVIOUS_NOT_AFTER_ANNOTATION: &str = "webhooks.linktree-operator.dev/
 
 /// The Secrets a spec speaks of, and the one with the route, which holds the receiver's admin token.
 pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<KubernetesSecret>), kube::Error> {
-    let places = render::places(spec);
+    let places = route::places(spec);
     let names: BTreeSet<_> = places.iter().map(|place| place.name.as_str()).collect();
     let mut values = BTreeMap::new();
     let (mut kept_for, mut previous_not_after) = (None, None);
@@ -67,14 +73,14 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<
         }
         let data = found.data.unwrap_or_default();
         for place in places.iter().filter(|place| place.name == name) {
-            if let Some(value) = data.get(&place.key).and_then(|bytes| render::secret(&bytes.0)) {
+            if let Some(value) = data.get(&place.key).and_then(|bytes| route::secret(&bytes.0)) {
                 values.insert(place.clone(), value);
             }
         }
     }
     let route = read::<KubernetesSecret>(context, spec, Kind::Secret, &spec.route_secret_name()).await?;
     let token = route.as_ref().and_then(|route| route.data.as_ref()?.get(children::ADMIN_TOKEN_KEY));
-    let token = token.and_then(|bytes| render::secret(&bytes.0));
+    let token = token.and_then(|bytes| route::secret(&bytes.0));
     let admin_token = token.unwrap_or_else(random_token);
     Ok((Secrets { values, kept_for, previous_not_after, admin_token }, route))
 }
@@ -95,8 +101,8 @@ pub async fn observe(
     let mut seen = without_children(context, webhook);
     let handled = seen.status.last_handled_sync_request.as_deref();
     let rotated = seen.status.last_handled_rotate_secret_request.as_deref();
-    seen.rotate_request = requests::pending(webhook, requests::ROTATE_SECRET, rotated).map(str::to_owned);
-    seen.sync_request = memory.sync_requested(requests::pending(webhook, requests::SYNC, handled), now);
+    seen.rotate_request = annotations::pending(webhook, annotations::ROTATE_SECRET, rotated).map(str::to_owned);
+    seen.sync_request = memory.sync_requested(annotations::pending(webhook, annotations::SYNC, handled), now);
     // A disabled subscription is enabled again on proof of health, and a probe from before it was disabled is none.
     let afresh = seen.sync_request.is_some() || decide::is_disabled(spec, &seen);
     let known = told.by_probe(&spec.url).cloned().or_else(|| memory.believed_probe(&spec.url, now));
@@ -116,14 +122,14 @@ pub async fn observe(
     Ok(Observed {
         keys: rendered.keys.clone(),
         keys_changed: seen.status.signing.as_ref().map(|signing| &signing.key_digests)
-            != Some(&report::key_digests(&rendered.route)),
+            != Some(&status::key_digests(&rendered.route)),
         secret_kept_for: rendered.secret_kept_for.clone(),
         next_key_end: rendered.next_key_end,
         route_digest: rendered.route_digest.clone(),
         children_outdated,
         receiver,
         exposure,
-        leftovers: leftovers::leftovers(context, spec, memory).await?,
+        leftovers: stale_objects::leftovers(context, spec, memory).await?,
         sinks_unresolved: rendered.sinks_unresolved.clone(),
         url_taken_by: url_taken_by(context, spec, &seen),
         probe,
@@ -139,7 +145,7 @@ pub async fn observe(
 /// last known.
 pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     let mut observed = without_children(context, webhook);
-    let key = key::of_connection(webhook);
+    let key = object_key::of_connection(webhook);
     if let Connection::Unusable { .. } | Connection::Unlisted = observed.connection
         && let Some(account) = context.shared.accounts.last_known(&key)
         && let Some(snapshot) = account.snapshot()
@@ -154,7 +160,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     Observed {
         finalizer: webhook.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         status: webhook.status.clone().unwrap_or_default(),
-        connection: connection(context, &key::of_connection(webhook)),
+        connection: connection(context, &object_key::of_connection(webhook)),
         keys: observed::Keys::Found { active: String::new(), missing: Vec::new(), expired: Vec::new() },
         keys_changed: false,
         secret_kept_for: None,

@@ -12,7 +12,10 @@ use crate::{
         webhook_status::LinktreeWebhookStatus,
     },
     linktree::{secret::Secret, wire::SubscriptionId},
-    operator::{account::Snapshot, capabilities::Capabilities, key::Key},
+    operator::{
+        account::{Snapshot, capabilities::Capabilities},
+        kubernetes::object_key::Key,
+    },
     route::status::ReceiverStatus,
 };
 

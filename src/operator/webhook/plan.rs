@@ -11,7 +11,7 @@ use crate::{
         webhook_status::{AwaitedMilestones, SubscriptionStatus},
     },
     linktree::wire::{SubscriptionId, UpdateSubscription},
-    operator::conditions::Finding,
+    operator::kubernetes::conditions::Finding,
 };
 
 /// One effect. `execute` is the only place that performs it.

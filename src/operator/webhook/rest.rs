@@ -22,9 +22,8 @@ use crate::{
         wire::{Subscription, SubscriptionId},
     },
     operator::{
-        account::Snapshot,
-        capabilities::Capabilities,
-        seen::{Version, digest},
+        account::{Snapshot, capabilities::Capabilities},
+        watch::observed_versions::{Version, digest},
     },
     route::status::ReceiverStatus,
 };
@@ -203,7 +202,7 @@ mod tests {
     use crate::{
         api::connection::Capability,
         operator::{
-            capabilities::Call,
+            account::capabilities::Call,
             webhook::{
                 decide::{decide, tests::settled},
                 observed::ProbeResult,

@@ -8,13 +8,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use url::Url;
 
-use super::names;
 use crate::{
     api::{
         SecretKeyReference,
         webhook::{self as api, LinktreeWebhook, Pause},
     },
     linktree::event::EventType,
+    operator::kubernetes::names,
     route::{StaleDeliveryPolicy, WebhookName},
 };
 

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     receiver::event::Event,
-    route::{journal::Entry, journal::SinkEntry, status::JournalHealth},
+    route::{
+        journal::{Entry, SinkEntry},
+        status::JournalHealth,
+    },
 };
 
 /// A journal that there is not.

@@ -10,6 +10,7 @@ use serde::{
 };
 use serde_json::{Map, Value, json};
 
+use super::Ctl;
 use crate::{
     linktree::{event::EventType, wire::SubscriptionId},
     simulator::{
@@ -22,8 +23,6 @@ use crate::{
         },
     },
 };
-
-use super::Ctl;
 
 /// A change, and in which account.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
+use super::Ctl;
 use crate::simulator::{
     answer::JsonBody,
     state::{
@@ -12,8 +13,6 @@ use crate::simulator::{
         refusal::Refusal,
     },
 };
-
-use super::Ctl;
 
 type Fields = Map<String, Value>;
 

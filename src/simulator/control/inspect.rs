@@ -5,6 +5,7 @@ use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Ctl;
 use crate::simulator::{
     answer::QueryOf,
     state::{
@@ -17,8 +18,6 @@ use crate::simulator::{
         subscriptions::Subscription,
     },
 };
-
-use super::Ctl;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct StateQuery {

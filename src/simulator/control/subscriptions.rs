@@ -4,6 +4,7 @@ use axum::{Json, body::Bytes, extract::State, http::StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::{Ctl, inspect::answer_view};
 use crate::{
     linktree::{
         event::EventType,
@@ -15,8 +16,6 @@ use crate::{
         state::{forgery::Forgery, refusal::Refusal},
     },
 };
-
-use super::{Ctl, inspect::answer_view};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

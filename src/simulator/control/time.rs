@@ -6,13 +6,12 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::{Ctl, inspect::answer_view};
 use crate::simulator::{
     answer::JsonBody,
     deliver::{Happened, Step},
     state::refusal::Refusal,
 };
-
-use super::{Ctl, inspect::answer_view};
 
 /// Steps told; more are only counted.
 const STEPS_MAX: usize = 1000;

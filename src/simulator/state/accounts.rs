@@ -1,11 +1,10 @@
 //! Accounts, their plans and their tokens.
 
+use super::refusal::Refusal;
 use crate::{
     linktree::{secret::Secret, wire},
     simulator::config::AccountConfig,
 };
-
-use super::refusal::Refusal;
 
 /// Plans without webhooks. Assumed: their names; that such plans exist is known.
 const PLANS_WITHOUT_WEBHOOKS: [&str; 2] = ["Free", "Starter"];

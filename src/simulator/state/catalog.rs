@@ -4,9 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::linktree::event::EventType;
-
 use super::{accounts::AccountKey, refusal::Refusal};
+use crate::linktree::event::EventType;
 
 /// Links one account may have; bounds memory.
 const LINKS_MAX: usize = 1000;

@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::linktree::{event::EventType, headers::SentAt, retry::DELAYS, signature::Signature, wire::SubscriptionId};
-
 use super::refusal::Refusal;
+use crate::linktree::{event::EventType, headers::SentAt, retry::DELAYS, signature::Signature, wire::SubscriptionId};
 
 /// Deliveries waiting or being sent; more events are refused until there is room.
 const PENDING_MAX: usize = 10_000;

@@ -3,9 +3,8 @@
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::linktree::wire::SubscriptionId;
-
 use super::refusal::Refusal;
+use crate::linktree::wire::SubscriptionId;
 
 /// Faults that may be set at once, of each sort.
 const FAULTS_MAX: usize = 100;

@@ -5,9 +5,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::linktree::{event::EventType, wire::SubscriptionId};
-
 use super::{State, refusal::Refusal, sender::body, sending::Request};
+use crate::linktree::{event::EventType, wire::SubscriptionId};
 
 /// How old a stale forgery is: well past the 300 seconds a receiver allows (known).
 const STALE_SECONDS: i64 = 3600;

@@ -5,11 +5,6 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::linktree::{
-    event::{Envelope, EventType},
-    wire::SubscriptionId,
-};
-
 use super::{
     State,
     catalog::Event,
@@ -17,6 +12,10 @@ use super::{
     refusal::Refusal,
     sending::{Plan, Request},
     subscriptions::{DisabledReason, Subscription},
+};
+use crate::linktree::{
+    event::{Envelope, EventType},
+    wire::SubscriptionId,
 };
 
 /// What falls due.

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::linktree::{headers::SentAt, secret::Secret, signature::Signature};
-
 use super::{
     deliveries::{Answer, Signed},
     faults::DeliveryFault,
 };
+use crate::linktree::{headers::SentAt, secret::Secret, signature::Signature};
 
 /// One HTTP request of the sender.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,14 +2,13 @@
 
 use jiff::Timestamp;
 
+use super::{accounts::AccountKey, clock::Clock, refusal::Refusal};
 use crate::linktree::{
     event::EventType,
     retry::DISABLE_AFTER,
     secret::Secret,
     wire::{self, SubscriptionId, SubscriptionStatus},
 };
-
-use super::{accounts::AccountKey, clock::Clock, refusal::Refusal};
 
 /// Subscriptions one simulator holds. Assumed limits of the real service are lower; this one only bounds memory.
 const SUBSCRIPTIONS_MAX: usize = 20_000;

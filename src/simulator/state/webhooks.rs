@@ -3,18 +3,17 @@
 
 use jiff::Timestamp;
 
-use crate::linktree::{
-    event::EventType,
-    secret::Secret,
-    wire::{CreateSubscription, Subscription as Shown, SubscriptionId, SubscriptionStatus, UpdateSubscription},
-};
-
 use super::{
     State,
     accounts::AccountKey,
     endpoint,
     refusal::Refusal,
     subscriptions::{DisabledReason, Registration, Subscription},
+};
+use crate::linktree::{
+    event::EventType,
+    secret::Secret,
+    wire::{CreateSubscription, Subscription as Shown, SubscriptionId, SubscriptionStatus, UpdateSubscription},
 };
 
 /// Event types one subscription may name. Assumed; there are five.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::subscription::list_after;
 use crate::{
     api::condition::{ConditionType, Reason},
     operator::{
-        conditions::{self, Finding},
+        kubernetes::conditions::{self, Finding},
         webhook::{
             observed::{Connection, Observed},
             plan::{Plan, Step},
@@ -17,8 +18,6 @@ use crate::{
         },
     },
 };
-
-use super::subscription::list_after;
 
 const RETRY: Duration = Duration::from_secs(5);
 

@@ -8,7 +8,7 @@ use super::subscription::Subscription;
 use crate::{
     api::condition::Reason,
     operator::{
-        conditions::{Finding, Status},
+        kubernetes::conditions::{Finding, Status},
         webhook::{
             observed::{Connection, Exposure, Observed, ProbeResult, RouteState},
             plan::Step,

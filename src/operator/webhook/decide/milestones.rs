@@ -4,13 +4,13 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::subscription::lacks;
 use crate::{
     api::webhook_status::{AwaitedMilestones, SubscriptionState, SubscriptionStatus},
     linktree::event::EventType,
     operator::{
-        conditions::{Finding, Status, whole_seconds},
+        kubernetes::conditions::{Finding, Status, whole_seconds},
         webhook::{
-            decide::subscription::lacks,
             observed::Observed,
             spec::{Endpoint, Spec},
         },

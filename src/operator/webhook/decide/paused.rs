@@ -6,7 +6,7 @@ use crate::{
         webhook::Pause,
     },
     operator::{
-        conditions::{Finding, Status},
+        kubernetes::conditions::{Finding, Status},
         webhook::{observed::Child, plan::Step},
     },
 };

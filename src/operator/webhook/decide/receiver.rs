@@ -3,7 +3,7 @@
 use crate::{
     api::condition::Reason,
     operator::{
-        conditions::{Finding, Status},
+        kubernetes::conditions::{Finding, Status},
         webhook::{
             observed::{Observed, Pod},
             plan::Step,

@@ -10,8 +10,10 @@ use crate::{
         subscription::ManagementPolicy,
     },
     operator::{
-        conditions::{self, Finding, Status},
-        requests::ROTATE_SECRET,
+        kubernetes::{
+            annotations::ROTATE_SECRET,
+            conditions::{self, Finding, Status},
+        },
         webhook::{
             observed::{Connection, Keys, Observed},
             spec::{self, Endpoint, Spec},

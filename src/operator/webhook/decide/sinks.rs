@@ -6,7 +6,7 @@ use crate::{
         webhook::Pause,
     },
     operator::{
-        conditions::{self, Finding, Status},
+        kubernetes::conditions::{self, Finding, Status},
         webhook::{observed::Observed, spec::Spec},
     },
     route::status::{ReceiverStatus, SinkStatus},

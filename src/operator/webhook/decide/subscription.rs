@@ -15,8 +15,7 @@ use crate::{
     linktree::{event::EventType, wire},
     operator::{
         account::Snapshot,
-        conditions::Finding,
-        key::Key,
+        kubernetes::{conditions::Finding, object_key::Key},
         webhook::{
             observed::{Connection, Observed},
             plan::Step,

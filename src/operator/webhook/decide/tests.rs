@@ -18,13 +18,15 @@ use crate::{
         wire::{self, SubscriptionId},
     },
     operator::{
-        account::Snapshot,
-        capabilities::{Call, Capabilities},
+        account::{
+            Snapshot,
+            capabilities::{Call, Capabilities},
+        },
         webhook::{
             observed::{Child, Exposure, Keys, Leftover, Part, Pod, ProbeResult, Receiver, RouteState, Unresolved},
             outcome::{Failure, Outcome},
-            report::{self, Report},
             spec::{Spec, tests::webhook},
+            status::{self, Report},
         },
     },
     route::{

@@ -20,14 +20,12 @@ use crate::{
         wire::{CreateSubscription, SubscriptionId},
     },
     operator::{
-        apply::FIELD_MANAGER,
-        capabilities::Call,
-        key,
+        account::capabilities::Call,
+        kubernetes::{apply::FIELD_MANAGER, object_key},
         webhook::{
-            children,
             observe::{PREVIOUS_NOT_AFTER_ANNOTATION, SUBSCRIPTION_ANNOTATION},
             outcome::Outcome,
-            render::PROVIDER_KEY,
+            render::{children, route::PROVIDER_KEY},
             spec::{Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec},
         },
     },
@@ -42,7 +40,7 @@ impl Executor<'_> {
         let Some(((spec, _), account)) = self.spec.zip(self.account.as_ref()) else { return Ok(()) };
         let request = CreateSubscription { url: spec.url.to_string(), events: spec.events.iter().cloned().collect() };
         let answer = account
-            .linktree(&key::of(self.webhook))
+            .linktree(&object_key::of(self.webhook))
             .create(&request)
             .await
             .map_err(|error| Trouble::Linktree(ConditionType::Registered, error))?;
@@ -71,7 +69,7 @@ impl Executor<'_> {
         outcome: &mut Outcome,
     ) -> Result<(), Trouble> {
         let Some(account) = &self.account else { return Ok(()) };
-        match account.linktree(&key::of(self.webhook)).rotate_secret(id).await {
+        match account.linktree(&object_key::of(self.webhook)).rotate_secret(id).await {
             Ok(secret) => {
                 let previous = if keep_previous { self.current_secret() } else { None };
                 let kept = self.keep_secret(&secret, id, previous).await;
@@ -91,7 +89,7 @@ impl Executor<'_> {
     /// A 404 to a rotation speaks of the call, or of the subscription: the subscription itself tells which.
     async fn what_is_not_found(&self, id: &SubscriptionId) -> Result<(), Trouble> {
         let Some(account) = &self.account else { return Ok(()) };
-        match account.linktree(&key::of(self.webhook)).get(id).await {
+        match account.linktree(&object_key::of(self.webhook)).get(id).await {
             // It is there; or nothing is known of it but that it was made, as where Linktree offers little else.
             Ok(_) | Err(ApiError::Unsupported { .. }) => {
                 account.lacks(Call::RotateSecret);

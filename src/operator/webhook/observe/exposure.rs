@@ -6,11 +6,11 @@ use kube::{Api, ResourceExt};
 use super::{api, key, read};
 use crate::operator::{
     context::Context,
-    gateway::{HTTPRoute, ParentStatus},
-    seen::{Kind, Object, Version},
+    kubernetes::gateway::{HTTPRoute, ParentStatus},
+    watch::observed_versions::{Kind, Object, Version},
     webhook::{
-        children::exposure::ExposureObject,
         observed::{Child, Exposure, RouteState},
+        render::exposure::ExposureObject,
         spec::{self, Spec, exposure::Gateway},
     },
 };

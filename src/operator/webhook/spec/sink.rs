@@ -7,7 +7,10 @@ use url::Url;
 
 use super::{InvalidSpec, event_types, invalid, whole};
 use crate::{
-    api::{SecretKeyReference, sink as api, sink::AddressableReference},
+    api::{
+        SecretKeyReference,
+        sink::{self as api, AddressableReference},
+    },
     linktree::event::EventType,
     route::{Format, Ordering, Retry, TemplateSource, filter::Filter, template::Template},
 };

@@ -7,7 +7,11 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     clock,
-    linktree::{headers::DeliveryId, headers::SentAt, secret::Secret, signature::Signature},
+    linktree::{
+        headers::{DeliveryId, SentAt},
+        secret::Secret,
+        signature::Signature,
+    },
     receiver::journal::{Outcome, inspect::Inspect},
 };
 

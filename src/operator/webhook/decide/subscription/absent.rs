@@ -8,8 +8,10 @@ use crate::{
     linktree::wire,
     operator::{
         account::Snapshot,
-        conditions::{self, Finding, Status},
-        key::Key,
+        kubernetes::{
+            conditions::{self, Finding, Status},
+            object_key::Key,
+        },
         webhook::{
             decide::signing::kept,
             observed::Observed,

@@ -14,9 +14,11 @@ use crate::{
     },
     linktree::{event::EventType, retry::DISABLE_AFTER, wire},
     operator::{
-        apply::in_order_kept,
-        capabilities::Capabilities,
-        conditions::{self, Finding, Status},
+        account::capabilities::Capabilities,
+        kubernetes::{
+            apply::in_order_kept,
+            conditions::{self, Finding, Status},
+        },
         webhook::{
             observed::{Keys, Observed},
             plan::Step,

@@ -12,8 +12,8 @@ use crate::{
     },
     linktree::wire,
     operator::{
-        capabilities::Capabilities,
-        conditions::{self, Finding},
+        account::capabilities::Capabilities,
+        kubernetes::conditions::{self, Finding},
         webhook::{
             decide::signing,
             observed::Observed,

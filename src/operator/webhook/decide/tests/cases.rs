@@ -4,7 +4,7 @@ use super::{
     exposure::{ingress, route},
     *,
 };
-use crate::operator::conditions::Status::{False, True, Unknown};
+use crate::operator::kubernetes::conditions::Status::{False, True, Unknown};
 
 /// A sentence, what the spec and the world are like, and the condition that follows.
 pub(super) type Case = (&'static str, fn(&mut Value), fn(&mut Observed), ConditionType, Status, Reason);
@@ -324,7 +324,7 @@ fn a_spec_that_cannot_be_used_stalls_and_leaves_the_rest_as_it_was() {
     let error =
         Spec::parse(&webhook(|v| v["spec"]["receiver"] = json!({"journal": {"capacity": "lots"}}))).unwrap_err();
     let before = settled().status;
-    let status = report::invalid(&before, Some(2), &error, at(NOW));
+    let status = status::invalid(&before, Some(2), &error, at(NOW));
     assert_eq!(find(&status.conditions, ConditionType::Stalled), Some(("True", "InvalidSpec")));
     assert_eq!(find(&status.conditions, ConditionType::Ready), Some(("False", "InvalidSpec")));
     assert_eq!((status.observed_generation, status.subscription), (Some(2), before.subscription));

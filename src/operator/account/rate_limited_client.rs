@@ -1,0 +1,197 @@
+//! The client that pays for each call out of its account's budget, when it is its turn.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{Account, Announced, DEFAULT_RETRY_AFTER, capabilities::Call, request_queue::Priority};
+use crate::{
+    api::connection::Capability,
+    clock,
+    linktree::{
+        client::Linktree,
+        error::ApiError,
+        secret::Secret,
+        wire::{Account as WireAccount, CreateSubscription, Subscription, SubscriptionId, UpdateSubscription},
+    },
+    operator::kubernetes::object_key::Key,
+};
+
+/// How long a page of a list waits for its turn: a window of our own budget, not a long refusal by Linktree.
+const PAGE_WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// Every call waits for its turn first. Where it is not its turn, the answer is [`ApiError::NotYet`].
+pub(super) struct Budgeted {
+    account: Arc<Account>,
+    who: Key,
+}
+
+/// A request under way; dropped when it is over, also where nobody waits for its answer any more.
+struct Paid<'a> {
+    account: &'a Account,
+    priority: Priority,
+}
+
+impl Drop for Paid<'_> {
+    fn drop(&mut self) {
+        self.account.state().turns.end(self.priority, clock::now());
+    }
+}
+
+impl Budgeted {
+    pub(super) fn new(account: Arc<Account>, who: Key) -> Self {
+        Budgeted { account, who }
+    }
+
+    /// One call: its turn, its announcement, and what its answer tells besides.
+    async fn call<T>(
+        &self,
+        call: Call,
+        priority: Priority,
+        answer: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        self.account.turn(priority, &self.who)?;
+        let paid = self.account.pay(call, priority, &self.who).await?;
+        let answer = answer.await;
+        drop(paid);
+        self.account.heed(call, answer, clock::now())
+    }
+
+    /// Waits for its turn rather than being refused: a list that was given up would begin anew each time, and one with more
+    /// pages than the budget has requests would never end.
+    async fn patiently(&self, priority: Priority) -> Result<(), ApiError> {
+        while let Err(refused) = self.account.turn(priority, &self.who) {
+            let ApiError::NotYet { wait, about } = refused else { return Err(refused) };
+            let far = Duration::try_from(about.duration_since(clock::now())).is_ok_and(|wait| wait > PAGE_WAIT_MAX);
+            if far {
+                return Err(refused);
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+}
+
+impl Account {
+    /// Uses a turn that was granted, written down beforehand where that is needed.
+    async fn pay(&self, call: Call, priority: Priority, who: &Key) -> Result<Paid<'_>, ApiError> {
+        self.announce(call).await?;
+        self.leadership.check().map_err(|problem| not_sent(problem.to_string()))?;
+        let waited = self.state().turns.begin(priority, who);
+        let Some(waited) = waited else { return Err(not_sent("its turn was not used in time".to_owned())) };
+        self.metrics.waited(priority, waited);
+        Ok(Paid { account: self, priority })
+    }
+
+    /// Writes down that requests will be made, unless that was done. A list that is repeated in its period is not: what it
+    /// uses is known, and nothing is to be written when nothing changes. Nor is a registration: the intent to make it stands
+    /// in its webhook's status.
+    async fn announce(&self, call: Call) -> Result<(), ApiError> {
+        let known = match call {
+            Call::Create => true,
+            Call::Account | Call::List | Call::Get => self.snapshot().is_some(),
+            Call::Update | Call::Reenable | Call::Delete | Call::RotateSecret => false,
+        };
+        if known || self.covered(clock::now()) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.announcing.lock().await;
+        let now = clock::now();
+        if self.covered(now) {
+            return Ok(());
+        }
+        let (mut announced, connections) = {
+            let state = self.state();
+            (Announced::next(state.turns.budget(), now), state.connections.keys().cloned().collect::<Vec<_>>())
+        };
+        if let Some(status) = announced.status(now) {
+            for connection in connections {
+                let written = self.notebook.write(&connection, status).await;
+                written.map_err(|problem| not_sent(format!("its use could not be written down: {problem}")))?;
+            }
+        }
+        announced.take(now);
+        self.state().announced = Some(announced);
+        Ok(())
+    }
+
+    fn covered(&self, now: Timestamp) -> bool {
+        self.state().announced.as_mut().is_some_and(|announced| announced.take(now))
+    }
+
+    /// Counts a call, heeds what Linktree says of its limit, and notes whether it offers the call at all.
+    fn heed<T>(&self, call: Call, answer: Result<T, ApiError>, now: Timestamp) -> Result<T, ApiError> {
+        let mut state = self.state();
+        let knows = state.capabilities.tells_what_is_absent(call);
+        // A server that does not know the call answers the same as one that does not know the subscription.
+        let unknown = |error| if error == ApiError::NotFound { ApiError::Unsupported { status: 404 } } else { error };
+        let answer = if knows { answer } else { answer.map_err(unknown) };
+        self.metrics.requested(call.as_str(), answer.as_ref().map_or_else(ApiError::kind, |_| "ok"));
+        if answer.as_ref().err().is_none_or(ApiError::is_answer)
+            && let Some(left) = self.linktree.remaining_requests()
+        {
+            state.turns.budget_mut().at_most(usize::try_from(left).unwrap_or(usize::MAX), now);
+        }
+        match &answer {
+            Ok(_) => state.capabilities.set(call, Capability::Supported),
+            Err(ApiError::Unsupported { .. }) => state.lacks(call, now),
+            Err(ApiError::TooManyRequests { retry_after }) => {
+                let wait = retry_after.and_then(|after| after.try_into().ok()).unwrap_or(DEFAULT_RETRY_AFTER);
+                state.turns.budget_mut().close(now.saturating_add(wait).unwrap_or(Timestamp::MAX));
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+}
+
+fn not_sent(problem: String) -> ApiError {
+    ApiError::Unreachable { problem, before_sending: true }
+}
+
+#[async_trait]
+impl Linktree for Budgeted {
+    async fn account(&self) -> Result<WireAccount, ApiError> {
+        self.call(Call::Account, Priority::List, self.account.linktree.account()).await
+    }
+
+    async fn list_page(&self, cursor: Option<&str>) -> Result<(Vec<Subscription>, Option<String>), ApiError> {
+        let priority = if cursor.is_none() { Priority::List } else { Priority::Page };
+        if cursor.is_some() {
+            self.patiently(priority).await?;
+        }
+        self.call(Call::List, priority, self.account.linktree.list_page(cursor)).await
+    }
+
+    /// Only where there is no list: a page of it, as it were.
+    async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError> {
+        self.patiently(Priority::Page).await?;
+        self.call(Call::Get, Priority::Page, self.account.linktree.get(id)).await
+    }
+
+    async fn create(&self, request: &CreateSubscription) -> Result<Subscription, ApiError> {
+        self.call(Call::Create, Priority::Create, self.account.linktree.create(request)).await
+    }
+
+    async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<Subscription, ApiError> {
+        let (call, priority) = match change.status {
+            Some(_) => (Call::Reenable, Priority::Reenable),
+            None => (Call::Update, Priority::Update),
+        };
+        self.call(call, priority, self.account.linktree.update(id, change)).await
+    }
+
+    async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError> {
+        self.call(Call::Delete, Priority::Delete, self.account.linktree.delete(id)).await
+    }
+
+    /// Without its secret a subscription delivers nothing that can be verified: as urgent as its creation.
+    async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError> {
+        self.call(Call::RotateSecret, Priority::Create, self.account.linktree.rotate_secret(id)).await
+    }
+
+    fn remaining_requests(&self) -> Option<u32> {
+        self.account.linktree.remaining_requests()
+    }
+}

@@ -1,0 +1,152 @@
+//! Turns what is known of an account into the connection's status. Pure.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{decide::Token, inventory::Inventory, reason};
+use crate::{
+    api::{
+        condition::{ConditionType, Reason},
+        connection::{AccountStatus, LinktreeConnection, LinktreeConnectionStatus},
+    },
+    linktree::{
+        error::{ApiError, RetryClass},
+        wire,
+    },
+    operator::{
+        account::Account,
+        kubernetes::{
+            apply::in_order_kept,
+            conditions::{self, Finding, Status},
+        },
+        watch::index::Member,
+    },
+};
+
+pub struct Report<'a> {
+    pub connection: &'a LinktreeConnection,
+    pub token: Token,
+    pub account: Option<&'a Account>,
+    pub webhooks: &'a [Arc<Member>],
+    /// Those of other connections to the same account.
+    pub webhooks_sharing: &'a [Arc<Member>],
+    /// A person's request for a list that is handled with this look.
+    pub handled_sync_request: Option<&'a str>,
+    pub now: Timestamp,
+}
+
+impl Report<'_> {
+    /// The status as it should stand now.
+    #[must_use]
+    pub fn status(&self) -> LinktreeConnectionStatus {
+        let previous = self.connection.status.clone().unwrap_or_default();
+        let snapshot = self.account.and_then(Account::snapshot);
+        let inventory = snapshot
+            .as_ref()
+            .map(|snapshot| Inventory::of(&snapshot.subscriptions, self.webhooks, self.webhooks_sharing));
+        let generation = self.connection.metadata.generation;
+        LinktreeConnectionStatus {
+            observed_generation: generation,
+            last_handled_sync_request: self
+                .handled_sync_request
+                .map_or(previous.last_handled_sync_request, |handled| Some(handled.to_owned())),
+            account: snapshot.as_ref().map_or(previous.account, |snapshot| snapshot.account.as_ref().map(account)),
+            request_budget: self.account.map(|account| account.budget_status(self.now)),
+            capabilities: self.account.map(|account| account.capabilities().status(previous.capabilities)),
+            subscriptions: inventory.as_ref().map_or(previous.subscriptions, |inventory| Some(inventory.counts)),
+            unmanaged_subscriptions: match inventory {
+                Some(Inventory { unmanaged, .. }) => {
+                    in_order_kept(unmanaged, &previous.unmanaged_subscriptions, |before, known| before.id == known.id)
+                }
+                None => previous.unmanaged_subscriptions,
+            },
+            conditions: conditions::render(
+                &self.findings(snapshot.is_some()),
+                &previous.conditions,
+                generation,
+                self.now,
+            ),
+        }
+    }
+
+    fn findings(&self, listed: bool) -> Vec<(ConditionType, Finding)> {
+        let trouble = self.account.and_then(Account::trouble);
+        let quota = self.account.map_or_else(
+            || quota(0, None),
+            |account| {
+                let waiting = account.load(self.now).waiting.iter().map(|(_, waiting)| waiting).sum();
+                quota(waiting, account.budget(self.now).1)
+            },
+        );
+        let token = self.token_accepted(trouble.as_ref(), listed);
+        let ready = match &trouble {
+            _ if token.status == Status::False => Finding { status: Status::False, ..token.clone() },
+            Some(error) => Finding::new(false, reason(error), error.to_string()),
+            None if listed => Finding::new(true, Reason::Available, "the account can be read and written"),
+            None => Finding::new(false, Reason::Pending, "the account has not been listed yet"),
+        };
+        let permanent = token.status == Status::False || trouble.as_ref().is_some_and(needs_a_person);
+        let mut findings = vec![(ConditionType::Ready, ready.clone())];
+        findings.push((ConditionType::TokenAccepted, token));
+        findings.push((ConditionType::QuotaAvailable, quota));
+        if !ready.holds() {
+            let kstatus = if permanent { ConditionType::Stalled } else { ConditionType::Reconciling };
+            findings.push((kstatus, Finding { status: Status::True, ..ready }));
+        }
+        findings
+    }
+
+    fn token_accepted(&self, trouble: Option<&ApiError>, listed: bool) -> Finding {
+        let place = &self.connection.spec.token_secret_ref;
+        match (self.token, trouble) {
+            (Token::Missing, _) => Finding::new(
+                false,
+                Reason::TokenMissing,
+                format!("put the API token into key {} of Secret {}", place.key, place.name),
+            ),
+            (Token::Unusable, _) => Finding::new(
+                false,
+                Reason::TokenRejected,
+                format!("key {} of Secret {} holds characters that no token has: copy it anew", place.key, place.name),
+            ),
+            (Token::Present, Some(error @ ApiError::TokenRejected { .. })) => Finding::new(
+                false,
+                Reason::TokenRejected,
+                format!("{error}; put a valid token into Secret {}", place.name),
+            ),
+            (Token::Present, _) if listed => Finding::new(true, Reason::Available, "Linktree knows the token"),
+            (Token::Present, _) => Finding::new(Status::Unknown, Reason::Pending, "the token has not been used yet"),
+        }
+    }
+}
+
+fn account(account: &wire::Account) -> AccountStatus {
+    AccountStatus { id: account.id.clone(), plan: account.plan.clone() }
+}
+
+/// Without a number or a time where many wait: each change of it would be a write.
+fn quota(waiting: usize, next_free: Option<Timestamp>) -> Finding {
+    match (waiting, next_free) {
+        (0, None) => Finding::new(true, Reason::Available, "requests to Linktree are left"),
+        (0, Some(next)) => {
+            let message =
+                format!("the request budget is used up; the next is free at {}", conditions::whole_seconds(next));
+            Finding::new(false, Reason::QuotaExhausted, message)
+        }
+        (_, None | Some(_)) => {
+            let message = "more requests are to be made than the budget has: each webhook says when it is its turn";
+            Finding::new(false, Reason::QuotaExhausted, message)
+        }
+    }
+}
+
+fn needs_a_person(error: &ApiError) -> bool {
+    match error.retry_class() {
+        RetryClass::Permanent | RetryClass::Absent => true,
+        RetryClass::Transient { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Leader election by a Lease: of several operator processes only the leader writes. See docs/adr/0006.
+
+pub mod lease;
+pub mod rules;
+pub mod run;

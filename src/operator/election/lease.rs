@@ -1,0 +1,84 @@
+//! The Lease object: read into a [`Record`], and written. Every write names the version it was decided on, so that of
+//! two candidates one is refused.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, api::PostParams};
+
+use super::rules::{LEASE_DURATION, Record};
+use crate::operator::kubernetes::apply::FIELD_MANAGER;
+
+impl Record {
+    /// A lease without a duration is treated like one of ours.
+    pub(super) fn of(lease: &Lease) -> Self {
+        let spec = lease.spec.clone().unwrap_or_default();
+        let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        Record {
+            holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
+            duration: seconds.map_or(LEASE_DURATION, Duration::from_secs),
+            renewed: spec.renew_time.map(|MicroTime(at)| at.to_string()),
+        }
+    }
+}
+
+/// Writes the lease in the name of `identity`; with an empty one, gives it up. `found` is what it replaces.
+///
+/// # Errors
+/// 409 when somebody else was faster.
+pub(super) async fn write(
+    api: &Api<Lease>,
+    name: &str,
+    identity: &str,
+    found: Option<Lease>,
+    now: Timestamp,
+) -> Result<Lease, kube::Error> {
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match found {
+        Some(mut lease) => {
+            lease.spec = Some(claimed(lease.spec.unwrap_or_default(), identity, now));
+            api.replace(name, &params, &lease).await
+        }
+        None => {
+            let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+            let spec = Some(claimed(LeaseSpec::default(), identity, now));
+            api.create(&params, &Lease { metadata, spec }).await
+        }
+    }
+}
+
+fn claimed(before: LeaseSpec, identity: &str, now: Timestamp) -> LeaseSpec {
+    let same = before.holder_identity.as_deref() == Some(identity);
+    let transitions = before.lease_transitions.unwrap_or(0);
+    LeaseSpec {
+        holder_identity: Some(identity.to_owned()),
+        lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+        acquire_time: if same { before.acquire_time } else { Some(MicroTime(now)) },
+        renew_time: Some(MicroTime(now)),
+        lease_transitions: Some(if same || identity.is_empty() { transitions } else { transitions.saturating_add(1) }),
+        ..before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_keeps_what_a_change_of_leader_counts() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let first = claimed(LeaseSpec::default(), "a", at(1));
+        let renewed = claimed(first.clone(), "a", at(3));
+        assert_eq!((&renewed.acquire_time, &renewed.renew_time), (&first.acquire_time, &Some(MicroTime(at(3)))));
+        let given_up = claimed(renewed.clone(), "", at(4));
+        assert_eq!(given_up.lease_transitions, renewed.lease_transitions);
+        let next = claimed(given_up, "b", at(5));
+        assert_eq!((next.lease_transitions, &next.acquire_time), (Some(2), &Some(MicroTime(at(5)))));
+        let record = Record::of(&Lease { spec: Some(next), ..Lease::default() });
+        assert_eq!((record.holder.as_deref(), record.duration), (Some("b"), LEASE_DURATION));
+    }
+}

@@ -1,0 +1,324 @@
+//! Server-side apply of the objects the operator owns, and the comparison that makes it unnecessary most of the time.
+
+use std::{borrow::Cow, fmt::Debug};
+
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams},
+    core::object::HasStatus,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::operator::watch::observed_versions;
+
+/// The field manager all our writes carry.
+pub const FIELD_MANAGER: &str = "linktree-webhook-operator";
+
+/// How often a status is written on a newer version of its object, before all is to be decided anew.
+const TRIES: usize = 5;
+
+/// Annotation with the digest of what was applied: shows that a field was taken out of the desired object, which the
+/// comparison with the live one cannot see.
+pub const DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/applied-digest";
+
+/// A desired object with its digest annotation, ready to be applied or found unchanged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    pub name: String,
+    value: Value,
+    digest: u64,
+}
+
+impl Desired {
+    /// `object` as it should be, status and server-set metadata absent.
+    ///
+    /// # Errors
+    /// When the object cannot be written as JSON, which the types of the Kubernetes API always can.
+    pub fn new<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Result<Self, serde_json::Error> {
+        let mut value = serde_json::to_value(object)?;
+        let sum = Sha256::digest(serde_json::to_vec(&value)?);
+        let (annotation, digest) = (hex::encode(&sum[..16]), observed_versions::digest(&sum.as_slice()));
+        value["apiVersion"] = K::api_version(&()).into();
+        value["kind"] = K::kind(&()).into();
+        value["metadata"]["annotations"][DIGEST_ANNOTATION] = annotation.into();
+        Ok(Desired { name: object.meta().name.clone().unwrap_or_default(), value, digest })
+    }
+
+    /// Another one for another object, within one process.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The object as it is sent.
+    #[cfg(test)]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Whether `live` has everything this object asks for, so that applying it would change nothing.
+    #[must_use]
+    pub fn is_met_by<K: Serialize>(&self, live: &K) -> bool {
+        serde_json::to_value(live).is_ok_and(|live| {
+            // Kind and version are not part of an object that was read as a typed one.
+            let Value::Object(fields) = &self.value else { return false };
+            fields
+                .iter()
+                .filter(|(name, _)| *name != "apiVersion" && *name != "kind")
+                .all(|(name, wanted)| live.get(name).is_some_and(|live| contains(live, wanted)))
+        })
+    }
+
+    /// Applies it, taking fields over from other managers: these objects are ours. Server-side apply lets be what others
+    /// added to a list (a port, a rule); a merge, which writes lists as a whole, takes that out again.
+    ///
+    /// # Errors
+    /// What the API server answers.
+    pub async fn apply<K>(&self, api: &Api<K>) -> Result<(), kube::Error>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Serialize + Clone + Debug,
+    {
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let refused = match api.patch(&self.name, &params, &Patch::Apply(&self.value)).await {
+            Ok(applied) if self.is_met_by::<K>(&applied) => return Ok(()),
+            Ok(_) => None,
+            // Perhaps only together with what others added.
+            Err(kube::Error::Api(status)) if status.code == 422 => Some(kube::Error::Api(status)),
+            Err(error) => return Err(error),
+        };
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let merged = api.patch(&self.name, &params, &Patch::Merge(&self.value)).await;
+        merged.map(drop).map_err(|error| refused.unwrap_or(error))
+    }
+}
+
+/// Writes a whole status; fields that are no longer in it are removed. Returns the object as it is then.
+///
+/// # Errors
+/// What the API server answers; 404 when the object is gone.
+pub async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    write_status(api, name, &json!({"name": name}), status).await
+}
+
+/// As [`apply_status`], unless the object has changed since it was `seen`: of two who do so, one gets through.
+///
+/// # Errors
+/// What the API server answers; 409 when it has changed.
+pub async fn apply_status_as_seen<K>(api: &Api<K>, seen: &K, status: &impl Serialize) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let name = seen.meta().name.clone().unwrap_or_default();
+    write_status(api, &name, &json!({"name": name, "resourceVersion": seen.meta().resource_version}), status).await
+}
+
+/// As [`apply_status_as_seen`], also where the rest of the object has changed since: the status it gets takes the place of
+/// the one that was `seen`, and of no other. Returns the object as it is then; `None` where somebody else has written its
+/// status, or it is gone or another one.
+///
+/// # Errors
+/// What the API server answers otherwise; 404 where the object was gone before the first try.
+pub async fn replace_status<K>(api: &Api<K>, seen: &K, status: &K::Status) -> Result<Option<K>, kube::Error>
+where
+    K: Resource<DynamicType = ()> + HasStatus + DeserializeOwned + Clone + Debug,
+    K::Status: Serialize + PartialEq,
+{
+    let mut newest = Cow::Borrowed(seen);
+    for _ in 0..TRIES {
+        match apply_status_as_seen(api, &newest, status).await {
+            Err(kube::Error::Api(refused)) if refused.is_conflict() => {}
+            written => return written.map(Some),
+        }
+        let found = api.get_opt(seen.meta().name.as_deref().unwrap_or_default()).await?;
+        let Some(found) = found.filter(|found| found.meta().uid == seen.meta().uid) else { return Ok(None) };
+        // Written, but the answer was lost, and the client has tried again.
+        if found.status() == Some(status) {
+            return Ok(Some(found));
+        }
+        if found.status() != seen.status() {
+            return Ok(None);
+        }
+        newest = Cow::Owned(found);
+    }
+    Ok(None)
+}
+
+async fn write_status<K>(api: &Api<K>, name: &str, metadata: &Value, status: &impl Serialize) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": metadata,
+        "status": status,
+    });
+    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await
+}
+
+/// A list that the API server takes for a map, in the order that it keeps: what was there `before` stays where it was,
+/// whatever order it is sent in, and what is new comes last. In another order it would differ for ever.
+#[must_use]
+pub fn in_order_kept<T>(mut list: Vec<T>, before: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<T> {
+    list.sort_by_key(|item| before.iter().position(|known| same(known, item)).unwrap_or(usize::MAX));
+    list
+}
+
+/// Whether `live` holds all of `wanted`. The server fills in defaults, so `live` may hold more; lists must agree in
+/// length and element by element, since what is wanted there is a whole.
+fn contains(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
+            // An empty object and one that is absent say the same.
+            live.get(name).map_or_else(|| is_empty(wanted), |live| contains(live, wanted))
+        }),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| contains(live, wanted))
+        }
+        (live, wanted) => live == wanted,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Array(items) => items.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+#[cfg(test)]
+pub(in crate::operator) mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::{
+        Json, Router,
+        body::Bytes,
+        http::{Method, StatusCode},
+    };
+    use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+    use kube::Client;
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        admin,
+        api::connection::{LinktreeConnection, LinktreeConnectionStatus},
+    };
+
+    fn service(port: i32) -> Service {
+        let ports = vec![ServicePort { port, name: Some("deliveries".into()), ..ServicePort::default() }];
+        let mut service =
+            Service { spec: Some(ServiceSpec { ports: Some(ports), ..ServiceSpec::default() }), ..Service::default() };
+        service.metadata.name = Some("links-receiver".into());
+        service
+    }
+
+    /// The object as the API server would hand it back after `desired` was applied.
+    fn live(desired: &Desired) -> Value {
+        let mut live = desired.value.clone();
+        live["spec"]["clusterIP"] = "10.0.0.1".into();
+        live["spec"]["ports"][0]["protocol"] = "TCP".into();
+        live["metadata"]["resourceVersion"] = "7".into();
+        live
+    }
+
+    #[test]
+    fn server_side_defaults_are_no_difference() {
+        let desired = Desired::new(&service(80)).unwrap();
+        assert!(desired.is_met_by(&live(&desired)));
+    }
+
+    #[test]
+    fn a_changed_field_an_edit_by_hand_and_a_removed_field_are_differences() {
+        let desired = Desired::new(&service(80)).unwrap();
+        assert!(!Desired::new(&service(81)).unwrap().is_met_by(&live(&desired)));
+
+        let mut edited = live(&desired);
+        edited["spec"]["ports"][0]["name"] = "other".into();
+        assert!(!desired.is_met_by(&edited));
+
+        let mut fewer = service(80);
+        fewer.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].name = None;
+        assert!(!Desired::new(&fewer).unwrap().is_met_by(&live(&desired)), "the digest tells");
+    }
+
+    #[test]
+    fn lists_must_agree_in_length() {
+        assert!(contains(&json!({"a": [1, {"b": 2, "c": 3}]}), &json!({"a": [1, {"b": 2}]})));
+        assert!(!contains(&json!({"a": [1, 2]}), &json!({"a": [1]})));
+    }
+
+    /// Answers as an API server with this one object does.
+    fn answer(object: &mut Value, method: &Method, body: &[u8]) -> (StatusCode, Json<Value>) {
+        if method == Method::PATCH {
+            let patch: Value = serde_json::from_slice(body).unwrap();
+            let asked = &patch["metadata"]["resourceVersion"];
+            if !asked.is_null() && *asked != object["metadata"]["resourceVersion"] {
+                let refusal =
+                    json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": ""});
+                return (StatusCode::CONFLICT, Json(refusal));
+            }
+            object["status"] = patch["status"].clone();
+        }
+        (StatusCode::OK, Json(object.clone()))
+    }
+
+    /// The way to an API server on loopback that answers like this.
+    pub(in crate::operator) async fn served(router: Router) -> Client {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(admin::serve(listener, router, CancellationToken::new()));
+        Client::try_from(kube::Config::new(base.parse().unwrap())).unwrap()
+    }
+
+    async fn api_server(object: Arc<Mutex<Value>>) -> Api<LinktreeConnection> {
+        let answer = async move |method: Method, body: Bytes| answer(&mut object.lock().unwrap(), &method, &body);
+        Api::namespaced(served(Router::new().fallback(answer)).await, "marketing")
+    }
+
+    /// What somebody else does to an object.
+    type Change = fn(&mut Value);
+
+    #[tokio::test]
+    async fn a_status_takes_the_place_of_the_one_that_was_seen_and_of_no_other() {
+        let read = json!({
+            "apiVersion": "webhooks.linktree-operator.dev/v1alpha1",
+            "kind": "LinktreeConnection",
+            "metadata": {"name": "brand", "namespace": "marketing", "uid": "1", "resourceVersion": "1"},
+            "spec": {"tokenSecretRef": {"name": "token"}},
+            "status": {"lastHandledSyncRequest": "seen"},
+        });
+        let ours = LinktreeConnectionStatus {
+            last_handled_sync_request: Some("ours".to_owned()),
+            ..LinktreeConnectionStatus::default()
+        };
+        let cases: [(&str, Change, bool, &str); 5] = [
+            ("nothing has changed", |_| {}, true, "ours"),
+            ("something else of it has", |it| it["metadata"]["generation"] = 2.into(), true, "ours"),
+            ("its status has", |it| it["status"]["lastHandledSyncRequest"] = "theirs".into(), false, "theirs"),
+            ("ours is there, unheard", |it| it["status"]["lastHandledSyncRequest"] = "ours".into(), true, "ours"),
+            ("it is another one of its name", |it| it["metadata"]["uid"] = "2".into(), false, "seen"),
+        ];
+        for (case, change, written, stands) in cases {
+            let seen: LinktreeConnection = serde_json::from_value(read.clone()).unwrap();
+            let mut object = read.clone();
+            change(&mut object);
+            if object != read {
+                object["metadata"]["resourceVersion"] = "2".into();
+            }
+            let object = Arc::new(Mutex::new(object));
+            let api = api_server(Arc::clone(&object)).await;
+            assert_eq!(replace_status(&api, &seen, &ours).await.unwrap().is_some(), written, "{case}");
+            assert_eq!(object.lock().unwrap()["status"]["lastHandledSyncRequest"], stands, "{case}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Whom a change of a connection concerns, and which connections a Secret does.
+
+use std::{collections::HashMap, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{
+    ResourceExt,
+    runtime::{reflector::store::Store, watcher::Event},
+};
+
+use super::{index::Roster, observed_versions::digest};
+use crate::{
+    api::connection::{CapabilityStatus, LinktreeConnection},
+    operator::kubernetes::object_key::{self, Key},
+};
+
+/// The connections whose token is in this Secret.
+pub fn of_token(known: &Store<LinktreeConnection>, secret: &Key) -> Vec<Key> {
+    let uses = |connection: &LinktreeConnection| {
+        connection.namespace().as_ref() == Some(&secret.0) && connection.spec.token_secret_ref.name == secret.1
+    };
+    known.state().iter().filter(|connection| uses(connection)).map(|connection| object_key::of(&**connection)).collect()
+}
+
+/// Follows the watch of the connections for themselves.
+#[derive(Debug, Default)]
+pub struct Asked(HashMap<Key, u64>);
+
+impl Asked {
+    /// Whether something else is asked of a connection. What its status says is no such thing: two operators that see an account
+    /// differently for a moment would answer each other without end.
+    pub fn is_news(&mut self, event: &Event<LinktreeConnection>) -> bool {
+        match event {
+            Event::Apply(connection) | Event::InitApply(connection) => {
+                let meta = &connection.metadata;
+                let deleted_at = meta.deletion_timestamp.as_ref().map(|at| at.0);
+                // Whose status was wiped is asked for another.
+                let observed = connection.status.as_ref().map(|status| status.observed_generation);
+                let asked = digest(&(meta.generation, deleted_at, &meta.annotations, observed));
+                self.0.insert(object_key::of(connection), asked) != Some(asked)
+            }
+            Event::Delete(connection) => {
+                self.0.remove(&object_key::of(connection));
+                true
+            }
+            Event::Init => {
+                self.0.clear();
+                true
+            }
+            Event::InitDone => true,
+        }
+    }
+}
+
+/// What webhooks see of a connection; not what it only counts, since its budget is written down again and again while many
+/// webhooks wait for it.
+#[derive(Debug, PartialEq)]
+struct State {
+    generation: Option<i64>,
+    deleting: bool,
+    status: Option<(Vec<Condition>, Option<CapabilityStatus>)>,
+}
+
+impl State {
+    fn of(connection: &LinktreeConnection) -> Self {
+        let status = connection.status.clone();
+        State {
+            generation: connection.metadata.generation,
+            deleting: connection.metadata.deletion_timestamp.is_some(),
+            status: status.map(|status| (status.conditions, status.capabilities)),
+        }
+    }
+}
+
+/// Follows the watch of the connections for the webhooks that use them.
+#[derive(Debug)]
+pub struct Uses {
+    roster: Arc<Roster>,
+    states: HashMap<Key, State>,
+    /// What a list that is not over yet has shown.
+    listed: HashMap<Key, State>,
+}
+
+impl Uses {
+    pub fn of(roster: Arc<Roster>) -> Self {
+        Uses { roster, states: HashMap::new(), listed: HashMap::new() }
+    }
+
+    /// The webhooks that see a change.
+    pub fn follow(&mut self, event: &Event<LinktreeConnection>) -> Vec<Key> {
+        let changed = match event {
+            Event::Apply(connection) => {
+                let (key, state) = (object_key::of(connection), State::of(connection));
+                if self.states.get(&key) == Some(&state) {
+                    return Vec::new();
+                }
+                self.states.insert(key.clone(), state);
+                vec![key]
+            }
+            Event::Delete(connection) => {
+                let key = object_key::of(connection);
+                self.states.remove(&key);
+                vec![key]
+            }
+            Event::Init => {
+                self.listed = HashMap::new();
+                return Vec::new();
+            }
+            Event::InitApply(connection) => {
+                self.listed.insert(object_key::of(connection), State::of(connection));
+                return Vec::new();
+            }
+            Event::InitDone => self.list_is_over(),
+        };
+        self.roster.of_connections(&changed).into_iter().map(|member| (*member.key).clone()).collect()
+    }
+
+    /// The connections that the list shows otherwise than they were, or not at all.
+    fn list_is_over(&mut self) -> Vec<Key> {
+        let before = std::mem::replace(&mut self.states, std::mem::take(&mut self.listed));
+        let gone = before.keys().filter(|key| !self.states.contains_key(*key));
+        let changed = self.states.iter().filter(|(key, state)| before.get(*key) != Some(*state)).map(|(key, _)| key);
+        gone.chain(changed).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::operator::webhook::spec::tests::webhook;
+
+    fn connection(name: &str, edit: impl FnOnce(&mut Value)) -> LinktreeConnection {
+        let mut object = json!({
+            "apiVersion": "webhooks.linktree-operator.dev/v1alpha1",
+            "kind": "LinktreeConnection",
+            "metadata": {"namespace": "marketing", "name": name, "generation": 1},
+            "spec": {"tokenSecretRef": {"name": "linktree-api"}},
+        });
+        edit(&mut object);
+        serde_json::from_value(object).unwrap()
+    }
+
+    /// The webhook of the connection `brand`.
+    fn uses() -> (Uses, Key) {
+        let webhook = webhook(|object| {
+            object["metadata"]["namespace"] = "marketing".into();
+            object["spec"]["connectionRef"]["name"] = "brand".into();
+        });
+        let roster = Roster::default();
+        roster.follow(&Event::Apply(webhook.clone()));
+        (Uses::of(Arc::new(roster)), object_key::of(&webhook))
+    }
+
+    #[test]
+    fn a_connection_is_looked_at_for_what_is_asked_of_it_and_not_for_its_status() {
+        let of = |edit: fn(&mut Value)| Event::Apply(connection("brand", edit));
+        let said = |it: &mut Value| it["status"] = json!({"observedGeneration": 1, "requestBudget": {"remaining": 7}});
+        let others =
+            |it: &mut Value| it["status"] = json!({"observedGeneration": 1, "requestBudget": {"remaining": 3}});
+        let mut asked = Asked::default();
+        let cases = [
+            ("it is new", of(|_| {}), true),
+            ("its first status", of(said), true),
+            ("another's word", of(others), false),
+            ("its status was wiped", of(|_| {}), true),
+            ("its spec", of(|it| it["metadata"]["generation"] = 2.into()), true),
+            ("a request", of(|it| it["metadata"]["annotations"] = json!({"a": "b"})), true),
+            ("it is gone", Event::Delete(connection("brand", |_| {})), true),
+            ("it is there again", of(|_| {}), true),
+        ];
+        for (case, event, is_news) in cases {
+            assert_eq!(asked.is_news(&event), is_news, "{case}");
+        }
+    }
+
+    #[test]
+    fn webhooks_are_told_what_they_see_of_their_connection_and_nothing_else() {
+        let plain = || connection("brand", |_| {});
+        let counted = || connection("brand", |it| it["status"] = json!({"requestBudget": {"remaining": 7}}));
+        let ready = || {
+            connection("brand", |it| {
+                let ready = json!({"type": "Ready", "status": "True", "reason": "Available", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"});
+                it["status"] = json!({"conditions": [ready]});
+            })
+        };
+        let other = || connection("other", |_| {});
+        let cases: [(&str, Vec<Event<LinktreeConnection>>, usize); 10] = [
+            ("it is new", vec![Event::Apply(plain())], 1),
+            ("it is new and listed", vec![Event::Init, Event::InitApply(plain()), Event::InitDone], 1),
+            ("the list is not over", vec![Event::Init, Event::InitApply(plain())], 0),
+            ("told twice", vec![Event::Apply(plain()), Event::Apply(plain())], 1),
+            ("its budget", vec![Event::Apply(counted()), Event::Apply(counted())], 1),
+            ("its conditions", vec![Event::Apply(plain()), Event::Apply(ready())], 2),
+            ("it is gone", vec![Event::Apply(plain()), Event::Delete(plain())], 2),
+            ("a list is without it", vec![Event::Apply(plain()), Event::Init, Event::InitDone], 2),
+            (
+                "a list shows the same",
+                vec![Event::Apply(plain()), Event::Init, Event::InitApply(plain()), Event::InitDone],
+                1,
+            ),
+            ("another one", vec![Event::Apply(other()), Event::Delete(other())], 0),
+        ];
+        for (case, events, looks) in cases {
+            let (mut uses, webhook) = uses();
+            let told: Vec<Key> = events.iter().flat_map(|event| uses.follow(event)).collect();
+            assert_eq!(told, vec![webhook; looks], "{case}");
+        }
+    }
+
+    #[test]
+    fn a_secret_concerns_the_connections_of_its_namespace_that_name_it() {
+        let (store, mut writer) = reflector::store();
+        let elsewhere = connection("elsewhere", |it| it["metadata"]["namespace"] = "sales".into());
+        let other = connection("other", |it| it["spec"]["tokenSecretRef"]["name"] = "another".into());
+        for event in [connection("brand", |_| {}), elsewhere, other].map(Event::Apply) {
+            writer.apply_watcher_event(&event);
+        }
+        let of = |namespace: &str, name: &str| of_token(&store, &(namespace.to_owned(), name.to_owned()));
+        assert_eq!(of("marketing", "linktree-api"), [("marketing".to_owned(), "brand".to_owned())]);
+        assert_eq!(of("marketing", "a-secret-of-others"), []);
+    }
+}

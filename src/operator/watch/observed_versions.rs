@@ -1,0 +1,337 @@
+//! What the looks at a webhook read of its objects, and what the watches have told of them since, both as versions. An
+//! object of which nothing else was told than what was read need not be read again. No IO.
+//!
+//! Only equality counts. A watch that lags behind tells an older version, which is another one: the object is read once
+//! more, never once too few.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    num::NonZeroU64,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::Resource;
+
+use crate::operator::kubernetes::object_key::Key;
+
+/// How many kinds there may be.
+const KINDS: usize = 1 << Object::KIND.count_ones();
+const _: () = assert!(Kind::StatefulSet.index() < KINDS, "the last kind has its bits");
+
+/// The kinds that are watched for webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    HttpRoute,
+    Ingress,
+    LinktreeConnection,
+    LinktreeWebhook,
+    NetworkPolicy,
+    Pod,
+    Secret,
+    Service,
+    ServiceAccount,
+    StatefulSet,
+}
+
+impl Kind {
+    /// Where it is in a table of all kinds.
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// An object: a digest of its namespace and name, the last bits of which give way to its kind. There are many times ten
+/// thousand, so all that is kept of one takes 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Object(u64);
+
+impl Object {
+    const KIND: u64 = 0xf;
+
+    #[must_use]
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        Object(digest(&(namespace, name)) & !Self::KIND | kind.index() as u64)
+    }
+
+    /// The index of its kind.
+    const fn kind(self) -> usize {
+        (self.0 & Self::KIND) as usize
+    }
+}
+
+/// A resource version as a digest, or that there is no object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version(NonZeroU64);
+
+impl Version {
+    pub const ABSENT: Version = Version(NonZeroU64::MIN);
+
+    #[must_use]
+    pub fn of<K: Resource>(object: &K) -> Self {
+        let meta = object.meta();
+        let digest = digest(&(&meta.uid, &meta.resource_version));
+        // A digest that happens to be that of no object is another one.
+        NonZeroU64::new(digest).filter(|digest| *digest != NonZeroU64::MIN).map_or(Version(NonZeroU64::MAX), Version)
+    }
+
+    /// As [`Version::of`], of what a read by name returned.
+    #[must_use]
+    pub fn of_found<K: Resource>(found: Option<&K>) -> Self {
+        found.map_or(Version::ABSENT, Version::of)
+    }
+}
+
+/// The same in one process, and in it alone.
+#[must_use]
+pub fn digest(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// One object of one webhook.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    object: Object,
+    /// What a look last read; `None` where that is not believed any more.
+    read: Option<Version>,
+    /// What was asked of the object then, and met.
+    met: u64,
+    /// What a watch last told, since the webhook was first looked at.
+    told: Option<Version>,
+}
+
+impl Slot {
+    fn is_as_read(&self) -> bool {
+        self.read.is_some() && (self.told.is_none() || self.told == self.read)
+    }
+}
+
+/// How long a watch that failed is not relied on. One that goes on failing does so again before that.
+const MISTRUST: SignedDuration = SignedDuration::from_secs(90);
+
+/// For each webhook its objects, and for each kind whether its watch can be relied on.
+#[derive(Debug, Default)]
+pub struct Seen {
+    slots: Mutex<HashMap<Arc<Key>, Vec<Slot>>>,
+    /// By the index of their kind.
+    watches: Mutex<[Watch; KINDS]>,
+}
+
+/// How a watch stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watch {
+    /// It has listed all there is once.
+    listed: bool,
+    failed_at: Option<Timestamp>,
+}
+
+impl Watch {
+    fn is_relied_on(&self, now: Timestamp) -> bool {
+        self.listed && self.failed_at.is_none_or(|failed_at| now.duration_since(failed_at).abs() > MISTRUST)
+    }
+}
+
+impl Seen {
+    /// Nothing of a webhook's objects is known any more.
+    pub fn anew(&self, webhook: &Arc<Key>) {
+        self.seen().insert(Arc::clone(webhook), Vec::new());
+    }
+
+    pub fn forget(&self, webhook: &Key) {
+        self.seen().remove(webhook);
+    }
+
+    /// A look is about to read this object: what watches tell of it from here on counts.
+    pub fn reading(&self, webhook: &Key, object: Object) {
+        self.with(webhook, |slots| slot(slots, object).read = None);
+    }
+
+    /// It has read this version, which meets what `met` is the digest of.
+    pub fn read(&self, webhook: &Key, object: Object, version: Version, met: u64) {
+        self.with(webhook, |slots| {
+            let slot = slot(slots, object);
+            (slot.read, slot.met) = (Some(version), met);
+        });
+    }
+
+    /// A watch has told this version.
+    pub fn told(&self, webhook: &Key, object: Object, version: Version) {
+        self.with(webhook, |slots| {
+            if let Some(slot) = slots.iter_mut().find(|slot| slot.object == object) {
+                slot.told = Some(version);
+            }
+        });
+    }
+
+    /// A watch has begun anew and listed all there is of a kind: what is not among it is gone.
+    pub fn told_all(&self, kind: Kind, listed: &HashSet<Object>) {
+        let mut seen = self.seen();
+        let of_kind = seen.values_mut().flatten().filter(|slot| slot.object.kind() == kind.index());
+        for slot in of_kind.filter(|slot| !listed.contains(&slot.object)) {
+            slot.told = Some(Version::ABSENT);
+        }
+        drop(seen);
+        self.watches()[kind.index()].listed = true;
+    }
+
+    /// A watch failed, and is begun again.
+    pub fn watch_failed(&self, kind: Kind, now: Timestamp) {
+        self.watches()[kind.index()].failed_at = Some(now);
+    }
+
+    /// Whether this object is still as it was read, and met the same then.
+    #[must_use]
+    pub fn still_meets(&self, webhook: &Key, object: Object, asked: u64) -> bool {
+        let seen = self.seen();
+        let slots = seen.get(webhook).map(Vec::as_slice).unwrap_or_default();
+        slots.iter().any(|slot| slot.object == object && slot.is_as_read() && slot.met == asked)
+    }
+
+    /// Whether all of a webhook's objects are as they were read, and the watches that would tell otherwise can be relied
+    /// on, the webhook's own among them.
+    #[must_use]
+    pub fn all_as_read(&self, webhook: &Key, now: Timestamp) -> bool {
+        let seen = self.seen();
+        let Some(slots) = seen.get(webhook) else { return false };
+        let watches = self.watches();
+        let relied_on = |kind: usize| watches[kind].is_relied_on(now);
+        relied_on(Kind::LinktreeWebhook.index())
+            && slots.iter().all(|slot| slot.is_as_read() && relied_on(slot.object.kind()))
+    }
+
+    fn with(&self, webhook: &Key, change: impl FnOnce(&mut Vec<Slot>)) {
+        if let Some(slots) = self.seen().get_mut(webhook) {
+            change(slots);
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Vec<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watches(&self) -> MutexGuard<'_, [Watch; KINDS]> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn slot(slots: &mut Vec<Slot>, object: Object) -> &mut Slot {
+    let at = slots.iter().position(|slot| slot.object == object).unwrap_or_else(|| {
+        // Room kept in reserve would be paid for ten thousand times.
+        slots.reserve_exact(1);
+        slots.push(Slot { object, read: None, met: 0, told: None });
+        slots.len() - 1
+    });
+    &mut slots[at]
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+
+    use super::*;
+
+    fn version(resource_version: &str) -> Version {
+        let mut service = Service::default();
+        service.metadata.resource_version = Some(resource_version.into());
+        Version::of(&service)
+    }
+
+    fn key() -> Key {
+        ("marketing".into(), "links".into())
+    }
+
+    fn service() -> Object {
+        Object::new(Kind::Service, "marketing", "links-receiver")
+    }
+
+    /// A webhook whose Service was read at version 1.
+    fn read() -> Seen {
+        let seen = Seen::default();
+        seen.anew(&Arc::new(key()));
+        for kind in [Kind::LinktreeWebhook, Kind::Service] {
+            seen.told_all(kind, &HashSet::new());
+        }
+        seen.reading(&key(), service());
+        seen.read(&key(), service(), version("1"), 7);
+        seen
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn an_object_is_believed_until_a_watch_tells_another_version() {
+        type Then = fn(&Seen);
+        let cases: [(&str, Then, bool); 9] = [
+            ("nothing was told", |_| {}, true),
+            ("its own version was told", |seen| seen.told(&key(), service(), version("1")), true),
+            ("a newer one", |seen| seen.told(&key(), service(), version("2")), false),
+            ("an older one: the watch lags behind", |seen| seen.told(&key(), service(), version("0")), false),
+            ("it is gone", |seen| seen.told(&key(), service(), Version::ABSENT), false),
+            ("a new list is without it", |seen| seen.told_all(Kind::Service, &HashSet::new()), false),
+            ("a new list of another kind", |seen| seen.told_all(Kind::Pod, &HashSet::new()), true),
+            ("a new list has it", |seen| seen.told_all(Kind::Service, &HashSet::from([service()])), true),
+            ("a look has begun to read it", |seen| seen.reading(&key(), service()), false),
+        ];
+        for (case, then, believed) in cases {
+            let seen = read();
+            then(&seen);
+            assert_eq!(seen.still_meets(&key(), service(), 7), believed, "{case}");
+            assert_eq!(seen.all_as_read(&key(), at(0)), believed, "{case}");
+            assert!(!seen.still_meets(&key(), service(), 8), "{case}: something else is asked of it");
+        }
+    }
+
+    #[test]
+    fn a_watch_is_relied_on_once_it_has_listed_and_not_soon_after_it_failed() {
+        let believed = |seen: &Seen, second| seen.all_as_read(&key(), at(second));
+        for kind in [Kind::LinktreeWebhook, Kind::Service] {
+            let seen = read();
+            assert!(believed(&seen, 1000));
+            seen.watch_failed(kind, at(1000));
+            assert_eq!([1000, 1090, 1091].map(|now| believed(&seen, now)), [false, false, true], "{kind:?}");
+        }
+        let seen = read();
+        seen.watch_failed(Kind::HttpRoute, at(1000));
+        assert!(believed(&seen, 1000), "nothing of this kind was read");
+        let not_listed = Object::new(Kind::Pod, "marketing", "links-receiver-0");
+        seen.reading(&key(), not_listed);
+        seen.read(&key(), not_listed, version("1"), 0);
+        assert!(!believed(&seen, 1000));
+    }
+
+    #[test]
+    fn what_is_told_while_an_object_is_read_counts() {
+        let seen = read();
+        seen.anew(&Arc::new(key()));
+        seen.reading(&key(), service());
+        seen.told(&key(), service(), version("2"));
+        seen.read(&key(), service(), version("1"), 7);
+        assert!(!seen.all_as_read(&key(), at(0)), "the change came between the read and its note");
+        seen.read(&key(), service(), version("2"), 7);
+        assert!(seen.all_as_read(&key(), at(0)));
+    }
+
+    #[test]
+    fn an_absent_object_is_as_read_until_there_is_one() {
+        let seen = read();
+        seen.anew(&Arc::new(key()));
+        seen.reading(&key(), service());
+        seen.read(&key(), service(), Version::of_found::<Service>(None), 0);
+        assert!(seen.all_as_read(&key(), at(0)));
+        seen.told(&key(), service(), version("1"));
+        assert!(!seen.all_as_read(&key(), at(0)));
+    }
+
+    #[test]
+    fn of_a_webhook_that_was_never_looked_at_nothing_is_kept() {
+        let seen = Seen::default();
+        seen.told(&key(), service(), version("1"));
+        seen.read(&key(), service(), version("1"), 7);
+        assert!(!seen.all_as_read(&key(), at(0)));
+    }
+}

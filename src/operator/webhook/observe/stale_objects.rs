@@ -1,0 +1,78 @@
+//! Objects that a webhook has from before its spec was changed.
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Secret, Service, ServiceAccount},
+    networking::v1::{Ingress, NetworkPolicy},
+};
+use kube::ResourceExt;
+
+use super::{
+    Kubernetes, api,
+    exposure::{Found, find_route},
+};
+use crate::operator::{
+    context::Context,
+    webhook::{
+        observed::{Leftover, Part},
+        spec::{Exposure, Spec},
+        state::Memory,
+    },
+};
+
+/// Objects the spec no longer asks for, if they are ours. Looked for once per change of the spec, and until there are none.
+pub async fn leftovers(context: &Context, spec: &Spec, memory: &mut Memory) -> Result<Vec<Leftover>, kube::Error> {
+    if memory.is_swept(spec.generation) {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for part in unwanted(spec) {
+        found.extend(uid(context, spec, *part).await?.map(|uid| Leftover { part: *part, uid }));
+    }
+    if found.is_empty() {
+        memory.swept(spec.generation);
+    }
+    Ok(found)
+}
+
+/// The way in goes first, and what the pod needs after the pod.
+fn unwanted(spec: &Spec) -> &'static [Part] {
+    match spec.exposure() {
+        Some(Exposure::None | Exposure::Service) => &[Part::Ingress, Part::HttpRoute],
+        Some(Exposure::Ingress(_)) => &[Part::HttpRoute],
+        Some(Exposure::HttpRoute(_)) => &[Part::Ingress],
+        None => &[
+            Part::Ingress,
+            Part::HttpRoute,
+            Part::StatefulSet,
+            Part::Service,
+            Part::NetworkPolicy,
+            Part::ServiceAccount,
+            Part::RouteSecret,
+        ],
+    }
+}
+
+/// The object's uid, if there is one and the webhook owns it.
+async fn uid(context: &Context, spec: &Spec, part: Part) -> Result<Option<String>, kube::Error> {
+    match part {
+        Part::Ingress => of::<Ingress>(context, spec, &spec.receiver_name()).await,
+        Part::HttpRoute => Ok(match find_route(&api(context, spec), &spec.receiver_name()).await? {
+            Found::Route(object) => ours(spec, &*object),
+            Found::Absent | Found::NoGatewayApi => None,
+        }),
+        Part::StatefulSet => of::<StatefulSet>(context, spec, &spec.receiver_name()).await,
+        Part::Service => of::<Service>(context, spec, &spec.receiver_name()).await,
+        Part::NetworkPolicy => of::<NetworkPolicy>(context, spec, &spec.receiver_name()).await,
+        Part::ServiceAccount => of::<ServiceAccount>(context, spec, &spec.receiver_name()).await,
+        Part::RouteSecret => of::<Secret>(context, spec, &spec.route_secret_name()).await,
+    }
+}
+
+async fn of<K: Kubernetes>(context: &Context, spec: &Spec, name: &str) -> Result<Option<String>, kube::Error> {
+    Ok(api::<K>(context, spec).get_opt(name).await?.and_then(|object| ours(spec, &object)))
+}
+
+fn ours(spec: &Spec, object: &impl ResourceExt) -> Option<String> {
+    object.owner_references().iter().any(|owner| owner.uid == spec.uid).then(|| object.uid()).flatten()
+}

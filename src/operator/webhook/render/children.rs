@@ -1,0 +1,385 @@
+//! The objects a receiver consists of, rendered from the spec. Pure: what should be, never what is.
+//!
+//! The pod faces the internet: it is restricted, has no Kubernetes credentials, and gets its configuration as a file.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use k8s_openapi::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
+        core::v1::{
+            Capabilities, Container, ContainerPort, HTTPGetAction, KeyToPath, PersistentVolumeClaim,
+            PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+            SeccompProfile, Secret, SecretVolumeSource, SecurityContext, Service, ServiceAccount, ServicePort,
+            ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements,
+        },
+        networking::v1::{
+            NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
+        util::intstr::IntOrString,
+    },
+};
+use kube::Resource;
+
+use super::exposure::{ExposureObject, SERVICE_PORT};
+use crate::{
+    api::webhook::LinktreeWebhook,
+    operator::{kubernetes::apply::Desired, webhook::spec::Spec},
+    route::{self, ADMIN_PORT, DELIVERY_PORT},
+};
+
+/// What `app.kubernetes.io/managed-by` says on everything we make.
+pub const MANAGED_BY: &str = "linktree-webhook-operator";
+/// The key of the admin token in the route Secret; the token stays the same as long as the Secret does.
+pub const ADMIN_TOKEN_KEY: &str = "admin-token";
+/// The uid and gid the receiver runs as.
+const NON_ROOT: i64 = 65_532;
+const ROUTE_DIRECTORY: &str = "/etc/linktree";
+const TLS_DIRECTORY: &str = "/etc/linktree-tls";
+const JOURNAL_DIRECTORY: &str = "/var/lib/linktree";
+
+/// Everything but the route Secret, whose content comes from secrets that the caller holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    pub service_account: Desired,
+    pub service: Desired,
+    pub network_policy: Desired,
+    pub stateful_set: Desired,
+    /// What leads the URL to the Service, where the spec asks for that.
+    pub exposure: Option<ExposureObject>,
+}
+
+/// How all receivers of this operator are started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    pub image: String,
+    pub pull_policy: Option<String>,
+    /// Networks that sinks may be in although the rules for egress deny it.
+    pub egress_allow: Vec<IpNet>,
+}
+
+/// Renders the children of a webhook.
+///
+/// # Errors
+/// When an object cannot be written as JSON, which these types always can.
+pub fn render(spec: &Spec, launch: &Launch) -> Result<Children, serde_json::Error> {
+    Ok(Children {
+        service_account: Desired::new(&service_account(spec))?,
+        service: Desired::new(&service(spec))?,
+        network_policy: Desired::new(&network_policy(spec))?,
+        stateful_set: Desired::new(&stateful_set(spec, launch))?,
+        exposure: super::exposure::render(spec)?,
+    })
+}
+
+/// The Secret with the route file and the admin token.
+///
+/// # Errors
+/// As [`render`].
+pub fn route_secret(spec: &Spec, route_file: Vec<u8>, admin_token: &str) -> Result<Desired, serde_json::Error> {
+    let data = [(route::FILE, route_file), (ADMIN_TOKEN_KEY, admin_token.into())];
+    Desired::new(&secret(spec, spec.route_secret_name(), data))
+}
+
+/// A Secret owned by the webhook.
+#[must_use]
+pub fn secret<const N: usize>(spec: &Spec, name: String, data: [(&str, Vec<u8>); N]) -> Secret {
+    let data = data.into_iter().map(|(key, value)| (key.to_owned(), k8s_openapi::ByteString(value))).collect();
+    Secret { metadata: metadata(spec, name), data: Some(data), ..Secret::default() }
+}
+
+fn service_account(spec: &Spec) -> ServiceAccount {
+    ServiceAccount {
+        metadata: metadata(spec, spec.receiver_name()),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+fn service(spec: &Spec) -> Service {
+    let port = |name: &str, port: u16, target: u16| ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(port),
+        target_port: Some(IntOrString::Int(i32::from(target))),
+        ..ServicePort::default()
+    };
+    let deliveries = match spec.tls_secret() {
+        None => port("deliveries", SERVICE_PORT, DELIVERY_PORT),
+        Some(_) => ServicePort { app_protocol: Some("https".to_owned()), ..port("deliveries", 443, DELIVERY_PORT) },
+    };
+    Service {
+        metadata: metadata(spec, spec.receiver_name()),
+        spec: Some(ServiceSpec {
+            selector: Some(selector(spec)),
+            // Not the admin port: the operator asks the pod itself, and no route should be able to lead there.
+            ports: Some(vec![deliveries]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// Deliveries may come from anywhere; the admin port only from an operator and from the node's kubelet, which network
+/// policies never keep out.
+fn network_policy(spec: &Spec) -> NetworkPolicy {
+    let port = |port: u16| NetworkPolicyPort {
+        port: Some(IntOrString::Int(i32::from(port))),
+        protocol: Some("TCP".to_owned()),
+        ..NetworkPolicyPort::default()
+    };
+    let operator = NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector::default()),
+        pod_selector: Some(LabelSelector {
+            match_labels: Some([("app.kubernetes.io/name".to_owned(), MANAGED_BY.to_owned())].into()),
+            ..LabelSelector::default()
+        }),
+        ..NetworkPolicyPeer::default()
+    };
+    let rule = |from, to| NetworkPolicyIngressRule { from, ports: Some(vec![port(to)]) };
+    NetworkPolicy {
+        metadata: metadata(spec, spec.receiver_name()),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(LabelSelector { match_labels: Some(selector(spec)), ..LabelSelector::default() }),
+            policy_types: Some(vec!["Ingress".to_owned()]),
+            ingress: Some(vec![rule(None, DELIVERY_PORT), rule(Some(vec![operator]), ADMIN_PORT)]),
+            ..NetworkPolicySpec::default()
+        }),
+    }
+}
+
+fn stateful_set(spec: &Spec, launch: &Launch) -> StatefulSet {
+    StatefulSet {
+        metadata: metadata(spec, spec.receiver_name()),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(1),
+            service_name: Some(spec.receiver_name()),
+            selector: LabelSelector { match_labels: Some(selector(spec)), ..LabelSelector::default() },
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(labels(spec)), ..ObjectMeta::default() }),
+                spec: Some(pod(spec, launch)),
+            },
+            volume_claim_templates: Some(vec![journal_claim(spec)]),
+            // The journal outlives a StatefulSet deleted by accident; it goes with the webhook, which owns the claim.
+            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_deleted: Some("Retain".to_owned()),
+                when_scaled: Some("Retain".to_owned()),
+            }),
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    }
+}
+
+fn pod(spec: &Spec, launch: &Launch) -> PodSpec {
+    PodSpec {
+        service_account_name: Some(spec.receiver_name()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(NON_ROOT),
+            run_as_group: Some(NON_ROOT),
+            fs_group: Some(NON_ROOT),
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+            ..PodSecurityContext::default()
+        }),
+        // Longer than the receiver takes to finish the requests and forwards under way.
+        termination_grace_period_seconds: Some(30),
+        containers: vec![container(spec, launch)],
+        volumes: Some(volumes(spec)),
+        ..PodSpec::default()
+    }
+}
+
+fn volumes(spec: &Spec) -> Vec<Volume> {
+    let volume = |name: &str, source| Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() };
+    let files = |secret: String, files: &[&str]| SecretVolumeSource {
+        secret_name: Some(secret),
+        default_mode: Some(0o440),
+        items: Some(
+            files
+                .iter()
+                .map(|file| KeyToPath { key: (*file).to_owned(), path: (*file).to_owned(), mode: None })
+                .collect(),
+        ),
+        optional: None,
+    };
+    let route = volume("route", files(spec.route_secret_name(), &[route::FILE]));
+    let certificate = spec.tls_secret().cloned().map(|secret| {
+        let files = files(secret, &[route::CERTIFICATE_FILE, route::CERTIFICATE_KEY_FILE]);
+        // While it is missing the receiver starts all the same, and says so.
+        volume("certificate", SecretVolumeSource { optional: Some(true), ..files })
+    });
+    [route].into_iter().chain(certificate).collect()
+}
+
+fn arguments(spec: &Spec, launch: &Launch) -> Vec<String> {
+    let own = [
+        "receiver".to_owned(),
+        format!("--route-file={ROUTE_DIRECTORY}/{}", route::FILE),
+        format!("--journal={JOURNAL_DIRECTORY}"),
+        format!("--delivery-address=0.0.0.0:{DELIVERY_PORT}"),
+        format!("--admin-address=0.0.0.0:{ADMIN_PORT}"),
+        "--log-format=json".to_owned(),
+    ];
+    let tls = spec.tls_secret().map(|_| format!("--tls-directory={TLS_DIRECTORY}"));
+    own.into_iter()
+        .chain(tls)
+        .chain(launch.egress_allow.iter().map(|network| format!("--egress-allow={network}")))
+        .collect()
+}
+
+fn container(spec: &Spec, launch: &Launch) -> Container {
+    let port = |name: &str, port: u16| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(port),
+        ..ContainerPort::default()
+    };
+    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        // `false` is not kept by the API server, and would look like a difference for ever.
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    };
+    let mut mounts = vec![mount("route", ROUTE_DIRECTORY, true), mount("journal", JOURNAL_DIRECTORY, false)];
+    mounts.extend(spec.tls_secret().map(|_| mount("certificate", TLS_DIRECTORY, true)));
+    Container {
+        name: "receiver".to_owned(),
+        image: Some(launch.image.clone()),
+        image_pull_policy: launch.pull_policy.clone(),
+        args: Some(arguments(spec, launch)),
+        ports: Some(vec![port("deliveries", DELIVERY_PORT), port("admin", ADMIN_PORT)]),
+        readiness_probe: Some(Probe { period_seconds: Some(2), ..probe("/readyz") }),
+        liveness_probe: Some(Probe { period_seconds: Some(10), ..probe("/healthz") }),
+        resources: Some(ResourceRequirements {
+            requests: Some(quantities(&[("cpu", "10m"), ("memory", "32Mi")])),
+            limits: Some(quantities(&[("memory", "256Mi")])),
+            ..ResourceRequirements::default()
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(mounts),
+        ..Container::default()
+    }
+}
+
+fn probe(path: &str) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::Int(i32::from(ADMIN_PORT)),
+            ..HTTPGetAction::default()
+        }),
+        ..Probe::default()
+    }
+}
+
+/// `ReadWriteOncePod` must stand alone, and keeps a second pod off the journal even on the same node.
+fn journal_claim(spec: &Spec) -> PersistentVolumeClaim {
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some("journal".to_owned()),
+            labels: Some(labels(spec)),
+            owner_references: Some(vec![OwnerReference { controller: None, ..owner(spec) }]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOncePod".to_owned()]),
+            storage_class_name: spec.journal.storage_class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".to_owned(), spec.journal.capacity.clone())].into()),
+                ..VolumeResourceRequirements::default()
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned()))).collect()
+}
+
+pub fn metadata(spec: &Spec, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(spec.name.namespace.clone()),
+        labels: Some(labels(spec)),
+        owner_references: Some(vec![owner(spec)]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn owner(spec: &Spec) -> OwnerReference {
+    OwnerReference {
+        api_version: LinktreeWebhook::api_version(&()).into_owned(),
+        kind: LinktreeWebhook::kind(&()).into_owned(),
+        name: spec.name.name.clone(),
+        uid: spec.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}
+
+/// What selects the receiver's pods; never changes, since a StatefulSet's selector cannot.
+fn selector(spec: &Spec) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name".to_owned(), "linktree-receiver".to_owned()),
+        ("app.kubernetes.io/instance".to_owned(), spec.name.name.clone()),
+    ])
+}
+
+fn labels(spec: &Spec) -> BTreeMap<String, String> {
+    let mut labels = selector(spec);
+    labels.insert("app.kubernetes.io/component".to_owned(), "receiver".to_owned());
+    labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned());
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::operator::webhook::spec::tests::webhook;
+
+    #[test]
+    fn the_receivers_pod_is_restricted_and_has_no_credentials() {
+        let spec = Spec::parse(&webhook(|_| {})).unwrap();
+        let launch = Launch { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
+        insta::assert_yaml_snapshot!(stateful_set(&spec, &launch).spec.unwrap().template.spec);
+    }
+
+    #[test]
+    fn a_receiver_that_ends_tls_has_its_certificate_and_an_https_port() {
+        let spec = Spec::parse(&webhook(|object| {
+            object["spec"]["endpoint"] = json!({"managed": {
+                "host": "hooks.example.com", "exposure": {"type": "None"}, "tls": {"secretRef": {"name": "hooks-tls"}},
+            }});
+        }));
+        let spec = spec.unwrap();
+        let launch = Launch { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
+        let pod = serde_json::to_value(pod(&spec, &launch)).unwrap();
+        let volume = json!({"name": "certificate", "secret": {
+            "secretName": "hooks-tls", "defaultMode": 0o440, "optional": true,
+            "items": [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}],
+        }});
+        assert_eq!(pod["volumes"][1], volume);
+        let container = &pod["containers"][0];
+        assert_eq!(container["volumeMounts"][2]["mountPath"], TLS_DIRECTORY);
+        assert!(arguments(&spec, &launch).contains(&format!("--tls-directory={TLS_DIRECTORY}")));
+        let port = &serde_json::to_value(service(&spec)).unwrap()["spec"]["ports"][0];
+        assert_eq!((&port["port"], &port["appProtocol"]), (&json!(443), &json!("https")));
+    }
+}

@@ -1,0 +1,316 @@
+//! Renders the route file from the spec and the secrets it names. Pure.
+
+use jiff::Timestamp;
+use url::Url;
+
+use crate::{
+    api::{SecretKeyReference, webhook::Pause},
+    linktree::secret::Secret,
+    operator::webhook::{
+        observe::addressable::Addresses,
+        observed::{self, Secrets, Unresolved},
+        spec::{
+            self, Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec,
+            sink::{Address, web_address},
+        },
+    },
+    route::{Forwarding, Key, Route, Sink, SinkUrl, VERSION},
+};
+
+/// The name the status calls the secret by that Linktree's API returned, and the one before it.
+pub const PROVIDER_KEY: &str = "provider";
+const PREVIOUS_PROVIDER_KEY: &str = "provider-previous";
+
+/// The journal may fill nine tenths of its volume: SQLite needs room to merge its log.
+const CAPACITY_SHARE: (u64, u64) = (9, 10);
+
+/// The route the receiver should have. A key that is missing is left out; a sink that something is missing of has no
+/// URL, and its events wait.
+#[must_use]
+pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timestamp) -> Route {
+    let (share, of) = CAPACITY_SHARE;
+    Route {
+        version: VERSION,
+        webhook: spec.name.clone(),
+        path: spec.url.path().to_owned(),
+        admin_token: secrets.admin_token.clone(),
+        keys: candidates(&spec.keys, secrets.previous_not_after)
+            .into_iter()
+            .filter(|key| key.is_valid(now))
+            .filter_map(|key| Some(Key { secret: secrets.values.get(&key.place)?.clone(), name: key.name }))
+            .collect(),
+        timestamp_tolerance_seconds: spec.timestamp_tolerance_seconds,
+        stale_delivery_policy: spec.stale_delivery_policy,
+        deduplication_window_seconds: spec.deduplication_window_seconds,
+        retention_seconds: spec.journal.retention_seconds,
+        capacity_bytes: spec.journal.capacity_bytes / of * share,
+        max_body_bytes: spec.max_body_bytes,
+        redact_fields: spec.redact_fields.clone(),
+        sinks: spec.sinks.iter().map(|of| sink(of, secrets, addresses)).collect(),
+        forwarding: match spec.pause {
+            Pause::None | Pause::Reconciliation => Forwarding::On,
+            Pause::Forwarding => Forwarding::Paused,
+        },
+    }
+}
+
+/// Which sinks cannot be sent to, and what they lack.
+#[must_use]
+pub fn unresolved(spec: &Spec, secrets: &Secrets, addresses: &Addresses) -> Vec<Unresolved> {
+    let unresolved = |sink: &spec::Sink| {
+        let problem = url(sink, secrets, addresses).err()?;
+        Some(Unresolved { sink: sink.name.clone(), problem })
+    };
+    spec.sinks.iter().filter_map(unresolved).collect()
+}
+
+/// Where a sink is, if all that it refers to is there.
+fn url(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Result<Url, String> {
+    for place in sink.secrets() {
+        if !secrets.values.contains_key(place) {
+            return Err(format!("put a value into Secret {}, key {}", place.name, place.key));
+        }
+    }
+    match &sink.address {
+        Address::Url(url) => Ok(url.clone()),
+        Address::Secret(place) => {
+            let url = secrets.values.get(place).and_then(|value| web_address(value.expose()));
+            url.ok_or_else(|| format!("Secret {}, key {} is no http:// or https:// URL", place.name, place.key))
+        }
+        Address::Addressable(reference) => {
+            addresses.get(reference).cloned().unwrap_or_else(|| Err("its address was not asked for".to_owned()))
+        }
+    }
+}
+
+fn sink(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Sink {
+    let value = |place: &Option<SecretKeyReference>| secrets.values.get(place.as_ref()?).cloned();
+    let spec::Sink { name, address: _, auth, signing, events, filter, format, ordering, timeout_seconds, retry } = sink;
+    Sink {
+        name: name.clone(),
+        url: url(sink, secrets, addresses).ok().map(SinkUrl::new),
+        filter: filter.clone(),
+        bearer: value(auth),
+        signing_secret: value(signing),
+        events: events.clone(),
+        format: format.clone(),
+        ordering: *ordering,
+        timeout_seconds: *timeout_seconds,
+        retry: *retry,
+    }
+}
+
+/// Whether the signing keys the spec asks for are there.
+#[must_use]
+pub fn keys(spec: &Spec, secrets: &Secrets, now: Timestamp) -> observed::Keys {
+    let candidates = candidates(&spec.keys, secrets.previous_not_after);
+    let (valid, expired): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|key| key.is_valid(now));
+    let Some((active, others)) = valid.split_first() else { return observed::Keys::Expired };
+    let is_missing = |place: &SecretKeyReference| !secrets.values.contains_key(place);
+    if is_missing(&active.place) {
+        return match spec.keys {
+            Keys::Provider { .. } => observed::Keys::ProviderMissing(active.place.clone()),
+            Keys::Named(_) => observed::Keys::CurrentMissing(active.place.clone()),
+        };
+    }
+    let (missing, expired) = match spec.keys {
+        // A previous secret is there only around a rotation.
+        Keys::Provider { .. } => (Vec::new(), Vec::new()),
+        Keys::Named(_) => (
+            others.iter().map(|key| key.place.clone()).filter(is_missing).collect(),
+            expired.into_iter().map(|key| key.name).collect(),
+        ),
+    };
+    observed::Keys::Found { active: active.name.clone(), missing, expired }
+}
+
+/// When the next of the keys that are there ends: the route is another one from then on.
+#[must_use]
+pub fn next_key_end(spec: &Spec, secrets: &Secrets, now: Timestamp) -> Option<Timestamp> {
+    let candidates = candidates(&spec.keys, secrets.previous_not_after).into_iter();
+    candidates
+        .filter(|key| secrets.values.contains_key(&key.place))
+        .filter_map(|key| key.not_after)
+        .filter(|at| *at > now)
+        .min()
+}
+
+/// Every Secret key the route needs.
+#[must_use]
+pub fn places(spec: &Spec) -> Vec<SecretKeyReference> {
+    let sinks = spec.sinks.iter().flat_map(|sink| sink.secrets().cloned());
+    candidates(&spec.keys, None).into_iter().map(|key| key.place).chain(sinks).collect()
+}
+
+/// A key that the route may have.
+struct Candidate {
+    name: String,
+    place: SecretKeyReference,
+    not_after: Option<Timestamp>,
+}
+
+impl Candidate {
+    fn is_valid(&self, now: Timestamp) -> bool {
+        self.not_after.is_none_or(|end| now < end)
+    }
+}
+
+/// The keys, the current one first.
+fn candidates(keys: &Keys, previous_not_after: Option<Timestamp>) -> Vec<Candidate> {
+    match keys {
+        Keys::Provider { secret_name } => {
+            let candidate = |name: &str, key: &str, not_after| Candidate {
+                name: name.to_owned(),
+                place: SecretKeyReference { name: secret_name.clone(), key: key.to_owned() },
+                not_after,
+            };
+            vec![
+                candidate(PROVIDER_KEY, SIGNING_SECRET_KEY, None),
+                candidate(PREVIOUS_PROVIDER_KEY, PREVIOUS_SECRET_KEY, previous_not_after),
+            ]
+        }
+        Keys::Named(keys) => keys
+            .iter()
+            .map(|key| Candidate { name: key.name.clone(), place: key.secret.clone(), not_after: key.not_after })
+            .collect(),
+    }
+}
+
+/// A secret as people paste it: without the newline that a file or an editor added.
+#[must_use]
+pub fn secret(bytes: &[u8]) -> Option<Secret> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    (!text.is_empty()).then(|| Secret::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::operator::webhook::spec::tests::webhook;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn secrets(values: &[(&str, &str, &str)]) -> Secrets {
+        let place = |name: &str, key: &str| SecretKeyReference { name: name.into(), key: key.into() };
+        Secrets {
+            values: values.iter().map(|(name, key, value)| (place(name, key), Secret::new(*value))).collect(),
+            kept_for: None,
+            previous_not_after: None,
+            admin_token: Secret::new("admin"),
+        }
+    }
+
+    fn names(route: &Route) -> Vec<&str> {
+        route.keys.iter().map(|key| key.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_providers_secret_is_the_key_and_the_previous_one_is_tried_after_it() {
+        let spec = Spec::parse(&webhook(|_| {})).unwrap();
+        assert!(matches!(keys(&spec, &secrets(&[]), NOW), observed::Keys::ProviderMissing(_)));
+        let one = secrets(&[("links-signing", "secret", "s")]);
+        assert_eq!(names(&route(&spec, &one, &Addresses::new(), NOW)), ["provider"]);
+        let both = secrets(&[("links-signing", "previous", "p"), ("links-signing", "secret", "s")]);
+        assert_eq!(names(&route(&spec, &both, &Addresses::new(), NOW)), ["provider", "provider-previous"]);
+    }
+
+    #[test]
+    fn named_keys_come_in_the_order_of_the_spec_and_a_missing_one_is_named() {
+        let spec = Spec::parse(&webhook(|object| {
+            let key = |name: &str| json!({"name": name, "secretRef": {"name": "keys", "key": name}});
+            object["spec"]["signing"] = json!({"keys": [key("k2"), key("k1")]});
+        }));
+        let spec = spec.unwrap();
+        let both = secrets(&[("keys", "k1", "a"), ("keys", "k2", "b")]);
+        assert_eq!(names(&route(&spec, &both, &Addresses::new(), NOW)), ["k2", "k1"]);
+        let new_only = secrets(&[("keys", "k2", "b")]);
+        let place = SecretKeyReference { name: "keys".into(), key: "k1".into() };
+        assert_eq!(
+            keys(&spec, &new_only, NOW),
+            observed::Keys::Found { active: "k2".into(), missing: vec![place], expired: vec![] }
+        );
+        assert!(matches!(keys(&spec, &secrets(&[("keys", "k1", "a")]), NOW), observed::Keys::CurrentMissing(_)));
+    }
+
+    #[test]
+    fn a_key_is_in_the_route_until_its_very_end() {
+        let spec = Spec::parse(&webhook(|object| {
+            let key = |name: &str, end: &str| json!({"name": name, "secretRef": {"name": "keys", "key": name}, "notAfterTime": end});
+            object["spec"]["signing"] =
+                json!({"keys": [key("k2", "2026-09-22T00:00:00Z"), key("k1", "2026-09-21T00:00:00Z")]});
+        }));
+        let (spec, both) = (spec.unwrap(), secrets(&[("keys", "k1", "a"), ("keys", "k2", "b")]));
+        for (now, keys_then, expired, next) in [
+            ("2026-09-20T23:59:59Z", vec!["k2", "k1"], vec![], Some("2026-09-21T00:00:00Z")),
+            ("2026-09-21T00:00:00Z", vec!["k2"], vec!["k1"], Some("2026-09-22T00:00:00Z")),
+            ("2026-09-22T00:00:00Z", vec![], vec![], None),
+        ] {
+            let at: Timestamp = now.parse().unwrap();
+            assert_eq!(names(&route(&spec, &both, &Addresses::new(), at)), keys_then, "{now}");
+            assert_eq!(next_key_end(&spec, &both, at), next.map(|next| next.parse().unwrap()), "{now}");
+            let found = keys(&spec, &both, at);
+            let active = keys_then.first().map(|key| (*key).to_owned());
+            let expired = expired.into_iter().map(str::to_owned).collect();
+            let expected = active.map_or(observed::Keys::Expired, |active| observed::Keys::Found {
+                active,
+                missing: vec![],
+                expired,
+            });
+            assert_eq!(found, expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn the_providers_previous_secret_ends_with_its_overlap() {
+        let spec = Spec::parse(&webhook(|_| {})).unwrap();
+        let mut both = secrets(&[("links-signing", "previous", "p"), ("links-signing", "secret", "s")]);
+        let end = Timestamp::from_second(3600).unwrap();
+        both.previous_not_after = Some(end);
+        assert_eq!(names(&route(&spec, &both, &Addresses::new(), NOW)), ["provider", "provider-previous"]);
+        assert_eq!(next_key_end(&spec, &both, NOW), Some(end));
+        assert_eq!(names(&route(&spec, &both, &Addresses::new(), end)), ["provider"]);
+    }
+
+    #[test]
+    fn a_sink_that_lacks_something_has_no_url_and_says_what_it_lacks() {
+        let reference = json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"});
+        let spec = Spec::parse(&webhook(|object| {
+            object["spec"]["sinks"] = json!([
+                {"name": "cms", "http": {"url": "https://cms.example/", "authSecretRef": {"name": "cms", "key": "bearer"}}},
+                {"name": "chat", "http": {"urlSecretRef": {"name": "chat", "key": "url"}}},
+                {"name": "broker", "addressable": {"ref": reference}},
+                {"name": "audit", "service": {"name": "audit"}},
+            ]);
+        }));
+        let spec = spec.unwrap();
+        let Address::Addressable(reference) = &spec.sinks[2].address else { panic!() };
+        let missing =
+            Addresses::from([(reference.clone(), Err("there is no Broker default in this namespace".into()))]);
+        let bad = secrets(&[("chat", "url", "no url")]);
+        let problems = unresolved(&spec, &bad, &missing);
+        let problems: Vec<_> = problems.iter().map(|found| (found.sink.as_str(), found.problem.as_str())).collect();
+        assert_eq!(
+            problems,
+            [
+                ("cms", "put a value into Secret cms, key bearer"),
+                ("chat", "Secret chat, key url is no http:// or https:// URL"),
+                ("broker", "there is no Broker default in this namespace"),
+            ]
+        );
+        let urls = |route: Route| -> Vec<bool> { route.sinks.iter().map(|sink| sink.url.is_some()).collect() };
+        assert_eq!(urls(route(&spec, &bad, &missing, NOW)), [false, false, false, true]);
+        let found = Addresses::from([(reference.clone(), Ok("http://broker.svc/".parse().unwrap()))]);
+        let good = secrets(&[("chat", "url", "https://chat.example/x"), ("cms", "bearer", "t")]);
+        assert_eq!(unresolved(&spec, &good, &found), []);
+        assert_eq!(urls(route(&spec, &good, &found, NOW)), [true; 4]);
+    }
+
+    #[test]
+    fn white_space_around_a_pasted_secret_is_not_part_of_it() {
+        assert_eq!(secret(b"s3cret\n"), Some(Secret::new("s3cret")));
+        assert_eq!(secret(b" \n"), None);
+        assert_eq!(secret(&[0xff]), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! Turns what was planned and what came of it into the status. Pure. It adds `Ready` and the kstatus conditions.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    decide::{attempted, registering},
+    observed::Observed,
+    outcome::Outcome,
+    plan::Plan,
+    spec::InvalidSpec,
+};
+use crate::{
+    api::{
+        condition::{ConditionType, Reason},
+        webhook_status::{Address, LinktreeWebhookStatus, SubscriptionState},
+    },
+    operator::kubernetes::conditions::{self, Finding},
+    route::Route,
+};
+
+pub mod diff;
+mod endpoint;
+mod failure;
+pub mod gaps;
+pub mod knative;
+mod receiver;
+mod signing;
+mod summary;
+pub mod transitions;
+
+pub use self::{
+    diff::{Worth, worth_writing},
+    signing::key_digests,
+};
+
+/// What a report is made from.
+pub struct Report<'a> {
+    pub generation: Option<i64>,
+    pub url: &'a str,
+    /// The bundled receiver's; `None` where it is somebody's own.
+    pub route: Option<&'a Route>,
+    pub observed: &'a Observed,
+    pub plan: Plan,
+    pub outcome: &'a Outcome,
+    pub hold_until: Option<Timestamp>,
+    pub now: Timestamp,
+}
+
+impl Report<'_> {
+    /// The status as it should stand now.
+    #[must_use]
+    pub fn status(self) -> LinktreeWebhookStatus {
+        let Report { generation, url, route, observed, plan, outcome, hold_until, now } = self;
+        let previous = &observed.status;
+        let Plan {
+            steps,
+            mut findings,
+            mut subscription,
+            awaited_milestones,
+            handled_sync_request,
+            requeue: _,
+            rests: _,
+        } = plan;
+        let answers = findings.iter().any(|(of, it)| *of == ConditionType::EndpointReachable && it.holds());
+        for failure in &outcome.failures {
+            failure::apply(failure, hold_until, &mut findings);
+        }
+        if let Some(id) = &outcome.registered {
+            set(
+                &mut findings,
+                ConditionType::Registered,
+                Finding::new(true, Reason::Created, format!("subscription {id}")),
+            );
+            let recorded = subscription.take().or_else(|| previous.subscription.clone());
+            let begun = recorded.and_then(|recorded| recorded.registration_time);
+            let mut registered = registering(begun.or(Some(Time(conditions::whole_seconds(now)))));
+            registered.id = Some(id.0.clone());
+            registered.state = SubscriptionState::Enabled;
+            subscription = Some(registered);
+        }
+        if let (Some(succeeded), Some(subscription)) = (outcome.recovery, &mut subscription) {
+            subscription.recovery = Some(attempted(subscription.recovery.take(), succeeded, now));
+        }
+        summary::summarize(&mut findings, !steps.is_empty());
+        let keyed = signing::has_admin_token(observed, &steps, outcome);
+        LinktreeWebhookStatus {
+            observed_generation: generation,
+            last_handled_rotate_secret_request: outcome
+                .rotated
+                .clone()
+                .or_else(|| previous.last_handled_rotate_secret_request.clone()),
+            last_handled_sync_request: handled_sync_request.or_else(|| previous.last_handled_sync_request.clone()),
+            address: Some(Address { url: url.to_owned() }),
+            sink_uri: previous.sink_uri.clone(),
+            ce_attributes: previous.ce_attributes.clone(),
+            gaps: gaps::follow(&previous.gaps, subscription.as_ref(), now),
+            subscription,
+            awaited_milestones,
+            signing: route.and_then(|route| {
+                if keyed { Some(signing::status(route, observed)) } else { previous.signing.clone() }
+            }),
+            endpoint: endpoint::status(observed, answers),
+            receiver: route.and_then(|_| receiver::status(observed)),
+            sinks: route.map(|_| receiver::sinks(observed)).unwrap_or_default(),
+            conditions: conditions::render(&findings, &previous.conditions, generation, now),
+        }
+    }
+}
+
+/// The status of a webhook whose spec cannot be used. What is known from before stays.
+#[must_use]
+pub fn invalid(
+    previous: &LinktreeWebhookStatus,
+    generation: Option<i64>,
+    error: &InvalidSpec,
+    now: Timestamp,
+) -> LinktreeWebhookStatus {
+    let finding = |status: bool| Finding::new(status, Reason::InvalidSpec, error.to_string());
+    let findings = [(ConditionType::Ready, finding(false)), (ConditionType::Stalled, finding(true))];
+    LinktreeWebhookStatus {
+        observed_generation: generation,
+        conditions: conditions::render(&findings, &previous.conditions, generation, now),
+        ..previous.clone()
+    }
+}
+
+/// The status of a webhook that is being deleted: as it was, with a word on what it waits for.
+#[must_use]
+pub fn terminating(
+    previous: &LinktreeWebhookStatus,
+    generation: Option<i64>,
+    plan: Plan,
+    outcome: &Outcome,
+    hold_until: Option<Timestamp>,
+    now: Timestamp,
+) -> LinktreeWebhookStatus {
+    let mut findings = plan.findings;
+    for failure in &outcome.failures {
+        let (message, _) = failure::describe(failure, hold_until);
+        findings.iter_mut().for_each(|(_, finding)| finding.message = format!("{}: {message}", finding.message));
+    }
+    LinktreeWebhookStatus {
+        observed_generation: generation,
+        conditions: conditions::render(&findings, &previous.conditions, generation, now),
+        ..previous.clone()
+    }
+}
+
+fn set(findings: &mut [(ConditionType, Finding)], of: ConditionType, finding: Finding) {
+    if let Some((_, old)) = findings.iter_mut().find(|(found, _)| *found == of) {
+        *old = finding;
+    }
+}

@@ -1,0 +1,74 @@
+//! What Knative's tools look for in the status of an event source (its source duck type). Pure.
+
+use crate::{
+    api::webhook_status::{CloudEventAttributes, LinktreeWebhookStatus},
+    operator::webhook::{
+        observe::addressable::Addresses,
+        spec::{Spec, sink::Address},
+    },
+    route::{
+        Format,
+        cloudevent::{event_type, source},
+    },
+};
+
+/// The status with what Knative's tools look for.
+#[must_use]
+pub fn told(spec: &Spec, addresses: &Addresses, status: LinktreeWebhookStatus) -> LinktreeWebhookStatus {
+    LinktreeWebhookStatus { sink_uri: sink_uri(spec, addresses), ce_attributes: ce_attributes(spec), ..status }
+}
+
+fn sink_uri(spec: &Spec, addresses: &Addresses) -> Option<String> {
+    let [sink] = spec.sinks.as_slice() else { return None };
+    match &sink.address {
+        Address::Url(url) => Some(url.to_string()),
+        Address::Secret(_) => None,
+        Address::Addressable(reference) => addresses.get(reference)?.as_ref().ok().map(ToString::to_string),
+    }
+}
+
+fn ce_attributes(spec: &Spec) -> Vec<CloudEventAttributes> {
+    let is_cloud_event = |format: &Format| match format {
+        Format::CloudEvent | Format::CloudEventStructured => true,
+        Format::Raw | Format::Template(_) => false,
+    };
+    if !spec.sinks.iter().any(|sink| is_cloud_event(&sink.format)) {
+        return Vec::new();
+    }
+    let attributes = |of| CloudEventAttributes { event_type: event_type(of), source: source(&spec.name) };
+    spec.events.iter().map(attributes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::operator::webhook::spec::tests::webhook;
+
+    fn of(sinks: Value) -> LinktreeWebhookStatus {
+        let spec = Spec::parse(&webhook(|object| object["spec"]["sinks"] = sinks)).unwrap();
+        told(&spec, &Addresses::new(), LinktreeWebhookStatus::default())
+    }
+
+    #[test]
+    fn the_only_sink_is_told_unless_its_address_is_a_secret() {
+        let open = json!({"name": "a", "http": {"url": "https://a.example/in"}});
+        let secret = json!({"name": "b", "http": {"urlSecretRef": {"name": "chat", "key": "url"}}});
+        assert_eq!(of(json!([open])).sink_uri.as_deref(), Some("https://a.example/in"));
+        for sinks in [json!([]), json!([secret]), json!([open, secret])] {
+            assert_eq!(of(sinks.clone()).sink_uri, None, "{sinks}");
+        }
+    }
+
+    #[test]
+    fn events_are_called_as_they_are_sent_and_only_where_they_are_cloud_events() {
+        let sink = |format: &str| json!({"name": "a", "http": {"url": "https://a.example/in"}, "format": format});
+        let told = of(json!([sink("CloudEvent")])).ce_attributes;
+        let types: Vec<_> = told.iter().map(|told| told.event_type.as_str()).collect();
+        assert_eq!(types, ["dev.linktree-operator.link.created", "dev.linktree-operator.link.updated"]);
+        let source = "/apis/webhooks.linktree-operator.dev/v1alpha1/namespaces/marketing/linktreewebhooks/links";
+        assert!(told.iter().all(|told| told.source == source));
+        assert_eq!(of(json!([sink("Raw")])).ce_attributes, []);
+    }
+}

@@ -1,0 +1,95 @@
+//! What the status says of the receiver and its sinks.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{
+    api::webhook_status::{DeliveryCounts, ReceiverStatus, SinkState, SinkStatus},
+    operator::{
+        kubernetes::apply::in_order_kept,
+        webhook::{
+            decide::FAILURES,
+            observed::{Observed, Unresolved},
+        },
+    },
+    route::status::{self as route_status, Tally},
+};
+
+/// The receiver's own word; without one, what was known before.
+pub(super) fn status(observed: &Observed) -> Option<ReceiverStatus> {
+    let ready_replicas = i64::from(observed.receiver.pod.as_ref().is_some_and(|pod| pod.ready));
+    let known = observed.status.receiver.clone().unwrap_or_default();
+    Some(match &observed.receiver.status {
+        None => ReceiverStatus { ready_replicas, ..known },
+        Some(status) => ReceiverStatus {
+            ready_replicas,
+            last_received_time: status.last_received_time.and_then(time).or(known.last_received_time),
+            last_verified_time: status.last_verified_time.and_then(time).or(known.last_verified_time),
+            last_milestone_time: status
+                .milestones
+                .and_then(|milestones| time(milestones.last_time?))
+                .or(known.last_milestone_time),
+            backlog: count(status.backlog),
+            last_hour: counts(status.last_hour),
+        },
+    })
+}
+
+/// Each sink, by the receiver's own word.
+pub(super) fn sinks(observed: &Observed) -> Vec<SinkStatus> {
+    let Some(status) = &observed.receiver.status else { return observed.status.sinks.clone() };
+    let sinks = status.sinks.iter().map(|of| sink(of, &observed.sinks_unresolved)).collect();
+    in_order_kept(sinks, &observed.status.sinks, |before, sink| before.name == sink.name)
+}
+
+fn sink(sink: &route_status::SinkStatus, unresolved: &[Unresolved]) -> SinkStatus {
+    let state = if unresolved.iter().any(|unresolved| unresolved.sink == sink.name) {
+        SinkState::Unresolved
+    } else if sink.consecutive_failures >= FAILURES {
+        SinkState::Failing
+    } else {
+        SinkState::Healthy
+    };
+    SinkStatus {
+        name: sink.name.clone(),
+        state,
+        last_failure: sink.last_failure.clone(),
+        last_success_time: sink.last_success_time.and_then(time),
+        consecutive_failures: count(sink.consecutive_failures),
+        backlog: count(sink.backlog),
+        dead_lettered: count(sink.dead_lettered),
+    }
+}
+
+fn counts(tally: Tally) -> DeliveryCounts {
+    let Tally {
+        verified,
+        duplicate,
+        conflict,
+        rejected_missing_header,
+        rejected_signature,
+        rejected_stale,
+        unavailable,
+        forwarded,
+        dead_lettered,
+    } = tally;
+    DeliveryCounts {
+        verified: count(verified),
+        duplicate: count(duplicate),
+        conflict: count(conflict),
+        rejected_missing_header: count(rejected_missing_header),
+        rejected_signature: count(rejected_signature),
+        rejected_stale: count(rejected_stale),
+        unavailable: count(unavailable),
+        forwarded: count(forwarded),
+        dead_lettered: count(dead_lettered),
+    }
+}
+
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn time(second: i64) -> Option<Time> {
+    Timestamp::from_second(second).ok().map(Time)
+}
