@@ -10,13 +10,16 @@ use std::{
 };
 
 mod adr;
+mod circles;
 mod conditions;
 mod constant_time;
 mod generated;
-
+mod graph;
 mod layers;
 mod mutants;
 mod paths;
+mod rooms;
+mod stages;
 mod text;
 
 fn root() -> &'static Path {
