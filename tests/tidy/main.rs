@@ -21,6 +21,7 @@ mod paths;
 mod rooms;
 mod stages;
 mod text;
+mod words;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
