@@ -1,8 +1,8 @@
 //! The defects that the suite is tried with (`make mutants`): each record is well formed and applies to the code as it is.
 
-use std::{fs, path::Path};
+use std::path::{Path, PathBuf};
 
-use super::{assert_none, root, tree};
+use super::{assert_none, tree};
 
 #[path = "../mutants/record.rs"]
 mod record;
@@ -10,17 +10,21 @@ mod record;
 /// Fewer say little about the suite.
 const AT_LEAST: usize = 30;
 
-/// Why a record is no defect of the tree at `root`.
-fn complaint(text: &str, root: &Path) -> Option<String> {
+/// Why a record is no defect of these files, and where its code may have moved.
+fn complaint(text: &str, files: &[(PathBuf, String)]) -> Option<String> {
     let record = match record::parse(text) {
         Ok(record) => record,
         Err(problem) => return Some(problem),
     };
-    let applied = record.edits.iter().try_for_each(|edit| {
-        let code = fs::read_to_string(root.join(&edit.file)).map_err(|error| error.to_string())?;
-        edit.apply(&code).map(drop)
-    });
-    applied.err().map(|problem| format!("does not apply ({}): {problem}", record.what))
+    let apply = |edit: &record::Edit| {
+        let code = files.iter().find(|(path, _)| *path == edit.file).map(|(_, code)| edit.apply(code));
+        let problem = code.unwrap_or(Err("is not in the tree".to_owned())).err()?;
+        let fitting = files.iter().filter(|(path, code)| path.starts_with("src") && edit.apply(code).is_ok());
+        let fitting: Vec<_> = fitting.map(|(path, _)| path.display().to_string()).collect();
+        let moved = if fitting.is_empty() { String::new() } else { format!("\nfits {}", fitting.join(", ")) };
+        Some(format!("does not apply ({}): {}: {problem}{moved}", record.what, edit.file.display()))
+    };
+    record.edits.iter().find_map(apply)
 }
 
 /// The first edit of a record with these blocks, applied to `code`.
@@ -32,6 +36,8 @@ fn edited(code: &str, find: &str, replace: &str) -> Result<String, String> {
 
 #[test]
 fn bad_records_are_reported() {
+    let files = [("src/lib.rs", "pub mod api;\npub mod route;\n"), ("src/other.rs", "fn moved() {}\n")];
+    let files = files.map(|(path, code)| (PathBuf::from(path), code.to_owned()));
     let head = "It is wrong.\ncaught by: --lib admit\nfile: src/lib.rs\n";
     let bad = [
         String::new(),
@@ -51,10 +57,12 @@ fn bad_records_are_reported() {
         format!("{}find:\n    pub mod api;\nreplace:\n", head.replace("lib.rs", "no-such.rs")),
     ];
     for text in bad {
-        assert!(complaint(&text, root()).is_some(), "{text}");
+        assert!(complaint(&text, &files).is_some(), "{text}");
     }
     let good = format!("{head}find:\n    pub mod api;\nreplace:\n");
-    assert_eq!(complaint(&good, root()), None);
+    assert_eq!(complaint(&good, &files), None);
+    let moved = complaint(&format!("{head}find:\n    fn moved()\nreplace:\n    fn renamed()\n"), &files).unwrap();
+    assert!(moved.ends_with("fits src/other.rs"), "{moved}");
     let record = record::parse(&good).unwrap();
     assert_eq!((record.what.as_str(), record.caught_by.as_str()), ("It is wrong.", "--lib admit"));
 }
@@ -77,9 +85,10 @@ fn code_is_found_however_it_is_wrapped_nested_and_commented() {
 #[test]
 fn seeded_defects_apply_to_the_code() {
     let is_record = |path: &Path| path.extension().is_some_and(|extension| extension == "mutant");
-    let records: Vec<_> = tree().into_iter().filter(|(path, _)| is_record(path)).collect();
+    let files = tree();
+    let records: Vec<_> = files.iter().filter(|(path, _)| is_record(path)).collect();
     assert!(records.len() >= AT_LEAST, "only {} defects", records.len());
     let found =
-        records.iter().filter_map(|(path, text)| Some(format!("{}: {}", path.display(), complaint(text, root())?)));
+        records.iter().filter_map(|(path, text)| Some(format!("{}: {}", path.display(), complaint(text, &files)?)));
     assert_none(&found.collect::<Vec<_>>());
 }
