@@ -26,7 +26,7 @@ pub enum ApiError {
     /// Not sent: whoever calls has a budget of requests, and it is not this one's turn. To be tried again after `wait`; its
     /// turn is at `about`.
     #[error("it waits for its turn in the request budget, about {about}")]
-    NotYet { wait: Duration, about: jiff::Timestamp },
+    Throttled { wait: Duration, about: jiff::Timestamp },
     /// 429: the request budget is used up.
     #[error("too many requests (429)")]
     TooManyRequests { retry_after: Option<Duration> },
@@ -64,7 +64,7 @@ impl ApiError {
             | ApiError::Conflict { .. }
             | ApiError::Invalid { .. } => RetryClass::Permanent,
             ApiError::NotFound | ApiError::Unsupported { .. } => RetryClass::Absent,
-            ApiError::NotYet { wait, .. } => RetryClass::Transient { after: Some(*wait) },
+            ApiError::Throttled { wait, .. } => RetryClass::Transient { after: Some(*wait) },
             ApiError::TooManyRequests { retry_after } | ApiError::Server { retry_after, .. } => {
                 RetryClass::Transient { after: *retry_after }
             }
@@ -87,7 +87,7 @@ impl ApiError {
             | ApiError::Unsupported { .. }
             | ApiError::Conflict { .. }
             | ApiError::Invalid { .. }
-            | ApiError::NotYet { .. }
+            | ApiError::Throttled { .. }
             | ApiError::TooManyRequests { .. } => false,
         }
     }
@@ -104,7 +104,7 @@ impl ApiError {
             | ApiError::Invalid { .. }
             | ApiError::TooManyRequests { .. }
             | ApiError::Server { .. } => true,
-            ApiError::NotYet { .. }
+            ApiError::Throttled { .. }
             | ApiError::Unreadable { .. }
             | ApiError::TimedOut { .. }
             | ApiError::Unreachable { .. } => false,
@@ -121,7 +121,7 @@ impl ApiError {
             ApiError::Unsupported { .. } => "unsupported",
             ApiError::Conflict { .. } => "conflict",
             ApiError::Invalid { .. } => "invalid",
-            ApiError::NotYet { .. } => "not_yet",
+            ApiError::Throttled { .. } => "not_yet",
             ApiError::TooManyRequests { .. } => "too_many_requests",
             ApiError::Server { .. } => "server",
             ApiError::Unreadable { .. } => "unreadable",

@@ -14,13 +14,12 @@ use self::{
     backoff::Failures,
     capabilities::{Call, Capabilities},
     limiter::{Budget, Use, WINDOW},
-    rate_limited_client::Budgeted,
-    request_queue::{Priority, Turns},
-    reservation::{ANSWER, Announced},
+    request_queue::{Priority, RequestQueue},
+    reservation::{ANSWER, Reservation},
     snapshot::Write,
 };
 pub use self::{reservation::resumed, snapshot::Snapshot};
-use super::{election::run::Leadership, kubernetes::object_key::Key, metrics::Metrics};
+use super::{election::leadership::Leadership, kubernetes::object_key::ObjectKey, metrics::Metrics};
 use crate::{
     api::connection::{Capability, RequestBudgetStatus},
     clock,
@@ -32,9 +31,11 @@ use crate::{
 };
 
 pub mod backoff;
+pub mod budget_metrics;
 pub mod capabilities;
 pub mod limiter;
 pub mod rate_limited_client;
+pub mod reason;
 pub mod registry;
 pub mod request_queue;
 pub mod reservation;
@@ -44,26 +45,26 @@ pub mod snapshot;
 const DEFAULT_RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// For how long a call that Linktree does not know is not tried again.
-const LACKING_BELIEVED: SignedDuration = SignedDuration::from_hours(24);
+const UNSUPPORTED_TTL: SignedDuration = SignedDuration::from_hours(24);
 
 /// Where the use of a budget is written down before it is used.
 #[async_trait]
-pub trait Notebook: Send + Sync {
+pub trait ReservationStore: Send + Sync {
     /// Writes it into the connection's status. That the connection is gone is no error.
     ///
     /// # Errors
     /// Why it could not be written: then the request must not be made.
-    async fn write(&self, connection: &Key, budget: &RequestBudgetStatus) -> Result<(), String>;
+    async fn write(&self, connection: &ObjectKey, budget: &RequestBudgetStatus) -> Result<(), String>;
 }
 
 /// The account that a token opens.
 pub struct Account {
     linktree: Box<dyn Linktree>,
-    notebook: Box<dyn Notebook>,
+    reservations: Box<dyn ReservationStore>,
     leadership: Leadership,
     metrics: Metrics,
     /// Held while an announcement is written: one at a time.
-    announcing: tokio::sync::Mutex<()>,
+    reserving: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -77,23 +78,23 @@ pub struct Load {
 }
 
 struct State {
-    turns: Turns,
+    queue: RequestQueue,
     /// The connections that use the account, with the requests a minute that each asks for.
-    connections: BTreeMap<Key, usize>,
-    announced: Option<Announced>,
+    connections: BTreeMap<ObjectKey, usize>,
+    reservation: Option<Reservation>,
     /// Whose account it is, once that is known.
-    whose: Option<WireAccount>,
+    identity: Option<WireAccount>,
     snapshot: Option<Arc<Snapshot>>,
     list_took: Duration,
     /// Our own writes since the snapshot's list was begun. A list under way may or may not have seen them.
     writes: Vec<(Timestamp, Write)>,
-    list_wanted: bool,
+    relist_requested: bool,
     sought: BTreeMap<SubscriptionId, String>,
     capabilities: Capabilities,
     /// Since when some call is taken for missing.
-    lacking_since: Option<Timestamp>,
+    unsupported_since: Option<Timestamp>,
     /// Why the connection cannot be used at present; its webhooks show it.
-    trouble: Option<ApiError>,
+    last_error: Option<ApiError>,
     failures: Failures,
 }
 
@@ -101,51 +102,45 @@ impl Account {
     #[must_use]
     pub fn new(
         linktree: Box<dyn Linktree>,
-        notebook: Box<dyn Notebook>,
+        reservations: Box<dyn ReservationStore>,
         leadership: Leadership,
         budget: Budget,
         metrics: Metrics,
     ) -> Self {
         let state = State {
-            turns: Turns::new(budget),
+            queue: RequestQueue::new(budget),
             connections: BTreeMap::new(),
-            announced: None,
-            whose: None,
+            reservation: None,
+            identity: None,
             snapshot: None,
             list_took: Duration::ZERO,
             writes: Vec::new(),
-            list_wanted: false,
+            relist_requested: false,
             sought: BTreeMap::new(),
             capabilities: Capabilities::default(),
-            lacking_since: None,
-            trouble: None,
+            unsupported_since: None,
+            last_error: None,
             failures: Failures::default(),
         };
         Account {
             linktree,
-            notebook,
+            reservations,
             leadership,
             metrics,
-            announcing: tokio::sync::Mutex::default(),
+            reserving: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
         }
-    }
-
-    /// A client whose every call is paid for out of this account's budget, when it is the turn of `who`.
-    #[must_use]
-    pub fn linktree(self: &Arc<Self>, who: &Key) -> impl Linktree + 'static {
-        Budgeted::new(Arc::clone(self), who.clone())
     }
 
     /// Whether it is the turn of `who`. It then stays so for the call that follows.
     ///
     /// # Errors
-    /// [`ApiError::NotYet`].
-    pub fn turn(&self, priority: Priority, who: &Key) -> Result<(), ApiError> {
+    /// [`ApiError::Throttled`].
+    pub fn acquire_slot(&self, priority: Priority, who: &ObjectKey) -> Result<(), ApiError> {
         let now = clock::now();
-        self.state().turns.ask(priority, who, now).map_err(|not_yet| ApiError::NotYet {
-            about: crate::operator::kubernetes::conditions::whole_seconds(not_yet.turn),
-            wait: not_yet.ask_again.duration_since(now).try_into().unwrap_or_default(),
+        self.state().queue.acquire(priority, who, now).map_err(|throttled| ApiError::Throttled {
+            about: crate::operator::kubernetes::conditions::whole_seconds(throttled.expected),
+            wait: throttled.retry_at.duration_since(now).try_into().unwrap_or_default(),
         })
     }
 
@@ -155,19 +150,19 @@ impl Account {
     }
 
     #[must_use]
-    pub fn trouble(&self) -> Option<ApiError> {
-        self.state().trouble.clone()
+    pub fn last_error(&self) -> Option<ApiError> {
+        self.state().last_error.clone()
     }
 
     /// Whose account it is, if that was found out already.
     #[must_use]
-    pub fn whose(&self) -> Option<WireAccount> {
-        self.state().whose.clone()
+    pub fn identity(&self) -> Option<WireAccount> {
+        self.state().identity.clone()
     }
 
     /// Linktree said whose account it is. That stays so as long as the token does.
-    pub fn belongs_to(&self, whose: WireAccount) {
-        self.state().whose = Some(whose);
+    pub fn set_identity(&self, identity: WireAccount) {
+        self.state().identity = Some(identity);
     }
 
     /// A list succeeded. What we wrote since it was begun counts more than what it says.
@@ -176,10 +171,10 @@ impl Account {
         state.writes.retain(|(at, _)| *at >= snapshot.listed_at);
         state.writes.iter().for_each(|(_, write)| write.replay(&mut snapshot));
         state.sought.retain(|id, _| !snapshot.knows_of(id));
-        state.list_wanted = !state.sought.is_empty();
+        state.relist_requested = !state.sought.is_empty();
         state.snapshot = Some(Arc::new(snapshot));
-        state.turns.budget_mut().share_with_lists();
-        state.trouble = None;
+        state.queue.budget_mut().share_with_lists();
+        state.last_error = None;
         state.failures = Failures::default();
     }
 
@@ -198,8 +193,8 @@ impl Account {
     pub fn list_failed(&self, error: ApiError, now: Timestamp) {
         let mut state = self.state();
         state.failures.add(&error, now);
-        if !matches!(error, ApiError::NotYet { .. }) {
-            state.trouble = Some(error);
+        if !matches!(error, ApiError::Throttled { .. }) {
+            state.last_error = Some(error);
         }
     }
 
@@ -210,9 +205,9 @@ impl Account {
     }
 
     /// Asks for a list before the sync period is over, in which this subscription, of this url, is looked for.
-    pub fn want_list(&self, sought: Option<(SubscriptionId, String)>) {
+    pub fn request_relist(&self, sought: Option<(SubscriptionId, String)>) {
         let mut state = self.state();
-        state.list_wanted = true;
+        state.relist_requested = true;
         state.sought.extend(sought);
     }
 
@@ -223,17 +218,17 @@ impl Account {
     }
 
     #[must_use]
-    pub fn list_wanted(&self) -> bool {
-        self.state().list_wanted
+    pub fn relist_requested(&self) -> bool {
+        self.state().relist_requested
     }
 
     /// Notes a subscription as Linktree answered it, so that the next decision sees our own write.
-    pub fn noted(&self, subscription: Subscription, now: Timestamp) {
+    pub fn record_subscription(&self, subscription: Subscription, now: Timestamp) {
         self.wrote(Write::Stands(subscription), now);
     }
 
     /// Notes that a subscription is gone.
-    pub fn gone(&self, id: &SubscriptionId, now: Timestamp) {
+    pub fn record_deletion(&self, id: &SubscriptionId, now: Timestamp) {
         self.wrote(Write::Gone(id.clone()), now);
     }
 
@@ -243,17 +238,17 @@ impl Account {
     }
 
     /// Linktree's answer means that it does not offer a call.
-    pub fn lacks(&self, call: Call) {
-        self.state().lacks(call, clock::now());
+    pub fn mark_unsupported(&self, call: Call) {
+        self.state().mark_unsupported(call, clock::now());
     }
 
     /// Calls that were found to be missing are tried again where a person asks for that, and after a day: they may have come,
     /// and that they are missing may have been the word of something between us and Linktree.
     pub fn reconsider_capabilities(&self, requested: bool, now: Timestamp) {
         let mut state = self.state();
-        if requested || state.lacking_since.is_some_and(|since| now.duration_since(since) >= LACKING_BELIEVED) {
+        if requested || state.unsupported_since.is_some_and(|since| now.duration_since(since) >= UNSUPPORTED_TTL) {
             state.capabilities.reconsider();
-            state.lacking_since = None;
+            state.unsupported_since = None;
         }
     }
 
@@ -261,7 +256,7 @@ impl Account {
     #[must_use]
     pub fn budget(&self, now: Timestamp) -> (usize, Option<Timestamp>) {
         let state = self.state();
-        let budget = state.turns.budget();
+        let budget = state.queue.budget();
         (budget.remaining(now), budget.next_free(now))
     }
 
@@ -271,23 +266,23 @@ impl Account {
     pub fn budget_status(&self, now: Timestamp) -> RequestBudgetStatus {
         let state = self.state();
         let quiet = || RequestBudgetStatus {
-            remaining: i64::try_from(state.turns.budget().limit()).unwrap_or(i64::MAX),
+            remaining: i64::try_from(state.queue.budget().limit()).unwrap_or(i64::MAX),
             reset_time: None,
         };
-        state.announced.as_ref().and_then(|announced| announced.status(now)).cloned().unwrap_or_else(quiet)
+        state.reservation.as_ref().and_then(|reservation| reservation.status(now)).cloned().unwrap_or_else(quiet)
     }
 
-    /// While it is held, nothing is announced: for writing the connection's whole status.
-    pub async fn hold_announcements(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.announcing.lock().await
+    /// While it is held, nothing is reservation: for writing the connection's whole status.
+    pub async fn lock_reservation(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reserving.lock().await
     }
 
     /// A connection uses the account and asks for so many requests a minute. The smallest number counts.
-    pub fn used_by(&self, connection: &Key, requests_per_minute: usize) {
+    pub fn add_connection(&self, connection: &ObjectKey, requests_per_minute: usize) {
         let mut state = self.state();
         if state.connections.insert(connection.clone(), requests_per_minute).is_none() {
-            // Its status knows nothing of what was announced in the others'.
-            state.announced = None;
+            // Its status knows nothing of what was reservation in the others'.
+            state.reservation = None;
         }
         state.resize();
     }
@@ -300,13 +295,13 @@ impl Account {
             let latest = begun.saturating_add(ANSWER).unwrap_or(Timestamp::MAX);
             let counted = if answered { latest.min(now) } else { latest };
             if counted + WINDOW > now {
-                state.turns.budget_mut().assume(1, Use::Ordinary, counted);
+                state.queue.budget_mut().assume(1, Use::Ordinary, counted);
             }
         }
     }
 
     /// A connection uses it no more.
-    pub fn left_by(&self, connection: &Key) {
+    pub fn remove_connection(&self, connection: &ObjectKey) {
         let mut state = self.state();
         state.connections.remove(connection);
         state.resize();
@@ -316,8 +311,8 @@ impl Account {
     #[must_use]
     pub fn load(&self, now: Timestamp) -> Load {
         let state = self.state();
-        let budget = state.turns.budget();
-        let waiting = Priority::ALL.map(|of| (of, state.turns.waiting(of)));
+        let budget = state.queue.budget();
+        let waiting = Priority::ALL.map(|of| (of, state.queue.waiting(of)));
         Load { limit: budget.limit(), remaining: budget.remaining(now), waiting }
     }
 
@@ -336,15 +331,15 @@ impl Account {
 }
 
 impl State {
-    fn lacks(&mut self, call: Call, now: Timestamp) {
+    fn mark_unsupported(&mut self, call: Call, now: Timestamp) {
         self.capabilities.set(call, Capability::Unsupported);
-        self.lacking_since.get_or_insert(now);
+        self.unsupported_since.get_or_insert(now);
     }
 
     /// An account that nobody uses keeps the budget it had: it is for deletions only.
     fn resize(&mut self) {
         if let Some(smallest) = self.connections.values().min() {
-            self.turns.budget_mut().resize(*smallest);
+            self.queue.budget_mut().resize(*smallest);
         }
     }
 }

@@ -1,3 +1,136 @@
 //! The controllers of the operator: one set per scope, which is all namespaces or one named namespace.
 
-pub mod scope;
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    gate::Gate,
+    ports::Ports,
+    scope::{Scope, Shared},
+};
+use super::{
+    account::{budget_metrics::BudgetCollector, registry::Accounts},
+    connection::account_opener::AccountOpener,
+    election::leadership::Leadership,
+    kubernetes::events::Events,
+    metrics::Metrics,
+    watch::{caches_synced::CachesSynced, index::Indexes},
+    webhook::{
+        addressable::Resolver,
+        context::{Cluster, ReceiverAccess},
+        render::children::ReceiverPodConfig,
+    },
+};
+
+mod gate;
+pub mod ports;
+mod scope;
+
+/// How the controllers are set up.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct Settings {
+    /// Image of the receivers: the operator's own.
+    #[arg(long, env = "RECEIVER_IMAGE")]
+    pub receiver_image: String,
+    /// Image pull policy of the receivers; left out, Kubernetes' default.
+    #[arg(long, env = "RECEIVER_IMAGE_PULL_POLICY")]
+    pub receiver_image_pull_policy: Option<String>,
+    /// Network that sinks may be in although the egress rules deny it, such as a company network; may be given several
+    /// times. Passed on to every receiver.
+    #[arg(long = "egress-allow", value_name = "CIDR")]
+    pub egress_allow: Vec<IpNet>,
+    /// Timeout of one request to Linktree, in seconds.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=120))]
+    pub linktree_timeout_seconds: u64,
+    /// Namespace to watch; may be given several times. Left out, all namespaces.
+    #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
+    pub watch_namespaces: Vec<String>,
+}
+
+/// All controllers of a process: everything except the admin port, the election and the command line.
+pub struct Operator {
+    scopes: Vec<Scope>,
+    caches: CachesSynced,
+}
+
+impl Operator {
+    #[must_use]
+    pub fn new(settings: Settings, ports: Ports, leadership: Leadership, registry: &mut Registry) -> Self {
+        let Ports { client, transport, prober, receivers } = ports;
+        leadership.register(registry);
+        let accounts = Arc::new(Accounts::default());
+        registry.register_collector(Box::new(BudgetCollector(Arc::clone(&accounts))));
+        let metrics = Metrics::registered(registry);
+        let shared = Shared {
+            opener: AccountOpener {
+                client: client.clone(),
+                transport,
+                timeout: Duration::from_secs(settings.linktree_timeout_seconds),
+                leadership: leadership.clone(),
+                metrics: metrics.clone(),
+            },
+            cluster: Cluster { events: Events::new(client.clone()), client, addressables: Resolver::default() },
+            receivers: ReceiverAccess {
+                prober,
+                client: receivers,
+                pod: ReceiverPodConfig {
+                    image: settings.receiver_image,
+                    pull_policy: settings.receiver_image_pull_policy,
+                    egress_allow: settings.egress_allow,
+                },
+            },
+            accounts,
+            indexes: Indexes::default(),
+            metrics,
+        };
+        let namespaces = namespaces(settings.watch_namespaces);
+        let names: Vec<&str> = namespaces.iter().map(|name| name.as_deref().unwrap_or("(all)")).collect();
+        tracing::info!(namespaces = names.join(","), "watching namespaces");
+        let caches = CachesSynced::new(namespaces.len());
+        let gate = Gate::new(caches.clone(), leadership);
+        let scope = |namespace| Scope::new(shared.clone(), namespace, gate.clone());
+        Operator { scopes: namespaces.into_iter().map(scope).collect(), caches }
+    }
+
+    /// Checks that the custom resources can be listed.
+    ///
+    /// # Errors
+    /// The API server's answer.
+    pub async fn check(&self) -> Result<(), kube::Error> {
+        for scope in &self.scopes {
+            scope.check().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs until `shutdown`. If it is dropped, everything ends at once, as if the process had been killed.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let scopes: JoinSet<()> = self.scopes.into_iter().map(|scope| scope.run(shutdown.clone())).collect();
+        scopes.join_all().await;
+    }
+
+    /// Reports when the caches of all scopes are filled.
+    #[must_use]
+    pub fn caches(&self) -> CachesSynced {
+        self.caches.clone()
+    }
+}
+
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operator").finish_non_exhaustive()
+    }
+}
+
+/// All namespaces (`None`), or each of the named ones once.
+fn namespaces(named: Vec<String>) -> Vec<Option<String>> {
+    if named.is_empty() {
+        return vec![None];
+    }
+    named.into_iter().collect::<BTreeSet<_>>().into_iter().map(Some).collect()
+}

@@ -1,10 +1,14 @@
-//! Everything that talks about Kubernetes in general: the API client, server-side apply, object keys, names, annotations,
-//! conditions, Events, and the Gateway API's types. Knows none of our controllers.
+//! Everything that is about Kubernetes in general: the API client, server-side apply, object keys, names, annotations,
+//! conditions, Events, and the Gateway API's types. It knows no controller of ours.
 
 pub mod annotations;
 pub mod apply;
 pub mod client;
 pub mod conditions;
+pub mod digest;
+pub mod error;
+pub mod events;
 pub mod gateway;
 pub mod names;
 pub mod object_key;
+pub mod secret_value;

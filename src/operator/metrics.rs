@@ -1,19 +1,13 @@
-//! The operator's own metrics. Labels are static words: nothing from outside becomes a label.
-
-use std::{fmt, sync::Arc};
+//! The operator's own metrics. Label values are constants: no input becomes a label.
 
 use jiff::SignedDuration;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
-    metrics::{counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
 
-use super::account::{registry::Accounts, request_queue::Priority};
-use crate::clock;
-
-/// Cheap to clone; all clones count together.
+/// Counters of reconciliations and of requests to Linktree. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
@@ -21,7 +15,7 @@ pub struct Metrics {
     waits: Family<PriorityLabels, Histogram, fn() -> Histogram>,
 }
 
-/// From what is granted at once to the two hours that a thousand requests take.
+/// Bucket bounds in seconds: from a request granted at once to the two hours that a thousand requests take.
 const WAITS: [f64; 10] = [0.001, 1.0, 6.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,8 +31,8 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PriorityLabels {
-    priority: &'static str,
+pub(super) struct PriorityLabels {
+    pub(super) priority: &'static str,
 }
 
 impl Default for Metrics {
@@ -56,9 +50,13 @@ impl Metrics {
     pub fn registered(registry: &mut Registry) -> Self {
         let metrics = Metrics::default();
         let registry = registry.sub_registry_with_prefix("linktree_operator");
-        registry.register("reconciles", "Looks at an object, by kind and result", metrics.reconciles.clone());
-        registry.register("linktree_requests", "Calls to Linktree, by call and result", metrics.requests.clone());
-        let help = "How long a request to Linktree waited for its turn in the budget, in seconds, by priority";
+        registry.register(
+            "reconciles",
+            "ReconcileRequests at an object, by kind and result",
+            metrics.reconciles.clone(),
+        );
+        registry.register("linktree_requests", "Requests to Linktree by call and result", metrics.requests.clone());
+        let help = "Seconds that a request to Linktree waited for the request budget, by priority";
         registry.register("linktree_wait_seconds", help, metrics.waits.clone());
         metrics
     }
@@ -71,37 +69,7 @@ impl Metrics {
         self.requests.get_or_create(&RequestLabels { call, result }).inc();
     }
 
-    pub(super) fn waited(&self, priority: Priority, waited: SignedDuration) {
-        self.waits
-            .get_or_create(&PriorityLabels { priority: priority.as_str() })
-            .observe(waited.as_secs_f64().max(0.0));
-    }
-}
-
-/// What the accounts' budgets are like at the moment it is asked for, all accounts together.
-#[derive(Debug)]
-pub struct Load(pub Arc<Accounts>);
-
-impl Collector for Load {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let loads: Vec<_> = self.0.all().iter().map(|account| account.load(clock::now())).collect();
-        let mut gauge = |name: &str, help: &str, value: usize| {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
-        };
-        let limit = loads.iter().map(|load| load.limit).sum();
-        let remaining = loads.iter().map(|load| load.remaining).sum();
-        gauge("linktree_operator_budget_requests", "Requests a minute that may be made to Linktree", limit)?;
-        gauge("linktree_operator_budget_remaining", "Of those, what is left at the moment", remaining)?;
-        let help = "Requests that wait for their turn, by priority";
-        let name = "linktree_operator_budget_waiting";
-        let mut family = encoder.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
-        for (index, priority) in Priority::ALL.into_iter().enumerate() {
-            let waiting: usize =
-                loads.iter().filter_map(|load| load.waiting.get(index)).map(|(_, waiting)| waiting).sum();
-            let gauge = ConstGauge::new(i64::try_from(waiting).unwrap_or(i64::MAX));
-            gauge.encode(family.encode_family(&PriorityLabels { priority: priority.as_str() })?)?;
-        }
-        Ok(())
+    pub(super) fn waited(&self, priority: &'static str, waited: SignedDuration) {
+        self.waits.get_or_create(&PriorityLabels { priority }).observe(waited.as_secs_f64().max(0.0));
     }
 }

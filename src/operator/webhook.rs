@@ -1,53 +1,48 @@
-//! Reconciles a `LinktreeWebhook`: observe → decide → execute → report. This file is the driver; each stage has its own.
+//! Reconciles a `LinktreeWebhook`: observe → decide → execute → status. This file is the driver; each stage has a file of
+//! its own.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
 use kube::{Api, ResourceExt};
-
 use tracing::Instrument;
 
 use self::{
+    context::Context,
     execute::Executor,
-    glance::{Glance, Told},
-    observe::addressable::Addresses,
-    observed::Secrets,
+    glance::Glance,
     outcome::Outcome,
     plan::Plan,
-    render::{
-        children::{self, Children},
-        route,
-    },
+    render::{Rendered, render},
     rest::Rest,
     spec::{Deletion, InvalidSpec, Spec},
-    state::Memory,
+    state::WebhookState,
     status::{
-        Report, Worth, knative,
+        Report,
+        diff::StatusDiff,
+        knative,
         transitions::{self, Notice},
     },
+    told::Told,
 };
 use super::{
-    context::Context,
-    kubernetes::{
-        apply,
-        object_key::{self, Key},
-    },
+    kubernetes::{apply, error::ReconcileError, object_key::ObjectKey},
     watch::observed_versions::Version,
 };
 use crate::{
     api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
     chance, clock,
-    linktree::{secret::Secret, wire::SubscriptionId},
-    route::Route,
 };
 
+pub mod addressable;
+pub mod context;
 pub mod decide;
 mod execute;
 mod glance;
-pub mod observe;
+mod observe;
 pub mod observed;
 pub mod outcome;
+mod ownership;
 pub mod plan;
 pub mod probe;
 pub mod receiver_client;
@@ -55,98 +50,87 @@ pub mod render;
 pub mod rest;
 pub mod spec;
 pub mod state;
+pub mod states;
 pub mod status;
+mod subscription_record;
+mod told;
 
-/// Keeps a webhook from vanishing before its subscription has.
-pub const FINALIZER: &str = "webhooks.linktree-operator.dev/subscription";
+/// Requeue delay of a webhook that was not found although its watch still shows it.
+const REQUEUE_NOT_FOUND: Duration = Duration::from_secs(5);
+/// Requeue delay after a step was taken, to observe its effect.
+const REQUEUE_SOON: Duration = Duration::from_millis(200);
+/// Resync of a webhook with an invalid spec. Its correction is a watch event; this covers a missed one.
+const RESYNC_INVALID: Duration = Duration::from_secs(300);
 
-/// Why a look could not be finished. Everything expected is an outcome instead, and stands in the status.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("the Kubernetes API could not be used: {0}")]
-    Kubernetes(#[from] kube::Error),
-    #[error("an object could not be written as JSON: {0}")]
-    Json(#[from] serde_json::Error),
-}
-
-/// All that is rendered from the spec and its secrets: what should be.
-pub struct Rendered {
-    pub children: Children,
-    pub route: Route,
-    pub route_secret: apply::Desired,
-    /// The route Secret in the cluster is as it should be.
-    pub route_is_met: bool,
-    pub route_digest: String,
-    pub admin_token: Secret,
-    pub keys: observed::Keys,
-    pub secret_kept_for: Option<SubscriptionId>,
-    pub next_key_end: Option<Timestamp>,
-    pub sinks_unresolved: Vec<observed::Unresolved>,
-}
-
-/// Looks at one webhook and does what is to be done; where it rests, a glance is enough. Returns when it is to be looked at
-/// again even if nothing changes; `None` where there is none any more, by its watch.
+/// Reconciles one webhook. Where it is settled, a poll of its receiver is enough. Returns the requeue delay; `None` if its
+/// watch says that it is gone.
 ///
 /// # Errors
-/// When Kubernetes cannot be read or written; the look is then repeated.
-pub async fn reconcile(webhook: Arc<Key>, context: Arc<Context>) -> Result<Option<Duration>, Error> {
-    let Some(known) = context.roster.get(&webhook) else {
+/// When Kubernetes cannot be read or written; the reconciliation is then retried.
+pub async fn reconcile(webhook: Arc<ObjectKey>, context: Arc<Context>) -> Result<Option<Duration>, ReconcileError> {
+    let Some(known) = context.indexes.get(&webhook) else {
         context.forget(&webhook);
         return Ok(None);
     };
     match glance::at(&context, &known).await {
         Glance::AtRest(next) => Ok(Some(next)),
-        // Most looks end before this one, which needs far more room.
+        // Boxed: most reconciliations end before this one, which needs far more memory.
         Glance::Look(told) => {
-            let span = tracing::info_span!("look", namespace = webhook.0, webhook = webhook.1);
-            Box::pin(look(&known.key, &context, &told)).instrument(span).await
+            let span = tracing::info_span!("reconcile", namespace = webhook.namespace, webhook = webhook.name);
+            Box::pin(reconcile_in_full(&known.key, &context, &told)).instrument(span).await
         }
     }
 }
 
-async fn look(key: &Arc<Key>, context: &Context, told: &Told) -> Result<Option<Duration>, Error> {
-    // Read afresh: the watch may lag behind our own last write, and a forgotten subscription id would look like none.
-    let Some(webhook) = api(&key.0, context).get_opt(&key.1).await? else {
-        // Its watch will say so, too; or that was a wrong answer, as of a proxy, and the next look finds it.
-        return Ok(Some(NOT_FOUND));
+async fn reconcile_in_full(
+    key: &Arc<ObjectKey>,
+    context: &Context,
+    told: &Told,
+) -> Result<Option<Duration>, ReconcileError> {
+    // Read from the API server: the watch may lag behind our own last write, and a subscription id that it does not show
+    // yet would look like none.
+    let Some(webhook) = api(&key.namespace, context).get_opt(&key.name).await? else {
+        // Either its watch will say so, too; or the answer was wrong, as a proxy's can be, and the next read finds it.
+        return Ok(Some(REQUEUE_NOT_FOUND));
     };
-    let mut memory = context.recall(key).of(webhook.uid().as_ref(), clock::now());
-    memory.rests(None);
+    let mut state = context.states.get(key).of(webhook.uid().as_ref(), clock::now());
+    state.rests(None);
     let result = match (&webhook.metadata.deletion_timestamp, Spec::parse(&webhook)) {
-        (Some(deleted_at), _) => delete(&webhook, deleted_at.0, context, &mut memory).await,
-        (None, Ok(spec)) => keep(&webhook, &spec, (key, context), &mut memory, told).await,
-        (None, Err(error)) => refuse(&webhook, &error, context).await,
+        (Some(deleted_at), _) => finalize(&webhook, deleted_at.0, context, &mut state).await,
+        (None, Ok(spec)) => reconcile_live(&webhook, &spec, (key, context), &mut state, told).await,
+        (None, Err(error)) => reject_invalid(&webhook, &error, context).await,
     };
     if matches!(result, Ok(None)) {
         context.forget(key);
     } else {
-        context.remember(key, memory);
+        context.states.set(key, state);
     }
     result
 }
 
-async fn keep(
+async fn reconcile_live(
     webhook: &LinktreeWebhook,
     spec: &Spec,
-    (key, context): (&Arc<Key>, &Context),
-    memory: &mut Memory,
+    (key, context): (&Arc<ObjectKey>, &Context),
+    state: &mut WebhookState,
     told: &Told,
-) -> Result<Option<Duration>, Error> {
-    let believed_until = begin(webhook, key, context, memory);
+) -> Result<Option<Duration>, ReconcileError> {
+    let valid_until = begin(webhook, key, context, state);
     let (secrets, live_route) = observe::secrets(context, spec).await?;
-    let addresses = context.shared.addressables.resolve(&context.shared.client, spec).await?;
-    let rendered = render_all(spec, &secrets, live_route.as_ref(), &addresses, context)?;
-    let observed = observe::observe(context, webhook, spec, &rendered, memory, told, clock::now()).await?;
+    let addresses = context.cluster.addressables.resolve(&context.cluster.client, spec).await?;
+    let rendered = render(spec, &secrets, live_route.as_ref(), &addresses, &context.receivers.pod, clock::now())?;
+    let subject = observe::Subject { webhook, spec, rendered: &rendered, told };
+    let observed = observe::observe(context, &subject, state, clock::now()).await?;
     let plan = decide::decide(spec, &observed, clock::now());
     let requeue = plan.requeue;
-    let repeats = memory.repeats(&plan.steps);
-    let rest = Rest::after(spec, &observed, &rendered.admin_token, &plan, Version::of(webhook), believed_until);
+    let repeats = state.repeats(&plan.steps);
+    let rest = Rest::after(spec, &observed, &rendered.admin_token, &plan, Version::of(webhook), valid_until);
 
     let outcome = execute(webhook, Some((spec, &rendered)), context, &plan).await;
     if outcome.outdated {
-        return Ok(Some(SOON));
+        return Ok(Some(REQUEUE_SOON));
     }
-    note(&outcome, &plan, spec.generation, memory);
+    record_calls(&outcome, &plan, spec.generation, state);
 
     let report = Report {
         generation: spec.generation,
@@ -155,102 +139,75 @@ async fn keep(
         observed: &observed,
         plan,
         outcome: &outcome,
-        hold_until: memory.hold_until(spec.generation),
+        hold_until: state.hold_until(spec.generation),
         now: clock::now(),
     };
     let next = knative::told(spec, &addresses, report.status());
     let notices = transitions::between(&observed.status, &next);
-    match write(webhook, outcome.left(webhook), context, next, memory).await? {
-        Stands::All(version) => memory.rests(rest.map(|rest| rest.left_at(version))),
-        Stands::Part => {}
-        Stands::Another => return Ok(Some(SOON)),
+    match write_status(webhook, outcome.left(webhook), context, next, state).await? {
+        StatusWrite::Complete(version) => state.rests(rest.map(|rest| rest.left_at(version))),
+        StatusWrite::Partial => {}
+        StatusWrite::Conflict => return Ok(Some(REQUEUE_SOON)),
     }
     for Notice { event_type, reason, note } in notices {
-        context.publish(webhook, event_type, reason, note).await;
+        context.cluster.events.publish(webhook, event_type, reason, note).await;
     }
     let progress = outcome.performed > 0 && outcome.failures.is_empty() && !repeats;
-    Ok(Some(if progress { SOON } else { no_later(requeue, memory.hold_until(spec.generation), clock::now()) }))
+    let hold_until = state.hold_until(spec.generation);
+    Ok(Some(if progress { REQUEUE_SOON } else { no_later(requeue, hold_until, clock::now()) }))
 }
 
-/// Until when what was read of the webhook's other objects is believed; if it is not any more, all is read anew.
-fn begin(webhook: &LinktreeWebhook, key: &Arc<Key>, context: &Context, memory: &mut Memory) -> Timestamp {
+/// Until when the versions that were read stay valid. If they no longer are, all objects are read again.
+fn begin(webhook: &LinktreeWebhook, key: &Arc<ObjectKey>, context: &Context, state: &mut WebhookState) -> Timestamp {
     let (generation, now) = (webhook.metadata.generation, clock::now());
-    memory.believes(generation, now).unwrap_or_else(|| {
-        context.seen.anew(key);
-        memory.believe(generation, now, chance::share())
+    state.valid_until(generation, now).unwrap_or_else(|| {
+        context.versions.mark_stale(key);
+        state.start_resync(generation, now, chance::share())
     })
 }
 
-async fn delete(
+async fn finalize(
     webhook: &LinktreeWebhook,
     deleted_at: Timestamp,
     context: &Context,
-    memory: &mut Memory,
-) -> Result<Option<Duration>, Error> {
+    state: &mut WebhookState,
+) -> Result<Option<Duration>, ReconcileError> {
     let mut observed = observe::for_deletion(context, webhook);
-    observed.hold_until = memory.hold_until(webhook.metadata.generation);
-    observed.unresolved = memory.unresolved();
+    observed.hold_until = state.hold_until(webhook.metadata.generation);
+    observed.unresolved = state.unresolved();
     let url = observed.status.address.as_ref().map(|address| address.url.clone());
     let terms = Deletion::of(&webhook.spec.subscription);
     let plan = decide::decide_deletion(terms, url.as_deref(), &observed, deleted_at, clock::now());
     let requeue = plan.requeue;
     let outcome = execute(webhook, None, context, &plan).await;
-    note(&outcome, &plan, webhook.metadata.generation, memory);
+    record_calls(&outcome, &plan, webhook.metadata.generation, state);
     if outcome.released || !observed.finalizer {
         return Ok(None);
     }
-    let hold_until = memory.hold_until(webhook.metadata.generation);
+    let hold_until = state.hold_until(webhook.metadata.generation);
     let next =
         status::terminating(&observed.status, webhook.metadata.generation, plan, &outcome, hold_until, clock::now());
-    write(webhook, outcome.left(webhook), context, next, memory).await?;
+    write_status(webhook, outcome.left(webhook), context, next, state).await?;
     Ok(Some(no_later(requeue, hold_until, clock::now())))
 }
 
-/// A spec that cannot be used: the status says why; what is there stays as it is.
-async fn refuse(webhook: &LinktreeWebhook, error: &InvalidSpec, context: &Context) -> Result<Option<Duration>, Error> {
+/// Reports an invalid spec in the status. Everything that exists for the webhook stays as it is.
+async fn reject_invalid(
+    webhook: &LinktreeWebhook,
+    error: &InvalidSpec,
+    context: &Context,
+) -> Result<Option<Duration>, ReconcileError> {
     let previous = webhook.status.clone().unwrap_or_default();
     let next = status::invalid(&previous, webhook.metadata.generation, error, clock::now());
-    write(webhook, webhook, context, next, &mut Memory::default()).await?;
-    Ok(Some(LATER))
+    write_status(webhook, webhook, context, next, &mut WebhookState::default()).await?;
+    Ok(Some(RESYNC_INVALID))
 }
 
-/// A webhook that was not found, although its watch still shows it, is looked for again.
-const NOT_FOUND: Duration = Duration::from_secs(5);
-/// After a step was taken its effect is looked at soon.
-const SOON: Duration = Duration::from_millis(200);
-/// A refused spec is looked at again when it changes; this is only for the case that the change was missed.
-const LATER: Duration = Duration::from_secs(300);
-
-/// Who waits for its turn, or for Linktree, is there when the wait is over.
+/// The requeue delay, shortened to the end of a hold: a webhook that waits for Linktree or for the request budget is
+/// reconciled when the wait is over.
 fn no_later(requeue: Duration, hold_until: Option<Timestamp>, now: Timestamp) -> Duration {
     let held = hold_until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
     held.filter(|held| !held.is_zero()).map_or(requeue, |held| requeue.min(held))
-}
-
-fn render_all(
-    spec: &Spec,
-    secrets: &Secrets,
-    live_route: Option<&KubernetesSecret>,
-    addresses: &Addresses,
-    context: &Context,
-) -> Result<Rendered, Error> {
-    let now = clock::now();
-    let route = route::route(spec, secrets, addresses, now);
-    let file = route.render()?;
-    let route_digest = Route::digest(&file);
-    let route_secret = children::route_secret(spec, file, secrets.admin_token.expose())?;
-    Ok(Rendered {
-        children: children::render(spec, &context.shared.launch)?,
-        route_digest,
-        route_is_met: live_route.is_some_and(|live| route_secret.is_met_by(live)),
-        route_secret,
-        route,
-        admin_token: secrets.admin_token.clone(),
-        keys: route::keys(spec, secrets, now),
-        next_key_end: route::next_key_end(spec, secrets, now),
-        secret_kept_for: secrets.kept_for.clone(),
-        sinks_unresolved: route::unresolved(spec, secrets, addresses),
-    })
 }
 
 async fn execute(
@@ -259,67 +216,72 @@ async fn execute(
     context: &Context,
     plan: &Plan,
 ) -> Outcome {
-    let connection = object_key::of_connection(webhook);
+    let connection = ObjectKey::connection_of(webhook);
+    let accounts = &context.connections.accounts;
     let account = match spec {
-        Some(_) => context.shared.accounts.get(&connection),
-        None => context.shared.accounts.last_known(&connection),
+        Some(_) => accounts.get(&connection),
+        None => accounts.last_known(&connection),
     };
-    let executor = Executor { context, webhook, spec, account };
+    let executor = Executor { cluster: &context.cluster, connections: &context.connections, webhook, spec, account };
     let outcome = executor.execute(&plan.steps).await;
     for failure in &outcome.failures {
-        let (namespace, webhook) = (&connection.0, webhook.name_any());
+        let (namespace, webhook) = (&connection.namespace, webhook.name_any());
         if failure.waits() {
-            tracing::debug!(namespace, webhook, ?failure, "a step waits for its turn");
+            tracing::debug!(namespace, webhook, ?failure, "step waits for the request budget");
         } else {
-            tracing::warn!(namespace, webhook, ?failure, "a step failed");
+            tracing::warn!(namespace, webhook, ?failure, "step failed");
         }
     }
     outcome
 }
 
-/// Remembers how the calls to Linktree went.
-fn note(outcome: &Outcome, plan: &Plan, generation: Option<i64>, memory: &mut Memory) {
+/// Records whether the calls to Linktree succeeded.
+fn record_calls(outcome: &Outcome, plan: &Plan, generation: Option<i64>, state: &mut WebhookState) {
     match outcome.linktree_error() {
-        Some((of, error)) => memory.failed(of, error, generation, clock::now()),
-        None if outcome.secret_lost() => memory.secret_lost(generation, clock::now()),
-        None if plan.steps.iter().any(plan::Step::calls_linktree) => memory.succeeded(),
+        Some((of, error)) => state.failed(of, error, generation, clock::now()),
+        None if outcome.secret_lost() => state.secret_lost(generation, clock::now()),
+        None if plan.steps.iter().any(plan::Step::calls_linktree) => state.succeeded(),
         None => {}
     }
 }
 
-/// What the status of a webhook says after a look.
-enum Stands {
-    /// All there is to say, at this version.
-    All(Version),
-    /// Counters wait until they are due; or somebody has changed the rest of the webhook during the look.
-    Part,
-    /// What another operator has written since: all is to be decided anew.
-    Another,
+/// The result of a status write.
+enum StatusWrite {
+    /// The status holds everything, at this version.
+    Complete(Version),
+    /// Counters wait until they are due, or the rest of the webhook was changed during the reconciliation.
+    Partial,
+    /// Another operator has written since: everything must be decided again.
+    Conflict,
 }
 
-/// One status write, none if nothing changed. `left` is the webhook as the steps of this look have left it.
-async fn write(
+/// At most one status write; none if nothing changed. `left` is the webhook as the steps have left it.
+async fn write_status(
     webhook: &LinktreeWebhook,
     left: &LinktreeWebhook,
     context: &Context,
     next: LinktreeWebhookStatus,
-    memory: &mut Memory,
-) -> Result<Stands, Error> {
+    state: &mut WebhookState,
+) -> Result<StatusWrite, ReconcileError> {
     let now = clock::now();
     let none = LinktreeWebhookStatus::default();
-    let next = match status::worth_writing(left.status.as_ref().unwrap_or(&none), next, memory.counters_due(now)) {
-        Worth::Nothing => return Ok(Stands::All(Version::of(left))),
-        Worth::Later => return Ok(Stands::Part),
-        Worth::Now(next) => *next,
+    let next = match status::diff::diff(left.status.as_ref().unwrap_or(&none), next, state.counters_due(now)) {
+        StatusDiff::Nothing => return Ok(StatusWrite::Complete(Version::of(left))),
+        StatusDiff::Later => return Ok(StatusWrite::Partial),
+        StatusDiff::Now(next) => *next,
     };
     let api = api(&webhook.namespace().unwrap_or_default(), context);
     let Some(written) = apply::replace_status(&api, left, &next).await? else {
-        return Ok(Stands::Another);
+        return Ok(StatusWrite::Conflict);
     };
-    memory.reported(now);
-    Ok(if rest::is_as_read(webhook, &written) { Stands::All(Version::of(&written)) } else { Stands::Part })
+    state.reported(now);
+    Ok(if rest::is_as_read(webhook, &written) {
+        StatusWrite::Complete(Version::of(&written))
+    } else {
+        StatusWrite::Partial
+    })
 }
 
 fn api(namespace: &str, context: &Context) -> Api<LinktreeWebhook> {
-    Api::namespaced(context.shared.client.clone(), namespace)
+    Api::namespaced(context.cluster.client.clone(), namespace)
 }

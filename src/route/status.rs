@@ -110,6 +110,9 @@ pub struct Tally {
     pub dead_lettered: u64,
 }
 
+/// Failed attempts in a row from which a sink counts as failing.
+const FAILURES: u64 = 3;
+
 /// One sink, as the receiver sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -124,6 +127,14 @@ pub struct SinkStatus {
     pub last_failure: Option<String>,
     /// Attempt after attempt failed: nothing is sent before then.
     pub circuit_open_until: Option<i64>,
+}
+
+impl SinkStatus {
+    /// Enough attempts in a row have failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.consecutive_failures >= FAILURES
+    }
 }
 
 #[cfg(test)]

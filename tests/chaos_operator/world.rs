@@ -8,7 +8,7 @@ use clap::Parser;
 use kube::Client;
 use linktree_operator::{
     linktree::client::Transport,
-    operator::{Args, Operator, election::run::Leadership, ports::Ports},
+    operator::{Operator, Settings, election::leadership::Leadership, ports::Ports},
 };
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ pub struct World {
 #[derive(Parser)]
 struct Command {
     #[command(flatten)]
-    args: Args,
+    settings: Settings,
 }
 
 impl World {
@@ -269,10 +269,10 @@ fn operator(gate: &Gate, kubernetes: &Kubernetes, linktree: &Linktree, node: &No
         prober: node.clone(),
         receivers: node,
     };
-    let args =
+    let settings =
         Command::parse_from(["operator", "--receiver-image=receiver:1", &format!("--watch-namespace={NAMESPACE}")])
-            .args;
-    Operator::new(args, ports, Leadership::unopposed(), &mut Registry::default())
+            .settings;
+    Operator::new(settings, ports, Leadership::unopposed(), &mut Registry::default())
 }
 
 pub fn connection_spec() -> Value {

@@ -20,7 +20,7 @@ use linktree_operator::{
         secret::Secret,
         wire::SubscriptionId,
     },
-    operator::{account::Notebook, kubernetes::object_key::Key},
+    operator::{account::ReservationStore, kubernetes::object_key::ObjectKey},
     simulator::{
         InProcess,
         state::{Setup, ids::Ids, offers::Offers, subscriptions::DisabledReason},
@@ -127,8 +127,8 @@ impl Exchange for Way {
 pub(super) struct Notes(pub(super) Arc<World>);
 
 #[async_trait]
-impl Notebook for Notes {
-    async fn write(&self, _: &Key, budget: &RequestBudgetStatus) -> Result<(), String> {
+impl ReservationStore for Notes {
+    async fn write(&self, _: &ObjectKey, budget: &RequestBudgetStatus) -> Result<(), String> {
         let Notes(world) = self;
         world.notes.fetch_add(1, Ordering::Relaxed);
         world.moment().await;

@@ -16,10 +16,10 @@ use linktree_operator::{
         wire::{CreateSubscription, Subscription, SubscriptionId, SubscriptionStatus, UpdateSubscription},
     },
     operator::{
-        account::{Account, Snapshot, request_queue::Priority, resumed},
-        election::run::Leadership,
-        kubernetes::object_key::Key,
-        listing::{self, Plan, Token},
+        account::{Account, Snapshot, rate_limited_client::RateLimitedClient, request_queue::Priority, resumed},
+        election::leadership::Leadership,
+        kubernetes::object_key::ObjectKey,
+        listing::{self, ListState, Plan, Token},
         metrics::Metrics,
     },
 };
@@ -126,7 +126,7 @@ impl Process {
             budget,
             Metrics::default(),
         ));
-        account.used_by(&connection(), REQUESTS_PER_MINUTE);
+        account.add_connection(&connection(), REQUESTS_PER_MINUTE);
         account.assume_registrations(webhooks.registrations().into_iter(), clock::now());
         let mut tasks = JoinSet::new();
         tasks.spawn(look_after_connection(Arc::clone(&account)));
@@ -154,25 +154,31 @@ impl Process {
     }
 }
 
-fn connection() -> Key {
-    ("marketing".to_owned(), "brand".to_owned())
+fn connection() -> ObjectKey {
+    ObjectKey::new("marketing", "brand")
 }
 
 async fn look_after_connection(account: Arc<Account>) {
     let spec: LinktreeConnectionSpec =
         serde_json::from_value(json!({"tokenSecretRef": {"name": "t"}})).expect("a connection");
-    let linktree = account.linktree(&connection());
+    let linktree = RateLimitedClient::new(&account, &connection());
     loop {
         let listed_at = account.snapshot().map(|snapshot| snapshot.listed_at);
         let (took, hold) = (account.list_took(), account.hold_until());
-        if listing::decide(&spec, Token::Present, listed_at, took, false, hold, clock::now()) == Plan::List {
+        if listing::decide(
+            &spec,
+            Token::Present,
+            &ListState { listed_at, took, requested: false, hold_until: hold },
+            clock::now(),
+        ) == Plan::List
+        {
             let begun = clock::now();
             match list(&account, &linktree).await {
                 Ok(subscriptions) => {
                     account.note_list_took(clock::now().duration_since(begun).unsigned_abs());
                     account.listed(Snapshot {
                         listed_at: begun,
-                        account: account.whose(),
+                        account: account.identity(),
                         subscriptions,
                         absent: BTreeSet::new(),
                     });
@@ -190,8 +196,8 @@ async fn look_after_connection(account: Arc<Account>) {
 }
 
 async fn list(account: &Account, linktree: &impl Linktree) -> Result<Vec<Subscription>, ApiError> {
-    if account.whose().is_none() {
-        account.belongs_to(linktree.account().await?);
+    if account.identity().is_none() {
+        account.set_identity(linktree.account().await?);
     }
     list_all(linktree).await
 }
@@ -236,31 +242,32 @@ impl Webhook {
         };
         match done {
             Ok(()) => None,
-            Err(ApiError::NotYet { wait, .. }) => Some(wait),
+            Err(ApiError::Throttled { wait, .. }) => Some(wait),
             Err(_) => {
-                self.account.want_list(None);
+                self.account.request_relist(None);
                 None
             }
         }
     }
 
     async fn create(&self, url: String) -> Result<(), ApiError> {
-        self.account.turn(Priority::Create, &self.key())?;
+        self.account.acquire_slot(Priority::Create, &self.key())?;
         // The intent is written down.
         self.webhooks.begun.lock().expect("one thread")[self.index] = Some(clock::now());
         tokio::time::sleep(Duration::from_millis(20)).await;
         let events = ["link.created".parse().expect("an event type")].into();
-        let answer = self.account.linktree(&self.key()).create(&CreateSubscription { url, events }).await?;
-        self.account.noted(answer.clone(), clock::now());
+        let answer =
+            RateLimitedClient::new(&self.account, &self.key()).create(&CreateSubscription { url, events }).await?;
+        self.account.record_subscription(answer.clone(), clock::now());
         self.registered(answer.id);
         Ok(())
     }
 
     async fn reenable(&self, id: &SubscriptionId, since: Duration) -> Result<(), ApiError> {
-        self.account.turn(Priority::Reenable, &self.key())?;
+        self.account.acquire_slot(Priority::Reenable, &self.key())?;
         let waited = elapsed() - since;
         let change = UpdateSubscription { status: Some(SubscriptionStatus::Active), ..UpdateSubscription::default() };
-        self.account.linktree(&self.key()).update(id, &change).await?;
+        RateLimitedClient::new(&self.account, &self.key()).update(id, &change).await?;
         self.webhooks.waits.lock().expect("one thread").push(waited);
         self.webhooks.disabled.lock().expect("one thread").retain(|(index, _)| *index != self.index);
         Ok(())
@@ -271,8 +278,8 @@ impl Webhook {
     }
 
     /// Half of them are of another namespace.
-    fn key(&self) -> Key {
+    fn key(&self) -> ObjectKey {
         let namespace = if self.index.is_multiple_of(2) { "marketing" } else { "shop" };
-        (namespace.to_owned(), self.index.to_string())
+        ObjectKey::new(namespace, self.index.to_string())
     }
 }

@@ -19,7 +19,7 @@ pub struct Failures {
 impl Failures {
     /// One more. Linktree's own `Retry-After` is obeyed, and so is the queue for the request budget.
     pub fn add(&mut self, error: &ApiError, now: Timestamp) {
-        if let ApiError::NotYet { wait, .. } = error {
+        if let ApiError::Throttled { wait, .. } = error {
             // Nothing failed.
             self.hold_until = SignedDuration::try_from(*wait).ok().and_then(|wait| now.checked_add(wait).ok());
             return;
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn waiting_for_its_turn_is_no_failure() {
         let (mut failures, error) = (Failures::default(), ApiError::Server { status: 503, retry_after: None });
-        failures.add(&ApiError::NotYet { wait: Duration::from_secs(40), about: at(300) }, at(0));
+        failures.add(&ApiError::Throttled { wait: Duration::from_secs(40), about: at(300) }, at(0));
         assert_eq!(failures.hold_until(), Some(at(40)));
         failures.add(&error, at(40));
         assert_eq!(failures.hold_until(), Some(at(45)));

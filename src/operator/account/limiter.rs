@@ -113,13 +113,13 @@ impl Budget {
     /// While nothing is left: from when on something is, as far as that is known.
     #[must_use]
     pub fn next_free(&self, now: Timestamp) -> Option<Timestamp> {
-        (self.remaining(now) == 0).then(|| self.turn(Use::Urgent, 0, now))
+        (self.remaining(now) == 0).then(|| self.expected(Use::Urgent, 0, now))
     }
 
     /// About when a request may be made that has `ahead` others before it: exact if each of those is made as soon as it
     /// may be, and answered at once.
     #[must_use]
-    pub fn turn(&self, of: Use, ahead: usize, now: Timestamp) -> Timestamp {
+    pub fn expected(&self, of: Use, ahead: usize, now: Timestamp) -> Timestamp {
         let ends: Vec<Timestamp> = self.made.iter().map(|made| made.at + WINDOW).filter(|end| *end > now).collect();
         let counted = ends.len() + self.under_way;
         let (unused, over) = (self.limit.saturating_sub(counted), counted.saturating_sub(self.limit));
@@ -127,7 +127,7 @@ impl Budget {
         // The place of this request among those that must leave the window first.
         let place = (ahead + 1).checked_sub(unused).filter(|place| *place > 0);
         let free = place.map_or(now, |place| self.leaves(&ends, place - 1, now));
-        let turn = match of {
+        let expected = match of {
             Use::Urgent => free,
             Use::Ordinary | Use::List if self.limit == 1 => free,
             Use::Ordinary | Use::List => {
@@ -136,7 +136,7 @@ impl Budget {
             }
         };
         let list = (of == Use::List && self.lists(now) >= self.lists_max()).then(|| self.first_list_ends(now));
-        turn.max(list.unwrap_or(now)).max(self.closed_until.unwrap_or(now))
+        expected.max(list.unwrap_or(now)).max(self.closed_until.unwrap_or(now))
     }
 
     /// The share of the budget that lists have.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Account, Announced, DEFAULT_RETRY_AFTER, capabilities::Call, request_queue::Priority};
+use super::{Account, DEFAULT_RETRY_AFTER, Reservation, capabilities::Call, request_queue::Priority};
 use crate::{
     api::connection::Capability,
     clock,
@@ -15,33 +15,40 @@ use crate::{
         secret::Secret,
         wire::{Account as WireAccount, CreateSubscription, Subscription, SubscriptionId, UpdateSubscription},
     },
-    operator::kubernetes::object_key::Key,
+    operator::kubernetes::object_key::ObjectKey,
 };
 
 /// How long a page of a list waits for its turn: a window of our own budget, not a long refusal by Linktree.
 const PAGE_WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// Every call waits for its turn first. Where it is not its turn, the answer is [`ApiError::NotYet`].
-pub(super) struct Budgeted {
+/// Every call waits for its turn first. Where it is not its turn, the answer is [`ApiError::Throttled`].
+pub struct RateLimitedClient {
     account: Arc<Account>,
-    who: Key,
+    caller: ObjectKey,
+}
+
+impl std::fmt::Debug for RateLimitedClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RateLimitedClient").field("caller", &self.caller).finish_non_exhaustive()
+    }
 }
 
 /// A request under way; dropped when it is over, also where nobody waits for its answer any more.
-struct Paid<'a> {
+struct Permit<'a> {
     account: &'a Account,
     priority: Priority,
 }
 
-impl Drop for Paid<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.account.state().turns.end(self.priority, clock::now());
+        self.account.state().queue.end(self.priority, clock::now());
     }
 }
 
-impl Budgeted {
-    pub(super) fn new(account: Arc<Account>, who: Key) -> Self {
-        Budgeted { account, who }
+impl RateLimitedClient {
+    #[must_use]
+    pub fn new(account: &Arc<Account>, caller: &ObjectKey) -> Self {
+        RateLimitedClient { account: Arc::clone(account), caller: caller.clone() }
     }
 
     /// One call: its turn, its announcement, and what its answer tells besides.
@@ -51,18 +58,18 @@ impl Budgeted {
         priority: Priority,
         answer: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
-        self.account.turn(priority, &self.who)?;
-        let paid = self.account.pay(call, priority, &self.who).await?;
+        self.account.acquire_slot(priority, &self.caller)?;
+        let permit = self.account.acquire(call, priority, &self.caller).await?;
         let answer = answer.await;
-        drop(paid);
-        self.account.heed(call, answer, clock::now())
+        drop(permit);
+        self.account.record_response(call, answer, clock::now())
     }
 
     /// Waits for its turn rather than being refused: a list that was given up would begin anew each time, and one with more
     /// pages than the budget has requests would never end.
-    async fn patiently(&self, priority: Priority) -> Result<(), ApiError> {
-        while let Err(refused) = self.account.turn(priority, &self.who) {
-            let ApiError::NotYet { wait, about } = refused else { return Err(refused) };
+    async fn wait_for_permit(&self, priority: Priority) -> Result<(), ApiError> {
+        while let Err(refused) = self.account.acquire_slot(priority, &self.caller) {
+            let ApiError::Throttled { wait, about } = refused else { return Err(refused) };
             let far = Duration::try_from(about.duration_since(clock::now())).is_ok_and(|wait| wait > PAGE_WAIT_MAX);
             if far {
                 return Err(refused);
@@ -75,19 +82,19 @@ impl Budgeted {
 
 impl Account {
     /// Uses a turn that was granted, written down beforehand where that is needed.
-    async fn pay(&self, call: Call, priority: Priority, who: &Key) -> Result<Paid<'_>, ApiError> {
-        self.announce(call).await?;
+    async fn acquire(&self, call: Call, priority: Priority, caller: &ObjectKey) -> Result<Permit<'_>, ApiError> {
+        self.reserve(call).await?;
         self.leadership.check().map_err(|problem| not_sent(problem.to_string()))?;
-        let waited = self.state().turns.begin(priority, who);
+        let waited = self.state().queue.begin(priority, caller);
         let Some(waited) = waited else { return Err(not_sent("its turn was not used in time".to_owned())) };
-        self.metrics.waited(priority, waited);
-        Ok(Paid { account: self, priority })
+        self.metrics.waited(priority.as_str(), waited);
+        Ok(Permit { account: self, priority })
     }
 
     /// Writes down that requests will be made, unless that was done. A list that is repeated in its period is not: what it
     /// uses is known, and nothing is to be written when nothing changes. Nor is a registration: the intent to make it stands
     /// in its webhook's status.
-    async fn announce(&self, call: Call) -> Result<(), ApiError> {
+    async fn reserve(&self, call: Call) -> Result<(), ApiError> {
         let known = match call {
             Call::Create => true,
             Call::Account | Call::List | Call::Get => self.snapshot().is_some(),
@@ -96,32 +103,32 @@ impl Account {
         if known || self.covered(clock::now()) {
             return Ok(());
         }
-        let _one_at_a_time = self.announcing.lock().await;
+        let _one_at_a_time = self.reserving.lock().await;
         let now = clock::now();
         if self.covered(now) {
             return Ok(());
         }
-        let (mut announced, connections) = {
+        let (mut reservation, connections) = {
             let state = self.state();
-            (Announced::next(state.turns.budget(), now), state.connections.keys().cloned().collect::<Vec<_>>())
+            (Reservation::next(state.queue.budget(), now), state.connections.keys().cloned().collect::<Vec<_>>())
         };
-        if let Some(status) = announced.status(now) {
+        if let Some(status) = reservation.status(now) {
             for connection in connections {
-                let written = self.notebook.write(&connection, status).await;
+                let written = self.reservations.write(&connection, status).await;
                 written.map_err(|problem| not_sent(format!("its use could not be written down: {problem}")))?;
             }
         }
-        announced.take(now);
-        self.state().announced = Some(announced);
+        reservation.take(now);
+        self.state().reservation = Some(reservation);
         Ok(())
     }
 
     fn covered(&self, now: Timestamp) -> bool {
-        self.state().announced.as_mut().is_some_and(|announced| announced.take(now))
+        self.state().reservation.as_mut().is_some_and(|reservation| reservation.take(now))
     }
 
     /// Counts a call, heeds what Linktree says of its limit, and notes whether it offers the call at all.
-    fn heed<T>(&self, call: Call, answer: Result<T, ApiError>, now: Timestamp) -> Result<T, ApiError> {
+    fn record_response<T>(&self, call: Call, answer: Result<T, ApiError>, now: Timestamp) -> Result<T, ApiError> {
         let mut state = self.state();
         let knows = state.capabilities.tells_what_is_absent(call);
         // A server that does not know the call answers the same as one that does not know the subscription.
@@ -131,14 +138,14 @@ impl Account {
         if answer.as_ref().err().is_none_or(ApiError::is_answer)
             && let Some(left) = self.linktree.remaining_requests()
         {
-            state.turns.budget_mut().at_most(usize::try_from(left).unwrap_or(usize::MAX), now);
+            state.queue.budget_mut().at_most(usize::try_from(left).unwrap_or(usize::MAX), now);
         }
         match &answer {
             Ok(_) => state.capabilities.set(call, Capability::Supported),
-            Err(ApiError::Unsupported { .. }) => state.lacks(call, now),
+            Err(ApiError::Unsupported { .. }) => state.mark_unsupported(call, now),
             Err(ApiError::TooManyRequests { retry_after }) => {
                 let wait = retry_after.and_then(|after| after.try_into().ok()).unwrap_or(DEFAULT_RETRY_AFTER);
-                state.turns.budget_mut().close(now.saturating_add(wait).unwrap_or(Timestamp::MAX));
+                state.queue.budget_mut().close(now.saturating_add(wait).unwrap_or(Timestamp::MAX));
             }
             Err(_) => {}
         }
@@ -151,7 +158,7 @@ fn not_sent(problem: String) -> ApiError {
 }
 
 #[async_trait]
-impl Linktree for Budgeted {
+impl Linktree for RateLimitedClient {
     async fn account(&self) -> Result<WireAccount, ApiError> {
         self.call(Call::Account, Priority::List, self.account.linktree.account()).await
     }
@@ -159,14 +166,14 @@ impl Linktree for Budgeted {
     async fn list_page(&self, cursor: Option<&str>) -> Result<(Vec<Subscription>, Option<String>), ApiError> {
         let priority = if cursor.is_none() { Priority::List } else { Priority::Page };
         if cursor.is_some() {
-            self.patiently(priority).await?;
+            self.wait_for_permit(priority).await?;
         }
         self.call(Call::List, priority, self.account.linktree.list_page(cursor)).await
     }
 
     /// Only where there is no list: a page of it, as it were.
     async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError> {
-        self.patiently(Priority::Page).await?;
+        self.wait_for_permit(Priority::Page).await?;
         self.call(Call::Get, Priority::Page, self.account.linktree.get(id)).await
     }
 

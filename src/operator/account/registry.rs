@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::Account;
-use crate::{linktree::secret::Secret, operator::kubernetes::object_key::Key};
+use crate::{linktree::secret::Secret, operator::kubernetes::object_key::ObjectKey};
 
 /// An account lives as long as some connection has its base URL and token.
 #[derive(Debug, Default)]
-pub struct Accounts(Mutex<HashMap<Key, Entry>>);
+pub struct Accounts(Mutex<HashMap<ObjectKey, Entry>>);
 
 #[derive(Debug)]
 struct Entry {
@@ -41,7 +41,7 @@ impl Accounts {
     /// What `make` returns.
     pub fn get_or_make<E>(
         &self,
-        connection: &Key,
+        connection: &ObjectKey,
         credentials: &Credentials,
         requests_per_minute: usize,
         make: impl FnOnce() -> Result<Account, E>,
@@ -56,27 +56,27 @@ impl Accounts {
         if let Some(before) = entries.insert(connection.clone(), entry)
             && !Arc::ptr_eq(&before.account, &account)
         {
-            before.account.left_by(connection);
+            before.account.remove_connection(connection);
         }
-        account.used_by(connection, requests_per_minute);
+        account.add_connection(connection, requests_per_minute);
         Ok(account)
     }
 
     #[must_use]
-    pub fn get(&self, connection: &Key) -> Option<Arc<Account>> {
+    pub fn get(&self, connection: &ObjectKey) -> Option<Arc<Account>> {
         self.entries().get(connection).filter(|entry| entry.current).map(|entry| Arc::clone(&entry.account))
     }
 
     /// As [`Accounts::get`], also when the connection or its token is gone. For deletions only: where everything is
     /// deleted together, the subscription can still be taken along with what was known a moment ago.
     #[must_use]
-    pub fn last_known(&self, connection: &Key) -> Option<Arc<Account>> {
+    pub fn last_known(&self, connection: &ObjectKey) -> Option<Arc<Account>> {
         self.entries().get(connection).map(|entry| Arc::clone(&entry.account))
     }
 
     /// The other connections that use the account of this one.
     #[must_use]
-    pub fn sharing_with(&self, connection: &Key) -> Vec<Key> {
+    pub fn sharing_with(&self, connection: &ObjectKey) -> Vec<ObjectKey> {
         let entries = self.entries();
         let Some(own) = entries.get(connection) else { return Vec::new() };
         let shares = |entry: &Entry| entry.current && Arc::ptr_eq(&entry.account, &own.account);
@@ -85,10 +85,10 @@ impl Accounts {
     }
 
     /// The connection is gone, or its token is.
-    pub fn forget(&self, connection: &Key) {
+    pub fn forget(&self, connection: &ObjectKey) {
         if let Some(entry) = self.entries().get_mut(connection) {
             entry.current = false;
-            entry.account.left_by(connection);
+            entry.account.remove_connection(connection);
         }
     }
 
@@ -105,7 +105,7 @@ impl Accounts {
         all
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<ObjectKey, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -115,8 +115,8 @@ mod tests {
     use super::*;
     use crate::operator::account::tests::account;
 
-    fn key(namespace: &str) -> Key {
-        (namespace.to_owned(), "brand".to_owned())
+    fn key(namespace: &str) -> ObjectKey {
+        ObjectKey::new(namespace, "brand")
     }
 
     fn get(accounts: &Accounts, namespace: &str, token: &str, requests_per_minute: usize) -> Arc<Account> {
@@ -146,7 +146,7 @@ mod tests {
     fn a_forgotten_account_is_there_for_deletions_and_comes_back_with_its_budget() {
         let accounts = Accounts::default();
         let made = get(&accounts, "a", "t", 1);
-        made.turn(crate::operator::account::request_queue::Priority::Create, &key("a")).unwrap();
+        made.acquire_slot(crate::operator::account::request_queue::Priority::Create, &key("a")).unwrap();
         accounts.forget(&key("a"));
         assert!(accounts.get(&key("a")).is_none());
         assert!(Arc::ptr_eq(&accounts.last_known(&key("a")).unwrap(), &made));

@@ -7,18 +7,18 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::{SignedDuration, Timestamp};
 
 use super::limiter::{Budget, Use};
-use crate::operator::kubernetes::object_key::Key;
+use crate::operator::kubernetes::object_key::ObjectKey;
 
-/// The queue may become shorter: who is far back asks again after a quarter of the time until its turn, within these.
-const ASK_AGAIN: [SignedDuration; 2] = [SignedDuration::from_secs(60), SignedDuration::from_secs(300)];
+/// The queue may become shorter: who is far back asks again after a quarter of the time until its expected, within these.
+const RETRY_BOUNDS: [SignedDuration; 2] = [SignedDuration::from_secs(60), SignedDuration::from_secs(300)];
 /// Nor sooner than this, where its turn cannot be said.
-const NOT_BEFORE: SignedDuration = SignedDuration::from_millis(500);
+const RETRY_FLOOR: SignedDuration = SignedDuration::from_millis(500);
 /// So long after it was to ask again, its place is kept.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// A turn that was granted is to be used within this.
-const USE_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+const GRANT_TTL: SignedDuration = SignedDuration::from_secs(60);
 /// Who has waited so long goes before all that is not urgent, so that nothing starves.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(30);
+const STARVATION_LIMIT: SignedDuration = SignedDuration::from_mins(30);
 
 /// What a request is for, in the order they go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,16 +59,16 @@ impl Priority {
     }
 
     /// When one that waits `since` then goes before all that is not urgent.
-    fn patient_until(self, since: Timestamp) -> Option<Timestamp> {
+    fn starves_at(self, since: Timestamp) -> Option<Timestamp> {
         match self {
-            Priority::Update | Priority::Delete | Priority::List => since.checked_add(PATIENCE).ok(),
+            Priority::Update | Priority::Delete | Priority::List => since.checked_add(STARVATION_LIMIT).ok(),
             Priority::Reenable | Priority::Page | Priority::Create => None,
         }
     }
 
     /// The place in the order of one that waits `since` then.
     fn rank(self, since: Timestamp, now: Timestamp) -> Priority {
-        if self.patient_until(since).is_some_and(|until| until <= now) { Priority::Page } else { self }
+        if self.starves_at(since).is_some_and(|until| until <= now) { Priority::Page } else { self }
     }
 }
 
@@ -79,35 +79,35 @@ struct Waiting {
     /// In order of arrival.
     number: u64,
     /// What it was told.
-    turn: Timestamp,
-    ask_again: Timestamp,
+    expected: Timestamp,
+    retry_at: Timestamp,
 }
 
 /// It is not its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotYet {
+pub struct Throttled {
     /// About when it will be. Told anew only if it has moved by much.
-    pub turn: Timestamp,
+    pub expected: Timestamp,
     /// When to ask again, or the place is lost.
-    pub ask_again: Timestamp,
+    pub retry_at: Timestamp,
 }
 
 /// A token's budget and those who wait for it.
 #[derive(Debug)]
-pub struct Turns {
+pub struct RequestQueue {
     budget: Budget,
-    waiting: BTreeMap<(Priority, Key), Waiting>,
+    waiting: BTreeMap<(Priority, ObjectKey), Waiting>,
     /// Granted and not used yet, since when, and how long it had waited.
-    granted: BTreeMap<(Priority, Key), (Timestamp, SignedDuration)>,
-    /// When a namespace last had its turn, counted in turns.
+    granted: BTreeMap<(Priority, ObjectKey), (Timestamp, SignedDuration)>,
+    /// When a namespace last had its expected, counted in turns.
     served: HashMap<String, u64>,
     turns: u64,
 }
 
-impl Turns {
+impl RequestQueue {
     #[must_use]
     pub fn new(budget: Budget) -> Self {
-        Turns { budget, waiting: BTreeMap::new(), granted: BTreeMap::new(), served: HashMap::new(), turns: 0 }
+        RequestQueue { budget, waiting: BTreeMap::new(), granted: BTreeMap::new(), served: HashMap::new(), turns: 0 }
     }
 
     #[must_use]
@@ -119,45 +119,45 @@ impl Turns {
         &mut self.budget
     }
 
-    /// Asks for a turn. One that was granted stays so until it is [used](Turns::begin), if that is soon.
+    /// Asks for a turn. One that was granted stays so until it is [used](RequestQueue::begin), if that is soon.
     ///
     /// # Errors
-    /// [`NotYet`]: when to ask again.
-    pub fn ask(&mut self, priority: Priority, who: &Key, now: Timestamp) -> Result<(), NotYet> {
+    /// [`Throttled`]: when to ask again.
+    pub fn acquire(&mut self, priority: Priority, caller: &ObjectKey, now: Timestamp) -> Result<(), Throttled> {
         self.forget(now);
-        let key = (priority, who.clone());
+        let key = (priority, caller.clone());
         if self.granted.contains_key(&key) {
             return Ok(());
         }
         let known = self.waiting.get(&key).copied();
-        let me = known.unwrap_or(Waiting { since: now, number: self.turns, turn: now, ask_again: now });
+        let me = known.unwrap_or(Waiting { since: now, number: self.turns, expected: now, retry_at: now });
         let ahead = self.ahead(&key, &me, now);
         if self.budget.allows(priority.of_budget(), ahead, now) {
             self.waiting.remove(&key);
             self.turns += 1;
-            self.served.insert(who.0.clone(), self.turns);
+            self.served.insert(caller.namespace.clone(), self.turns);
             self.granted.insert(key, (now, now.duration_since(me.since)));
             self.budget.begin(priority.of_budget());
             return Ok(());
         }
         self.turns += u64::from(known.is_none());
-        let turn = self.budget.turn(priority.of_budget(), ahead, now);
-        let patient_until = priority.patient_until(me.since).filter(|until| *until > now);
-        let turn = patient_until.map_or(turn, |until| turn.min(until));
-        let pause = (turn.duration_since(now) / 4).clamp(ASK_AGAIN[0], ASK_AGAIN[1]);
+        let expected = self.budget.expected(priority.of_budget(), ahead, now);
+        let starves_at = priority.starves_at(me.since).filter(|until| *until > now);
+        let expected = starves_at.map_or(expected, |until| expected.min(until));
+        let pause = (expected.duration_since(now) / 4).clamp(RETRY_BOUNDS[0], RETRY_BOUNDS[1]);
         let at = |pause| now.saturating_add(pause).unwrap_or(Timestamp::MAX);
-        let ask_again = if turn > now { turn.min(at(pause)) } else { at(NOT_BEFORE) };
-        let turn = told(me.turn, turn, now);
-        self.waiting.insert(key, Waiting { turn, ask_again, ..me });
-        Err(NotYet { turn, ask_again })
+        let retry_at = if expected > now { expected.min(at(pause)) } else { at(RETRY_FLOOR) };
+        let expected = stable_estimate(me.expected, expected, now);
+        self.waiting.insert(key, Waiting { expected, retry_at, ..me });
+        Err(Throttled { expected, retry_at })
     }
 
     /// Uses a turn that was granted. How long it was waited for.
-    pub fn begin(&mut self, priority: Priority, who: &Key) -> Option<SignedDuration> {
-        self.granted.remove(&(priority, who.clone())).map(|(_, waited)| waited)
+    pub fn begin(&mut self, priority: Priority, caller: &ObjectKey) -> Option<SignedDuration> {
+        self.granted.remove(&(priority, caller.clone())).map(|(_, waited)| waited)
     }
 
-    /// A request that was [begun](Turns::begin) is over.
+    /// A request that was [begun](RequestQueue::begin) is over.
     pub fn end(&mut self, priority: Priority, now: Timestamp) {
         self.budget.end(priority.of_budget(), now);
     }
@@ -170,7 +170,7 @@ impl Turns {
 
     /// How many go before `me`: all of a higher rank, and of the same rank those whose place within their namespace is
     /// before mine within my own. Of equal places, the namespace goes first whose last turn is longest ago.
-    fn ahead(&self, key: &(Priority, Key), me: &Waiting, now: Timestamp) -> usize {
+    fn ahead(&self, key: &(Priority, ObjectKey), me: &Waiting, now: Timestamp) -> usize {
         let rank = key.0.rank(me.since, now);
         let mut higher = 0;
         let mut before = 0;
@@ -179,12 +179,14 @@ impl Turns {
             match other.0.rank(waiting.since, now).cmp(&rank) {
                 std::cmp::Ordering::Less => higher += 1,
                 std::cmp::Ordering::Greater => {}
-                std::cmp::Ordering::Equal if other.1.0 == key.1.0 => before += usize::from(waiting.number < me.number),
-                std::cmp::Ordering::Equal => *others.entry(other.1.0.as_str()).or_default() += 1,
+                std::cmp::Ordering::Equal if other.1.namespace == key.1.namespace => {
+                    before += usize::from(waiting.number < me.number);
+                }
+                std::cmp::Ordering::Equal => *others.entry(other.1.namespace.as_str()).or_default() += 1,
             }
         }
         let served = |namespace: &str| self.served.get(namespace).copied();
-        let mine = (served(&key.1.0), key.1.0.as_str());
+        let mine = (served(&key.1.namespace), key.1.namespace.as_str());
         let interleaved = others.iter().map(|(namespace, count)| {
             let same_place = *count > before && (served(namespace), *namespace) < mine;
             before.min(*count) + usize::from(same_place)
@@ -194,10 +196,10 @@ impl Turns {
 
     fn forget(&mut self, now: Timestamp) {
         self.budget.forget(now);
-        self.waiting.retain(|_, waiting| now.duration_since(waiting.ask_again) < GRACE);
+        self.waiting.retain(|_, waiting| now.duration_since(waiting.retry_at) < GRACE);
         let budget = &mut self.budget;
         self.granted.retain(|(priority, _), (since, _)| {
-            let kept = now.duration_since(*since) < USE_WITHIN;
+            let kept = now.duration_since(*since) < GRANT_TTL;
             if !kept {
                 budget.end(priority.of_budget(), now);
             }
@@ -211,10 +213,10 @@ impl Turns {
 
 /// What one is told that was told `before`: the same again, unless the `turn` has moved by much. It is shown to people, and
 /// each change of it is a write.
-fn told(before: Timestamp, turn: Timestamp, now: Timestamp) -> Timestamp {
-    let moved = turn.duration_since(before).abs();
-    let tolerated = (turn.duration_since(now) / 5).max(SignedDuration::from_secs(2));
-    if before > now && moved <= tolerated { before } else { turn }
+fn stable_estimate(before: Timestamp, expected: Timestamp, now: Timestamp) -> Timestamp {
+    let moved = expected.duration_since(before).abs();
+    let tolerated = (expected.duration_since(now) / 5).max(SignedDuration::from_secs(2));
+    if before > now && moved <= tolerated { before } else { expected }
 }
 
 #[cfg(test)]

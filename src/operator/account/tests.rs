@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use super::*;
+use super::{rate_limited_client::RateLimitedClient, *};
 use crate::linktree::{
     secret::Secret,
     wire::{CreateSubscription, UpdateSubscription},
@@ -72,8 +72,8 @@ impl Linktree for Pages {
 struct Notes(Arc<Mutex<Vec<RequestBudgetStatus>>>);
 
 #[async_trait]
-impl Notebook for Notes {
-    async fn write(&self, _: &Key, budget: &RequestBudgetStatus) -> Result<(), String> {
+impl ReservationStore for Notes {
+    async fn write(&self, _: &ObjectKey, budget: &RequestBudgetStatus) -> Result<(), String> {
         self.0.lock().unwrap().push(budget.clone());
         Ok(())
     }
@@ -83,19 +83,19 @@ pub(in crate::operator) fn account(requests_per_minute: usize) -> Account {
     with(Pages::default(), Notes::default(), requests_per_minute)
 }
 
-fn with(pages: Pages, notes: impl Notebook + 'static, requests_per_minute: usize) -> Account {
+fn with(pages: Pages, notes: impl ReservationStore + 'static, requests_per_minute: usize) -> Account {
     led(Leadership::unopposed(), pages, notes, requests_per_minute)
 }
 
-fn led(by: Leadership, pages: Pages, notes: impl Notebook + 'static, requests_per_minute: usize) -> Account {
+fn led(by: Leadership, pages: Pages, notes: impl ReservationStore + 'static, requests_per_minute: usize) -> Account {
     let budget = Budget::new(requests_per_minute);
     let account = Account::new(Box::new(pages), Box::new(notes), by, budget, Metrics::default());
-    account.used_by(&who(), requests_per_minute);
+    account.add_connection(&who(), requests_per_minute);
     account
 }
 
-fn who() -> Key {
-    ("marketing".to_owned(), "brand".to_owned())
+fn who() -> ObjectKey {
+    ObjectKey::new("marketing", "brand")
 }
 
 fn ids(account: &Account) -> Vec<String> {
@@ -107,8 +107,8 @@ fn a_list_begun_before_our_write_was_answered_does_not_undo_it() {
     let account = account(10);
     account.listed(snapshot(10, &["old"]));
     // The list is begun at 20, the subscription made at 21 and the other deleted at 22, and then the list ends.
-    account.noted(subscription("new"), at(21));
-    account.gone(&SubscriptionId("old".into()), at(22));
+    account.record_subscription(subscription("new"), at(21));
+    account.record_deletion(&SubscriptionId("old".into()), at(22));
     account.listed(snapshot(20, &["old"]));
     assert_eq!(ids(&account), ["new"]);
     // A list begun later knows better: somebody deleted it since.
@@ -124,7 +124,7 @@ fn what_linktree_was_found_to_lack_is_tried_again_after_a_day_or_when_asked_for(
     let later = |hours| begun.saturating_add(SignedDuration::from_hours(hours)).unwrap();
     for (hours, requested, lacks) in [(23, false, true), (25, false, false), (0, true, false)] {
         let account = account(10);
-        account.lacks(Call::Update);
+        account.mark_unsupported(Call::Update);
         account.reconsider_capabilities(requested, later(hours));
         assert_eq!(account.capabilities().lacks_update(), lacks, "after {hours} h, asked for: {requested}");
     }
@@ -133,9 +133,9 @@ fn what_linktree_was_found_to_lack_is_tried_again_after_a_day_or_when_asked_for(
 #[tokio::test]
 async fn the_first_page_is_refused_without_budget() {
     let account = Arc::new(account(1));
-    account.linktree(&who()).delete(&SubscriptionId("a".into())).await.unwrap();
-    let refused = account.linktree(&who()).list_page(None).await;
-    assert!(matches!(refused, Err(ApiError::NotYet { .. })), "{refused:?}");
+    RateLimitedClient::new(&account, &who()).delete(&SubscriptionId("a".into())).await.unwrap();
+    let refused = RateLimitedClient::new(&account, &who()).list_page(None).await;
+    assert!(matches!(refused, Err(ApiError::Throttled { .. })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn further_pages_wait_for_their_turn() {
     let pages = Pages::default();
     let asked = Arc::clone(&pages.0);
     let account = Arc::new(with(pages, Notes::default(), 2));
-    let linktree = account.linktree(&who());
+    let linktree = RateLimitedClient::new(&account, &who());
     let listed = tokio::time::timeout(Duration::from_millis(100), crate::linktree::client::list_all(&linktree)).await;
     assert!(listed.is_err(), "it neither gave up nor exceeded the budget: {listed:?}");
     assert!(asked.load(Ordering::Relaxed) <= 2);
@@ -153,7 +153,7 @@ async fn further_pages_wait_for_their_turn() {
 async fn what_is_used_is_written_down_beforehand_but_for_the_list_of_each_period() {
     let notes = Notes::default();
     let account = Arc::new(with(Pages::default(), notes.clone(), 600));
-    let linktree = account.linktree(&who());
+    let linktree = RateLimitedClient::new(&account, &who());
     let remaining = || notes.0.lock().unwrap().iter().map(|note| note.remaining).collect::<Vec<_>>();
     crate::linktree::client::list_all(&linktree).await.unwrap();
     assert_eq!(remaining(), [595], "the first list of a process is");
@@ -172,15 +172,15 @@ async fn what_is_used_is_written_down_beforehand_but_for_the_list_of_each_period
 async fn what_cannot_be_written_down_is_not_done() {
     struct Full;
     #[async_trait]
-    impl Notebook for Full {
-        async fn write(&self, _: &Key, _: &RequestBudgetStatus) -> Result<(), String> {
+    impl ReservationStore for Full {
+        async fn write(&self, _: &ObjectKey, _: &RequestBudgetStatus) -> Result<(), String> {
             Err("no".into())
         }
     }
     let pages = Pages::default();
     let asked = Arc::clone(&pages.0);
     let account = with(pages, Full, 10);
-    let refused = Arc::new(account).linktree(&who()).list_page(None).await;
+    let refused = RateLimitedClient::new(&Arc::new(account), &who()).list_page(None).await;
     assert!(matches!(refused, Err(ApiError::Unreachable { before_sending: true, .. })), "{refused:?}");
     assert_eq!(asked.load(Ordering::Relaxed), 0);
 }
@@ -190,7 +190,7 @@ async fn who_does_not_lead_asks_nothing_of_linktree() {
     let pages = Pages::default();
     let asked = Arc::clone(&pages.0);
     let account = led(Leadership::never_won(), pages, Notes::default(), 10);
-    let refused = Arc::new(account).linktree(&who()).list_page(None).await;
+    let refused = RateLimitedClient::new(&Arc::new(account), &who()).list_page(None).await;
     assert!(matches!(refused, Err(ApiError::Unreachable { before_sending: true, .. })), "{refused:?}");
     assert_eq!(asked.load(Ordering::Relaxed), 0);
 }

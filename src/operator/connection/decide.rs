@@ -56,17 +56,23 @@ pub fn handles_request(plan: Plan, heard: bool) -> bool {
     }
 }
 
-/// The last list was begun at `listed_at` and took so long. The next comes as early as [`pause`] allows.
+/// The last list of an account, and what a further one waits for.
+#[derive(Clone, Debug, Default)]
+pub struct ListState {
+    /// Start of the last list.
+    pub listed_at: Option<Timestamp>,
+    /// Duration of the last list.
+    pub took: Duration,
+    /// A list is requested before the sync period ends.
+    pub requested: bool,
+    /// No request before this time.
+    pub hold_until: Option<Timestamp>,
+}
+
+/// Decides whether to list the account now. The next list comes as early as [`pause`] allows.
 #[must_use]
-pub fn decide(
-    spec: &LinktreeConnectionSpec,
-    token: Token,
-    listed_at: Option<Timestamp>,
-    took: Duration,
-    list_wanted: bool,
-    hold_until: Option<Timestamp>,
-    now: Timestamp,
-) -> Plan {
+pub fn decide(spec: &LinktreeConnectionSpec, token: Token, state: &ListState, now: Timestamp) -> Plan {
+    let ListState { listed_at, took, requested, hold_until } = state;
     match token {
         Token::Missing | Token::Unusable => return Plan::Nothing,
         Token::Present => {}
@@ -74,9 +80,9 @@ pub fn decide(
     if hold_until.is_some_and(|until| now < until) {
         return Plan::Wait;
     }
-    let earliest = SignedDuration::try_from(pause(spec.sync_period_seconds, took, 1.0)).unwrap_or(SignedDuration::MAX);
+    let earliest = SignedDuration::try_from(pause(spec.sync_period_seconds, *took, 1.0)).unwrap_or(SignedDuration::MAX);
     let due = listed_at.is_none_or(|listed_at| now.duration_since(listed_at) >= earliest || now < listed_at);
-    if due || list_wanted { Plan::List } else { Plan::Wait }
+    if due || *requested { Plan::List } else { Plan::Wait }
 }
 
 /// From the beginning of a list to that of the next: what changes at Linktree is seen within a period, also where a list
@@ -91,16 +97,16 @@ pub fn pause(period_seconds: i64, took: Duration, spread: f64) -> Duration {
 /// when what was announced of the budget has lapsed, which the status then takes back. `None` for as soon as what stands in
 /// the way is out of it: the list is overdue, or was never made.
 #[must_use]
-pub fn next_look(
+pub fn next_reconcile(
     hold_until: Option<Timestamp>,
     list_due: Option<Timestamp>,
-    announced_until: Option<Timestamp>,
+    reserved_until: Option<Timestamp>,
     now: Timestamp,
 ) -> Option<Duration> {
     let ahead = |at: Option<Timestamp>| at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
     let past = |ahead: Duration| ahead + A_MOMENT;
     let list = ahead(hold_until).map(past).or_else(|| ahead(list_due));
-    [list, ahead(announced_until).map(past)].into_iter().flatten().min()
+    [list, ahead(reserved_until).map(past)].into_iter().flatten().min()
 }
 
 #[cfg(test)]
@@ -119,11 +125,15 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    fn state(listed_at: Option<Timestamp>, requested: bool, hold_until: Option<Timestamp>) -> ListState {
+        ListState { listed_at, took: Duration::ZERO, requested, hold_until }
+    }
+
     #[test]
     fn a_connection_is_looked_at_again_for_its_list_and_for_what_was_announced() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         let past = |ahead| seconds(ahead).map(|ahead| ahead + A_MOMENT);
-        for (hold_until, list_due, announced_until, next) in [
+        for (hold_until, list_due, reserved_until, next) in [
             (None, None, None, None),
             (None, Some(at(1300)), None, seconds(300)),
             (None, Some(at(999)), None, None),
@@ -134,8 +144,8 @@ mod tests {
             (None, Some(at(1300)), Some(at(999)), seconds(300)),
             (Some(at(1200)), Some(at(1300)), Some(at(1091)), past(91)),
         ] {
-            let looked = next_look(hold_until, list_due, announced_until, at(1000));
-            assert_eq!(looked, next, "{hold_until:?} {list_due:?} {announced_until:?}");
+            let looked = next_reconcile(hold_until, list_due, reserved_until, at(1000));
+            assert_eq!(looked, next, "{hold_until:?} {list_due:?} {reserved_until:?}");
         }
     }
 
@@ -153,11 +163,7 @@ mod tests {
             ("the hold is over", None, false, Some(at(1000)), Plan::List),
         ];
         for (case, listed_at, wanted, hold, plan) in cases {
-            assert_eq!(
-                decide(&spec, Token::Present, listed_at, Duration::ZERO, wanted, hold, at(1000)),
-                plan,
-                "{case}"
-            );
+            assert_eq!(decide(&spec, Token::Present, &state(listed_at, wanted, hold), at(1000)), plan, "{case}");
         }
         let refused = ApiError::TooManyRequests { retry_after: None };
         let failed = ApiError::Server { status: 500, retry_after: None };
@@ -167,11 +173,11 @@ mod tests {
             ("a person asks while Linktree wants peace", &refused, true, Plan::Wait, false),
         ] {
             let hold = hold(Some(at(1001)), Some(trouble), requested);
-            let decided = decide(&spec, Token::Present, Some(at(999)), Duration::ZERO, requested, hold, at(1000));
+            let decided = decide(&spec, Token::Present, &state(Some(at(999)), requested, hold), at(1000));
             assert_eq!((decided, handles_request(decided, true)), (plan, handled), "{sentence}");
         }
         assert!(!handles_request(Plan::List, false), "it was not its turn");
         assert!(handles_request(Plan::Nothing, false));
-        assert_eq!(decide(&spec, Token::Missing, None, Duration::ZERO, true, None, at(1000)), Plan::Nothing);
+        assert_eq!(decide(&spec, Token::Missing, &state(None, true, None), at(1000)), Plan::Nothing);
     }
 }

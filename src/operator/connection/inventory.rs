@@ -10,7 +10,7 @@ use url::Url;
 use crate::{
     api::connection::{SubscriptionCounts, UnmanagedState, UnmanagedSubscription},
     linktree::wire::{Subscription, SubscriptionStatus},
-    operator::{watch::index::Member, webhook::spec},
+    operator::{kubernetes::names, watch::index::IndexEntry},
 };
 
 /// So many unmanaged subscriptions are listed.
@@ -38,7 +38,11 @@ enum Owner {
 
 impl Inventory {
     /// `sharing`: the webhooks of other connections to the same account. What is theirs is counted there.
-    pub(super) fn of(subscriptions: &[Subscription], webhooks: &[Arc<Member>], sharing: &[Arc<Member>]) -> Self {
+    pub(super) fn of(
+        subscriptions: &[Subscription],
+        webhooks: &[Arc<IndexEntry>],
+        sharing: &[Arc<IndexEntry>],
+    ) -> Self {
         let claims = Claims::of(subscriptions, webhooks, sharing);
         let owners: Vec<(Owner, &Subscription)> =
             subscriptions.iter().map(|known| (claims.owner(known), known)).collect();
@@ -68,7 +72,7 @@ struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    fn of(all: &'a [Subscription], webhooks: &'a [Arc<Member>], sharing: &'a [Arc<Member>]) -> Self {
+    fn of(all: &'a [Subscription], webhooks: &'a [Arc<IndexEntry>], sharing: &'a [Arc<IndexEntry>]) -> Self {
         let listed: HashSet<&str> = all.iter().map(|known| known.id.0.as_str()).collect();
         let mut claims = Claims { by_id: HashMap::new(), by_url: HashMap::new() };
         let ours = webhooks.iter().map(|webhook| (Owner::Webhook, webhook));
@@ -89,7 +93,7 @@ impl<'a> Claims<'a> {
         match self.by_url.get(known.url.as_str()) {
             Some((Owner::Webhook, true)) => Owner::Duplicate,
             Some((owner, _)) => *owner,
-            None if Url::parse(&known.url).is_ok_and(|url| spec::is_delivery_path(url.path())) => Owner::Orphan,
+            None if Url::parse(&known.url).is_ok_and(|url| names::is_delivery_path(url.path())) => Owner::Orphan,
             None => Owner::Stranger,
         }
     }
@@ -120,8 +124,8 @@ mod tests {
         serde_json::from_value(json!({"id": id, "url": url, "status": "active"})).unwrap()
     }
 
-    fn owned(id: Option<&str>) -> Arc<Member> {
-        Arc::new(Member::of(&webhook(|object| {
+    fn owned(id: Option<&str>) -> Arc<IndexEntry> {
+        Arc::new(IndexEntry::of(&webhook(|object| {
             object["status"] = json!({"address": {"url": OURS}, "subscription": {"state": "Enabled", "id": id}});
         })))
     }

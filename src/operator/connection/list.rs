@@ -13,9 +13,9 @@ use crate::{
         wire::{Account as WireAccount, Subscription, SubscriptionId},
     },
     operator::{
-        account::{Account, Snapshot},
-        kubernetes::object_key::Key,
-        watch::index::Member,
+        account::{Account, Snapshot, rate_limited_client::RateLimitedClient},
+        kubernetes::object_key::ObjectKey,
+        watch::index::IndexEntry,
     },
 };
 
@@ -23,9 +23,9 @@ use crate::{
 /// so where it was not our turn, or Linktree wants to be left alone.
 ///
 /// `webhooks` are those of all connections that share the account.
-pub(super) async fn list(account: &Arc<Account>, connection: &Key, webhooks: &[Arc<Member>]) -> bool {
+pub(super) async fn list(account: &Arc<Account>, connection: &ObjectKey, webhooks: &[Arc<IndexEntry>]) -> bool {
     let begun = clock::now();
-    let linktree = account.linktree(connection);
+    let linktree = RateLimitedClient::new(account, connection);
     let listed = async {
         let whose = whose(account, &linktree).await?;
         let sought = sought(account.sought(), webhooks);
@@ -40,7 +40,7 @@ pub(super) async fn list(account: &Arc<Account>, connection: &Key, webhooks: &[A
             true
         }
         Err(error) => {
-            let heard = !matches!(error, ApiError::NotYet { .. } | ApiError::TooManyRequests { .. });
+            let heard = !matches!(error, ApiError::Throttled { .. } | ApiError::TooManyRequests { .. });
             account.list_failed(error, clock::now());
             heard
         }
@@ -49,7 +49,7 @@ pub(super) async fn list(account: &Arc<Account>, connection: &Key, webhooks: &[A
 
 /// Remembered apart from the list: with a budget of one request a minute there would else never be one left for that.
 async fn whose(account: &Account, linktree: &dyn Linktree) -> Result<Option<WireAccount>, ApiError> {
-    if let Some(known) = account.whose() {
+    if let Some(known) = account.identity() {
         return Ok(Some(known));
     }
     if let Some(snapshot) = account.snapshot() {
@@ -57,7 +57,7 @@ async fn whose(account: &Account, linktree: &dyn Linktree) -> Result<Option<Wire
     }
     match linktree.account().await {
         Ok(whose) => {
-            account.belongs_to(whose.clone());
+            account.set_identity(whose.clone());
             Ok(Some(whose))
         }
         // It is only shown to people; nothing depends on it.
@@ -89,7 +89,7 @@ async fn subscriptions(
 }
 
 /// The subscriptions to look for, with their urls: those of the webhooks, and those that were asked for.
-fn sought(asked: BTreeMap<SubscriptionId, String>, webhooks: &[Arc<Member>]) -> BTreeMap<SubscriptionId, String> {
+fn sought(asked: BTreeMap<SubscriptionId, String>, webhooks: &[Arc<IndexEntry>]) -> BTreeMap<SubscriptionId, String> {
     asked.into_iter().chain(webhooks.iter().filter_map(|webhook| registered(webhook))).collect()
 }
 
@@ -140,7 +140,7 @@ fn trusted(id: &SubscriptionId, url: &str) -> Subscription {
     }
 }
 
-fn registered(webhook: &Member) -> Option<(SubscriptionId, String)> {
+fn registered(webhook: &IndexEntry) -> Option<(SubscriptionId, String)> {
     Some((webhook.subscription.clone()?, webhook.url.clone()?))
 }
 
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_list_without_something_that_is_known_is_made_again_and_counts_with_the_second() {
-        let known = Arc::new(Member::of(&webhook(|object| {
+        let known = Arc::new(IndexEntry::of(&webhook(|object| {
             object["status"] = json!({"address": {"url": "u"}, "subscription": {"state": "Enabled", "id": "a"}});
         })));
         let (a, b) = (subscription("a", "u"), subscription("b", "v"));

@@ -8,17 +8,15 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use url::Url;
 
-use super::decide::Token;
+use super::{account_opener::AccountOpener, context::Context, decide::Token};
 use crate::{
     api::connection::{LinktreeConnection, LinktreeConnectionStatus, RequestBudgetStatus},
     clock,
     linktree::client::{HttpLinktree, PAGE_LIMIT},
     operator::{
-        account::{Account, Notebook, limiter::Budget, registry::Credentials, resumed},
-        context::Context,
-        kubernetes::{apply, object_key::Key},
-        watch::index::Member,
-        webhook::{Error, render::route},
+        account::{Account, ReservationStore, limiter::Budget, registry::Credentials, resumed},
+        kubernetes::{apply, error::ReconcileError, object_key::ObjectKey, secret_value::secret_value},
+        watch::index::IndexEntry,
     },
 };
 
@@ -26,13 +24,13 @@ use crate::{
 pub(super) async fn open(
     context: &Context,
     connection: &LinktreeConnection,
-    key: &Key,
-) -> Result<(Token, Option<Arc<Account>>), Error> {
-    let accounts = &context.shared.accounts;
-    let secrets: Api<Secret> = Api::namespaced(context.shared.client.clone(), &key.0);
+    key: &ObjectKey,
+) -> Result<(Token, Option<Arc<Account>>), ReconcileError> {
+    let accounts = &context.accounts;
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
     let reference = &connection.spec.token_secret_ref;
     let data = secrets.get_opt(&reference.name).await?.and_then(|secret| secret.data).unwrap_or_default();
-    let Some(token) = data.get(&reference.key).and_then(|bytes| route::secret(&bytes.0)) else {
+    let Some(token) = data.get(&reference.key).and_then(|bytes| secret_value(&bytes.0)) else {
         accounts.forget(key);
         return Ok((Token::Missing, None));
     };
@@ -46,21 +44,20 @@ pub(super) async fn open(
     let joins = accounts.get(key).is_none();
     let made = accounts.get_or_make(key, &credentials, requests_per_minute, || {
         let base = Url::parse(&credentials.base_url).map_err(|_| ())?;
-        let shared = &context.shared;
-        let client = HttpLinktree::new(&shared.transport, base, &credentials.token, shared.linktree_timeout);
-        let notebook = Statuses(shared.client.clone());
+        let AccountOpener { client, transport, timeout, leadership, metrics } = &context.opener;
+        let linktree = HttpLinktree::new(transport, base, &credentials.token, *timeout);
         Ok::<_, ()>(Account::new(
-            Box::new(client.map_err(|_| ())?),
-            Box::new(notebook),
-            shared.leadership.clone(),
+            Box::new(linktree.map_err(|_| ())?),
+            Box::new(ConnectionStatuses(client.clone())),
+            leadership.clone(),
             budget,
-            shared.metrics.clone(),
+            metrics.clone(),
         ))
     });
     Ok(match made {
         Ok(account) => {
             if joins {
-                account.assume_registrations(begun(&context.webhooks_of(key)), clock::now());
+                account.assume_registrations(begun(&context.indexes.by_connection(key)), clock::now());
             }
             (Token::Present, Some(account))
         }
@@ -72,9 +69,9 @@ pub(super) async fn open(
 }
 
 /// What another process before this one may have left of the budget. Read afresh: a watch may lag behind its last words.
-async fn left_over(context: &Context, key: &Key, requests_per_minute: usize) -> Result<Budget, Error> {
-    let api: Api<LinktreeConnection> = Api::namespaced(context.shared.client.clone(), &key.0);
-    let status = api.get_opt(&key.1).await?.and_then(|connection| connection.status).unwrap_or_default();
+async fn left_over(context: &Context, key: &ObjectKey, requests_per_minute: usize) -> Result<Budget, ReconcileError> {
+    let api: Api<LinktreeConnection> = Api::namespaced(context.client.clone(), &key.namespace);
+    let status = api.get_opt(&key.name).await?.and_then(|connection| connection.status).unwrap_or_default();
     let subscriptions = status.subscriptions.map_or(0, |counts| counts.managed.saturating_add(counts.unmanaged));
     Ok(resumed(
         requests_per_minute,
@@ -86,23 +83,23 @@ async fn left_over(context: &Context, key: &Key, requests_per_minute: usize) -> 
 }
 
 /// The registrations that the webhooks' statuses tell of.
-fn begun(webhooks: &[Arc<Member>]) -> impl Iterator<Item = (Timestamp, bool)> {
+fn begun(webhooks: &[Arc<IndexEntry>]) -> impl Iterator<Item = (Timestamp, bool)> {
     webhooks.iter().filter_map(|webhook| Some((webhook.begun?, webhook.subscription.is_some())))
 }
 
-/// The statuses of the connections.
-struct Statuses(Client);
+/// Reserves quota in the statuses of connections.
+struct ConnectionStatuses(Client);
 
 #[async_trait]
-impl Notebook for Statuses {
-    async fn write(&self, (namespace, name): &Key, budget: &RequestBudgetStatus) -> Result<(), String> {
-        let api: Api<LinktreeConnection> = Api::namespaced(self.0.clone(), namespace);
+impl ReservationStore for ConnectionStatuses {
+    async fn write(&self, connection: &ObjectKey, budget: &RequestBudgetStatus) -> Result<(), String> {
+        let api: Api<LinktreeConnection> = Api::namespaced(self.0.clone(), &connection.namespace);
         // The whole status, as the report applies it: what a patch of another kind had written, an apply would not take out.
-        let found = api.get_opt(name).await.map_err(|error| error.to_string())?;
-        let Some(connection) = found else { return Ok(()) };
+        let found = api.get_opt(&connection.name).await.map_err(|error| error.to_string())?;
+        let Some(found) = found else { return Ok(()) };
         let status =
-            LinktreeConnectionStatus { request_budget: Some(budget.clone()), ..connection.status.unwrap_or_default() };
-        match apply::apply_status(&api, name, &status).await {
+            LinktreeConnectionStatus { request_budget: Some(budget.clone()), ..found.status.unwrap_or_default() };
+        match apply::apply_status(&api, &connection.name, &status).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(error.to_string()),

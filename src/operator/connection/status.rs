@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{decide::Token, inventory::Inventory, reason};
+use super::{decide::Token, inventory::Inventory};
 use crate::{
     api::{
         condition::{ConditionType, Reason},
@@ -15,12 +15,12 @@ use crate::{
         wire,
     },
     operator::{
-        account::Account,
+        account::{Account, reason::reason},
         kubernetes::{
             apply::in_order_kept,
             conditions::{self, Finding, Status},
         },
-        watch::index::Member,
+        watch::index::IndexEntry,
     },
 };
 
@@ -28,9 +28,9 @@ pub struct Report<'a> {
     pub connection: &'a LinktreeConnection,
     pub token: Token,
     pub account: Option<&'a Account>,
-    pub webhooks: &'a [Arc<Member>],
+    pub webhooks: &'a [Arc<IndexEntry>],
     /// Those of other connections to the same account.
-    pub webhooks_sharing: &'a [Arc<Member>],
+    pub webhooks_sharing: &'a [Arc<IndexEntry>],
     /// A person's request for a list that is handled with this look.
     pub handled_sync_request: Option<&'a str>,
     pub now: Timestamp,
@@ -71,7 +71,7 @@ impl Report<'_> {
     }
 
     fn findings(&self, listed: bool) -> Vec<(ConditionType, Finding)> {
-        let trouble = self.account.and_then(Account::trouble);
+        let trouble = self.account.and_then(Account::last_error);
         let quota = self.account.map_or_else(
             || quota(0, None),
             |account| {

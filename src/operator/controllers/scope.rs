@@ -1,13 +1,6 @@
-//! One scope: the controllers of all namespaces, or of one. Wires watches to reconcilers; decides nothing.
+//! The controllers of one scope: all namespaces, or one of them. Connects watches to reconcilers; decides nothing.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, future::join, stream};
 use k8s_openapi::api::{
@@ -22,96 +15,77 @@ use kube::{
     runtime::{
         Controller,
         controller::{self, Action},
-        reflector::{self, ObjectRef, store::Writer},
+        reflector::{self, ObjectRef, Store, store::Writer},
     },
 };
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, Sender};
 use tokio_util::sync::CancellationToken;
 
+use super::gate::Gate;
 use crate::{
     api::{connection::LinktreeConnection, webhook::LinktreeWebhook},
     operator::{
-        connection,
-        context::{Context, Shared},
-        kubernetes::{
-            gateway::HTTPRoute,
-            object_key::{self, Key},
-        },
+        account::registry::Accounts,
+        connection::{self, account_opener::AccountOpener},
+        kubernetes::{error::ReconcileError, gateway::HTTPRoute, object_key::ObjectKey},
+        metrics::Metrics,
         watch::{
-            observed_versions::Kind,
+            index::{Indexes, WebhookIndex},
+            observed_versions::{Kind, ObservedVersions},
             queue,
-            streams::{self, Look},
+            streams::{self, ReconcileRequest},
         },
-        webhook,
+        webhook::{
+            self,
+            context::{Cluster, Connections, ReceiverAccess},
+        },
     },
 };
 
-/// Requests for a look that may wait in line. More come with their period.
-const LOOKS_WAITING: usize = 1024;
-/// Objects looked at at the same time, per kind.
+/// Pending requests that a queue holds. A watch waits where it is full; the resync covers what is dropped elsewhere.
+const QUEUE_CAPACITY: usize = 1024;
+/// Concurrent reconciliations per kind.
 const CONCURRENCY: u16 = 16;
-/// How long one look may take, whatever hangs.
-const LOOK_DEADLINE: Duration = Duration::from_secs(120);
-/// The same for a connection, whose list waits for its budget page by page: the longest one at 10 requests a minute.
-const LIST_DEADLINE: Duration = Duration::from_secs(3600);
-/// When a look that failed is repeated.
-const RETRY: Duration = Duration::from_secs(5);
+/// Bound of one reconciliation of a webhook.
+const RECONCILE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Bound of one reconciliation of a connection. Its list waits for the request budget page by page: this is the longest
+/// list at 10 requests a minute.
+const LIST_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Requeue delay after a failed reconciliation.
+const REQUEUE_AFTER_ERROR: Duration = Duration::from_secs(5);
 
-/// All namespaces (`None`), or each of those named once.
-#[must_use]
-pub fn namespaces(named: Vec<String>) -> Vec<Option<String>> {
-    if named.is_empty() {
-        return vec![None];
-    }
-    named.into_iter().collect::<BTreeSet<_>>().into_iter().map(Some).collect()
+/// What the scopes of one process share.
+#[derive(Clone)]
+pub struct Shared {
+    pub cluster: Cluster,
+    pub receivers: ReceiverAccess,
+    pub opener: AccountOpener,
+    pub accounts: Arc<Accounts>,
+    pub indexes: Indexes,
+    pub metrics: Metrics,
 }
 
-/// Set once every scope has seen all of its objects: connections of several may share an account. Anyone may wait for it,
-/// which is why it is not the stores' own readiness: a kube store wakes only the last that waits, and reconciles run as
-/// tasks of their own.
-#[derive(Clone, Debug)]
-pub struct Ready {
-    /// How many scopes have not.
-    missing: Arc<AtomicUsize>,
-    /// Cancelled when none is missing: who waits for that is woken in the order of waiting.
-    all: CancellationToken,
-}
-
-impl Ready {
-    #[must_use]
-    pub fn of(scopes: usize) -> Self {
-        Ready { missing: Arc::new(AtomicUsize::new(scopes)), all: CancellationToken::new() }
-    }
-
-    pub fn is_set(&self) -> bool {
-        self.all.is_cancelled()
-    }
-
-    /// One scope more has seen all of its objects.
-    fn seen(&self) {
-        if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.all.cancel();
-        }
-    }
-
-    pub async fn wait(&self) {
-        self.all.cancelled().await;
-    }
-}
-
+/// The controllers of one scope.
 pub struct Scope {
     shared: Shared,
     namespace: Option<String>,
-    ready: Ready,
+    gate: Gate,
+}
+
+/// What the watches of a scope fill.
+struct Caches {
+    index: Arc<WebhookIndex>,
+    versions: Arc<ObservedVersions>,
+    connections: Store<LinktreeConnection>,
 }
 
 impl Scope {
     #[must_use]
-    pub fn new(shared: Shared, namespace: Option<String>, ready: Ready) -> Self {
-        Scope { shared, namespace, ready }
+    pub fn new(shared: Shared, namespace: Option<String>, gate: Gate) -> Self {
+        Scope { shared, namespace, gate }
     }
 
-    /// Whether the custom resources can be listed at all.
+    /// Checks that the custom resources can be listed.
     pub async fn check(&self) -> Result<(), kube::Error> {
         self.api::<LinktreeConnection>().list(&ListParams::default().limit(1)).await?;
         self.api::<LinktreeWebhook>().list(&ListParams::default().limit(1)).await?;
@@ -120,63 +94,104 @@ impl Scope {
 
     /// Runs both controllers until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let (look_at_webhook, webhooks_to_look_at) = mpsc::channel(LOOKS_WAITING);
-        let (look_at_connection, connections_to_look_at) = mpsc::channel(LOOKS_WAITING);
-        let (connections, known_connections) = reflector::store();
-        let context = Arc::new(Context::new(
-            self.shared.clone(),
-            connections,
-            look_at_webhook,
-            look_at_connection,
-            self.ready.clone(),
-            shutdown.clone(),
-        ));
+        let (webhook_requests, webhooks_queued) = mpsc::channel(QUEUE_CAPACITY);
+        let (connection_requests, connections_queued) = mpsc::channel(QUEUE_CAPACITY);
+        let (connections, writer) = reflector::store();
+        let caches = Caches { index: self.shared.indexes.add(), versions: Arc::default(), connections };
+        let webhook_context = Arc::new(self.webhook_context(&caches, connection_requests.clone()));
+        let connection_context = Arc::new(self.connection_context(webhook_requests.clone()));
 
-        // Both hear of everything through their channels: what one watch tells may concern either.
-        let look = |webhook| reconcile_webhook(webhook, Arc::clone(&context));
-        let webhooks = queue::run(webhooks_to_look_at, CONCURRENCY.into(), shutdown.clone(), look);
-        let connections = Controller::for_stream(stream::pending(), context.connections.clone())
+        // Both controllers get all requests through their channels: an event of one watch may concern either kind.
+        let (gate, metrics) = (self.gate.until(&shutdown), &self.shared.metrics);
+        let reconcile =
+            |webhook| reconcile_webhook(webhook, Arc::clone(&webhook_context), gate.clone(), metrics.clone());
+        let webhooks = queue::run(webhooks_queued, CONCURRENCY.into(), shutdown.clone(), reconcile);
+        let runner = Arc::new(ConnectionRunner {
+            context: connection_context,
+            objects: caches.connections.clone(),
+            gate: gate.clone(),
+            metrics: metrics.clone(),
+        });
+        let connections = Controller::for_stream(stream::pending(), caches.connections.clone())
             .with_config(controller::Config::default().concurrency(CONCURRENCY))
-            .reconcile_on(received(connections_to_look_at))
+            .reconcile_on(received(connections_queued))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-            .run(reconcile_connection, retry_later, Arc::clone(&context))
-            .for_each(|result| async move { note(&result) });
-        let looks = hand_on(self.looks(&context, known_connections), &context);
-        let filled = announce_filled(&context, &self.ready);
+            .run(reconcile_connection, |_, _, _| Action::requeue(REQUEUE_AFTER_ERROR), runner)
+            .for_each(|result| async move { log(&result) });
+        let requests = enqueue(self.requests(&caches, writer), &caches.index, &webhook_requests, &connection_requests);
+        let synced = self.mark_synced(&caches);
         tokio::select! {
             biased;
             _ = join(webhooks, connections) => {}
-            () = looks => {}
-            () = filled => {}
+            () = requests => {}
+            () = synced => {}
         }
     }
 
-    /// What is to be looked at, whenever something of the cluster changes that concerns it.
-    fn looks(
+    fn webhook_context(
         &self,
-        context: &Context,
+        caches: &Caches,
+        requests: Sender<ObjectRef<LinktreeConnection>>,
+    ) -> webhook::context::Context {
+        webhook::context::Context {
+            cluster: self.shared.cluster.clone(),
+            connections: Connections {
+                objects: caches.connections.clone(),
+                accounts: Arc::clone(&self.shared.accounts),
+                requests,
+            },
+            receivers: self.shared.receivers.clone(),
+            indexes: self.shared.indexes.clone(),
+            versions: Arc::clone(&caches.versions),
+            states: webhook::states::WebhookStates::default(),
+        }
+    }
+
+    fn connection_context(&self, webhook_requests: Sender<Arc<ObjectKey>>) -> connection::context::Context {
+        connection::context::Context {
+            client: self.shared.cluster.client.clone(),
+            accounts: Arc::clone(&self.shared.accounts),
+            opener: self.shared.opener.clone(),
+            indexes: self.shared.indexes.clone(),
+            webhook_requests,
+        }
+    }
+
+    /// The objects to reconcile, whenever an object that concerns them changes.
+    fn requests(
+        &self,
+        caches: &Caches,
         connections: Writer<LinktreeConnection>,
-    ) -> impl Stream<Item = Look> + Send + use<> {
-        let (roster, seen) = (|| Arc::clone(&context.roster), || Arc::clone(&context.seen));
+    ) -> impl Stream<Item = ReconcileRequest> + Send + use<> {
+        let (index, versions) = (|| Arc::clone(&caches.index), || Arc::clone(&caches.versions));
         stream::select_all([
-            streams::webhooks(self.api(), roster(), seen()),
-            streams::connections(self.api(), connections, roster(), seen()),
-            streams::parts::<StatefulSet>(self.api(), Kind::StatefulSet, seen(), roster()),
-            streams::parts::<Service>(self.api(), Kind::Service, seen(), roster()),
-            streams::parts::<ServiceAccount>(self.api(), Kind::ServiceAccount, seen(), roster()),
-            streams::parts::<NetworkPolicy>(self.api(), Kind::NetworkPolicy, seen(), roster()),
-            streams::parts::<Ingress>(self.api(), Kind::Ingress, seen(), roster()),
-            streams::parts::<HTTPRoute>(self.api(), Kind::HttpRoute, seen(), roster()),
-            streams::parts::<Pod>(self.api(), Kind::Pod, seen(), roster()),
-            streams::secrets::<Secret>(self.api(), seen(), roster(), context.connections.clone()),
+            streams::webhooks(self.api(), index(), versions()),
+            streams::connections(self.api(), connections, index(), versions()),
+            streams::parts::<StatefulSet>(self.api(), Kind::StatefulSet, versions(), index()),
+            streams::parts::<Service>(self.api(), Kind::Service, versions(), index()),
+            streams::parts::<ServiceAccount>(self.api(), Kind::ServiceAccount, versions(), index()),
+            streams::parts::<NetworkPolicy>(self.api(), Kind::NetworkPolicy, versions(), index()),
+            streams::parts::<Ingress>(self.api(), Kind::Ingress, versions(), index()),
+            streams::parts::<HTTPRoute>(self.api(), Kind::HttpRoute, versions(), index()),
+            streams::parts::<Pod>(self.api(), Kind::Pod, versions(), index()),
+            streams::secrets::<Secret>(self.api(), versions(), index(), caches.connections.clone()),
         ])
+    }
+
+    /// Marks the scope as synced once both kinds were listed, then never ends. It is the store's only waiter.
+    async fn mark_synced(&self, caches: &Caches) {
+        caches.index.filled().await;
+        if caches.connections.wait_until_ready().await.is_ok() {
+            self.gate.mark_synced();
+        }
+        std::future::pending::<()>().await;
     }
 
     fn api<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        let client: Client = self.shared.client.clone();
+        let client: Client = self.shared.cluster.client.clone();
         match &self.namespace {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
@@ -184,92 +199,90 @@ impl Scope {
     }
 }
 
-/// Has the controllers look; waits where many looks wait, so that none is lost.
-async fn hand_on(looks: impl Stream<Item = Look>, context: &Context) {
-    // A controller that does not listen any more ends, and with it the scope.
-    let hand_on = async |look| match look {
-        Look::Webhook(key) => {
-            let key = context.roster.get(&key).map_or_else(|| Arc::new(key), |known| Arc::clone(&known.key));
-            drop(context.look_at_webhook.send(key).await);
+/// Hands requests to the controllers; waits where a queue is full, so that none is lost.
+async fn enqueue(
+    requests: impl Stream<Item = ReconcileRequest>,
+    index: &WebhookIndex,
+    webhooks: &Sender<Arc<ObjectKey>>,
+    connections: &Sender<ObjectRef<LinktreeConnection>>,
+) {
+    // A controller that no longer receives has ended, and the scope ends with it.
+    let enqueue = async |request| match request {
+        ReconcileRequest::Webhook(key) => {
+            let key = index.get(&key).map_or_else(|| Arc::new(key), |known| Arc::clone(&known.key));
+            drop(webhooks.send(key).await);
         }
-        Look::Connection(key) => drop(context.look_at_connection.send(object_key::reference(&key)).await),
+        ReconcileRequest::Connection(key) => drop(connections.send(key.object_ref()).await),
     };
-    looks.for_each(hand_on).await;
+    requests.for_each(enqueue).await;
 }
 
-/// Marks the scope as seen when both kinds were, and then waits for ever. The only one to wait for the store.
-async fn announce_filled(context: &Context, ready: &Ready) {
-    context.roster.filled().await;
-    if context.connections.wait_until_ready().await.is_ok() {
-        ready.seen();
-    }
-    std::future::pending::<()>().await;
-}
-
-/// Returns when to look again.
-async fn reconcile_webhook(key: Arc<Key>, context: Arc<Context>) -> Option<Duration> {
-    if !context.may_begin().await {
+/// Returns when to reconcile the webhook again; `None` for only when it is enqueued.
+async fn reconcile_webhook(
+    key: Arc<ObjectKey>,
+    context: Arc<webhook::context::Context>,
+    gate: Gate,
+    metrics: Metrics,
+) -> Option<Duration> {
+    if !gate.passed().await {
         return None;
     }
-    let (namespace, webhook) = (key.0.as_str(), key.1.as_str());
-    let look = async { webhook::reconcile(Arc::clone(&key), Arc::clone(&context)).await.map_err(LookError::Failed) };
-    match counted("LinktreeWebhook", LOOK_DEADLINE, &context.shared.metrics, look).await {
-        Ok(again) => {
-            tracing::debug!(namespace, webhook, "looked at");
-            again
+    let (namespace, webhook) = (key.namespace.as_str(), key.name.as_str());
+    let reconcile = webhook::reconcile(Arc::clone(&key), context);
+    match bounded("LinktreeWebhook", RECONCILE_TIMEOUT, &metrics, reconcile).await {
+        Ok(requeue) => {
+            tracing::debug!(namespace, webhook, "reconciled");
+            requeue
         }
         Err(error) => {
-            tracing::warn!(namespace, webhook, %error, "a look failed and is repeated");
-            Some(RETRY)
+            tracing::warn!(namespace, webhook, %error, "reconcile failed, retrying");
+            Some(REQUEUE_AFTER_ERROR)
         }
     }
 }
 
-async fn reconcile_connection(connection: Arc<LinktreeConnection>, context: Arc<Context>) -> Result<Action, LookError> {
-    let metrics = context.shared.metrics.clone();
-    if !context.may_begin().await {
+/// What kube's controller of connections works with.
+struct ConnectionRunner {
+    context: Arc<connection::context::Context>,
+    objects: Store<LinktreeConnection>,
+    gate: Gate,
+    metrics: Metrics,
+}
+
+async fn reconcile_connection(
+    connection: Arc<LinktreeConnection>,
+    runner: Arc<ConnectionRunner>,
+) -> Result<Action, ReconcileError> {
+    if !runner.gate.passed().await {
         return Ok(Action::await_change());
     }
     // It may have changed while this process stood by.
-    let connection = context.connections.get(&ObjectRef::from_obj(&*connection)).unwrap_or(connection);
-    let look = async { connection::reconcile(connection, context).await.map_err(LookError::Failed) };
-    counted("LinktreeConnection", LIST_DEADLINE, &metrics, look).await
+    let connection = runner.objects.get(&ObjectRef::from_obj(&*connection)).unwrap_or(connection);
+    let reconcile = connection::reconcile(connection, Arc::clone(&runner.context));
+    bounded("LinktreeConnection", LIST_TIMEOUT, &runner.metrics, reconcile).await
 }
 
-async fn counted<T>(
+async fn bounded<T>(
     kind: &'static str,
-    deadline: Duration,
-    metrics: &crate::operator::metrics::Metrics,
-    look: impl Future<Output = Result<T, LookError>>,
-) -> Result<T, LookError> {
-    let result = tokio::time::timeout(deadline, look).await.unwrap_or(Err(LookError::TookTooLong { deadline }));
+    after: Duration,
+    metrics: &Metrics,
+    reconcile: impl Future<Output = Result<T, ReconcileError>>,
+) -> Result<T, ReconcileError> {
+    let result = tokio::time::timeout(after, reconcile).await.unwrap_or(Err(ReconcileError::TimedOut { after }));
     metrics.reconciled(kind, if result.is_ok() { "ok" } else { "error" });
     result
 }
 
-/// Why a look was not finished.
-#[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error(transparent)]
-    Failed(webhook::Error),
-    #[error("it took longer than {deadline:?}")]
-    TookTooLong { deadline: Duration },
-}
-
-fn retry_later<K>(_: Arc<K>, _: &LookError, _: Arc<Context>) -> Action {
-    Action::requeue(RETRY)
-}
-
-fn note<K, E>(result: &Result<(ObjectRef<K>, Action), controller::Error<LookError, E>>)
+fn log<K, E>(result: &Result<(ObjectRef<K>, Action), controller::Error<ReconcileError, E>>)
 where
     K: Resource<DynamicType = ()>,
     E: std::error::Error + 'static,
 {
     match result {
-        Ok((object, _)) => tracing::debug!(%object, "looked at"),
-        // Deleted since a look at it was asked for: nothing is left to be done.
-        Err(controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "gone"),
-        Err(error) => tracing::warn!(%error, "a look failed and is repeated"),
+        Ok((object, _)) => tracing::debug!(%object, "reconciled"),
+        // Deleted since it was enqueued: nothing is left to do.
+        Err(controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "object gone"),
+        Err(error) => tracing::warn!(%error, "reconcile failed, retrying"),
     }
 }
 

@@ -9,6 +9,19 @@ pub const SYNC: &str = "webhooks.linktree-operator.dev/sync-requested-at";
 /// Asks for a new signing secret.
 pub const ROTATE_SECRET: &str = "webhooks.linktree-operator.dev/rotate-secret-requested-at";
 
+/// The annotation that makes the kubelet look at a pod's mounted Secrets, with the digest it was pointed at.
+pub const ROUTE_DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/route-digest";
+
+/// The annotation that says which subscription a kept signing secret is of. A Secret without it was put there by a person.
+pub const SUBSCRIPTION_ANNOTATION: &str = "webhooks.linktree-operator.dev/subscription-id";
+
+/// The annotation that says until when the secret before the current one is tried too.
+pub const PREVIOUS_NOT_AFTER_ANNOTATION: &str = "webhooks.linktree-operator.dev/previous-not-after-time";
+
+/// Annotation with the digest of what was applied: shows that a field was taken out of the desired object, which the
+/// comparison with the live one cannot see.
+pub const DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/applied-digest";
+
 /// The value of a request that was not handled yet.
 #[must_use]
 pub fn pending<'a>(object: &'a impl ResourceExt, request: &str, handled: Option<&str>) -> Option<&'a str> {

@@ -11,17 +11,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::operator::watch::observed_versions;
+use super::{annotations::DIGEST_ANNOTATION, digest::digest};
 
 /// The field manager all our writes carry.
 pub const FIELD_MANAGER: &str = "linktree-webhook-operator";
 
 /// How often a status is written on a newer version of its object, before all is to be decided anew.
 const TRIES: usize = 5;
-
-/// Annotation with the digest of what was applied: shows that a field was taken out of the desired object, which the
-/// comparison with the live one cannot see.
-pub const DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/applied-digest";
 
 /// A desired object with its digest annotation, ready to be applied or found unchanged.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +35,7 @@ impl Desired {
     pub fn new<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Result<Self, serde_json::Error> {
         let mut value = serde_json::to_value(object)?;
         let sum = Sha256::digest(serde_json::to_vec(&value)?);
-        let (annotation, digest) = (hex::encode(&sum[..16]), observed_versions::digest(&sum.as_slice()));
+        let (annotation, digest) = (hex::encode(&sum[..16]), digest(&sum.as_slice()));
         value["apiVersion"] = K::api_version(&()).into();
         value["kind"] = K::kind(&()).into();
         value["metadata"]["annotations"][DIGEST_ANNOTATION] = annotation.into();
@@ -54,6 +50,7 @@ impl Desired {
 
     /// The object as it is sent.
     #[cfg(test)]
+    #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
     }

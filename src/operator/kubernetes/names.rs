@@ -1,6 +1,12 @@
 //! What a webhook's objects are called, and the other way round: whose an object is by its name, which holds even where
 //! somebody has cut its owner references. Pure.
 
+/// Keeps a webhook from vanishing before its subscription has.
+pub const FINALIZER: &str = "webhooks.linktree-operator.dev/subscription";
+
+/// What `app.kubernetes.io/managed-by` says on everything we make.
+pub const MANAGED_BY: &str = "linktree-webhook-operator";
+
 /// Everything that the receiver consists of: workload, Service, ServiceAccount, NetworkPolicy.
 #[must_use]
 pub fn receiver(webhook: &str) -> String {
@@ -36,6 +42,12 @@ pub fn owner_of_part(name: &str) -> Option<&str> {
 #[must_use]
 pub fn owner_of_secret(name: &str) -> Option<&str> {
     name.strip_suffix("-receiver-route").or_else(|| name.strip_suffix("-signing"))
+}
+
+/// Whether a path is one that a URL of ours has.
+#[must_use]
+pub fn is_delivery_path(path: &str) -> bool {
+    path.strip_prefix("/h/").is_some_and(|digest| digest.len() == 32 && digest.bytes().all(|c| c.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]

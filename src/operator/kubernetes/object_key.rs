@@ -1,25 +1,45 @@
-//! What an object is known by here.
+//! The namespace and name of an object.
+
+use std::fmt;
 
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::api::webhook::LinktreeWebhook;
 
-/// `(namespace, name)` of an object.
-pub type Key = (String, String);
-
-#[must_use]
-pub fn of(object: &impl ResourceExt) -> Key {
-    (object.namespace().unwrap_or_default(), object.name_any())
+/// Namespace and name: identifies an object among those of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    pub namespace: String,
+    pub name: String,
 }
 
-/// The object as kube's controllers and stores call it.
-#[must_use]
-pub fn reference<K: Resource<DynamicType = ()>>(key: &Key) -> ObjectRef<K> {
-    ObjectRef::new(&key.1).within(&key.0)
+impl ObjectKey {
+    #[must_use]
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        ObjectKey { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of a namespaced object.
+    #[must_use]
+    pub fn of(object: &impl ResourceExt) -> Self {
+        ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
+    }
+
+    /// The key of the connection that a webhook refers to, which is in the webhook's own namespace.
+    #[must_use]
+    pub fn connection_of(webhook: &LinktreeWebhook) -> Self {
+        ObjectKey::new(webhook.namespace().unwrap_or_default(), webhook.spec.connection_ref.name.clone())
+    }
+
+    /// The same key as kube's controllers and stores write it.
+    #[must_use]
+    pub fn object_ref<K: Resource<DynamicType = ()>>(&self) -> ObjectRef<K> {
+        ObjectRef::new(&self.name).within(&self.namespace)
+    }
 }
 
-/// The connection a webhook refers to: one of its own namespace.
-#[must_use]
-pub fn of_connection(webhook: &LinktreeWebhook) -> Key {
-    (webhook.namespace().unwrap_or_default(), webhook.spec.connection_ref.name.clone())
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }

@@ -3,10 +3,12 @@
 use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt};
-use kube::runtime::watcher::Event;
+use kube::runtime::watcher::{self, Event};
 
-use super::streams::Result;
 use crate::chance;
+
+/// An item of a watch.
+pub type Result<T> = std::result::Result<T, watcher::Error>;
 
 /// The pause after the first failure, which doubles with each up to [`LONGEST`]; all up to twice as long, by chance, so that
 /// the watches of many operators do not come back at once. As client-go has it.
@@ -17,32 +19,34 @@ const WORKS: Duration = Duration::from_secs(120);
 
 /// The same events, with a pause after each failure, which grows until something has worked. kube's own begins anew with
 /// any event, and a watcher yields one each time it is about to list: what is never served would be asked for every second.
-pub fn patient<K>(watch: impl Stream<Item = Result<Event<K>>> + Send) -> impl Stream<Item = Result<Event<K>>> + Send
+pub fn with_backoff<K>(
+    watch: impl Stream<Item = Result<Event<K>>> + Send,
+) -> impl Stream<Item = Result<Event<K>>> + Send
 where
     K: Send,
 {
-    let begun = (Box::pin(watch), Patience::default(), None);
-    futures::stream::unfold(begun, |(mut watch, mut patience, pause): (Pin<Box<_>>, _, _)| async move {
+    let begun = (Box::pin(watch), WatchBackoff::default(), None);
+    futures::stream::unfold(begun, |(mut watch, mut backoff, pause): (Pin<Box<_>>, _, _)| async move {
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         }
         let event = match tokio::time::timeout(WORKS, watch.next()).await {
             Ok(event) => event?,
             Err(_) => {
-                patience = Patience::default();
+                backoff = WatchBackoff::default();
                 watch.next().await?
             }
         };
-        let pause = patience.after(&event);
-        Some((event, (watch, patience, pause)))
+        let pause = backoff.after(&event);
+        Some((event, (watch, backoff, pause)))
     })
 }
 
 /// Failures in a row.
 #[derive(Debug, Default)]
-struct Patience(u32);
+struct WatchBackoff(u32);
 
-impl Patience {
+impl WatchBackoff {
     /// How long the watch is left alone after this.
     fn after<K>(&mut self, event: &Result<Event<K>>) -> Option<Duration> {
         match event {
@@ -75,8 +79,8 @@ mod tests {
     }
 
     fn pauses(events: impl IntoIterator<Item = Result<Event<()>>>) -> Vec<Duration> {
-        let mut patience = Patience::default();
-        events.into_iter().filter_map(|event| patience.after(&event)).collect()
+        let mut backoff = WatchBackoff::default();
+        events.into_iter().filter_map(|event| backoff.after(&event)).collect()
     }
 
     #[test]
@@ -109,7 +113,8 @@ mod tests {
                 tokio::time::sleep(quiet).await;
                 failure()
             });
-            let mut watch = Box::pin(patient(failures.chain(later).chain(futures::stream::once(async { failure() }))));
+            let mut watch =
+                Box::pin(with_backoff(failures.chain(later).chain(futures::stream::once(async { failure() }))));
             for _ in 0..7 {
                 assert!(watch.next().await.is_some_and(|event| event.is_err()));
             }
@@ -121,7 +126,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failure_is_told_at_once_and_what_comes_after_it_waits() {
         let events = [Ok(Event::Init), failure(), Ok(Event::InitDone), Ok(Event::Apply(()))];
-        let mut watch = Box::pin(patient(futures::stream::iter(events)));
+        let mut watch = Box::pin(with_backoff(futures::stream::iter(events)));
         assert!(matches!(poll!(watch.next()), Poll::Ready(Some(Ok(Event::Init)))));
         assert!(matches!(poll!(watch.next()), Poll::Ready(Some(Err(_)))));
         assert!(poll!(watch.next()).is_pending());

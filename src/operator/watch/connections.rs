@@ -8,28 +8,29 @@ use kube::{
     runtime::{reflector::store::Store, watcher::Event},
 };
 
-use super::{index::Roster, observed_versions::digest};
+use super::index::WebhookIndex;
 use crate::{
     api::connection::{CapabilityStatus, LinktreeConnection},
-    operator::kubernetes::object_key::{self, Key},
+    operator::kubernetes::{digest::digest, object_key::ObjectKey},
 };
 
 /// The connections whose token is in this Secret.
-pub fn of_token(known: &Store<LinktreeConnection>, secret: &Key) -> Vec<Key> {
+pub fn of_token(known: &Store<LinktreeConnection>, secret: &ObjectKey) -> Vec<ObjectKey> {
     let uses = |connection: &LinktreeConnection| {
-        connection.namespace().as_ref() == Some(&secret.0) && connection.spec.token_secret_ref.name == secret.1
+        connection.namespace().as_ref() == Some(&secret.namespace)
+            && connection.spec.token_secret_ref.name == secret.name
     };
-    known.state().iter().filter(|connection| uses(connection)).map(|connection| object_key::of(&**connection)).collect()
+    known.state().iter().filter(|connection| uses(connection)).map(|connection| ObjectKey::of(&**connection)).collect()
 }
 
 /// Follows the watch of the connections for themselves.
 #[derive(Debug, Default)]
-pub struct Asked(HashMap<Key, u64>);
+pub struct ChangeFilter(HashMap<ObjectKey, u64>);
 
-impl Asked {
+impl ChangeFilter {
     /// Whether something else is asked of a connection. What its status says is no such thing: two operators that see an account
     /// differently for a moment would answer each other without end.
-    pub fn is_news(&mut self, event: &Event<LinktreeConnection>) -> bool {
+    pub fn is_changed(&mut self, event: &Event<LinktreeConnection>) -> bool {
         match event {
             Event::Apply(connection) | Event::InitApply(connection) => {
                 let meta = &connection.metadata;
@@ -37,10 +38,10 @@ impl Asked {
                 // Whose status was wiped is asked for another.
                 let observed = connection.status.as_ref().map(|status| status.observed_generation);
                 let asked = digest(&(meta.generation, deleted_at, &meta.annotations, observed));
-                self.0.insert(object_key::of(connection), asked) != Some(asked)
+                self.0.insert(ObjectKey::of(connection), asked) != Some(asked)
             }
             Event::Delete(connection) => {
-                self.0.remove(&object_key::of(connection));
+                self.0.remove(&ObjectKey::of(connection));
                 true
             }
             Event::Init => {
@@ -74,23 +75,23 @@ impl State {
 
 /// Follows the watch of the connections for the webhooks that use them.
 #[derive(Debug)]
-pub struct Uses {
-    roster: Arc<Roster>,
-    states: HashMap<Key, State>,
+pub struct ConnectionUsers {
+    index: Arc<WebhookIndex>,
+    states: HashMap<ObjectKey, State>,
     /// What a list that is not over yet has shown.
-    listed: HashMap<Key, State>,
+    listed: HashMap<ObjectKey, State>,
 }
 
-impl Uses {
-    pub fn of(roster: Arc<Roster>) -> Self {
-        Uses { roster, states: HashMap::new(), listed: HashMap::new() }
+impl ConnectionUsers {
+    pub fn new(index: Arc<WebhookIndex>) -> Self {
+        ConnectionUsers { index, states: HashMap::new(), listed: HashMap::new() }
     }
 
     /// The webhooks that see a change.
-    pub fn follow(&mut self, event: &Event<LinktreeConnection>) -> Vec<Key> {
+    pub fn record(&mut self, event: &Event<LinktreeConnection>) -> Vec<ObjectKey> {
         let changed = match event {
             Event::Apply(connection) => {
-                let (key, state) = (object_key::of(connection), State::of(connection));
+                let (key, state) = (ObjectKey::of(connection), State::of(connection));
                 if self.states.get(&key) == Some(&state) {
                     return Vec::new();
                 }
@@ -98,7 +99,7 @@ impl Uses {
                 vec![key]
             }
             Event::Delete(connection) => {
-                let key = object_key::of(connection);
+                let key = ObjectKey::of(connection);
                 self.states.remove(&key);
                 vec![key]
             }
@@ -107,16 +108,16 @@ impl Uses {
                 return Vec::new();
             }
             Event::InitApply(connection) => {
-                self.listed.insert(object_key::of(connection), State::of(connection));
+                self.listed.insert(ObjectKey::of(connection), State::of(connection));
                 return Vec::new();
             }
-            Event::InitDone => self.list_is_over(),
+            Event::InitDone => self.finish_list(),
         };
-        self.roster.of_connections(&changed).into_iter().map(|member| (*member.key).clone()).collect()
+        self.index.by_connections(&changed).into_iter().map(|entry| (*entry.key).clone()).collect()
     }
 
     /// The connections that the list shows otherwise than they were, or not at all.
-    fn list_is_over(&mut self) -> Vec<Key> {
+    fn finish_list(&mut self) -> Vec<ObjectKey> {
         let before = std::mem::replace(&mut self.states, std::mem::take(&mut self.listed));
         let gone = before.keys().filter(|key| !self.states.contains_key(*key));
         let changed = self.states.iter().filter(|(key, state)| before.get(*key) != Some(*state)).map(|(key, _)| key);
@@ -144,14 +145,14 @@ mod tests {
     }
 
     /// The webhook of the connection `brand`.
-    fn uses() -> (Uses, Key) {
+    fn uses() -> (ConnectionUsers, ObjectKey) {
         let webhook = webhook(|object| {
             object["metadata"]["namespace"] = "marketing".into();
             object["spec"]["connectionRef"]["name"] = "brand".into();
         });
-        let roster = Roster::default();
-        roster.follow(&Event::Apply(webhook.clone()));
-        (Uses::of(Arc::new(roster)), object_key::of(&webhook))
+        let index = WebhookIndex::default();
+        index.apply(&Event::Apply(webhook.clone()));
+        (ConnectionUsers::new(Arc::new(index)), ObjectKey::of(&webhook))
     }
 
     #[test]
@@ -160,7 +161,7 @@ mod tests {
         let said = |it: &mut Value| it["status"] = json!({"observedGeneration": 1, "requestBudget": {"remaining": 7}});
         let others =
             |it: &mut Value| it["status"] = json!({"observedGeneration": 1, "requestBudget": {"remaining": 3}});
-        let mut asked = Asked::default();
+        let mut asked = ChangeFilter::default();
         let cases = [
             ("it is new", of(|_| {}), true),
             ("its first status", of(said), true),
@@ -171,8 +172,8 @@ mod tests {
             ("it is gone", Event::Delete(connection("brand", |_| {})), true),
             ("it is there again", of(|_| {}), true),
         ];
-        for (case, event, is_news) in cases {
-            assert_eq!(asked.is_news(&event), is_news, "{case}");
+        for (case, event, is_changed) in cases {
+            assert_eq!(asked.is_changed(&event), is_changed, "{case}");
         }
     }
 
@@ -206,7 +207,7 @@ mod tests {
         ];
         for (case, events, looks) in cases {
             let (mut uses, webhook) = uses();
-            let told: Vec<Key> = events.iter().flat_map(|event| uses.follow(event)).collect();
+            let told: Vec<ObjectKey> = events.iter().flat_map(|event| uses.record(event)).collect();
             assert_eq!(told, vec![webhook; looks], "{case}");
         }
     }
@@ -219,8 +220,8 @@ mod tests {
         for event in [connection("brand", |_| {}), elsewhere, other].map(Event::Apply) {
             writer.apply_watcher_event(&event);
         }
-        let of = |namespace: &str, name: &str| of_token(&store, &(namespace.to_owned(), name.to_owned()));
-        assert_eq!(of("marketing", "linktree-api"), [("marketing".to_owned(), "brand".to_owned())]);
+        let of = |namespace: &str, name: &str| of_token(&store, &ObjectKey::new(namespace, name));
+        assert_eq!(of("marketing", "linktree-api"), [ObjectKey::new("marketing", "brand")]);
         assert_eq!(of("marketing", "a-secret-of-others"), []);
     }
 }

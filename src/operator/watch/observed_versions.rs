@@ -6,7 +6,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    hash::{DefaultHasher, Hash, Hasher},
     num::NonZeroU64,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -14,7 +13,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
 
-use crate::operator::kubernetes::object_key::Key;
+use crate::operator::kubernetes::{digest::digest, object_key::ObjectKey};
 
 /// How many kinds there may be.
 const KINDS: usize = 1 << Object::KIND.count_ones();
@@ -83,14 +82,6 @@ impl Version {
     }
 }
 
-/// The same in one process, and in it alone.
-#[must_use]
-pub fn digest(of: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// One object of one webhook.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
@@ -99,23 +90,23 @@ struct Slot {
     read: Option<Version>,
     /// What was asked of the object then, and met.
     met: u64,
-    /// What a watch last told, since the webhook was first looked at.
-    told: Option<Version>,
+    /// What a watch last watched, since the webhook was first looked at.
+    watched: Option<Version>,
 }
 
 impl Slot {
     fn is_as_read(&self) -> bool {
-        self.read.is_some() && (self.told.is_none() || self.told == self.read)
+        self.read.is_some() && (self.watched.is_none() || self.watched == self.read)
     }
 }
 
 /// How long a watch that failed is not relied on. One that goes on failing does so again before that.
-const MISTRUST: SignedDuration = SignedDuration::from_secs(90);
+const UNRELIABLE_FOR: SignedDuration = SignedDuration::from_secs(90);
 
 /// For each webhook its objects, and for each kind whether its watch can be relied on.
 #[derive(Debug, Default)]
-pub struct Seen {
-    slots: Mutex<HashMap<Arc<Key>, Vec<Slot>>>,
+pub struct ObservedVersions {
+    slots: Mutex<HashMap<Arc<ObjectKey>, Vec<Slot>>>,
     /// By the index of their kind.
     watches: Mutex<[Watch; KINDS]>,
 }
@@ -130,27 +121,27 @@ struct Watch {
 
 impl Watch {
     fn is_relied_on(&self, now: Timestamp) -> bool {
-        self.listed && self.failed_at.is_none_or(|failed_at| now.duration_since(failed_at).abs() > MISTRUST)
+        self.listed && self.failed_at.is_none_or(|failed_at| now.duration_since(failed_at).abs() > UNRELIABLE_FOR)
     }
 }
 
-impl Seen {
+impl ObservedVersions {
     /// Nothing of a webhook's objects is known any more.
-    pub fn anew(&self, webhook: &Arc<Key>) {
-        self.seen().insert(Arc::clone(webhook), Vec::new());
+    pub fn mark_stale(&self, webhook: &Arc<ObjectKey>) {
+        self.versions().insert(Arc::clone(webhook), Vec::new());
     }
 
-    pub fn forget(&self, webhook: &Key) {
-        self.seen().remove(webhook);
+    pub fn forget(&self, webhook: &ObjectKey) {
+        self.versions().remove(webhook);
     }
 
     /// A look is about to read this object: what watches tell of it from here on counts.
-    pub fn reading(&self, webhook: &Key, object: Object) {
+    pub fn begin_read(&self, webhook: &ObjectKey, object: Object) {
         self.with(webhook, |slots| slot(slots, object).read = None);
     }
 
     /// It has read this version, which meets what `met` is the digest of.
-    pub fn read(&self, webhook: &Key, object: Object, version: Version, met: u64) {
+    pub fn record_read(&self, webhook: &ObjectKey, object: Object, version: Version, met: u64) {
         self.with(webhook, |slots| {
             let slot = slot(slots, object);
             (slot.read, slot.met) = (Some(version), met);
@@ -158,22 +149,22 @@ impl Seen {
     }
 
     /// A watch has told this version.
-    pub fn told(&self, webhook: &Key, object: Object, version: Version) {
+    pub fn on_event(&self, webhook: &ObjectKey, object: Object, version: Version) {
         self.with(webhook, |slots| {
             if let Some(slot) = slots.iter_mut().find(|slot| slot.object == object) {
-                slot.told = Some(version);
+                slot.watched = Some(version);
             }
         });
     }
 
     /// A watch has begun anew and listed all there is of a kind: what is not among it is gone.
-    pub fn told_all(&self, kind: Kind, listed: &HashSet<Object>) {
-        let mut seen = self.seen();
-        let of_kind = seen.values_mut().flatten().filter(|slot| slot.object.kind() == kind.index());
+    pub fn on_relist(&self, kind: Kind, listed: &HashSet<Object>) {
+        let mut versions = self.versions();
+        let of_kind = versions.values_mut().flatten().filter(|slot| slot.object.kind() == kind.index());
         for slot in of_kind.filter(|slot| !listed.contains(&slot.object)) {
-            slot.told = Some(Version::ABSENT);
+            slot.watched = Some(Version::ABSENT);
         }
-        drop(seen);
+        drop(versions);
         self.watches()[kind.index()].listed = true;
     }
 
@@ -184,31 +175,31 @@ impl Seen {
 
     /// Whether this object is still as it was read, and met the same then.
     #[must_use]
-    pub fn still_meets(&self, webhook: &Key, object: Object, asked: u64) -> bool {
-        let seen = self.seen();
-        let slots = seen.get(webhook).map(Vec::as_slice).unwrap_or_default();
+    pub fn still_meets(&self, webhook: &ObjectKey, object: Object, asked: u64) -> bool {
+        let versions = self.versions();
+        let slots = versions.get(webhook).map(Vec::as_slice).unwrap_or_default();
         slots.iter().any(|slot| slot.object == object && slot.is_as_read() && slot.met == asked)
     }
 
     /// Whether all of a webhook's objects are as they were read, and the watches that would tell otherwise can be relied
     /// on, the webhook's own among them.
     #[must_use]
-    pub fn all_as_read(&self, webhook: &Key, now: Timestamp) -> bool {
-        let seen = self.seen();
-        let Some(slots) = seen.get(webhook) else { return false };
+    pub fn all_current(&self, webhook: &ObjectKey, now: Timestamp) -> bool {
+        let versions = self.versions();
+        let Some(slots) = versions.get(webhook) else { return false };
         let watches = self.watches();
         let relied_on = |kind: usize| watches[kind].is_relied_on(now);
         relied_on(Kind::LinktreeWebhook.index())
             && slots.iter().all(|slot| slot.is_as_read() && relied_on(slot.object.kind()))
     }
 
-    fn with(&self, webhook: &Key, change: impl FnOnce(&mut Vec<Slot>)) {
-        if let Some(slots) = self.seen().get_mut(webhook) {
+    fn with(&self, webhook: &ObjectKey, change: impl FnOnce(&mut Vec<Slot>)) {
+        if let Some(slots) = self.versions().get_mut(webhook) {
             change(slots);
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Vec<Slot>>> {
+    fn versions(&self) -> MutexGuard<'_, HashMap<Arc<ObjectKey>, Vec<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -221,7 +212,7 @@ fn slot(slots: &mut Vec<Slot>, object: Object) -> &mut Slot {
     let at = slots.iter().position(|slot| slot.object == object).unwrap_or_else(|| {
         // Room kept in reserve would be paid for ten thousand times.
         slots.reserve_exact(1);
-        slots.push(Slot { object, read: None, met: 0, told: None });
+        slots.push(Slot { object, read: None, met: 0, watched: None });
         slots.len() - 1
     });
     &mut slots[at]
@@ -239,8 +230,8 @@ mod tests {
         Version::of(&service)
     }
 
-    fn key() -> Key {
-        ("marketing".into(), "links".into())
+    fn key() -> ObjectKey {
+        ObjectKey::new("marketing", "links")
     }
 
     fn service() -> Object {
@@ -248,15 +239,15 @@ mod tests {
     }
 
     /// A webhook whose Service was read at version 1.
-    fn read() -> Seen {
-        let seen = Seen::default();
-        seen.anew(&Arc::new(key()));
+    fn read() -> ObservedVersions {
+        let versions = ObservedVersions::default();
+        versions.mark_stale(&Arc::new(key()));
         for kind in [Kind::LinktreeWebhook, Kind::Service] {
-            seen.told_all(kind, &HashSet::new());
+            versions.on_relist(kind, &HashSet::new());
         }
-        seen.reading(&key(), service());
-        seen.read(&key(), service(), version("1"), 7);
-        seen
+        versions.begin_read(&key(), service());
+        versions.record_read(&key(), service(), version("1"), 7);
+        versions
     }
 
     fn at(second: i64) -> Timestamp {
@@ -265,73 +256,77 @@ mod tests {
 
     #[test]
     fn an_object_is_believed_until_a_watch_tells_another_version() {
-        type Then = fn(&Seen);
+        type Then = fn(&ObservedVersions);
         let cases: [(&str, Then, bool); 9] = [
             ("nothing was told", |_| {}, true),
-            ("its own version was told", |seen| seen.told(&key(), service(), version("1")), true),
-            ("a newer one", |seen| seen.told(&key(), service(), version("2")), false),
-            ("an older one: the watch lags behind", |seen| seen.told(&key(), service(), version("0")), false),
-            ("it is gone", |seen| seen.told(&key(), service(), Version::ABSENT), false),
-            ("a new list is without it", |seen| seen.told_all(Kind::Service, &HashSet::new()), false),
-            ("a new list of another kind", |seen| seen.told_all(Kind::Pod, &HashSet::new()), true),
-            ("a new list has it", |seen| seen.told_all(Kind::Service, &HashSet::from([service()])), true),
-            ("a look has begun to read it", |seen| seen.reading(&key(), service()), false),
+            ("its own version was told", |versions| versions.on_event(&key(), service(), version("1")), true),
+            ("a newer one", |versions| versions.on_event(&key(), service(), version("2")), false),
+            (
+                "an older one: the watch lags behind",
+                |versions| versions.on_event(&key(), service(), version("0")),
+                false,
+            ),
+            ("it is gone", |versions| versions.on_event(&key(), service(), Version::ABSENT), false),
+            ("a new list is without it", |versions| versions.on_relist(Kind::Service, &HashSet::new()), false),
+            ("a new list of another kind", |versions| versions.on_relist(Kind::Pod, &HashSet::new()), true),
+            ("a new list has it", |versions| versions.on_relist(Kind::Service, &HashSet::from([service()])), true),
+            ("a look has begun to read it", |versions| versions.begin_read(&key(), service()), false),
         ];
         for (case, then, believed) in cases {
-            let seen = read();
-            then(&seen);
-            assert_eq!(seen.still_meets(&key(), service(), 7), believed, "{case}");
-            assert_eq!(seen.all_as_read(&key(), at(0)), believed, "{case}");
-            assert!(!seen.still_meets(&key(), service(), 8), "{case}: something else is asked of it");
+            let versions = read();
+            then(&versions);
+            assert_eq!(versions.still_meets(&key(), service(), 7), believed, "{case}");
+            assert_eq!(versions.all_current(&key(), at(0)), believed, "{case}");
+            assert!(!versions.still_meets(&key(), service(), 8), "{case}: something else is asked of it");
         }
     }
 
     #[test]
     fn a_watch_is_relied_on_once_it_has_listed_and_not_soon_after_it_failed() {
-        let believed = |seen: &Seen, second| seen.all_as_read(&key(), at(second));
+        let believed = |versions: &ObservedVersions, second| versions.all_current(&key(), at(second));
         for kind in [Kind::LinktreeWebhook, Kind::Service] {
-            let seen = read();
-            assert!(believed(&seen, 1000));
-            seen.watch_failed(kind, at(1000));
-            assert_eq!([1000, 1090, 1091].map(|now| believed(&seen, now)), [false, false, true], "{kind:?}");
+            let versions = read();
+            assert!(believed(&versions, 1000));
+            versions.watch_failed(kind, at(1000));
+            assert_eq!([1000, 1090, 1091].map(|now| believed(&versions, now)), [false, false, true], "{kind:?}");
         }
-        let seen = read();
-        seen.watch_failed(Kind::HttpRoute, at(1000));
-        assert!(believed(&seen, 1000), "nothing of this kind was read");
+        let versions = read();
+        versions.watch_failed(Kind::HttpRoute, at(1000));
+        assert!(believed(&versions, 1000), "nothing of this kind was read");
         let not_listed = Object::new(Kind::Pod, "marketing", "links-receiver-0");
-        seen.reading(&key(), not_listed);
-        seen.read(&key(), not_listed, version("1"), 0);
-        assert!(!believed(&seen, 1000));
+        versions.begin_read(&key(), not_listed);
+        versions.record_read(&key(), not_listed, version("1"), 0);
+        assert!(!believed(&versions, 1000));
     }
 
     #[test]
     fn what_is_told_while_an_object_is_read_counts() {
-        let seen = read();
-        seen.anew(&Arc::new(key()));
-        seen.reading(&key(), service());
-        seen.told(&key(), service(), version("2"));
-        seen.read(&key(), service(), version("1"), 7);
-        assert!(!seen.all_as_read(&key(), at(0)), "the change came between the read and its note");
-        seen.read(&key(), service(), version("2"), 7);
-        assert!(seen.all_as_read(&key(), at(0)));
+        let versions = read();
+        versions.mark_stale(&Arc::new(key()));
+        versions.begin_read(&key(), service());
+        versions.on_event(&key(), service(), version("2"));
+        versions.record_read(&key(), service(), version("1"), 7);
+        assert!(!versions.all_current(&key(), at(0)), "the change came between the read and its note");
+        versions.record_read(&key(), service(), version("2"), 7);
+        assert!(versions.all_current(&key(), at(0)));
     }
 
     #[test]
     fn an_absent_object_is_as_read_until_there_is_one() {
-        let seen = read();
-        seen.anew(&Arc::new(key()));
-        seen.reading(&key(), service());
-        seen.read(&key(), service(), Version::of_found::<Service>(None), 0);
-        assert!(seen.all_as_read(&key(), at(0)));
-        seen.told(&key(), service(), version("1"));
-        assert!(!seen.all_as_read(&key(), at(0)));
+        let versions = read();
+        versions.mark_stale(&Arc::new(key()));
+        versions.begin_read(&key(), service());
+        versions.record_read(&key(), service(), Version::of_found::<Service>(None), 0);
+        assert!(versions.all_current(&key(), at(0)));
+        versions.on_event(&key(), service(), version("1"));
+        assert!(!versions.all_current(&key(), at(0)));
     }
 
     #[test]
     fn of_a_webhook_that_was_never_looked_at_nothing_is_kept() {
-        let seen = Seen::default();
-        seen.told(&key(), service(), version("1"));
-        seen.read(&key(), service(), version("1"), 7);
-        assert!(!seen.all_as_read(&key(), at(0)));
+        let versions = ObservedVersions::default();
+        versions.on_event(&key(), service(), version("1"));
+        versions.record_read(&key(), service(), version("1"), 7);
+        assert!(!versions.all_current(&key(), at(0)));
     }
 }

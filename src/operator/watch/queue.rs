@@ -1,6 +1,6 @@
-//! The webhooks that wait to be looked at: now, one after the other, or when their time has come. What kube's controller does,
-//! for who is known by name alone: it keeps an object of each, several copies of its name, and spends more on each turn than
-//! a glance does.
+//! A delaying work queue of webhook keys, and the loop that reconciles them. kube's controller does the same for whole
+//! objects: it keeps one object and several copies of the name for each key, and costs more per reconciliation than the
+//! poll of a settled webhook does.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,106 +16,107 @@ use tokio_util::{
     time::{DelayQueue, delay_queue},
 };
 
-use crate::{clock, operator::kubernetes::object_key::Key};
+use crate::{clock, operator::kubernetes::object_key::ObjectKey};
 
-/// Those whose time comes within so many milliseconds are looked at together: a process that wakes up for one of ten
-/// thousand at a time spends more on that, and on memory it has not touched for a while, than on the look.
-const TOGETHER: i64 = 250;
-/// Whose time comes sooner than this is in a hurry, since it has something to do, and does not wait for others.
-const HURRY: Duration = Duration::from_secs(1);
+/// Delayed keys that are due within this window are reconciled together. Ten thousand separate wake-ups would cost more
+/// than the reconciliations: each finds its memory evicted from the caches.
+const COALESCE_WINDOW_MS: i64 = 250;
+/// Delays below this are not coalesced: such a webhook has work to do.
+const IMMEDIATE_BELOW: Duration = Duration::from_secs(1);
 
-/// Looks at each webhook that is asked for, at no more than `concurrency` of them at the same time and at none twice at the
-/// same time; then again as late as `look` says ([`together`] with others), if it says so, and earlier if it is asked for.
-/// Until `shutdown`: what is under way then is ended in its own time.
+/// Reconciles every requested webhook until `shutdown`: at most `concurrency` at a time, and never one twice at a time. A
+/// webhook is requeued after the delay that `reconcile` returns, [coalesced](coalesce) with others, or earlier on request.
+/// At shutdown the reconciliations in progress are finished.
 pub async fn run<L>(
-    mut asked: mpsc::Receiver<Arc<Key>>,
+    mut requests: mpsc::Receiver<Arc<ObjectKey>>,
     concurrency: usize,
     shutdown: CancellationToken,
-    look: impl Fn(Arc<Key>) -> L,
+    reconcile: impl Fn(Arc<ObjectKey>) -> L,
 ) where
     L: Future<Output = Option<Duration>> + Send + 'static,
 {
-    let (mut line, mut looks) = (Line::default(), JoinSet::new());
+    let (mut queue, mut running) = (WorkQueue::default(), JoinSet::new());
     loop {
-        while looks.len() < concurrency
-            && let Some(webhook) = line.next()
+        while running.len() < concurrency
+            && let Some(webhook) = queue.next()
         {
-            let look = look(Arc::clone(&webhook));
-            looks.spawn(async move { (webhook, look.await) });
+            let reconcile = reconcile(Arc::clone(&webhook));
+            running.spawn(async move { (webhook, reconcile.await) });
         }
         tokio::select! {
-            // Who asks never has to wait for the looks: that would hold up the watches.
+            // Requests come first: a full channel would hold up the watches.
             biased;
             () = shutdown.cancelled() => break,
-            Some(webhook) = asked.recv() => line.ask(webhook),
-            Some(ended) = looks.join_next() => {
+            Some(webhook) = requests.recv() => queue.add(webhook),
+            Some(ended) = running.join_next() => {
                 let (webhook, again) = ended.unwrap_or_else(resume);
-                line.looked_at(&webhook, again);
+                queue.done(&webhook, again);
             }
-            Some(webhook) = line.later.next() => line.ask(webhook.into_inner()),
+            Some(webhook) = queue.delayed.next() => queue.add(webhook.into_inner()),
         }
     }
-    while looks.join_next().await.is_some() {}
+    while running.join_next().await.is_some() {}
 }
 
-/// A look that has panicked ends all of them, as it would if they were not tasks.
+/// Propagates the panic of a reconciliation, as if it were not a task.
 fn resume<T>(error: tokio::task::JoinError) -> T {
     std::panic::resume_unwind(error.into_panic())
 }
 
+/// A delaying work queue of webhook keys.
 #[derive(Debug, Default)]
-struct Line {
-    webhooks: HashMap<Arc<Key>, State>,
-    now: VecDeque<Arc<Key>>,
-    later: DelayQueue<Arc<Key>>,
+struct WorkQueue {
+    webhooks: HashMap<Arc<ObjectKey>, State>,
+    ready: VecDeque<Arc<ObjectKey>>,
+    delayed: DelayQueue<Arc<ObjectKey>>,
 }
 
 #[derive(Debug)]
 enum State {
-    Now,
-    Later(delay_queue::Key),
-    /// It is looked at, and has been asked for since that began.
-    LookedAt {
-        again: bool,
+    Ready,
+    Delayed(delay_queue::Key),
+    /// Being reconciled. `dirty`: it was requested again since that began.
+    Running {
+        dirty: bool,
     },
 }
 
-impl Line {
-    /// Puts a webhook at the end of those to be looked at now, unless it is among them.
-    fn ask(&mut self, webhook: Arc<Key>) {
+impl WorkQueue {
+    /// Enqueues a webhook, unless it is ready already.
+    fn add(&mut self, webhook: Arc<ObjectKey>) {
         match self.webhooks.get_mut(&webhook) {
-            Some(State::Now) => return,
-            Some(State::LookedAt { again }) => {
-                *again = true;
+            Some(State::Ready) => return,
+            Some(State::Running { dirty }) => {
+                *dirty = true;
                 return;
             }
             Some(state) => {
-                if let State::Later(place) = std::mem::replace(state, State::Now) {
-                    // It is not there any more where its time has come.
-                    self.later.try_remove(&place);
+                if let State::Delayed(entry) = std::mem::replace(state, State::Ready) {
+                    // The entry is gone if its delay has just ended.
+                    self.delayed.try_remove(&entry);
                 }
             }
-            None => drop(self.webhooks.insert(Arc::clone(&webhook), State::Now)),
+            None => drop(self.webhooks.insert(Arc::clone(&webhook), State::Ready)),
         }
-        self.now.push_back(webhook);
+        self.ready.push_back(webhook);
     }
 
-    /// The next to be looked at now.
-    fn next(&mut self) -> Option<Arc<Key>> {
-        let webhook = self.now.pop_front()?;
-        self.webhooks.insert(Arc::clone(&webhook), State::LookedAt { again: false });
+    /// Takes the next ready webhook.
+    fn next(&mut self) -> Option<Arc<ObjectKey>> {
+        let webhook = self.ready.pop_front()?;
+        self.webhooks.insert(Arc::clone(&webhook), State::Running { dirty: false });
         Some(webhook)
     }
 
-    /// A look has ended.
-    fn looked_at(&mut self, webhook: &Arc<Key>, again: Option<Duration>) {
-        let asked = matches!(self.webhooks.get(webhook), Some(State::LookedAt { again: true }));
+    /// Ends a reconciliation: requeues the webhook, or drops it.
+    fn done(&mut self, webhook: &Arc<ObjectKey>, again: Option<Duration>) {
+        let dirty = matches!(self.webhooks.get(webhook), Some(State::Running { dirty: true }));
         let state = match again {
-            _ if asked => {
-                self.now.push_back(Arc::clone(webhook));
-                State::Now
+            _ if dirty => {
+                self.ready.push_back(Arc::clone(webhook));
+                State::Ready
             }
-            Some(after) => State::Later(self.later.insert(Arc::clone(webhook), together(after, clock::now()))),
+            Some(after) => State::Delayed(self.delayed.insert(Arc::clone(webhook), coalesce(after, clock::now()))),
             None => {
                 self.webhooks.remove(webhook);
                 return;
@@ -125,14 +126,14 @@ impl Line {
     }
 }
 
-/// As late as that, or a little later: at the next of the moments at which everybody is looked at whose time has come.
-fn together(after: Duration, now: Timestamp) -> Duration {
-    if after < HURRY {
+/// Rounds a delay up, so that it ends at a multiple of [`COALESCE_WINDOW_MS`].
+fn coalesce(after: Duration, now: Timestamp) -> Duration {
+    if after < IMMEDIATE_BELOW {
         return after;
     }
-    let moments = TimestampRound::new().smallest(Unit::Millisecond).increment(TOGETHER).mode(RoundMode::Ceil);
+    let moments = TimestampRound::new().smallest(Unit::Millisecond).increment(COALESCE_WINDOW_MS).mode(RoundMode::Ceil);
     let due = now.checked_add(after).and_then(|due| due.round(moments));
-    // No moment is so late that it could not be told.
+    // A time beyond the range of `Timestamp` stays as it is.
     due.map_or(after, |due| due.duration_since(now).unsigned_abs())
 }
 
@@ -144,71 +145,74 @@ mod tests {
 
     use super::*;
 
-    fn webhook(name: &str) -> Arc<Key> {
-        Arc::new(("marketing".to_owned(), name.to_owned()))
+    fn webhook(name: &str) -> Arc<ObjectKey> {
+        Arc::new(ObjectKey::new("marketing", name))
     }
 
     #[test]
-    fn who_is_due_soon_after_each_other_is_looked_at_together() {
+    fn delays_that_end_in_one_window_end_together() {
         let cases = [(0, 15_000, 15_000), (1, 15_000, 15_249), (249, 15_000, 15_001), (100, 1150, 1150), (1, 999, 999)];
         for (now, after, waits) in cases {
             let now = Timestamp::from_millisecond(1_796_000_000_000 + now).unwrap();
             let [after, waits] = [after, waits].map(Duration::from_millis);
-            assert_eq!(together(after, now), waits, "{now} {after:?}");
+            assert_eq!(coalesce(after, now), waits, "{now} {after:?}");
         }
-        assert_eq!(together(Duration::MAX, Timestamp::UNIX_EPOCH), Duration::MAX);
+        assert_eq!(coalesce(Duration::MAX, Timestamp::UNIX_EPOCH), Duration::MAX);
     }
 
-    fn names(line: &mut Line) -> Vec<String> {
-        std::iter::from_fn(|| line.next()).map(|webhook| webhook.1.clone()).collect()
+    fn names(queue: &mut WorkQueue) -> Vec<String> {
+        std::iter::from_fn(|| queue.next()).map(|webhook| webhook.name.clone()).collect()
     }
 
     #[tokio::test]
-    async fn who_is_asked_for_is_looked_at_once_in_turn() {
-        let mut line = Line::default();
+    async fn requested_webhooks_are_reconciled_once_and_in_order() {
+        let mut queue = WorkQueue::default();
         for name in ["a", "b", "a"] {
-            line.ask(webhook(name));
+            queue.add(webhook(name));
         }
-        assert_eq!(names(&mut line), ["a", "b"]);
+        assert_eq!(names(&mut queue), ["a", "b"]);
         for name in ["b", "b"] {
-            line.ask(webhook(name));
+            queue.add(webhook(name));
         }
-        assert_eq!(names(&mut line), [""; 0], "both are looked at");
-        line.looked_at(&webhook("a"), None);
-        line.looked_at(&webhook("b"), Some(Duration::from_secs(15)));
-        assert_eq!(names(&mut line), ["b"], "it was asked for while it was looked at");
-        line.looked_at(&webhook("b"), None);
-        assert!(line.webhooks.is_empty() && line.later.is_empty(), "nothing is kept of who does not come again");
+        assert_eq!(names(&mut queue), [""; 0], "both are being reconciled");
+        queue.done(&webhook("a"), None);
+        queue.done(&webhook("b"), Some(Duration::from_secs(15)));
+        assert_eq!(names(&mut queue), ["b"], "it was requested during its reconciliation");
+        queue.done(&webhook("b"), None);
+        assert!(
+            queue.webhooks.is_empty() && queue.delayed.is_empty(),
+            "nothing is kept of a webhook that is not requeued"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_again_later_comes_at_once_if_it_is_asked_for() {
-        let mut line = Line::default();
-        line.ask(webhook("a"));
-        assert_eq!(names(&mut line), ["a"]);
-        line.looked_at(&webhook("a"), Some(Duration::from_secs(15)));
-        assert_eq!(names(&mut line), [""; 0]);
-        line.ask(webhook("a"));
-        assert_eq!(names(&mut line), ["a"]);
-        assert!(line.later.is_empty(), "it does not come twice");
-        line.looked_at(&webhook("a"), Some(Duration::from_secs(15)));
-        let due = line.later.next().await.unwrap().into_inner();
-        line.ask(due);
-        assert_eq!(names(&mut line), ["a"]);
+    async fn a_delayed_webhook_is_reconciled_at_once_on_request() {
+        let mut queue = WorkQueue::default();
+        queue.add(webhook("a"));
+        assert_eq!(names(&mut queue), ["a"]);
+        queue.done(&webhook("a"), Some(Duration::from_secs(15)));
+        assert_eq!(names(&mut queue), [""; 0]);
+        queue.add(webhook("a"));
+        assert_eq!(names(&mut queue), ["a"]);
+        assert!(queue.delayed.is_empty(), "it is not queued twice");
+        queue.done(&webhook("a"), Some(Duration::from_secs(15)));
+        let due = queue.delayed.next().await.unwrap().into_inner();
+        queue.add(due);
+        assert_eq!(names(&mut queue), ["a"]);
     }
 
-    /// What was looked at, and what ends each look.
-    type Looks = Arc<Mutex<Vec<(String, oneshot::Sender<Option<Duration>>)>>>;
+    /// The reconciliations in progress, and what ends each.
+    type Runs = Arc<Mutex<Vec<(String, oneshot::Sender<Option<Duration>>)>>>;
 
-    fn running(looks: &Looks) -> (mpsc::Sender<Arc<Key>>, CancellationToken, tokio::task::JoinHandle<()>) {
-        let ((ask, asked), shutdown, looks) = (mpsc::channel(8), CancellationToken::new(), Arc::clone(looks));
-        let look = move |webhook: Arc<Key>| {
+    fn start(runs: &Runs) -> (mpsc::Sender<Arc<ObjectKey>>, CancellationToken, tokio::task::JoinHandle<()>) {
+        let ((send, requests), shutdown, runs) = (mpsc::channel(8), CancellationToken::new(), Arc::clone(runs));
+        let reconcile = move |webhook: Arc<ObjectKey>| {
             let (end, ended) = oneshot::channel();
-            looks.lock().unwrap().push((webhook.1.clone(), end));
+            runs.lock().unwrap().push((webhook.name.clone(), end));
             async { ended.await.unwrap() }
         };
-        let line = tokio::spawn(run(asked, 2, shutdown.clone(), look));
-        (ask, shutdown, line)
+        let queue = tokio::spawn(run(requests, 2, shutdown.clone(), reconcile));
+        (send, shutdown, queue)
     }
 
     async fn settle() {
@@ -217,36 +221,36 @@ mod tests {
         }
     }
 
-    fn taken(looks: &Looks) -> Vec<String> {
-        looks.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
+    fn taken(runs: &Runs) -> Vec<String> {
+        runs.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
     }
 
-    fn end(looks: &Looks, again: Option<Duration>) {
-        looks.lock().unwrap().remove(0).1.send(again).unwrap();
+    fn end(runs: &Runs, again: Option<Duration>) {
+        runs.lock().unwrap().remove(0).1.send(again).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_are_looked_at_at_the_same_time_and_no_more() {
-        let looks = Looks::default();
-        let (ask, shutdown, line) = running(&looks);
+    async fn concurrency_is_bounded() {
+        let runs = Runs::default();
+        let (send, shutdown, queue) = start(&runs);
         for name in ["a", "b", "c"] {
-            ask.send(webhook(name)).await.unwrap();
+            send.send(webhook(name)).await.unwrap();
         }
         settle().await;
-        assert_eq!(taken(&looks), ["a", "b"]);
-        end(&looks, Some(Duration::from_secs(15)));
+        assert_eq!(taken(&runs), ["a", "b"]);
+        end(&runs, Some(Duration::from_secs(15)));
         settle().await;
-        assert_eq!(taken(&looks), ["b", "c"]);
-        end(&looks, None);
+        assert_eq!(taken(&runs), ["b", "c"]);
+        end(&runs, None);
         advance(Duration::from_secs(16)).await;
         settle().await;
-        assert_eq!(taken(&looks), ["c", "a"], "its time has come");
+        assert_eq!(taken(&runs), ["c", "a"], "its delay has ended");
         shutdown.cancel();
         settle().await;
-        assert!(!line.is_finished(), "both are still looked at");
-        end(&looks, None);
-        end(&looks, Some(Duration::ZERO));
-        line.await.unwrap();
-        assert_eq!(taken(&looks), [""; 0]);
+        assert!(!queue.is_finished(), "both are still being reconciled");
+        end(&runs, None);
+        end(&runs, Some(Duration::ZERO));
+        queue.await.unwrap();
+        assert_eq!(taken(&runs), [""; 0]);
     }
 }

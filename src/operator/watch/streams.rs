@@ -19,48 +19,46 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    backoff::patient,
-    connections::{self as connection_watch, Asked, Uses},
-    index::Roster,
-    observed_versions::{Kind, Object, Seen, Version},
+    backoff::{Result, with_backoff},
+    connections::{ChangeFilter, ConnectionUsers, of_token},
+    index::WebhookIndex,
+    observed_versions::{Kind, Object, ObservedVersions, Version},
 };
 use crate::{
     api::{connection::LinktreeConnection, webhook::LinktreeWebhook},
     clock,
-    operator::{
-        kubernetes::{
-            names,
-            object_key::{self, Key},
-        },
-        webhook::render::children::MANAGED_BY,
+    operator::kubernetes::{
+        names::{self, MANAGED_BY},
+        object_key::ObjectKey,
     },
 };
 
 /// Objects in one page of a list: a page is in memory as a whole, several times over while it is parsed.
 const PAGE: u32 = 25;
 
-/// What a watch yields.
-pub type Result<T> = std::result::Result<T, watcher::Error>;
-
 /// What is to be looked at, since something that concerns it has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Look {
-    Webhook(Key),
-    Connection(Key),
+pub enum ReconcileRequest {
+    Webhook(ObjectKey),
+    Connection(ObjectKey),
 }
 
 /// What one watch has looked at.
-pub type Looks = BoxStream<'static, Look>;
+pub type ReconcileRequests = BoxStream<'static, ReconcileRequest>;
 
 /// Webhooks that were made or changed.
-pub fn webhooks(api: Api<LinktreeWebhook>, roster: Arc<Roster>, seen: Arc<Seen>) -> Looks {
-    let (told, mut shown) = (Arc::clone(&seen), Shown::default());
-    looks(patient(watcher::watcher(api, all())), Kind::LinktreeWebhook, seen, move |event| {
-        roster.follow(event);
+pub fn webhooks(
+    api: Api<LinktreeWebhook>,
+    index: Arc<WebhookIndex>,
+    versions: Arc<ObservedVersions>,
+) -> ReconcileRequests {
+    let (told, mut initial) = (Arc::clone(&versions), InitBuffer::default());
+    requests(with_backoff(watcher::watcher(api, all())), Kind::LinktreeWebhook, versions, move |event| {
+        index.apply(event);
         if matches!(event, Event::InitDone) {
-            told.told_all(Kind::LinktreeWebhook, &HashSet::new());
+            told.on_relist(Kind::LinktreeWebhook, &HashSet::new());
         }
-        shown.follow(event).into_iter().map(Look::Webhook).collect()
+        initial.record(event).into_iter().map(ReconcileRequest::Webhook).collect()
     })
 }
 
@@ -68,21 +66,27 @@ pub fn webhooks(api: Api<LinktreeWebhook>, roster: Arc<Roster>, seen: Arc<Seen>)
 pub fn connections(
     api: Api<LinktreeConnection>,
     writer: Writer<LinktreeConnection>,
-    roster: Arc<Roster>,
-    seen: Arc<Seen>,
-) -> Looks {
-    let events = patient(watcher::watcher(api, all()))
+    index: Arc<WebhookIndex>,
+    versions: Arc<ObservedVersions>,
+) -> ReconcileRequests {
+    let events = with_backoff(watcher::watcher(api, all()))
         .map(|event| event.map(|event| event.modify(|connection| connection.metadata.managed_fields = None)));
-    let (mut shown, mut asked, mut uses) = (Shown::default(), Asked::default(), Uses::of(roster));
-    looks(reflector::reflector(writer, events), Kind::LinktreeConnection, seen, move |event| {
-        let is_news = asked.is_news(event);
-        let connections = shown.follow(event).into_iter().filter(|_| is_news).map(Look::Connection);
-        connections.chain(uses.follow(event).into_iter().map(Look::Webhook)).collect()
+    let (mut initial, mut filter, mut users) =
+        (InitBuffer::default(), ChangeFilter::default(), ConnectionUsers::new(index));
+    requests(reflector::reflector(writer, events), Kind::LinktreeConnection, versions, move |event| {
+        let is_changed = filter.is_changed(event);
+        let connections = initial.record(event).into_iter().filter(|_| is_changed).map(ReconcileRequest::Connection);
+        connections.chain(users.record(event).into_iter().map(ReconcileRequest::Webhook)).collect()
     })
 }
 
 /// Objects made by us that changed, of one kind, each as the webhooks it concerns.
-pub fn parts<K>(api: Api<PartialObjectMeta<K>>, kind: Kind, seen: Arc<Seen>, roster: Arc<Roster>) -> Looks
+pub fn parts<K>(
+    api: Api<PartialObjectMeta<K>>,
+    kind: Kind,
+    versions: Arc<ObservedVersions>,
+    index: Arc<WebhookIndex>,
+) -> ReconcileRequests
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
 {
@@ -90,26 +94,29 @@ where
     let owner = move |meta: &ObjectMeta| {
         let namespace = meta.namespace.clone().unwrap_or_default();
         let name = names::owner_of_part(meta.name.as_deref()?)?;
-        Some((namespace, name.to_owned())).filter(|owner| roster.has(owner))
+        Some(ObjectKey::new(namespace, name)).filter(|owner| index.has(owner))
     };
-    concerned(api, ours, kind, seen, move |meta| owner(meta).into_iter().map(Look::Webhook).collect())
+    concerned(api, ours, kind, versions, move |meta| owner(meta).into_iter().map(ReconcileRequest::Webhook).collect())
 }
 
 /// Secrets that changed, each as the webhooks and the connections it concerns. All of them are watched, since anyone's may
 /// be named in a spec; only their metadata is, so that no secret is in memory that is not in use.
 pub fn secrets<K>(
     api: Api<PartialObjectMeta<K>>,
-    seen: Arc<Seen>,
-    roster: Arc<Roster>,
+    versions: Arc<ObservedVersions>,
+    index: Arc<WebhookIndex>,
     known: Store<LinktreeConnection>,
-) -> Looks
+) -> ReconcileRequests
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
 {
-    concerned(api, all(), Kind::Secret, seen, move |meta| {
-        let secret = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-        let webhooks = roster.of_secret(&secret).into_iter().map(|name| Look::Webhook((secret.0.clone(), name)));
-        let connections = connection_watch::of_token(&known, &secret).into_iter().map(Look::Connection);
+    concerned(api, all(), Kind::Secret, versions, move |meta| {
+        let secret = ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        let webhooks = index
+            .by_secret(&secret)
+            .into_iter()
+            .map(|name| ReconcileRequest::Webhook(ObjectKey::new(&secret.namespace, name)));
+        let connections = of_token(&known, &secret).into_iter().map(ReconcileRequest::Connection);
         webhooks.chain(connections).collect()
     })
 }
@@ -118,32 +125,32 @@ fn concerned<K>(
     api: Api<PartialObjectMeta<K>>,
     config: watcher::Config,
     kind: Kind,
-    seen: Arc<Seen>,
-    concerns: impl Fn(&ObjectMeta) -> Vec<Look> + Send + 'static,
-) -> Looks
+    versions: Arc<ObservedVersions>,
+    concerns: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest> + Send + 'static,
+) -> ReconcileRequests
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
 {
-    let mut follower = Follower { kind, seen: Arc::clone(&seen), listed: HashSet::new() };
-    let events = patient(watcher::watcher(api, config));
-    looks(events, kind, seen, move |event| follower.follow(event, &concerns))
+    let mut recorder = ChangeRecorder { kind, versions: Arc::clone(&versions), listed: HashSet::new() };
+    let events = with_backoff(watcher::watcher(api, config));
+    requests(events, kind, versions, move |event| recorder.record(event, &concerns))
 }
 
-/// The looks that `follow` makes of each event; a failed watch is noted, and begun again.
-fn looks<K: Send + 'static>(
+/// The looks that `record` makes of each event; a failed watch is noted, and begun again.
+fn requests<K: Send + 'static>(
     events: impl Stream<Item = Result<Event<K>>> + Send + 'static,
     kind: Kind,
-    seen: Arc<Seen>,
-    mut follow: impl FnMut(&Event<K>) -> Vec<Look> + Send + 'static,
-) -> Looks {
+    versions: Arc<ObservedVersions>,
+    mut record: impl FnMut(&Event<K>) -> Vec<ReconcileRequest> + Send + 'static,
+) -> ReconcileRequests {
     let looks = events.flat_map(move |event| {
         let looks = event.map_or_else(
             |error| {
-                seen.watch_failed(kind, clock::now());
+                versions.watch_failed(kind, clock::now());
                 warn(kind, &error);
                 Vec::new()
             },
-            |event| follow(&event),
+            |event| record(&event),
         );
         futures::stream::iter(looks)
     });
@@ -162,19 +169,19 @@ fn warn(kind: Kind, error: &watcher::Error) {
 /// Which objects are to be looked at. What a list shows is held until the list is over: a store has it only then, and an
 /// earlier look would be at what was before.
 #[derive(Debug, Default)]
-struct Shown(Vec<Key>);
+struct InitBuffer(Vec<ObjectKey>);
 
-impl Shown {
-    fn follow<K: Resource>(&mut self, event: &Event<K>) -> Vec<Key> {
+impl InitBuffer {
+    fn record<K: Resource>(&mut self, event: &Event<K>) -> Vec<ObjectKey> {
         match event {
-            Event::Apply(object) => vec![object_key::of(object)],
+            Event::Apply(object) => vec![ObjectKey::of(object)],
             Event::Delete(_) => Vec::new(),
             Event::Init => {
                 self.0 = Vec::new();
                 Vec::new()
             }
             Event::InitApply(object) => {
-                self.0.push(object_key::of(object));
+                self.0.push(ObjectKey::of(object));
                 Vec::new()
             }
             Event::InitDone => std::mem::take(&mut self.0),
@@ -183,16 +190,20 @@ impl Shown {
 }
 
 /// Tells what one watch tells.
-struct Follower {
+struct ChangeRecorder {
     kind: Kind,
-    seen: Arc<Seen>,
-    /// What a list that is not over yet has shown.
+    versions: Arc<ObservedVersions>,
+    /// What a list that is not over yet has initial.
     listed: HashSet<Object>,
 }
 
-impl Follower {
+impl ChangeRecorder {
     /// Notes an event, and says what it concerns.
-    fn follow<K: Resource>(&mut self, event: &Event<K>, concerns: impl Fn(&ObjectMeta) -> Vec<Look>) -> Vec<Look> {
+    fn record<K: Resource>(
+        &mut self,
+        event: &Event<K>,
+        concerns: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest>,
+    ) -> Vec<ReconcileRequest> {
         match event {
             Event::Apply(object) => self.tell(object, Version::of(object), concerns),
             Event::Delete(object) => self.tell(object, Version::ABSENT, concerns),
@@ -201,12 +212,12 @@ impl Follower {
                 Vec::new()
             }
             Event::InitApply(object) => {
-                // Also what concerns no webhook: one that it does concern may be shown before the list is over.
+                // Also what concerns no webhook: one that it does concern may be initial before the list is over.
                 self.listed.insert(self.object(object));
                 self.tell(object, Version::of(object), concerns)
             }
             Event::InitDone => {
-                self.seen.told_all(self.kind, &std::mem::take(&mut self.listed));
+                self.versions.on_relist(self.kind, &std::mem::take(&mut self.listed));
                 Vec::new()
             }
         }
@@ -216,14 +227,14 @@ impl Follower {
         &self,
         object: &K,
         version: Version,
-        concerns: impl Fn(&ObjectMeta) -> Vec<Look>,
-    ) -> Vec<Look> {
+        concerns: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest>,
+    ) -> Vec<ReconcileRequest> {
         let concerned = concerns(object.meta());
         for look in &concerned {
             match look {
-                Look::Webhook(webhook) => self.seen.told(webhook, self.object(object), version),
+                ReconcileRequest::Webhook(webhook) => self.versions.on_event(webhook, self.object(object), version),
                 // It is read in full at each look.
-                Look::Connection(_) => {}
+                ReconcileRequest::Connection(_) => {}
             }
         }
         concerned
@@ -245,8 +256,8 @@ mod tests {
 
     use super::*;
 
-    fn key() -> Key {
-        ("marketing".into(), "links".into())
+    fn key() -> ObjectKey {
+        ObjectKey::new("marketing", "links")
     }
 
     fn service() -> Service {
@@ -258,60 +269,60 @@ mod tests {
         service
     }
 
-    fn follower() -> Follower {
-        let seen = Arc::new(Seen::default());
-        seen.told_all(Kind::LinktreeWebhook, &HashSet::new());
-        Follower { kind: Kind::Service, seen, listed: HashSet::new() }
+    fn recorder() -> ChangeRecorder {
+        let versions = Arc::new(ObservedVersions::default());
+        versions.on_relist(Kind::LinktreeWebhook, &HashSet::new());
+        ChangeRecorder { kind: Kind::Service, versions, listed: HashSet::new() }
     }
 
     /// A look at the webhook reads its Service.
-    fn look(follower: &Follower) {
-        let (seen, object) = (&follower.seen, follower.object(&service()));
-        seen.anew(&Arc::new(key()));
-        seen.reading(&key(), object);
-        seen.read(&key(), object, Version::of(&service()), 0);
+    fn look(recorder: &ChangeRecorder) {
+        let (versions, object) = (&recorder.versions, recorder.object(&service()));
+        versions.mark_stale(&Arc::new(key()));
+        versions.begin_read(&key(), object);
+        versions.record_read(&key(), object, Version::of(&service()), 0);
     }
 
-    fn believed(follower: &Follower) -> bool {
-        follower.seen.all_as_read(&key(), clock::now())
+    fn believed(recorder: &ChangeRecorder) -> bool {
+        recorder.versions.all_current(&key(), clock::now())
     }
 
     #[test]
     fn what_is_listed_before_its_webhook_is_known_is_not_taken_to_be_gone() {
-        let mut follower = follower();
-        assert!(follower.follow(&Event::<Service>::Init, |_| Vec::new()).is_empty());
-        assert!(follower.follow(&Event::InitApply(service()), |_| Vec::new()).is_empty());
-        look(&follower);
-        assert!(!believed(&follower), "the list is not over");
-        follower.follow(&Event::<Service>::InitDone, |_| vec![Look::Webhook(key())]);
-        assert!(believed(&follower));
+        let mut recorder = recorder();
+        assert!(recorder.record(&Event::<Service>::Init, |_| Vec::new()).is_empty());
+        assert!(recorder.record(&Event::InitApply(service()), |_| Vec::new()).is_empty());
+        look(&recorder);
+        assert!(!believed(&recorder), "the list is not over");
+        recorder.record(&Event::<Service>::InitDone, |_| vec![ReconcileRequest::Webhook(key())]);
+        assert!(believed(&recorder));
     }
 
     #[test]
     fn a_deleted_object_and_one_that_a_new_list_lacks_are_told_to_be_gone() {
         let gone: [&[Event<Service>]; 2] = [&[Event::Delete(service())], &[Event::Init, Event::InitDone]];
         for events in gone {
-            let mut follower = follower();
+            let mut recorder = recorder();
             for event in [Event::Init, Event::InitApply(service()), Event::InitDone] {
-                follower.follow(&event, |_| vec![Look::Webhook(key())]);
+                recorder.record(&event, |_| vec![ReconcileRequest::Webhook(key())]);
             }
-            look(&follower);
+            look(&recorder);
             assert_eq!(
-                follower.follow(&Event::Apply(service()), |_| vec![Look::Webhook(key())]),
-                [Look::Webhook(key())]
+                recorder.record(&Event::Apply(service()), |_| vec![ReconcileRequest::Webhook(key())]),
+                [ReconcileRequest::Webhook(key())]
             );
-            assert!(believed(&follower), "what was told is what was read");
+            assert!(believed(&recorder), "what was told is what was read");
             for event in events {
-                follower.follow(event, |_| vec![Look::Webhook(key())]);
+                recorder.record(event, |_| vec![ReconcileRequest::Webhook(key())]);
             }
-            assert!(!believed(&follower), "{events:?}");
+            assert!(!believed(&recorder), "{events:?}");
         }
     }
 
     #[test]
     fn what_a_list_shows_is_looked_at_once_the_store_has_it() {
-        let mut shown = Shown::default();
-        let service_key = || vec![("marketing".to_owned(), "links-receiver".to_owned())];
+        let mut initial = InitBuffer::default();
+        let service_key = || vec![ObjectKey::new("marketing", "links-receiver")];
         let cases = [
             ("a list begins", Event::Init, Vec::new()),
             ("it shows an object", Event::InitApply(service()), Vec::new()),
@@ -322,7 +333,7 @@ mod tests {
             ("it is deleted", Event::Delete(service()), Vec::new()),
         ];
         for (case, event, looks) in cases {
-            assert_eq!(shown.follow(&event), looks, "{case}");
+            assert_eq!(initial.record(&event), looks, "{case}");
         }
     }
 }

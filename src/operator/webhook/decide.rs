@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::subscription::Health;
+use self::subscription::outcome::Health;
 use super::{
     observed::{Connection, Observed},
-    plan::{Plan, Step},
+    plan::{Plan, SETTLED, Step},
     spec::{Endpoint, Spec},
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
 mod deletion;
 mod endpoint;
 mod milestones;
+mod mismatch;
 mod paused;
 mod receiver;
 mod signing;
@@ -27,12 +28,7 @@ mod subscription;
 mod sync;
 
 pub use deletion::decide as decide_deletion;
-pub(super) use endpoint::takes_deliveries;
-pub(super) use sinks::FAILURES;
-pub(super) use subscription::{attempted, is_disabled, registering};
 
-/// How often a settled webhook is looked at: its counters come from the receiver, which is asked.
-pub(super) const SETTLED: Duration = Duration::from_secs(15);
 /// How often one is looked at that has just set out; less and less often the longer it takes, down to [`SETTLED`].
 const UNSETTLED: Duration = Duration::from_secs(3);
 
@@ -58,7 +54,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     }
     steps.extend(observed.children_outdated.iter().map(|child| Step::Apply(*child)));
     steps.extend(endpoint::remove(spec, observed, &subscription));
-    steps.extend(receiver::point_kubelet(observed));
+    steps.extend(receiver::refresh_pod_mount(observed));
     steps.extend(subscription.steps);
     let (handled_sync_request, list) = sync::decide(observed, now);
     if !steps.contains(&Step::RequestList) {
@@ -125,7 +121,7 @@ fn keep_why_held(observed: &Observed, now: Timestamp, findings: &mut [(Condition
     }
     let held = findings.iter_mut().find(|(of, finding)| Some(*of) == observed.held && !finding.holds());
     if let Some((of, finding)) = held {
-        *finding = signing::kept(observed, *of);
+        *finding = observed.carry_over(*of);
     }
 }
 

@@ -21,14 +21,13 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    FINALIZER, Rendered,
-    decide::registering,
-    observe::ROUTE_DIGEST_ANNOTATION,
-    observed::{Child, Leftover, Part},
+    context::{Cluster, Connections},
+    observed::{Child, Part, StaleObject},
     outcome::{Failure, Outcome},
     plan::Step,
-    render::exposure::ExposureObject,
+    render::{Rendered, exposure::ExposureObject},
     spec::Spec,
+    subscription_record::registering,
 };
 use crate::{
     api::{condition::ConditionType, webhook::LinktreeWebhook},
@@ -39,9 +38,10 @@ use crate::{
         wire::{CreateSubscription, Subscription, SubscriptionId, SubscriptionStatus, UpdateSubscription},
     },
     operator::{
-        account::{Account, request_queue::Priority},
-        context::Context,
-        kubernetes::{apply, gateway::HTTPRoute, object_key},
+        account::{Account, rate_limited_client::RateLimitedClient, request_queue::Priority},
+        kubernetes::{
+            annotations::ROUTE_DIGEST_ANNOTATION, apply, gateway::HTTPRoute, names::FINALIZER, object_key::ObjectKey,
+        },
     },
 };
 
@@ -49,7 +49,8 @@ mod secret;
 
 /// What the steps are performed with.
 pub struct Executor<'a> {
-    pub context: &'a Context,
+    pub cluster: &'a Cluster,
+    pub connections: &'a Connections,
     pub webhook: &'a LinktreeWebhook,
     /// Absent where the object is deleted with a spec that cannot be read; its steps do not need it.
     pub spec: Option<(&'a Spec, &'a Rendered)>,
@@ -66,7 +67,7 @@ enum Side {
 }
 
 /// Why a step failed.
-enum Trouble {
+enum StepError {
     Kubernetes(kube::Error),
     Exposure(kube::Error),
     Linktree(ConditionType, ApiError),
@@ -77,9 +78,9 @@ enum Trouble {
     },
 }
 
-impl From<kube::Error> for Trouble {
+impl From<kube::Error> for StepError {
     fn from(error: kube::Error) -> Self {
-        Trouble::Kubernetes(error)
+        StepError::Kubernetes(error)
     }
 }
 
@@ -111,15 +112,15 @@ impl Executor<'_> {
         outcome
     }
 
-    async fn perform(&self, step: &Step, outcome: &mut Outcome) -> Result<(), Trouble> {
+    async fn perform(&self, step: &Step, outcome: &mut Outcome) -> Result<(), StepError> {
         match step {
             Step::AddFinalizer => {
                 let added = self.set_finalizers(|finalizers| finalizers.push(FINALIZER.to_owned())).await?;
                 outcome.written = Some(Box::new(added));
             }
             Step::Apply(child) => self.apply(*child).await?,
-            Step::Remove(leftover) => self.remove(leftover).await.map_err(Trouble::Exposure)?,
-            Step::PointKubelet { pod } => self.point_kubelet(pod).await?,
+            Step::Remove(leftover) => self.remove(leftover).await.map_err(StepError::Exposure)?,
+            Step::RefreshPodMount { pod } => self.refresh_pod_mount(pod).await?,
             Step::RequestList => self.request_list(),
             Step::RecordRegistration { at } => {
                 // An intent that is not followed by its request would have to be looked up on the account.
@@ -135,30 +136,30 @@ impl Executor<'_> {
                 )
                 .await;
             }
-            Step::TryKeepingSecret => self.try_keeping_secret().await?,
+            Step::DryRunSecretWrite => self.dry_run_secret_write().await?,
             Step::RotateSecret { id, keep_previous, request } => {
                 self.rotate_secret(id, *keep_previous, request.as_ref(), outcome).await?;
             }
             Step::Update { id, change } => self.update(id, change).await?,
             Step::Reenable { id } => self.reenable(id, outcome).await?,
             Step::Unsubscribe { id } => self.unsubscribe(id).await?,
-            Step::Release { orphan } => self.release(orphan.as_deref(), outcome).await?,
+            Step::RemoveFinalizer { orphan } => self.release(orphan.as_deref(), outcome).await?,
         }
         Ok(())
     }
 
     /// Whether it is our turn for what comes next.
-    fn turn(&self, priority: Priority, of: ConditionType) -> Result<(), Trouble> {
+    fn turn(&self, priority: Priority, of: ConditionType) -> Result<(), StepError> {
         let Some(account) = &self.account else { return Ok(()) };
-        account.turn(priority, &object_key::of(self.webhook)).map_err(|not_yet| Trouble::Linktree(of, not_yet))
+        account.acquire_slot(priority, &ObjectKey::of(self.webhook)).map_err(|not_yet| StepError::Linktree(of, not_yet))
     }
 
-    fn failure(&self, trouble: Trouble) -> Failure {
+    fn failure(&self, trouble: StepError) -> Failure {
         match trouble {
-            Trouble::Kubernetes(error) => Failure::Kubernetes { problem: error.to_string() },
-            Trouble::Exposure(error) => Failure::Exposure { problem: error.to_string() },
-            Trouble::NotKept { error, made } => Failure::NotKept { problem: error.to_string(), made },
-            Trouble::Linktree(of, error) => {
+            StepError::Kubernetes(error) => Failure::Kubernetes { problem: error.to_string() },
+            StepError::Exposure(error) => Failure::Exposure { problem: error.to_string() },
+            StepError::NotKept { error, made } => Failure::NotKept { problem: error.to_string(), made },
+            StepError::Linktree(of, error) => {
                 // What may have taken effect, and what our picture of the account did not foresee, is looked up.
                 if error.may_have_taken_effect() || matches!(error, ApiError::Conflict { .. } | ApiError::NotFound) {
                     self.request_list();
@@ -168,11 +169,11 @@ impl Executor<'_> {
         }
     }
 
-    async fn apply(&self, child: Child) -> Result<(), Trouble> {
+    async fn apply(&self, child: Child) -> Result<(), StepError> {
         let Some((_, rendered)) = self.spec else { return Ok(()) };
         let children = &rendered.children;
         let applied = match child {
-            Child::Exposure => return self.expose(children.exposure.as_ref()).await.map_err(Trouble::Exposure),
+            Child::Exposure => return self.expose(children.exposure.as_ref()).await.map_err(StepError::Exposure),
             Child::ServiceAccount => children.service_account.apply(&self.api::<ServiceAccount>()).await,
             Child::Service => children.service.apply(&self.api::<Service>()).await,
             Child::NetworkPolicy => children.network_policy.apply(&self.api::<NetworkPolicy>()).await,
@@ -191,9 +192,9 @@ impl Executor<'_> {
     }
 
     /// Deletes the very object that was seen, and not one of the same name that came after it.
-    async fn remove(&self, leftover: &Leftover) -> Result<(), kube::Error> {
+    async fn remove(&self, leftover: &StaleObject) -> Result<(), kube::Error> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
-        let (name, Leftover { part, uid }) = (spec.receiver_name(), leftover);
+        let (name, StaleObject { part, uid }) = (spec.receiver_name(), leftover);
         let only = DeleteParams {
             preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
             ..DeleteParams::default()
@@ -216,7 +217,7 @@ impl Executor<'_> {
         }
     }
 
-    async fn point_kubelet(&self, pod: &str) -> Result<(), kube::Error> {
+    async fn refresh_pod_mount(&self, pod: &str) -> Result<(), kube::Error> {
         let Some((_, rendered)) = self.spec else { return Ok(()) };
         let patch = json!({"metadata": {"annotations": {ROUTE_DIGEST_ANNOTATION: rendered.route_digest}}});
         self.api::<Pod>().patch(pod, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
@@ -225,22 +226,14 @@ impl Executor<'_> {
     /// Has the account listed now rather than at the end of its period.
     fn request_list(&self) {
         let Some(account) = &self.account else { return };
-        account.want_list(self.subscription());
-        self.look_at_connection();
+        account.request_relist(self.subscription());
+        self.connections.request_reconcile(&ObjectKey::connection_of(self.webhook));
     }
 
     /// The subscription that the status speaks of, with its url.
     fn subscription(&self) -> Option<(SubscriptionId, String)> {
         let status = self.webhook.status.as_ref()?;
         Some((SubscriptionId(status.subscription.as_ref()?.id.clone()?), status.address.as_ref()?.url.clone()))
-    }
-
-    /// Has the connection count its subscriptions anew, or list them where that is wanted.
-    fn look_at_connection(&self) {
-        let connection = object_key::reference(&object_key::of_connection(self.webhook));
-        if self.context.look_at_connection.try_send(connection).is_err() {
-            tracing::debug!("many connections wait to be looked at; this one comes with its period");
-        }
     }
 
     /// Only on the webhook as it was seen: another operator that has written down the same meanwhile registers, too.
@@ -256,7 +249,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<(), Trouble> {
+    async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<(), StepError> {
         if self.patch(id, change, ConditionType::UpToDate).await? {
             self.publish(EventType::Normal, "DriftCorrected", format!("subscription {id} is as the spec says again"))
                 .await;
@@ -264,7 +257,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    async fn reenable(&self, id: &SubscriptionId, outcome: &mut Outcome) -> Result<(), Trouble> {
+    async fn reenable(&self, id: &SubscriptionId, outcome: &mut Outcome) -> Result<(), StepError> {
         self.turn(Priority::Reenable, ConditionType::SubscriptionEnabled)?;
         // Counted before it is tried: an attempt whose answer is lost was one too.
         outcome.recovery = Some(false);
@@ -290,22 +283,22 @@ impl Executor<'_> {
         id: &SubscriptionId,
         change: &UpdateSubscription,
         of: ConditionType,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, StepError> {
         let Some(account) = &self.account else { return Ok(false) };
-        match account.linktree(&object_key::of(self.webhook)).update(id, change).await {
+        match RateLimitedClient::new(account, &ObjectKey::of(self.webhook)).update(id, change).await {
             Ok(answer) => {
-                account.noted(updated(answer, id, change, account), clock::now());
+                account.record_subscription(updated(answer, id, change, account), clock::now());
                 Ok(true)
             }
             // The account has noted it; the next plan goes another way.
             Err(ApiError::Unsupported { .. }) => Ok(false),
-            Err(error) => Err(Trouble::Linktree(of, error)),
+            Err(error) => Err(StepError::Linktree(of, error)),
         }
     }
 
-    async fn unsubscribe(&self, id: &SubscriptionId) -> Result<(), Trouble> {
+    async fn unsubscribe(&self, id: &SubscriptionId) -> Result<(), StepError> {
         let Some(account) = &self.account else { return Ok(()) };
-        let linktree = account.linktree(&object_key::of(self.webhook));
+        let linktree = RateLimitedClient::new(account, &ObjectKey::of(self.webhook));
         let deleted = match linktree.delete(id).await {
             // It would be left behind for good if that were wrong.
             Err(ApiError::NotFound) => is_absent(&linktree, id).await,
@@ -315,10 +308,10 @@ impl Executor<'_> {
             // That is not the way to have it enabled again, and nothing against its registration.
             let unsupported = matches!(error, ApiError::Unsupported { .. });
             let of = if unsupported { ConditionType::SubscriptionEnabled } else { ConditionType::Registered };
-            Trouble::Linktree(of, error)
+            StepError::Linktree(of, error)
         })?;
-        account.gone(id, clock::now());
-        self.look_at_connection();
+        account.record_deletion(id, clock::now());
+        self.connections.request_reconcile(&ObjectKey::connection_of(self.webhook));
         self.publish(EventType::Normal, "SubscriptionDeleted", format!("subscription {id} is gone from Linktree"))
             .await;
         Ok(())
@@ -346,23 +339,23 @@ impl Executor<'_> {
     }
 
     async fn publish(&self, type_: EventType, reason: &str, note: String) {
-        self.context.publish(self.webhook, type_, reason, note).await;
+        self.cluster.events.publish(self.webhook, type_, reason, note).await;
     }
 
     fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
-        Api::namespaced(self.context.shared.client.clone(), &self.webhook.namespace().unwrap_or_default())
+        Api::namespaced(self.cluster.client.clone(), &self.webhook.namespace().unwrap_or_default())
     }
 }
 
 fn side(step: &Step) -> Side {
     match step {
         Step::Apply(Child::Exposure) | Step::Remove(_) => Side::Exposure,
-        Step::AddFinalizer | Step::Apply(_) | Step::PointKubelet { .. } => Side::Kubernetes,
+        Step::AddFinalizer | Step::Apply(_) | Step::RefreshPodMount { .. } => Side::Kubernetes,
         Step::RequestList
-        | Step::TryKeepingSecret
+        | Step::DryRunSecretWrite
         | Step::RecordRegistration { .. }
         | Step::Register
         | Step::Adopt { .. }
@@ -370,7 +363,7 @@ fn side(step: &Step) -> Side {
         | Step::Update { .. }
         | Step::Reenable { .. }
         | Step::Unsubscribe { .. }
-        | Step::Release { .. } => Side::Linktree,
+        | Step::RemoveFinalizer { .. } => Side::Linktree,
     }
 }
 

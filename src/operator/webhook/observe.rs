@@ -1,9 +1,6 @@
 //! Looks at the world for one webhook. Reads only.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -11,17 +8,18 @@ use k8s_openapi::api::{
     core::v1::{Pod, Secret as KubernetesSecret, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
 };
-use kube::{Api, ResourceExt, core::NamespaceResourceScope, runtime::reflector::ObjectRef};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::ResourceExt;
 
+use self::read::{Kubernetes, api, key, read};
 use super::{
-    FINALIZER, Rendered, decide,
-    glance::Told,
+    context::Context,
     observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
-    render::{children, route},
+    ownership,
+    probe::finding::probe_finding,
+    render::{Rendered, children, key_digests::key_digests, route},
     spec::{Keys, Spec},
-    state::Memory,
-    status,
+    state::WebhookState,
+    told::Told,
 };
 use crate::{
     api::{
@@ -31,33 +29,25 @@ use crate::{
     },
     linktree::{error::ApiError, secret::Secret, wire::SubscriptionId},
     operator::{
-        connection,
-        context::Context,
+        account::reason::reason,
         kubernetes::{
-            annotations,
+            annotations::{self, PREVIOUS_NOT_AFTER_ANNOTATION, ROUTE_DIGEST_ANNOTATION, SUBSCRIPTION_ANNOTATION},
             apply::Desired,
-            conditions, names,
-            object_key::{self, Key},
+            conditions,
+            names::{self, FINALIZER},
+            object_key::ObjectKey,
+            secret_value::secret_value,
         },
         watch::{
-            index::Member,
+            index::IndexEntry,
             observed_versions::{Kind, Object, Version},
         },
     },
 };
 
-pub mod addressable;
 mod exposure;
+mod read;
 mod stale_objects;
-
-/// The annotation that makes the kubelet look at a pod's mounted Secrets, with the digest it was pointed at.
-pub const ROUTE_DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/route-digest";
-
-/// The annotation that says which subscription a kept signing secret is of. A Secret without it was put there by a person.
-pub const SUBSCRIPTION_ANNOTATION: &str = "webhooks.linktree-operator.dev/subscription-id";
-
-/// The annotation that says until when the secret before the current one is tried too.
-pub const PREVIOUS_NOT_AFTER_ANNOTATION: &str = "webhooks.linktree-operator.dev/previous-not-after-time";
 
 /// The Secrets a spec speaks of, and the one with the route, which holds the receiver's admin token.
 pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<KubernetesSecret>), kube::Error> {
@@ -73,28 +63,35 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<
         }
         let data = found.data.unwrap_or_default();
         for place in places.iter().filter(|place| place.name == name) {
-            if let Some(value) = data.get(&place.key).and_then(|bytes| route::secret(&bytes.0)) {
+            if let Some(value) = data.get(&place.key).and_then(|bytes| secret_value(&bytes.0)) {
                 values.insert(place.clone(), value);
             }
         }
     }
     let route = read::<KubernetesSecret>(context, spec, Kind::Secret, &spec.route_secret_name()).await?;
     let token = route.as_ref().and_then(|route| route.data.as_ref()?.get(children::ADMIN_TOKEN_KEY));
-    let token = token.and_then(|bytes| route::secret(&bytes.0));
+    let token = token.and_then(|bytes| secret_value(&bytes.0));
     let admin_token = token.unwrap_or_else(random_token);
     Ok((Secrets { values, kept_for, previous_not_after, admin_token }, route))
 }
 
-/// Everything else.
+/// The webhook to observe, and what is known of it beforehand.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    pub webhook: &'a LinktreeWebhook,
+    pub spec: &'a Spec,
+    pub rendered: &'a Rendered,
+    pub told: &'a Told,
+}
+
+/// Observes everything except the Secrets.
 pub async fn observe(
     context: &Context,
-    webhook: &LinktreeWebhook,
-    spec: &Spec,
-    rendered: &Rendered,
-    memory: &mut Memory,
-    told: &Told,
+    subject: &Subject<'_>,
+    state: &mut WebhookState,
     now: Timestamp,
 ) -> Result<Observed, kube::Error> {
+    let Subject { webhook, spec, rendered, told } = *subject;
     let external = spec.is_external();
     let receiver =
         if external { Receiver::default() } else { receiver(context, spec, &rendered.admin_token, told).await? };
@@ -102,17 +99,17 @@ pub async fn observe(
     let handled = seen.status.last_handled_sync_request.as_deref();
     let rotated = seen.status.last_handled_rotate_secret_request.as_deref();
     seen.rotate_request = annotations::pending(webhook, annotations::ROTATE_SECRET, rotated).map(str::to_owned);
-    seen.sync_request = memory.sync_requested(annotations::pending(webhook, annotations::SYNC, handled), now);
+    seen.sync_request = state.sync_requested(annotations::pending(webhook, annotations::SYNC, handled), now);
     // A disabled subscription is enabled again on proof of health, and a probe from before it was disabled is none.
-    let afresh = seen.sync_request.is_some() || decide::is_disabled(spec, &seen);
-    let known = told.by_probe(&spec.url).cloned().or_else(|| memory.believed_probe(&spec.url, now));
+    let afresh = seen.sync_request.is_some() || ownership::is_disabled(spec, &seen);
+    let known = told.by_probe(&spec.url).cloned().or_else(|| state.valid_probe(&spec.url, now));
     let probe = match known.filter(|_| !afresh) {
         Some(result) => result,
         // Nothing can answer before there is a pod; a first look that fails would only be noise in the status.
         None if receiver.pod.is_none() && !external => ProbeResult::NotProbed,
         None => {
-            let result = context.shared.prober.probe(&spec.url).await;
-            memory.probed(&spec.url, result.clone(), decide::takes_deliveries(spec, &result, now), now);
+            let result = context.receivers.prober.probe(&spec.url).await;
+            state.probed(&spec.url, result.clone(), probe_finding(spec, &result, now).holds(), now);
             result
         }
     };
@@ -122,21 +119,21 @@ pub async fn observe(
     Ok(Observed {
         keys: rendered.keys.clone(),
         keys_changed: seen.status.signing.as_ref().map(|signing| &signing.key_digests)
-            != Some(&status::key_digests(&rendered.route)),
+            != Some(&key_digests(&rendered.route)),
         secret_kept_for: rendered.secret_kept_for.clone(),
         next_key_end: rendered.next_key_end,
         route_digest: rendered.route_digest.clone(),
         children_outdated,
         receiver,
         exposure,
-        leftovers: stale_objects::leftovers(context, spec, memory).await?,
+        stale_objects: stale_objects::stale_objects(context, spec, state).await?,
         sinks_unresolved: rendered.sinks_unresolved.clone(),
         url_taken_by: url_taken_by(context, spec, &seen),
         probe,
-        probed_at: memory.probed_at(),
-        hold_until: memory.hold_until(spec.generation),
-        held: memory.held(spec.generation),
-        unresolved: memory.unresolved(),
+        probed_at: state.probed_at(),
+        hold_until: state.hold_until(spec.generation),
+        held: state.held(spec.generation),
+        unresolved: state.unresolved(),
         ..seen
     })
 }
@@ -145,9 +142,9 @@ pub async fn observe(
 /// last known.
 pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     let mut observed = without_children(context, webhook);
-    let key = object_key::of_connection(webhook);
+    let key = ObjectKey::connection_of(webhook);
     if let Connection::Unusable { .. } | Connection::Unlisted = observed.connection
-        && let Some(account) = context.shared.accounts.last_known(&key)
+        && let Some(account) = context.connections.accounts.last_known(&key)
         && let Some(snapshot) = account.snapshot()
     {
         observed.connection = Connection::Listed { snapshot, in_cluster: false, capabilities: account.capabilities() };
@@ -160,7 +157,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     Observed {
         finalizer: webhook.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         status: webhook.status.clone().unwrap_or_default(),
-        connection: connection(context, &object_key::of_connection(webhook)),
+        connection: connection(context, &ObjectKey::connection_of(webhook)),
         keys: observed::Keys::Found { active: String::new(), missing: Vec::new(), expired: Vec::new() },
         keys_changed: false,
         secret_kept_for: None,
@@ -170,7 +167,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         children_outdated: Vec::new(),
         receiver: Receiver::default(),
         exposure: observed::Exposure::NotOurs,
-        leftovers: Vec::new(),
+        stale_objects: Vec::new(),
         sinks_unresolved: Vec::new(),
         url_taken_by: None,
         probe: ProbeResult::NotProbed,
@@ -183,32 +180,32 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
 }
 
 /// Only where it would matter: for a url that can be written twice, and a webhook without a subscription of its own.
-fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<Key> {
+fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<ObjectKey> {
     let registered = seen.status.subscription.as_ref().is_some_and(|subscription| subscription.id.is_some());
     if !spec.is_external() || registered {
         return None;
     }
-    let (own, connection) = (key(spec), (spec.name.namespace.clone(), spec.connection.clone()));
-    let connections = [context.shared.accounts.sharing_with(&connection), vec![connection]].concat();
-    let webhooks = context.shared.webhooks.of(&connections);
-    let has_it = |other: &Member| other.url.as_deref() == Some(spec.url.as_str()) && other.subscription.is_some();
+    let (own, connection) = (key(spec), ObjectKey::new(&spec.name.namespace, &spec.connection));
+    let connections = [context.connections.accounts.sharing_with(&connection), vec![connection]].concat();
+    let webhooks = context.indexes.by_connections(&connections);
+    let has_it = |other: &IndexEntry| other.url.as_deref() == Some(spec.url.as_str()) && other.subscription.is_some();
     webhooks.iter().find(|other| *other.key != own && has_it(other)).map(|other| (*other.key).clone())
 }
 
 /// The connection of this name.
-pub fn connection(context: &Context, key: &Key) -> Connection {
-    let object = context.connections.get(&ObjectRef::<LinktreeConnection>::new(&key.1).within(&key.0));
+pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
+    let object = context.connections.objects.get(&key.object_ref::<LinktreeConnection>());
     let Some(object) = object else {
-        let message =
-            format!("there is no LinktreeConnection {} in this namespace: create it, or correct connectionRef", key.1);
+        let message = format!(
+            "there is no LinktreeConnection {} in this namespace: create it, or correct connectionRef",
+            key.name
+        );
         return Connection::Unusable { reason: Reason::ConnectionMissing, message };
     };
-    let Some(account) = context.shared.accounts.get(key) else { return without_account(&object) };
-    match (account.trouble(), account.snapshot()) {
+    let Some(account) = context.connections.accounts.get(key) else { return without_account(&object) };
+    match (account.last_error(), account.snapshot()) {
         (Some(trouble @ (ApiError::TokenRejected { .. } | ApiError::PlanExcludesWebhooks { .. })), _)
-        | (Some(trouble), None) => {
-            Connection::Unusable { reason: connection::reason(&trouble), message: trouble.to_string() }
-        }
+        | (Some(trouble), None) => Connection::Unusable { reason: reason(&trouble), message: trouble.to_string() },
         (None, None) => Connection::Unlisted,
         // Trouble that passes does not take away what is known.
         (_, Some(snapshot)) => Connection::Listed {
@@ -258,28 +255,15 @@ where
     K: Kubernetes,
 {
     let webhook = key(spec);
-    let object = Object::new(kind, &webhook.0, &desired.name);
-    if context.seen.still_meets(&webhook, object, desired.digest()) {
+    let object = Object::new(kind, &webhook.namespace, &desired.name);
+    if context.versions.still_meets(&webhook, object, desired.digest()) {
         return Ok(false);
     }
-    context.seen.reading(&webhook, object);
+    context.versions.begin_read(&webhook, object);
     let live = api::<K>(context, spec).get_opt(&desired.name).await?;
     let Some(live) = live.filter(|live| desired.is_met_by(live)) else { return Ok(true) };
-    context.seen.read(&webhook, object, Version::of(&live), desired.digest());
+    context.versions.record_read(&webhook, object, Version::of(&live), desired.digest());
     Ok(false)
-}
-
-/// Reads an object, and notes which version it is.
-async fn read<K>(context: &Context, spec: &Spec, kind: Kind, name: &str) -> Result<Option<K>, kube::Error>
-where
-    K: Kubernetes,
-{
-    let webhook = key(spec);
-    let object = Object::new(kind, &webhook.0, name);
-    context.seen.reading(&webhook, object);
-    let found = api::<K>(context, spec).get_opt(name).await?;
-    context.seen.read(&webhook, object, Version::of_found(found.as_ref()), 0);
-    Ok(found)
 }
 
 async fn receiver(context: &Context, spec: &Spec, admin_token: &Secret, told: &Told) -> Result<Receiver, kube::Error> {
@@ -290,7 +274,7 @@ async fn receiver(context: &Context, spec: &Spec, admin_token: &Secret, told: &T
     let status = match pod.address {
         Some(address) if !pod.terminating => match told.by_receiver(address, admin_token) {
             Some(status) => status.clone(),
-            None => context.shared.receivers.status(address, admin_token).await,
+            None => context.receivers.client.status(address, admin_token).await,
         },
         Some(_) | None => None,
     };
@@ -322,23 +306,4 @@ fn summary(pod: &Pod) -> observed::Pod {
 
 fn random_token() -> Secret {
     Secret::new(hex::encode(rand::random::<[u8; 32]>()))
-}
-
-fn key(spec: &Spec) -> Key {
-    (spec.name.namespace.clone(), spec.name.name.clone())
-}
-
-/// The objects of a namespace that a look reads.
-trait Kubernetes:
-    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
-{
-}
-
-impl<K> Kubernetes for K where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
-{
-}
-
-fn api<K: Kubernetes>(context: &Context, spec: &Spec) -> Api<K> {
-    Api::namespaced(context.shared.client.clone(), &spec.name.namespace)
 }

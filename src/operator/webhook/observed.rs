@@ -14,7 +14,10 @@ use crate::{
     linktree::{secret::Secret, wire::SubscriptionId},
     operator::{
         account::{Snapshot, capabilities::Capabilities},
-        kubernetes::object_key::Key,
+        kubernetes::{
+            conditions::{self, Finding, Status},
+            object_key::ObjectKey,
+        },
     },
     route::status::ReceiverStatus,
 };
@@ -45,12 +48,12 @@ pub struct Observed {
     /// What stands between the URL and the receiver's Service.
     pub exposure: Exposure,
     /// Objects the spec no longer asks for.
-    pub leftovers: Vec<Leftover>,
+    pub stale_objects: Vec<StaleObject>,
     /// The sinks that cannot be sent to.
     pub sinks_unresolved: Vec<Unresolved>,
     /// Another webhook of the account that has a subscription with our url. Only the url of a receiver of one's own can be
     /// written twice.
-    pub url_taken_by: Option<Key>,
+    pub url_taken_by: Option<ObjectKey>,
     pub probe: ProbeResult,
     /// When that was.
     pub probed_at: Option<Timestamp>,
@@ -69,6 +72,21 @@ impl Observed {
     #[must_use]
     pub fn subscription_id(&self) -> Option<SubscriptionId> {
         self.status.subscription.as_ref()?.id.clone().map(SubscriptionId)
+    }
+
+    /// The finding that the status holds: for a condition that cannot be determined now.
+    #[must_use]
+    pub fn carry_over(&self, of: ConditionType) -> Finding {
+        let Some(condition) = conditions::find(&self.status.conditions, of) else {
+            return Finding::new(Status::Unknown, Reason::Pending, "not known yet");
+        };
+        let status = [Status::True, Status::False].into_iter().find(|status| status.as_str() == condition.status);
+        let reason = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason);
+        Finding::new(
+            status.unwrap_or(Status::Unknown),
+            reason.copied().unwrap_or(Reason::Pending),
+            condition.message.clone(),
+        )
     }
 }
 
@@ -201,7 +219,7 @@ pub enum RouteState {
 
 /// An object that the webhook has from before the spec was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leftover {
+pub struct StaleObject {
     pub part: Part,
     pub uid: String,
 }

@@ -41,7 +41,7 @@ impl Failure {
     #[must_use]
     pub fn waits(&self) -> bool {
         match self {
-            Failure::Linktree { error, .. } => matches!(error, ApiError::NotYet { .. }),
+            Failure::Linktree { error, .. } => matches!(error, ApiError::Throttled { .. }),
             Failure::Kubernetes { .. } | Failure::Exposure { .. } | Failure::NotKept { .. } => false,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::observed::{Child, Leftover};
+use super::observed::{Child, StaleObject};
 use crate::{
     api::{
         condition::ConditionType,
@@ -14,6 +14,9 @@ use crate::{
     operator::kubernetes::conditions::Finding,
 };
 
+/// How often a settled webhook is looked at: its counters come from the receiver, which is asked.
+pub const SETTLED: Duration = Duration::from_secs(15);
+
 /// One effect. `execute` is the only place that performs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -21,9 +24,9 @@ pub enum Step {
     /// Applies one of the receiver's objects.
     Apply(Child),
     /// Deletes what exposed the receiver before, or was one.
-    Remove(Leftover),
+    Remove(StaleObject),
     /// Annotates the pod, which makes the kubelet look at its mounted Secret at once instead of a minute later.
-    PointKubelet {
+    RefreshPodMount {
         pod: String,
     },
     /// Asks for a list of the account before the sync period is over.
@@ -34,7 +37,7 @@ pub enum Step {
     },
     /// Asks Kubernetes, without writing anything, whether a secret from Linktree could be kept: before Linktree is asked for
     /// one that then nobody would have.
-    TryKeepingSecret,
+    DryRunSecretWrite,
     /// `POST /v1/webhooks`; keeps the secret that comes with the answer.
     Register,
     /// Takes over a subscription that is there already for our url: no effect at Linktree.
@@ -60,7 +63,7 @@ pub enum Step {
         id: SubscriptionId,
     },
     /// Removes the finalizer. `orphan`: a subscription may stay behind at Linktree.
-    Release {
+    RemoveFinalizer {
         orphan: Option<String>,
     },
 }
@@ -78,12 +81,12 @@ impl Step {
             Step::AddFinalizer
             | Step::Apply(_)
             | Step::Remove(_)
-            | Step::PointKubelet { .. }
+            | Step::RefreshPodMount { .. }
             | Step::RequestList
-            | Step::TryKeepingSecret
+            | Step::DryRunSecretWrite
             | Step::RecordRegistration { .. }
             | Step::Adopt { .. }
-            | Step::Release { .. } => false,
+            | Step::RemoveFinalizer { .. } => false,
         }
     }
 }

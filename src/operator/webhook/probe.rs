@@ -13,6 +13,7 @@ use super::observed::ProbeResult;
 use crate::route::{RECEIVER_HEADER, UNSIGNED_ANSWER};
 
 mod failure;
+pub mod finding;
 
 /// How long the receiver may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -1,5 +1,67 @@
 //! Renders what a webhook's spec asks for: the receiver's objects, its exposure, and the route.
 
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
+
+use self::children::{Children, ReceiverPodConfig};
+use super::{
+    addressable::Addresses,
+    observed::{self, Secrets},
+    spec::Spec,
+};
+use crate::{
+    linktree::{secret::Secret, wire::SubscriptionId},
+    operator::kubernetes::apply::Desired,
+    route::Route,
+};
+
 pub mod children;
 pub mod exposure;
+pub mod key_digests;
+mod metadata;
 pub mod route;
+
+/// The desired state: everything that is rendered from the spec and its secrets.
+pub struct Rendered {
+    pub children: Children,
+    pub route: Route,
+    pub route_secret: Desired,
+    /// The route Secret in the cluster is up to date.
+    pub route_is_met: bool,
+    pub route_digest: String,
+    pub admin_token: Secret,
+    pub keys: observed::Keys,
+    pub secret_kept_for: Option<SubscriptionId>,
+    pub next_key_end: Option<Timestamp>,
+    pub sinks_unresolved: Vec<observed::Unresolved>,
+}
+
+/// Renders the desired state. `live_route` is the route Secret as the cluster has it.
+///
+/// # Errors
+/// When an object cannot be serialized to JSON, which these types always can.
+pub fn render(
+    spec: &Spec,
+    secrets: &Secrets,
+    live_route: Option<&KubernetesSecret>,
+    addresses: &Addresses,
+    pod: &ReceiverPodConfig,
+    now: Timestamp,
+) -> Result<Rendered, serde_json::Error> {
+    let route = route::route(spec, secrets, addresses, now);
+    let file = route.render()?;
+    let route_digest = Route::digest(&file);
+    let route_secret = children::route_secret(spec, file, secrets.admin_token.expose())?;
+    Ok(Rendered {
+        children: children::render(spec, pod)?,
+        route_digest,
+        route_is_met: live_route.is_some_and(|live| route_secret.is_met_by(live)),
+        route_secret,
+        route,
+        admin_token: secrets.admin_token.clone(),
+        keys: route::keys(spec, secrets, now),
+        next_key_end: route::next_key_end(spec, secrets, now),
+        secret_kept_for: secrets.kept_for.clone(),
+        sinks_unresolved: route::unresolved(spec, secrets, addresses),
+    })
+}

@@ -23,7 +23,8 @@ use crate::{
     },
     operator::{
         account::{Snapshot, capabilities::Capabilities},
-        watch::observed_versions::{Version, digest},
+        kubernetes::digest::digest,
+        watch::observed_versions::Version,
     },
     route::status::ReceiverStatus,
 };

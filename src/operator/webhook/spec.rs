@@ -24,7 +24,7 @@ mod policies;
 pub mod sink;
 
 pub use self::{
-    endpoint::{Endpoint, is_delivery_path},
+    endpoint::Endpoint,
     exposure::Exposure,
     policies::{Adoption, Deletion, Policies, Recovery},
     sink::Sink,
@@ -174,14 +174,6 @@ impl Spec {
     pub fn route_secret_name(&self) -> String {
         names::route_secret(&self.name.name)
     }
-}
-
-/// The Secrets a webhook's spec names, so that a change of one of them is looked at at once.
-#[must_use]
-pub fn named_secrets(webhook: &LinktreeWebhook) -> BTreeSet<String> {
-    let keys = webhook.spec.signing.keys.iter().map(|key| key.secret_ref.name.clone());
-    let sinks = webhook.spec.sinks.iter().flat_map(sink::referenced_secrets);
-    keys.chain(sinks.map(|secret| secret.name.clone())).collect()
 }
 
 fn event_types(names: &[String]) -> BTreeSet<EventType> {
@@ -352,15 +344,5 @@ pub(in crate::operator) mod tests {
         ] {
             assert_eq!(canonical(text, quantity_bytes(text).unwrap()).0, written, "{text}");
         }
-    }
-
-    #[test]
-    fn every_secret_a_spec_names_is_found() {
-        let webhook = webhook(|object| {
-            object["spec"]["signing"] = json!({"keys": [{"name": "k1", "secretRef": {"name": "keys", "key": "a"}}]});
-            object["spec"]["sinks"][0]["http"]["authSecretRef"] = json!({"name": "cms", "key": "bearer"});
-            object["spec"]["sinks"][0]["signingSecretRef"] = json!({"name": "cms-signing", "key": "secret"});
-        });
-        assert_eq!(named_secrets(&webhook), ["cms", "cms-signing", "keys"].map(String::from).into());
     }
 }

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    decide::{attempted, registering},
     observed::Observed,
     outcome::Outcome,
     plan::Plan,
     spec::InvalidSpec,
+    subscription_record::{attempted, registering},
 };
 use crate::{
     api::{
@@ -28,11 +28,6 @@ mod receiver;
 mod signing;
 mod summary;
 pub mod transitions;
-
-pub use self::{
-    diff::{Worth, worth_writing},
-    signing::key_digests,
-};
 
 /// What a report is made from.
 pub struct Report<'a> {
@@ -67,7 +62,7 @@ impl Report<'_> {
             failure::apply(failure, hold_until, &mut findings);
         }
         if let Some(id) = &outcome.registered {
-            set(
+            failure::set(
                 &mut findings,
                 ConditionType::Registered,
                 Finding::new(true, Reason::Created, format!("subscription {id}")),
@@ -144,11 +139,5 @@ pub fn terminating(
         observed_generation: generation,
         conditions: conditions::render(&findings, &previous.conditions, generation, now),
         ..previous.clone()
-    }
-}
-
-fn set(findings: &mut [(ConditionType, Finding)], of: ConditionType, finding: Finding) {
-    if let Some((_, old)) = findings.iter_mut().find(|(found, _)| *found == of) {
-        *old = finding;
     }
 }

@@ -22,10 +22,10 @@ fn make(budget: &mut Budget, of: Use, second: i64) -> bool {
 fn a_burst_goes_at_once_but_for_the_last_request_which_is_kept_for_what_is_urgent() {
     let mut budget = Budget::new(10);
     assert_eq!((0..20).filter(|_| make(&mut budget, Use::Ordinary, 0)).count(), 9);
-    assert_eq!((budget.remaining(at(1)), budget.turn(Use::Ordinary, 0, at(1))), (1, at(54)));
+    assert_eq!((budget.remaining(at(1)), budget.expected(Use::Ordinary, 0, at(1))), (1, at(54)));
     assert!(!make(&mut budget, Use::Ordinary, 53) && make(&mut budget, Use::Ordinary, 54), "another comes at 60");
     assert!(!make(&mut budget, Use::Urgent, 55));
-    assert_eq!((budget.next_free(at(55)), budget.turn(Use::Urgent, 0, at(55))), (Some(at(60)), at(60)));
+    assert_eq!((budget.next_free(at(55)), budget.expected(Use::Urgent, 0, at(55))), (Some(at(60)), at(60)));
     assert!(make(&mut budget, Use::Urgent, 60));
 }
 
@@ -35,7 +35,7 @@ fn a_request_counts_from_its_beginning_until_a_minute_after_its_answer() {
     budget.begin(Use::Ordinary);
     assert!(!budget.allows(Use::Urgent, 0, at(600)), "it may be counted yet");
     budget.end(Use::Ordinary, at(600));
-    assert_eq!(budget.turn(Use::Ordinary, 0, at(601)), at(660));
+    assert_eq!(budget.expected(Use::Ordinary, 0, at(601)), at(660));
     assert!(!make(&mut budget, Use::Ordinary, 659) && make(&mut budget, Use::Ordinary, 660));
 }
 
@@ -46,7 +46,7 @@ fn lists_have_half_of_it() {
     let mut budget = Budget::new(10);
     budget.share_with_lists();
     assert_eq!((0..20).filter(|_| make(&mut budget, Use::List, 0)).count(), 5);
-    assert_eq!(budget.turn(Use::List, 0, at(1)), at(60));
+    assert_eq!(budget.expected(Use::List, 0, at(1)), at(60));
     assert!(
         make(&mut budget, Use::Ordinary, 1) && !make(&mut budget, Use::List, 59) && make(&mut budget, Use::List, 60)
     );
@@ -56,7 +56,7 @@ fn lists_have_half_of_it() {
 fn linktrees_own_word_counts_if_it_allows_less() {
     let mut budget = Budget::new(10);
     budget.close(at(30));
-    assert_eq!((budget.remaining(at(0)), budget.turn(Use::Urgent, 0, at(0))), (0, at(30)));
+    assert_eq!((budget.remaining(at(0)), budget.expected(Use::Urgent, 0, at(0))), (0, at(30)));
     budget.close(at(20));
     assert!(!make(&mut budget, Use::Urgent, 29), "a shorter Retry-After does not open earlier");
     assert!(make(&mut budget, Use::Urgent, 30));
@@ -71,7 +71,7 @@ fn a_smaller_budget_counts_what_was_used_under_the_larger_one() {
     let mut budget = Budget::new(10);
     (0..3).for_each(|second| assert!(make(&mut budget, Use::Ordinary, second)));
     budget.resize(1);
-    assert_eq!((budget.remaining(at(10)), budget.turn(Use::Ordinary, 0, at(10))), (0, at(62)));
+    assert_eq!((budget.remaining(at(10)), budget.expected(Use::Ordinary, 0, at(10))), (0, at(62)));
     assert!(!make(&mut budget, Use::Ordinary, 61));
     assert!(make(&mut budget, Use::Ordinary, 62));
 }
@@ -80,8 +80,8 @@ fn a_smaller_budget_counts_what_was_used_under_the_larger_one() {
 fn those_behind_others_are_told_when_it_is_their_turn() {
     let mut budget = Budget::new(10);
     (0..10).for_each(|n| budget.assume(1, Use::Ordinary, at(n * 6)));
-    let turn = |ahead| budget.turn(Use::Ordinary, ahead, at(57)).duration_since(at(0)).as_secs();
-    assert_eq!([turn(0), turn(1), turn(9), turn(10), turn(995)], [60, 66, 114, 120, 6030]);
+    let expected = |ahead| budget.expected(Use::Ordinary, ahead, at(57)).duration_since(at(0)).as_secs();
+    assert_eq!([expected(0), expected(1), expected(9), expected(10), expected(995)], [60, 66, 114, 120, 6030]);
 }
 
 proptest! {
@@ -103,7 +103,7 @@ proptest! {
                 budget.end(of, at(now));
                 answered.push(now);
             } else {
-                prop_assert!(budget.turn(of, 0, at(now)) > at(now), "{of:?} was refused and told to come at once");
+                prop_assert!(budget.expected(of, 0, at(now)) > at(now), "{of:?} was refused and told to come at once");
             }
         }
         for (begun, answered) in begun.iter().skip(limit).zip(&answered) {
@@ -121,7 +121,7 @@ proptest! {
         for gap in gaps {
             now += gap;
             make(&mut budget, Use::Ordinary, now);
-            prop_assert!(budget.turn(Use::Urgent, 0, at(now)).duration_since(at(now)) <= budget.pace());
+            prop_assert!(budget.expected(Use::Urgent, 0, at(now)).duration_since(at(now)) <= budget.pace());
         }
     }
 }

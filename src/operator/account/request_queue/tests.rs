@@ -8,32 +8,32 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap()
 }
 
-fn key(namespace: &str, name: usize) -> Key {
-    (namespace.to_owned(), name.to_string())
+fn key(namespace: &str, name: usize) -> ObjectKey {
+    ObjectKey::new(namespace, name.to_string())
 }
 
 /// Somebody who waits: what for, who, and when it asks next.
 #[derive(Clone, Debug)]
-struct Waiter(Priority, Key, Timestamp);
+struct Waiter(Priority, ObjectKey, Timestamp);
 
 /// Lets all ask when they were told to, until nobody waits or `until`; who got its turn, and when, in order. Answers come
 /// at once.
-fn run(turns: &mut Turns, mut waiters: Vec<Waiter>, until: i64) -> Vec<(Priority, Key, i64)> {
+fn run(queue: &mut RequestQueue, mut waiters: Vec<Waiter>, until: i64) -> Vec<(Priority, ObjectKey, i64)> {
     let mut served = Vec::new();
     while let Some(next) =
         (0..waiters.len()).min_by_key(|index| waiters[*index].2).filter(|index| waiters[*index].2 <= at(until))
     {
         let Waiter(priority, who, now) = waiters[next].clone();
-        match turns.ask(priority, &who, now) {
+        match queue.acquire(priority, &who, now) {
             Ok(()) => {
-                turns.begin(priority, &who).unwrap();
-                turns.end(priority, now);
+                queue.begin(priority, &who).unwrap();
+                queue.end(priority, now);
                 served.push((priority, who, now.duration_since(at(0)).as_secs()));
                 waiters.remove(next);
             }
-            Err(NotYet { turn, ask_again }) => {
-                assert!(ask_again > now && turn > at(0), "{priority:?}");
-                waiters[next].2 = ask_again;
+            Err(Throttled { expected, retry_at }) => {
+                assert!(retry_at > now && expected > at(0), "{priority:?}");
+                waiters[next].2 = retry_at;
             }
         }
     }
@@ -46,10 +46,10 @@ fn waiters(priority: Priority, namespace: &str, number: usize, since: i64) -> Ve
 
 #[test]
 fn what_matters_more_goes_first() {
-    let mut turns = Turns::new(Budget::new(1));
+    let mut queue = RequestQueue::new(Budget::new(1));
     let lowest_first = Priority::ALL.into_iter().rev();
     let all = lowest_first.flat_map(|priority| waiters(priority, "a", 2, 0)).collect();
-    let mut served: Vec<_> = run(&mut turns, all, 3600).into_iter().map(|(priority, _, _)| priority).collect();
+    let mut served: Vec<_> = run(&mut queue, all, 3600).into_iter().map(|(priority, _, _)| priority).collect();
     // The first came when nobody else was there.
     assert_eq!(served.remove(0), Priority::List);
     let mut sorted = served.clone();
@@ -59,13 +59,13 @@ fn what_matters_more_goes_first() {
 
 #[test]
 fn many_creates_leave_at_the_full_rate_and_a_reenable_behind_them_within_six_seconds() {
-    let mut turns = Turns::new(Budget::new(10));
+    let mut queue = RequestQueue::new(Budget::new(10));
     let mut all = waiters(Priority::Create, "a", 300, 0);
     all.extend((1..18).map(|n| Waiter(Priority::Reenable, key("b", usize::try_from(n).unwrap()), at(n * 97))));
-    let served = run(&mut turns, all, 24 * 3600);
+    let served = run(&mut queue, all, 24 * 3600);
     assert_eq!(served.len(), 317);
     for (_, who, second) in served.iter().filter(|(priority, _, _)| *priority == Priority::Reenable) {
-        let asked = who.1.parse::<i64>().unwrap() * 97;
+        let asked = who.name.parse::<i64>().unwrap() * 97;
         assert!(second - asked <= 6, "asked at {asked}, went at {second}");
     }
     let last = served.last().unwrap().2;
@@ -73,57 +73,58 @@ fn many_creates_leave_at_the_full_rate_and_a_reenable_behind_them_within_six_sec
 }
 
 #[test]
-fn namespaces_take_turns() {
-    let mut turns = Turns::new(Budget::new(1));
-    turns.budget_mut().assume(1, Use::Ordinary, at(0));
+fn namespaces_take_queue() {
+    let mut queue = RequestQueue::new(Budget::new(1));
+    queue.budget_mut().assume(1, Use::Ordinary, at(0));
     let all = [waiters(Priority::Create, "big", 50, 1), waiters(Priority::Create, "small", 3, 2)].concat();
-    let served = run(&mut turns, all, 600);
-    let first: Vec<_> = served.iter().take(6).map(|(_, who, _)| who.0.as_str()).collect();
+    let served = run(&mut queue, all, 600);
+    let first: Vec<_> = served.iter().take(6).map(|(_, who, _)| who.namespace.as_str()).collect();
     assert_eq!(first.iter().filter(|namespace| **namespace == "small").count(), 3, "{first:?}");
 }
 
 #[test]
 fn one_request_at_a_time_from_a_small_namespace_takes_no_more_than_its_share() {
-    let mut turns = Turns::new(Budget::new(1));
+    let mut queue = RequestQueue::new(Budget::new(1));
     let mut waiting = waiters(Priority::Create, "big", 50, 0);
     let (mut small, mut big) = (0, 0);
     for minute in 0..20 {
         waiting.push(Waiter(Priority::Create, key("small", minute), at(i64::try_from(minute).unwrap() * 60)));
-        let served = run(&mut turns, waiting.clone(), i64::try_from(minute).unwrap() * 60 + 59);
+        let served = run(&mut queue, waiting.clone(), i64::try_from(minute).unwrap() * 60 + 59);
         waiting.retain(|waiter| !served.iter().any(|(_, who, _)| *who == waiter.1));
         // Who was refused asks again in the next minute.
         waiting.iter_mut().for_each(|waiter| waiter.2 = at((i64::try_from(minute).unwrap() + 1) * 60));
-        small += served.iter().filter(|(_, who, _)| who.0 == "small").count();
-        big += served.iter().filter(|(_, who, _)| who.0 == "big").count();
+        small += served.iter().filter(|(_, who, _)| who.namespace == "small").count();
+        big += served.iter().filter(|(_, who, _)| who.namespace == "big").count();
     }
     assert!(small >= 9 && big >= 9, "small {small}, big {big}");
 }
 
 #[test]
 fn a_list_does_not_starve_behind_creates() {
-    let mut turns = Turns::new(Budget::new(10));
+    let mut queue = RequestQueue::new(Budget::new(10));
     let mut all = waiters(Priority::Create, "a", 400, 0);
     all.push(Waiter(Priority::List, key("a", 0), at(60)));
-    let served = run(&mut turns, all, 24 * 3600);
+    let served = run(&mut queue, all, 24 * 3600);
     let list = served.iter().find(|(priority, _, _)| *priority == Priority::List).unwrap().2;
     assert!((60 + 1800..=60 + 1800 + 12).contains(&list), "{list}");
 }
 
 #[test]
 fn who_does_not_come_back_loses_its_place_and_a_turn_not_used_is_spent() {
-    let mut turns = Turns::new(Budget::new(1));
-    turns.budget_mut().assume(1, Use::Ordinary, at(0));
+    let mut queue = RequestQueue::new(Budget::new(1));
+    queue.budget_mut().assume(1, Use::Ordinary, at(0));
     let (first, second) = (key("a", 1), key("a", 2));
-    let told = turns.ask(Priority::Create, &first, at(1)).unwrap_err();
-    assert_eq!((told.turn, told.ask_again), (at(60), at(60)));
-    assert_eq!(turns.ask(Priority::Create, &second, at(2)).unwrap_err().turn, at(120));
-    assert!(turns.ask(Priority::Create, &second, at(62)).is_err(), "the first may still come");
-    assert_eq!(turns.ask(Priority::Create, &second, at(70)), Ok(()));
-    assert_eq!(turns.ask(Priority::Create, &second, at(71)), Ok(()), "it is its turn until it is used");
-    assert!(turns.ask(Priority::Create, &first, at(130)).is_err());
-    assert_eq!(turns.begin(Priority::Create, &second), None, "that took too long");
+    let throttled = queue.acquire(Priority::Create, &first, at(1)).unwrap_err();
+    assert_eq!((throttled.expected, throttled.retry_at), (at(60), at(60)));
+    assert_eq!(queue.acquire(Priority::Create, &second, at(2)).unwrap_err().expected, at(120));
+    assert!(queue.acquire(Priority::Create, &second, at(62)).is_err(), "the first may still come");
+    assert_eq!(queue.acquire(Priority::Create, &second, at(70)), Ok(()));
+    assert_eq!(queue.acquire(Priority::Create, &second, at(71)), Ok(()), "it is its turn until it is used");
+    assert!(queue.acquire(Priority::Create, &first, at(130)).is_err());
+    assert_eq!(queue.begin(Priority::Create, &second), None, "that took too long");
     assert!(
-        turns.ask(Priority::Create, &first, at(189)).is_err() && turns.ask(Priority::Create, &first, at(190)).is_ok()
+        queue.acquire(Priority::Create, &first, at(189)).is_err()
+            && queue.acquire(Priority::Create, &first, at(190)).is_ok()
     );
 }
 
@@ -134,12 +135,12 @@ proptest! {
         limit in 1usize..12,
         arrivals in prop::collection::vec((0i64..300, 0usize..6, 0usize..4), 1..60),
     ) {
-        let mut turns = Turns::new(Budget::new(limit));
+        let mut queue = RequestQueue::new(Budget::new(limit));
         let number = arrivals.len();
         let all = arrivals.into_iter().enumerate().map(|(name, (second, priority, namespace))| {
             Waiter(Priority::ALL[priority], key(["a", "b", "c", "d"][namespace], name), at(second))
         });
-        let served = run(&mut turns, all.collect(), 100_000);
+        let served = run(&mut queue, all.collect(), 100_000);
         prop_assert_eq!(served.len(), number);
         let times: Vec<_> = served.iter().map(|(_, _, second)| *second).collect();
         for (earlier, later) in times.iter().zip(times.iter().skip(limit)) {

@@ -27,7 +27,7 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
     let deadline = deleted_at.saturating_add(terms.deadline).unwrap_or(Timestamp::MAX);
     let steps = match (observed.finalizer, terms.unsubscribe) {
         (false, _) => Vec::new(),
-        (true, false) => vec![Step::Release { orphan: None }],
+        (true, false) => vec![Step::RemoveFinalizer { orphan: None }],
         (true, true) => steps(url, observed, deadline, now),
     };
     let message = why_held(observed, now).unwrap_or_else(|| waits_for(&observed.connection, deadline));
@@ -74,16 +74,16 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
     let begun = subscription.and_then(|subscription| subscription.registration_time.as_ref()).map(|time| time.0);
     let begun = begun.max(observed.unresolved);
     if id.is_none() && begun.is_none() {
-        return vec![Step::Release { orphan: None }];
+        return vec![Step::RemoveFinalizer { orphan: None }];
     }
     if now >= deadline {
         let orphan = id.map_or_else(|| url.unwrap_or_default().to_owned(), |id| id.0);
-        return vec![Step::Release { orphan: Some(orphan) }];
+        return vec![Step::RemoveFinalizer { orphan: Some(orphan) }];
     }
     let Connection::Listed { snapshot, capabilities, .. } = &observed.connection else { return Vec::new() };
     // No waiting brings a call that is not there.
     if let (Some(id), true) = (&id, capabilities.lacks_delete()) {
-        return vec![Step::Release { orphan: Some(id.0.clone()) }];
+        return vec![Step::RemoveFinalizer { orphan: Some(id.0.clone()) }];
     }
     if observed.hold_until.is_some_and(|until| now < until) {
         return Vec::new();
@@ -91,9 +91,9 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
     let by_url =
         snapshot.subscriptions.iter().find(|known| Some(known.url.as_str()) == url).map(|known| known.id.clone());
     match id.or(by_url) {
-        Some(id) => vec![Step::Unsubscribe { id }, Step::Release { orphan: None }],
+        Some(id) => vec![Step::Unsubscribe { id }, Step::RemoveFinalizer { orphan: None }],
         // A registration was begun and its end is not known: only a list taken since then says that there is none.
         None if begun.is_some_and(|begun| snapshot.listed_at < begun) => list_after(begun, now),
-        None => vec![Step::Release { orphan: None }],
+        None => vec![Step::RemoveFinalizer { orphan: None }],
     }
 }

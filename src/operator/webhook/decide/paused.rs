@@ -41,15 +41,17 @@ const PAUSED: &str = "spec.pause is Reconciliation";
 fn would_mend(step: &Step) -> Option<ConditionType> {
     match step {
         Step::Apply(Child::Exposure) | Step::Remove(_) => Some(ConditionType::EndpointReachable),
-        Step::Apply(_) | Step::PointKubelet { .. } => Some(ConditionType::ReceiverAvailable),
+        Step::Apply(_) | Step::RefreshPodMount { .. } => Some(ConditionType::ReceiverAvailable),
         Step::RecordRegistration { .. } | Step::Register => Some(ConditionType::Registered),
         Step::RotateSecret { .. } => Some(ConditionType::SigningKeysReady),
         Step::Update { .. } => Some(ConditionType::UpToDate),
         Step::Reenable { .. } | Step::Unsubscribe { .. } => Some(ConditionType::SubscriptionEnabled),
         // The finalizer is only needed before something is registered; the others write nothing.
-        Step::AddFinalizer | Step::RequestList | Step::TryKeepingSecret | Step::Adopt { .. } | Step::Release { .. } => {
-            None
-        }
+        Step::AddFinalizer
+        | Step::RequestList
+        | Step::DryRunSecretWrite
+        | Step::Adopt { .. }
+        | Step::RemoveFinalizer { .. } => None,
     }
 }
 

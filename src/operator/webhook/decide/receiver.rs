@@ -62,12 +62,12 @@ fn kept(spec: &Spec, pod: &Pod, certificate: Option<&Certificate>) -> Finding {
 
 /// A pod that does not yet have the newest route, or cannot be asked (its admin token may be an older one), is pointed at
 /// it once.
-pub(super) fn point_kubelet(observed: &Observed) -> Option<Step> {
+pub(super) fn refresh_pod_mount(observed: &Observed) -> Option<Step> {
     let pod = observed.receiver.pod.as_ref().filter(|pod| !pod.terminating)?;
     let wanted = &observed.route_digest;
     let has_it = observed.receiver.status.as_ref().map_or(!pod.ready, |status| status.route_digest == *wanted);
     let pointed = pod.route_digest.as_ref() == Some(wanted);
-    (!has_it && !pointed).then(|| Step::PointKubelet { pod: pod.name.clone() })
+    (!has_it && !pointed).then(|| Step::RefreshPodMount { pod: pod.name.clone() })
 }
 
 fn unschedulable(pod: &Pod, problem: &str) -> Finding {

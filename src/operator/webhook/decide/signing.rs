@@ -1,8 +1,9 @@
 //! Whether the receiver has signing keys, and whether what comes in is signed with them.
 
-use jiff::Timestamp;
-
-use super::subscription::Subscription;
+use super::{
+    mismatch::{current, mismatch, place},
+    subscription::outcome::Subscription,
+};
 use crate::{
     api::{
         SecretKeyReference,
@@ -22,8 +23,6 @@ use crate::{
     route::status::ReceiverStatus,
 };
 
-/// So many well-formed deliveries in a row that no key verifies are no accident.
-const MISMATCHES: u64 = 3;
 /// The id of a delivery is not signed, so somebody may be trying to make an event look like a repetition. The message
 /// holds no count: it would change from one look to the next.
 const REUSED: &str = "in the last hour deliveries came under an id that another body had before: all were kept, see \
@@ -131,32 +130,11 @@ fn cannot_ask(spec: &Spec, observed: &Observed) -> bool {
     observes || matches!(&observed.connection, Connection::Listed { capabilities, .. } if capabilities.lacks_rotation())
 }
 
-/// `SecretMismatch` is the page's "401 on every delivery": the secret was rotated in the dashboard and not copied.
-/// Anyone can send a badly signed request, so it is concluded only when Linktree too says that its deliveries fail, and
-/// only from deliveries that came while it sent some. It stands until the keys change or a delivery is verified, also
-/// where the receiver has forgotten it with a restart.
-pub(super) fn mismatch(spec: &Spec, observed: &Observed, disabled_since: Option<Timestamp>) -> Option<Finding> {
-    let status = observed.receiver.status.as_ref()?;
-    let run = status.unverified_run.as_ref().filter(|run| run.count >= MISMATCHES);
-    if let Some(run) = run.filter(|run| disabled_since.is_none_or(|since| run.since <= since.as_second())) {
-        let message = format!(
-            "deliveries since {} are signed with none of the keys: copy the current secret from Linktree's dashboard into {}",
-            seconds(run.since),
-            place(&current(&spec.keys)),
-        );
-        return Some(Finding::new(false, Reason::SecretMismatch, message));
-    }
-    let was =
-        conditions::has_reason(&observed.status.conditions, ConditionType::SignaturesVerified, Reason::SecretMismatch);
-    let stands = was && status.last_verified_key.is_none() && !observed.keys_changed;
-    stands.then(|| kept(observed, ConditionType::SignaturesVerified))
-}
-
 /// Whether what comes in is signed with the keys.
 pub(super) fn verified(observed: &Observed, subscription: &Subscription, spec: &Spec) -> Finding {
     let tolerance_seconds = spec.timestamp_tolerance_seconds;
     let Some(status) = &observed.receiver.status else {
-        return kept(observed, ConditionType::SignaturesVerified);
+        return observed.carry_over(ConditionType::SignaturesVerified);
     };
     let disabled_since = subscription.status.as_ref().and_then(|status| status.disabled_time.as_ref()).map(|at| at.0);
     if let Some(mismatch) = mismatch(spec, observed, disabled_since).filter(|_| subscription.failing()) {
@@ -208,38 +186,6 @@ fn roughly(seconds: u64) -> &'static str {
         3600..86_400 => "an hour",
         86_400.. => "a day",
     }
-}
-
-fn current(keys: &spec::Keys) -> SecretKeyReference {
-    match keys {
-        spec::Keys::Named(keys) if !keys.is_empty() => keys[0].secret.clone(),
-        spec::Keys::Named(_) => SecretKeyReference { name: String::new(), key: String::new() },
-        spec::Keys::Provider { secret_name } => {
-            SecretKeyReference { name: secret_name.clone(), key: spec::SIGNING_SECRET_KEY.to_owned() }
-        }
-    }
-}
-
-/// The finding as it stands in the status: for what cannot be looked at just now.
-pub(super) fn kept(observed: &Observed, of: ConditionType) -> Finding {
-    let Some(condition) = conditions::find(&observed.status.conditions, of) else {
-        return Finding::new(Status::Unknown, Reason::Pending, "not known yet");
-    };
-    let status = [Status::True, Status::False].into_iter().find(|status| status.as_str() == condition.status);
-    let reason = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason);
-    Finding::new(
-        status.unwrap_or(Status::Unknown),
-        reason.copied().unwrap_or(Reason::Pending),
-        condition.message.clone(),
-    )
-}
-
-fn place(secret: &SecretKeyReference) -> String {
-    format!("key {} of Secret {}", secret.key, secret.name)
-}
-
-fn seconds(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -12,8 +12,6 @@ use crate::{
     route::status::{ReceiverStatus, SinkStatus},
 };
 
-/// Failed attempts in a row from which a sink counts as failing.
-pub(in crate::operator::webhook) const FAILURES: u64 = 3;
 /// Events waiting for one sink from which it counts as behind.
 const BACKLOG: u64 = 1_000;
 
@@ -30,13 +28,13 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
         );
     }
     let Some(status) = &observed.receiver.status else {
-        return super::signing::kept(observed, ConditionType::Delivering);
+        return observed.carry_over(ConditionType::Delivering);
     };
     match spec.pause {
         Pause::Forwarding => return paused(observed, status),
         Pause::None | Pause::Reconciliation => {}
     }
-    let failing = names(&status.sinks, |sink| sink.consecutive_failures >= FAILURES);
+    let failing = names(&status.sinks, SinkStatus::is_failing);
     if !failing.is_empty() {
         return Finding::new(
             false,

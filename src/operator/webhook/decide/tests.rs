@@ -22,11 +22,13 @@ use crate::{
             Snapshot,
             capabilities::{Call, Capabilities},
         },
+        kubernetes::object_key::ObjectKey,
         webhook::{
-            observed::{Child, Exposure, Keys, Leftover, Part, Pod, ProbeResult, Receiver, RouteState, Unresolved},
+            observed::{Child, Exposure, Keys, Part, Pod, ProbeResult, Receiver, RouteState, StaleObject, Unresolved},
             outcome::{Failure, Outcome},
             spec::{Spec, tests::webhook},
             status::{self, Report},
+            subscription_record::registering,
         },
     },
     route::{
@@ -82,7 +84,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
             status: Some(receiver_status()),
         },
         exposure: Exposure::NotOurs,
-        leftovers: Vec::new(),
+        stale_objects: Vec::new(),
         sinks_unresolved: Vec::new(),
         url_taken_by: None,
         probe: ProbeResult::Succeeded { certificate_expires: None },

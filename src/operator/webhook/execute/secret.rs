@@ -9,7 +9,7 @@ use kube::{
     runtime::events::EventType,
 };
 
-use super::{Executor, Trouble, completed};
+use super::{Executor, StepError, completed};
 use crate::{
     api::condition::ConditionType,
     clock,
@@ -20,10 +20,13 @@ use crate::{
         wire::{CreateSubscription, SubscriptionId},
     },
     operator::{
-        account::capabilities::Call,
-        kubernetes::{apply::FIELD_MANAGER, object_key},
+        account::{capabilities::Call, rate_limited_client::RateLimitedClient},
+        kubernetes::{
+            annotations::{PREVIOUS_NOT_AFTER_ANNOTATION, SUBSCRIPTION_ANNOTATION},
+            apply::FIELD_MANAGER,
+            object_key::ObjectKey,
+        },
         webhook::{
-            observe::{PREVIOUS_NOT_AFTER_ANNOTATION, SUBSCRIPTION_ANNOTATION},
             outcome::Outcome,
             render::{children, route::PROVIDER_KEY},
             spec::{Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec},
@@ -36,19 +39,18 @@ use crate::{
 const OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 
 impl Executor<'_> {
-    pub(super) async fn register(&self, outcome: &mut Outcome) -> Result<(), Trouble> {
+    pub(super) async fn register(&self, outcome: &mut Outcome) -> Result<(), StepError> {
         let Some(((spec, _), account)) = self.spec.zip(self.account.as_ref()) else { return Ok(()) };
         let request = CreateSubscription { url: spec.url.to_string(), events: spec.events.iter().cloned().collect() };
-        let answer = account
-            .linktree(&object_key::of(self.webhook))
+        let answer = RateLimitedClient::new(account, &ObjectKey::of(self.webhook))
             .create(&request)
             .await
-            .map_err(|error| Trouble::Linktree(ConditionType::Registered, error))?;
+            .map_err(|error| StepError::Linktree(ConditionType::Registered, error))?;
         let secret = answer.signing_secret.clone();
         let subscription = completed(answer, request);
         let id = subscription.id.clone();
-        account.noted(subscription, clock::now());
-        self.look_at_connection();
+        account.record_subscription(subscription, clock::now());
+        self.connections.request_reconcile(&ObjectKey::connection_of(self.webhook));
         outcome.registered = Some(id.clone());
         self.publish(EventType::Normal, "SubscriptionCreated", format!("registered {} as subscription {id}", spec.url))
             .await;
@@ -58,7 +60,7 @@ impl Executor<'_> {
         if account.capabilities().lacks_rotation() && self.unsubscribe(&id).await.is_ok() {
             outcome.registered = None;
         }
-        Err(Trouble::NotKept { error, made: true })
+        Err(StepError::NotKept { error, made: true })
     }
 
     pub(super) async fn rotate_secret(
@@ -67,13 +69,13 @@ impl Executor<'_> {
         keep_previous: bool,
         request: Option<&String>,
         outcome: &mut Outcome,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StepError> {
         let Some(account) = &self.account else { return Ok(()) };
-        match account.linktree(&object_key::of(self.webhook)).rotate_secret(id).await {
+        match RateLimitedClient::new(account, &ObjectKey::of(self.webhook)).rotate_secret(id).await {
             Ok(secret) => {
                 let previous = if keep_previous { self.current_secret() } else { None };
                 let kept = self.keep_secret(&secret, id, previous).await;
-                kept.map_err(|error| Trouble::NotKept { error, made: true })?;
+                kept.map_err(|error| StepError::NotKept { error, made: true })?;
                 outcome.rotated = request.cloned();
                 self.publish(EventType::Normal, "SecretRotated", format!("subscription {id} has a new signing secret"))
                     .await;
@@ -82,31 +84,31 @@ impl Executor<'_> {
             // Not an error of this webhook: the secret then comes from a person, and the condition says where it goes.
             Err(ApiError::Unsupported { .. }) => Ok(()),
             Err(ApiError::NotFound) => self.what_is_not_found(id).await,
-            Err(error) => Err(Trouble::Linktree(ConditionType::SigningKeysReady, error)),
+            Err(error) => Err(StepError::Linktree(ConditionType::SigningKeysReady, error)),
         }
     }
 
     /// A 404 to a rotation speaks of the call, or of the subscription: the subscription itself tells which.
-    async fn what_is_not_found(&self, id: &SubscriptionId) -> Result<(), Trouble> {
+    async fn what_is_not_found(&self, id: &SubscriptionId) -> Result<(), StepError> {
         let Some(account) = &self.account else { return Ok(()) };
-        match account.linktree(&object_key::of(self.webhook)).get(id).await {
+        match RateLimitedClient::new(account, &ObjectKey::of(self.webhook)).get(id).await {
             // It is there; or nothing is known of it but that it was made, as where Linktree offers little else.
             Ok(_) | Err(ApiError::Unsupported { .. }) => {
-                account.lacks(Call::RotateSecret);
+                account.mark_unsupported(Call::RotateSecret);
                 Ok(())
             }
-            Err(error) => Err(Trouble::Linktree(ConditionType::SigningKeysReady, error)),
+            Err(error) => Err(StepError::Linktree(ConditionType::SigningKeysReady, error)),
         }
     }
 
     /// Has Kubernetes judge the write of a secret that is none.
-    pub(super) async fn try_keeping_secret(&self) -> Result<(), Trouble> {
+    pub(super) async fn dry_run_secret_write(&self) -> Result<(), StepError> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
         let Keys::Provider { secret_name } = &spec.keys else { return Ok(()) };
-        let object = kept(spec, secret_name, &Secret::new("none"), &SubscriptionId(String::new()), None);
+        let object = secret_object(spec, secret_name, &Secret::new("none"), &SubscriptionId(String::new()), None);
         let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
         let tried = self.api::<KubernetesSecret>().patch(secret_name, &params, &Patch::Apply(&object)).await;
-        tried.map(drop).map_err(|error| Trouble::NotKept { error, made: false })
+        tried.map(drop).map_err(|error| StepError::NotKept { error, made: false })
     }
 
     /// The secret from Linktree that the receiver has.
@@ -125,14 +127,14 @@ impl Executor<'_> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
         let Keys::Provider { secret_name } = &spec.keys else { return Ok(()) };
         let end = clock::now().saturating_add(OVERLAP).unwrap_or(Timestamp::MAX);
-        let object = kept(spec, secret_name, secret, of, previous.map(|previous| (previous, end)));
+        let object = secret_object(spec, secret_name, secret, of, previous.map(|previous| (previous, end)));
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.api::<KubernetesSecret>().patch(secret_name, &params, &Patch::Apply(&object)).await.map(drop)
     }
 }
 
 /// Without the digest that other objects carry: a digest of nothing but a secret could be guessed against.
-fn kept(
+fn secret_object(
     spec: &Spec,
     name: &str,
     secret: &Secret,

@@ -3,12 +3,12 @@
 use k8s_openapi::{api::networking::v1::Ingress, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{Api, ResourceExt};
 
-use super::{api, key, read};
+use super::read::{api, key, read};
 use crate::operator::{
-    context::Context,
     kubernetes::gateway::{HTTPRoute, ParentStatus},
     watch::observed_versions::{Kind, Object, Version},
     webhook::{
+        context::Context,
         observed::{Child, Exposure, RouteState},
         render::exposure::ExposureObject,
         spec::{self, Spec, exposure::Gateway},
@@ -30,13 +30,13 @@ pub async fn observe(
         }
         (Some(ExposureObject::HttpRoute(desired)), Some(spec::Exposure::HttpRoute(wanted))) => {
             let (webhook, object) = (key(spec), Object::new(Kind::HttpRoute, &spec.name.namespace, &desired.name));
-            context.seen.reading(&webhook, object);
+            context.versions.begin_read(&webhook, object);
             let live = match find_route(&api(context, spec), &desired.name).await? {
                 Found::Route(live) => *live,
                 Found::Absent => return Ok((Exposure::Absent, Some(Child::Exposure))),
                 Found::NoGatewayApi => return Ok((Exposure::GatewayApiMissing, None)),
             };
-            context.seen.read(&webhook, object, Version::of(&live), 0);
+            context.versions.record_read(&webhook, object, Version::of(&live), 0);
             let gateway = wanted.gateway.clone();
             let state = Exposure::Route { state: route(&live, &gateway), gateway };
             Ok((state, (!desired.is_met_by(&live)).then_some(Child::Exposure)))

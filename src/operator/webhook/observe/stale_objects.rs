@@ -8,29 +8,31 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 
 use super::{
-    Kubernetes, api,
     exposure::{Found, find_route},
+    read::{Kubernetes, api},
 };
-use crate::operator::{
+use crate::operator::webhook::{
     context::Context,
-    webhook::{
-        observed::{Leftover, Part},
-        spec::{Exposure, Spec},
-        state::Memory,
-    },
+    observed::{Part, StaleObject},
+    spec::{Exposure, Spec},
+    state::WebhookState,
 };
 
 /// Objects the spec no longer asks for, if they are ours. Looked for once per change of the spec, and until there are none.
-pub async fn leftovers(context: &Context, spec: &Spec, memory: &mut Memory) -> Result<Vec<Leftover>, kube::Error> {
-    if memory.is_swept(spec.generation) {
+pub async fn stale_objects(
+    context: &Context,
+    spec: &Spec,
+    state: &mut WebhookState,
+) -> Result<Vec<StaleObject>, kube::Error> {
+    if state.is_cleanup_done(spec.generation) {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
     for part in unwanted(spec) {
-        found.extend(uid(context, spec, *part).await?.map(|uid| Leftover { part: *part, uid }));
+        found.extend(uid(context, spec, *part).await?.map(|uid| StaleObject { part: *part, uid }));
     }
     if found.is_empty() {
-        memory.swept(spec.generation);
+        state.cleanup_done(spec.generation);
     }
     Ok(found)
 }

@@ -24,17 +24,19 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use kube::Resource;
 
-use super::exposure::{ExposureObject, SERVICE_PORT};
+use super::{
+    exposure::ExposureObject,
+    metadata::{SERVICE_PORT, labels, metadata, owner, selector},
+};
 use crate::{
-    api::webhook::LinktreeWebhook,
-    operator::{kubernetes::apply::Desired, webhook::spec::Spec},
+    operator::{
+        kubernetes::{apply::Desired, names::MANAGED_BY},
+        webhook::spec::Spec,
+    },
     route::{self, ADMIN_PORT, DELIVERY_PORT},
 };
 
-/// What `app.kubernetes.io/managed-by` says on everything we make.
-pub const MANAGED_BY: &str = "linktree-webhook-operator";
 /// The key of the admin token in the route Secret; the token stays the same as long as the Secret does.
 pub const ADMIN_TOKEN_KEY: &str = "admin-token";
 /// The uid and gid the receiver runs as.
@@ -56,7 +58,7 @@ pub struct Children {
 
 /// How all receivers of this operator are started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Launch {
+pub struct ReceiverPodConfig {
     pub image: String,
     pub pull_policy: Option<String>,
     /// Networks that sinks may be in although the rules for egress deny it.
@@ -67,7 +69,7 @@ pub struct Launch {
 ///
 /// # Errors
 /// When an object cannot be written as JSON, which these types always can.
-pub fn render(spec: &Spec, launch: &Launch) -> Result<Children, serde_json::Error> {
+pub fn render(spec: &Spec, launch: &ReceiverPodConfig) -> Result<Children, serde_json::Error> {
     Ok(Children {
         service_account: Desired::new(&service_account(spec))?,
         service: Desired::new(&service(spec))?,
@@ -152,7 +154,7 @@ fn network_policy(spec: &Spec) -> NetworkPolicy {
     }
 }
 
-fn stateful_set(spec: &Spec, launch: &Launch) -> StatefulSet {
+fn stateful_set(spec: &Spec, launch: &ReceiverPodConfig) -> StatefulSet {
     StatefulSet {
         metadata: metadata(spec, spec.receiver_name()),
         spec: Some(StatefulSetSpec {
@@ -175,7 +177,7 @@ fn stateful_set(spec: &Spec, launch: &Launch) -> StatefulSet {
     }
 }
 
-fn pod(spec: &Spec, launch: &Launch) -> PodSpec {
+fn pod(spec: &Spec, launch: &ReceiverPodConfig) -> PodSpec {
     PodSpec {
         service_account_name: Some(spec.receiver_name()),
         automount_service_account_token: Some(false),
@@ -219,7 +221,7 @@ fn volumes(spec: &Spec) -> Vec<Volume> {
     [route].into_iter().chain(certificate).collect()
 }
 
-fn arguments(spec: &Spec, launch: &Launch) -> Vec<String> {
+fn arguments(spec: &Spec, launch: &ReceiverPodConfig) -> Vec<String> {
     let own = [
         "receiver".to_owned(),
         format!("--route-file={ROUTE_DIRECTORY}/{}", route::FILE),
@@ -235,7 +237,7 @@ fn arguments(spec: &Spec, launch: &Launch) -> Vec<String> {
         .collect()
 }
 
-fn container(spec: &Spec, launch: &Launch) -> Container {
+fn container(spec: &Spec, launch: &ReceiverPodConfig) -> Container {
     let port = |name: &str, port: u16| ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(port),
@@ -311,42 +313,6 @@ fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned()))).collect()
 }
 
-pub fn metadata(spec: &Spec, name: String) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name),
-        namespace: Some(spec.name.namespace.clone()),
-        labels: Some(labels(spec)),
-        owner_references: Some(vec![owner(spec)]),
-        ..ObjectMeta::default()
-    }
-}
-
-fn owner(spec: &Spec) -> OwnerReference {
-    OwnerReference {
-        api_version: LinktreeWebhook::api_version(&()).into_owned(),
-        kind: LinktreeWebhook::kind(&()).into_owned(),
-        name: spec.name.name.clone(),
-        uid: spec.uid.clone(),
-        controller: Some(true),
-        block_owner_deletion: None,
-    }
-}
-
-/// What selects the receiver's pods; never changes, since a StatefulSet's selector cannot.
-fn selector(spec: &Spec) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("app.kubernetes.io/name".to_owned(), "linktree-receiver".to_owned()),
-        ("app.kubernetes.io/instance".to_owned(), spec.name.name.clone()),
-    ])
-}
-
-fn labels(spec: &Spec) -> BTreeMap<String, String> {
-    let mut labels = selector(spec);
-    labels.insert("app.kubernetes.io/component".to_owned(), "receiver".to_owned());
-    labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned());
-    labels
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -357,7 +323,7 @@ mod tests {
     #[test]
     fn the_receivers_pod_is_restricted_and_has_no_credentials() {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
-        let launch = Launch { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
+        let launch = ReceiverPodConfig { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
         insta::assert_yaml_snapshot!(stateful_set(&spec, &launch).spec.unwrap().template.spec);
     }
 
@@ -369,7 +335,7 @@ mod tests {
             }});
         }));
         let spec = spec.unwrap();
-        let launch = Launch { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
+        let launch = ReceiverPodConfig { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
         let pod = serde_json::to_value(pod(&spec, &launch)).unwrap();
         let volume = json!({"name": "certificate", "secret": {
             "secretName": "hooks-tls", "defaultMode": 0o440, "optional": true,

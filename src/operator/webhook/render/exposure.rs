@@ -10,7 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::children::metadata;
+use super::metadata::{SERVICE_PORT, metadata};
 use crate::operator::{
     kubernetes::{
         apply::Desired,
@@ -18,9 +18,6 @@ use crate::operator::{
     },
     webhook::spec::{self, Exposure, Spec},
 };
-
-/// The port of the receiver's Service.
-pub const SERVICE_PORT: u16 = 80;
 
 /// The object that exposes the receiver.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +110,7 @@ mod tests {
 
     fn annotations(object: &Value) -> Vec<&String> {
         let all = object["metadata"]["annotations"].as_object().unwrap().keys();
-        all.filter(|key| *key != crate::operator::kubernetes::apply::DIGEST_ANNOTATION).collect()
+        all.filter(|key| *key != crate::operator::kubernetes::annotations::DIGEST_ANNOTATION).collect()
     }
 
     #[test]

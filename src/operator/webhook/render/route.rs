@@ -5,9 +5,8 @@ use url::Url;
 
 use crate::{
     api::{SecretKeyReference, webhook::Pause},
-    linktree::secret::Secret,
     operator::webhook::{
-        observe::addressable::Addresses,
+        addressable::Addresses,
         observed::{self, Secrets, Unresolved},
         spec::{
             self, Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec,
@@ -176,19 +175,12 @@ fn candidates(keys: &Keys, previous_not_after: Option<Timestamp>) -> Vec<Candida
     }
 }
 
-/// A secret as people paste it: without the newline that a file or an editor added.
-#[must_use]
-pub fn secret(bytes: &[u8]) -> Option<Secret> {
-    let text = std::str::from_utf8(bytes).ok()?.trim();
-    (!text.is_empty()).then(|| Secret::new(text))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::operator::webhook::spec::tests::webhook;
+    use crate::{linktree::secret::Secret, operator::webhook::spec::tests::webhook};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -305,12 +297,5 @@ mod tests {
         let good = secrets(&[("chat", "url", "https://chat.example/x"), ("cms", "bearer", "t")]);
         assert_eq!(unresolved(&spec, &good, &found), []);
         assert_eq!(urls(route(&spec, &good, &found, NOW)), [true; 4]);
-    }
-
-    #[test]
-    fn white_space_around_a_pasted_secret_is_not_part_of_it() {
-        assert_eq!(secret(b"s3cret\n"), Some(Secret::new("s3cret")));
-        assert_eq!(secret(b" \n"), None);
-        assert_eq!(secret(&[0xff]), None);
     }
 }

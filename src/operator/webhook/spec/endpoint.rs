@@ -58,12 +58,6 @@ fn delivery_path(name: &WebhookName) -> String {
     format!("/h/{}", hex::encode(&digest[..16]))
 }
 
-/// Whether a path is one that a URL of ours has.
-#[must_use]
-pub fn is_delivery_path(path: &str) -> bool {
-    path.strip_prefix("/h/").is_some_and(|digest| digest.len() == 32 && digest.bytes().all(|c| c.is_ascii_hexdigit()))
-}
-
 fn managed_url(name: &WebhookName, endpoint: &api::ManagedEndpoint) -> Result<Url, InvalidSpec> {
     let path = delivery_path(name);
     let url = match (endpoint.exposure.exposure_type, &endpoint.host) {

@@ -84,11 +84,6 @@ impl Sink {
 }
 
 /// The Secrets a sink speaks of, parsed or not.
-pub(super) fn referenced_secrets(sink: &api::Sink) -> impl Iterator<Item = &SecretKeyReference> {
-    let http = sink.http.iter().flat_map(|http| http.url_secret_ref.iter().chain(&http.auth_secret_ref));
-    http.chain(&sink.signing_secret_ref)
-}
-
 /// A URL that events may be posted to: http(s), with a host, and without credentials or fragment.
 pub fn web_address(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;

@@ -6,7 +6,7 @@ use crate::api::webhook_status::{LinktreeWebhookStatus, SinkState, SinkStatus};
 
 /// Whether a status is to be written.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Worth {
+pub enum StatusDiff {
     /// What stands says all there is to say.
     Nothing,
     /// It differs in counters only, and those are not due.
@@ -16,10 +16,10 @@ pub enum Worth {
 
 /// Whether `next` is to be written in the place of `previous`.
 #[must_use]
-pub fn worth_writing(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, counters_due: bool) -> Worth {
+pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, counters_due: bool) -> StatusDiff {
     let settled = endpoint::without_probe_time(next.clone(), previous);
     if settled == *previous {
-        return Worth::Nothing;
+        return StatusDiff::Nothing;
     }
     let same_but_for_counters = LinktreeWebhookStatus {
         receiver: next.receiver.as_ref().and(previous.receiver.clone()),
@@ -30,7 +30,7 @@ pub fn worth_writing(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStat
         },
         ..settled
     } == *previous;
-    if same_but_for_counters && !counters_due { Worth::Later } else { Worth::Now(Box::new(next)) }
+    if same_but_for_counters && !counters_due { StatusDiff::Later } else { StatusDiff::Now(Box::new(next)) }
 }
 
 fn sink_states(sinks: &[SinkStatus]) -> Vec<(&str, SinkState)> {
@@ -89,19 +89,19 @@ mod tests {
                 .map(|time| AwaitedMilestones { since_time: time.clone(), reported_time: Some(time) }),
             ..before.clone()
         };
-        let now = |next: &LinktreeWebhookStatus| Worth::Now(Box::new(next.clone()));
-        type Expected = fn(Worth) -> Worth;
+        let now = |next: &LinktreeWebhookStatus| StatusDiff::Now(Box::new(next.clone()));
+        type Expected = fn(StatusDiff) -> StatusDiff;
         let cases: [(&str, LinktreeWebhookStatus, bool, Expected); 7] = [
-            ("nothing", status(1, SinkState::Healthy), true, |_| Worth::Nothing),
-            ("counters", status(2, SinkState::Healthy), false, |_| Worth::Later),
+            ("nothing", status(1, SinkState::Healthy), true, |_| StatusDiff::Nothing),
+            ("counters", status(2, SinkState::Healthy), false, |_| StatusDiff::Later),
             ("counters", status(2, SinkState::Healthy), true, |now| now),
             ("a sink's state", status(2, SinkState::Failing), false, |now| now),
             ("that something was told", told, false, |now| now),
             ("something else", moved(), false, |now| now),
-            ("the time of a probe", later, true, |_| Worth::Nothing),
+            ("the time of a probe", later, true, |_| StatusDiff::Nothing),
         ];
         for (change, next, due, expected) in cases {
-            let worth = worth_writing(&before, next.clone(), due);
+            let worth = diff(&before, next.clone(), due);
             assert_eq!(worth, expected(now(&next)), "{change} changed, counters due: {due}");
         }
     }

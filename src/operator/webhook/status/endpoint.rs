@@ -20,7 +20,7 @@ pub(super) fn status(observed: &Observed, answers: bool) -> Option<EndpointStatu
         last_probe_time: time(observed.probed_at?),
         last_probe_result: result,
         certificate_expiration_time: match end {
-            Certificate::Seen(end) => end.map(time),
+            Certificate::ObservedVersions(end) => end.map(time),
             Certificate::Unseen => known.and_then(|known| known.certificate_expiration_time),
         },
     })
@@ -41,23 +41,26 @@ pub(super) fn without_probe_time(
 
 /// Whether the probe came as far as the certificate, and when that ends.
 enum Certificate {
-    Seen(Option<Timestamp>),
+    ObservedVersions(Option<Timestamp>),
     Unseen,
 }
 
 fn told(probe: &ProbeResult, answers: bool) -> Option<(Told, Certificate)> {
     Some(match probe {
         ProbeResult::NotProbed => return None,
-        ProbeResult::Succeeded { certificate_expires } => (Told::Succeeded, Certificate::Seen(*certificate_expires)),
-        ProbeResult::CertificateExpired { at } => (Told::CertificateExpired, Certificate::Seen(*at)),
+        ProbeResult::Succeeded { certificate_expires } => {
+            (Told::Succeeded, Certificate::ObservedVersions(*certificate_expires))
+        }
+        ProbeResult::CertificateExpired { at } => (Told::CertificateExpired, Certificate::ObservedVersions(*at)),
         ProbeResult::DnsFailed { .. } => (Told::DNSFailed, Certificate::Unseen),
         ProbeResult::ConnectionFailed { .. } => (Told::ConnectionFailed, Certificate::Unseen),
         ProbeResult::CertificateNameMismatch => (Told::CertificateNameMismatch, Certificate::Unseen),
         ProbeResult::CertificateUntrusted => (Told::CertificateUntrusted, Certificate::Unseen),
         ProbeResult::TlsFailed { .. } => (Told::TLSFailed, Certificate::Unseen),
-        ProbeResult::Foreign { certificate_expires, .. } => {
-            (if answers { Told::Succeeded } else { Told::UnexpectedResponse }, Certificate::Seen(*certificate_expires))
-        }
+        ProbeResult::Foreign { certificate_expires, .. } => (
+            if answers { Told::Succeeded } else { Told::UnexpectedResponse },
+            Certificate::ObservedVersions(*certificate_expires),
+        ),
         ProbeResult::Unexpected { .. } => (Told::UnexpectedResponse, Certificate::Unseen),
     })
 }

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use super::set;
 use crate::{
     api::condition::{ConditionType, Reason},
     linktree::error::{ApiError, RetryClass},
@@ -52,7 +51,7 @@ pub(super) fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (Str
         }
         Failure::Linktree { error, .. } => {
             // Who waits for its turn is told about when that is.
-            let next = hold_until.filter(|_| !matches!(error, ApiError::NotYet { .. }));
+            let next = hold_until.filter(|_| !matches!(error, ApiError::Throttled { .. }));
             let next =
                 next.map(|until| format!("; next attempt at {}", conditions::whole_seconds(until))).unwrap_or_default();
             (format!("{error}{next}"), failure_reason(error))
@@ -66,7 +65,7 @@ fn failure_reason(error: &ApiError) -> Reason {
         ApiError::Invalid { .. } => Reason::Rejected,
         ApiError::TokenRejected { .. } => Reason::TokenRejected,
         ApiError::PlanExcludesWebhooks { .. } => Reason::PlanExcludesWebhooks,
-        ApiError::NotYet { .. } | ApiError::TooManyRequests { .. } => Reason::QuotaExhausted,
+        ApiError::Throttled { .. } | ApiError::TooManyRequests { .. } => Reason::QuotaExhausted,
         ApiError::NotFound
         | ApiError::Unsupported { .. }
         | ApiError::Server { .. }
@@ -77,5 +76,12 @@ fn failure_reason(error: &ApiError) -> Reason {
             RetryClass::Permanent => Reason::Rejected,
             RetryClass::Absent => Reason::Pending,
         },
+    }
+}
+
+/// Replaces the finding of a condition, if there is one.
+pub(super) fn set(findings: &mut [(ConditionType, Finding)], of: ConditionType, finding: Finding) {
+    if let Some((_, old)) = findings.iter_mut().find(|(found, _)| *found == of) {
+        *old = finding;
     }
 }

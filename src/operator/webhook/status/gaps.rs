@@ -35,7 +35,7 @@ pub fn follow(known: &[Gap], subscription: Option<&SubscriptionStatus>, now: Tim
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::webhook::decide::registering;
+    use crate::operator::webhook::subscription_record::registering;
 
     fn at(second: i64) -> Time {
         Time(Timestamp::from_second(second).unwrap())

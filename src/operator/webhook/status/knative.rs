@@ -3,7 +3,7 @@
 use crate::{
     api::webhook_status::{CloudEventAttributes, LinktreeWebhookStatus},
     operator::webhook::{
-        observe::addressable::Addresses,
+        addressable::Addresses,
         spec::{Spec, sink::Address},
     },
     route::{

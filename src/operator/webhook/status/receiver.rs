@@ -7,10 +7,7 @@ use crate::{
     api::webhook_status::{DeliveryCounts, ReceiverStatus, SinkState, SinkStatus},
     operator::{
         kubernetes::apply::in_order_kept,
-        webhook::{
-            decide::FAILURES,
-            observed::{Observed, Unresolved},
-        },
+        webhook::observed::{Observed, Unresolved},
     },
     route::status::{self as route_status, Tally},
 };
@@ -45,7 +42,7 @@ pub(super) fn sinks(observed: &Observed) -> Vec<SinkStatus> {
 fn sink(sink: &route_status::SinkStatus, unresolved: &[Unresolved]) -> SinkStatus {
     let state = if unresolved.iter().any(|unresolved| unresolved.sink == sink.name) {
         SinkState::Unresolved
-    } else if sink.consecutive_failures >= FAILURES {
+    } else if sink.is_failing() {
         SinkState::Failing
     } else {
         SinkState::Healthy

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::{
         api::webhook_status::{Gap, GapReason, SubscriptionStatus},
-        operator::{kubernetes::conditions::Finding, webhook::decide::registering},
+        operator::{kubernetes::conditions::Finding, webhook::subscription_record::registering},
     };
 
     fn status(state: SubscriptionState, enabled: Reason, gap: Option<Gap>) -> LinktreeWebhookStatus {

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Health, Subscription, registering};
+use super::outcome::{Health, Subscription};
 use crate::{
     api::condition::{ConditionType, Reason},
     linktree::wire,
@@ -10,13 +10,13 @@ use crate::{
         account::Snapshot,
         kubernetes::{
             conditions::{self, Finding, Status},
-            object_key::Key,
+            object_key::ObjectKey,
         },
         webhook::{
-            decide::signing::kept,
             observed::Observed,
             plan::Step,
             spec::{Adoption, Endpoint, Keys, Spec},
+            subscription_record::registering,
         },
     },
 };
@@ -37,7 +37,7 @@ pub(super) fn decide(
     } else if spec.url.scheme() == "http" && !in_cluster {
         wait(Reason::NotExposed, inside_only(spec).to_owned())
     } else if observed.hold_until.is_some_and(|until| now < until) {
-        (kept(observed, ConditionType::Registered), Vec::new())
+        (observed.carry_over(ConditionType::Registered), Vec::new())
     } else if !health.answers() {
         wait(Reason::Pending, format!("registers as soon as the receiver answers at {}", spec.url))
     } else if attempted.is_some_and(|attempted| snapshot.listed_at < attempted) {
@@ -53,7 +53,7 @@ pub(super) fn decide(
         let message = "the subscription is being registered";
         let mut steps = vec![Step::RecordRegistration { at }, Step::Register];
         if let Keys::Provider { .. } = &spec.keys {
-            steps.insert(0, Step::TryKeepingSecret);
+            steps.insert(0, Step::DryRunSecretWrite);
         }
         (Finding::new(false, Reason::Pending, message), steps)
     };
@@ -89,9 +89,9 @@ pub(super) fn foreign(observed: &Observed, known: &wire::Subscription) -> Subscr
 }
 
 /// Another webhook's url.
-pub(super) fn taken(observed: &Observed, (namespace, name): &Key) -> Subscription {
+pub(super) fn taken(observed: &Observed, other: &ObjectKey) -> Subscription {
     let message = format!(
-        "webhook {namespace}/{name} has a subscription with this url: write one of its own, such as with another path"
+        "webhook {other} has a subscription with this url: write a url of its own, such as one with another path"
     );
     let status = observed.status.subscription.clone();
     without_subscription(status, Finding::new(false, Reason::Conflict, message), Vec::new())

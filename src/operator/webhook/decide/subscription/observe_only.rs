@@ -1,9 +1,9 @@
 //! managementPolicy Observe: what would be done at Linktree goes into the status instead.
 
-use super::{Subscription, registering};
+use super::outcome::Subscription;
 use crate::{
     api::webhook_status::{Action, PlannedAction, SubscriptionState, SubscriptionStatus},
-    operator::webhook::plan::Step,
+    operator::webhook::{plan::Step, subscription_record::registering},
 };
 
 /// Takes every step that would change something at Linktree out of the plan, and writes it down.
@@ -38,10 +38,10 @@ fn planned(step: &Step) -> Option<PlannedAction> {
         Step::AddFinalizer
         | Step::Apply(_)
         | Step::Remove(_)
-        | Step::PointKubelet { .. }
+        | Step::RefreshPodMount { .. }
         | Step::RequestList
-        | Step::TryKeepingSecret
+        | Step::DryRunSecretWrite
         | Step::RecordRegistration { .. }
-        | Step::Release { .. } => None,
+        | Step::RemoveFinalizer { .. } => None,
     }
 }

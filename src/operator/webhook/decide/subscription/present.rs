@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Health, Subscription, recovery};
+use super::{
+    outcome::{EVENTS, Health, Subscription, URL},
+    recovery,
+};
 use crate::{
     api::{
         condition::{ConditionType, Reason},
@@ -98,12 +101,8 @@ fn rotation(spec: &Spec, observed: &Observed, known: &wire::Subscription) -> Vec
         return Vec::new();
     }
     let (id, request) = (known.id.clone(), observed.rotate_request.clone());
-    vec![Step::TryKeepingSecret, Step::RotateSecret { id, keep_previous: !lacks, request }]
+    vec![Step::DryRunSecretWrite, Step::RotateSecret { id, keep_previous: !lacks, request }]
 }
-
-/// The fields that may differ.
-pub(super) const URL: &str = "url";
-pub(super) const EVENTS: &str = "events";
 
 /// What differs. What an answer leaves out is not known to differ.
 fn drift(spec: &Spec, known: &wire::Subscription) -> Vec<DriftStatus> {

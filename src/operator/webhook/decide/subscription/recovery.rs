@@ -3,29 +3,25 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::Health;
+use super::outcome::Health;
 use crate::{
-    api::{
-        condition::Reason,
-        subscription::RecoveryPolicy,
-        webhook_status::{RecoveryResult, RecoveryStatus},
-    },
+    api::{condition::Reason, subscription::RecoveryPolicy, webhook_status::RecoveryStatus},
     linktree::wire,
     operator::{
         account::capabilities::Capabilities,
         kubernetes::conditions::{self, Finding},
         webhook::{
-            decide::signing,
+            decide::mismatch::mismatch,
             observed::Observed,
             plan::Step,
             spec::{Endpoint, Recovery, Spec},
+            subscription_record::DAY,
         },
     },
 };
 
 /// However many attempts were in vain, the next is not further away than this.
 const COOLDOWN_MAX: SignedDuration = SignedDuration::from_hours(24);
-const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Whether Linktree sends, and the record of attempts to have it send again.
 pub(super) fn decide(
@@ -37,7 +33,7 @@ pub(super) fn decide(
     now: Timestamp,
     steps: &mut Vec<Step>,
 ) -> (Finding, Option<RecoveryStatus>) {
-    let mut record = kept(spec, observed, known, now);
+    let mut record = current_record(spec, observed, known, now);
     let disabled = match known.status {
         Some(wire::SubscriptionStatus::Active) => Some(Finding::new(true, Reason::Enabled, "Linktree sends")),
         None => Some(Finding::new(true, Reason::Enabled, "Linktree does not say that it does not send")),
@@ -49,9 +45,9 @@ pub(super) fn decide(
     let next = record.as_ref().map(|record| next_attempt(&spec.policies.recovery, record, now));
     let since = known.disabled_at.and_then(|second| Timestamp::from_second(second).ok());
     let recorded = || Some(observed.status.subscription.as_ref()?.disabled_time.as_ref()?.0);
-    let mismatch = signing::mismatch(spec, observed, since.or_else(recorded));
-    let ill = ill(observed, health, mismatch);
-    let finding = disabled_finding(&spec.policies.recovery, known, capabilities, ill, next, now);
+    let mismatch = mismatch(spec, observed, since.or_else(recorded));
+    let problem = first_problem(observed, health, mismatch);
+    let finding = disabled_finding(&spec.policies.recovery, known, capabilities, problem, next, now);
     if let Some(record) = &mut record {
         let waits = next.map(|(at, _)| at).filter(|at| *at > now);
         record.next_attempt_time = waits.map(|at| Time(conditions::whole_seconds(at)));
@@ -72,7 +68,7 @@ fn disabled_finding(
     recovery: &Recovery,
     known: &wire::Subscription,
     capabilities: Capabilities,
-    ill: Option<Finding>,
+    problem: Option<Finding>,
     next: Option<(Timestamp, Reason)>,
     now: Timestamp,
 ) -> Finding {
@@ -89,9 +85,9 @@ fn disabled_finding(
         let message = format!("{what}, and it cannot be enabled through Linktree's API: enable it in the dashboard");
         return Finding::new(false, Reason::ReenableUnsupported, message);
     }
-    if let Some(ill) = ill {
-        let message = format!("{what}; it is enabled again once this is mended: {}", ill.message);
-        let reason = if ill.reason == Reason::SecretMismatch { ill.reason } else { Reason::WaitingForHealth };
+    if let Some(problem) = problem {
+        let message = format!("{what}; it is enabled again once this is mended: {}", problem.message);
+        let reason = if problem.reason == Reason::SecretMismatch { problem.reason } else { Reason::WaitingForHealth };
         return Finding::new(false, reason, message);
     }
     match next.filter(|(at, _)| *at > now) {
@@ -105,9 +101,9 @@ fn disabled_finding(
 }
 
 /// What stands in the way of a delivery that came now. Enabled into the failure that disabled it, it would fail again.
-fn ill(observed: &Observed, health: &Health<'_>, mismatch: Option<Finding>) -> Option<Finding> {
-    if let Some(ill) = health.ill() {
-        return Some(ill.clone());
+fn first_problem(observed: &Observed, health: &Health<'_>, mismatch: Option<Finding>) -> Option<Finding> {
+    if let Some(problem) = health.first_problem() {
+        return Some(problem.clone());
     }
     let loaded = observed.receiver.status.as_ref().is_none_or(|status| status.route_digest == observed.route_digest);
     let outdated = || Finding::new(false, Reason::Pending, "the receiver has not read its newest keys yet");
@@ -116,7 +112,12 @@ fn ill(observed: &Observed, health: &Health<'_>, mismatch: Option<Finding>) -> O
 
 /// The record of attempts, until a delivery has arrived since the last one. Whether one has arrived at somebody's own
 /// receiver is not told: there it lasts for a day.
-fn kept(spec: &Spec, observed: &Observed, known: &wire::Subscription, now: Timestamp) -> Option<RecoveryStatus> {
+fn current_record(
+    spec: &Spec,
+    observed: &Observed,
+    known: &wire::Subscription,
+    now: Timestamp,
+) -> Option<RecoveryStatus> {
     let record = observed.status.subscription.as_ref()?.recovery.clone()?;
     let attempted = record.last_attempt_time.0;
     let last_verified = observed.receiver.status.as_ref().and_then(|status| status.last_verified_time);
@@ -138,27 +139,5 @@ fn next_attempt(recovery: &Recovery, record: &RecoveryStatus, now: Timestamp) ->
         (day_ends, Reason::ReenableBudgetExhausted)
     } else {
         (cooled, Reason::ReenableBackoff)
-    }
-}
-
-/// The record after one more attempt.
-pub(in crate::operator::webhook) fn attempted(
-    record: Option<RecoveryStatus>,
-    succeeded: bool,
-    now: Timestamp,
-) -> RecoveryStatus {
-    let at = Time(conditions::whole_seconds(now));
-    let (attempts, day_start_time, attempts_today) = match record {
-        None => (0, at.clone(), 0),
-        Some(record) if now.duration_since(record.day_start_time.0) >= DAY => (record.attempts, at.clone(), 0),
-        Some(record) => (record.attempts, record.day_start_time, record.attempts_today),
-    };
-    RecoveryStatus {
-        last_attempt_time: at,
-        last_result: if succeeded { RecoveryResult::Succeeded } else { RecoveryResult::Failed },
-        attempts: attempts.saturating_add(1),
-        day_start_time,
-        attempts_today: attempts_today.saturating_add(1),
-        next_attempt_time: None,
     }
 }

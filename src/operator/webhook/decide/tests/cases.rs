@@ -82,7 +82,7 @@ pub(super) const CASES: &[Case] = &[
     ("the one to adopt is not there", |v| v["spec"]["subscription"] = json!({"adoptionPolicy": "ByID", "id": "wh_9"}), nothing_known, ConditionType::Registered, False, Reason::SubscriptionNotFound),
     ("the url is for the cluster and Linktree is outside", any, outside, ConditionType::Registered, False, Reason::NotExposed),
     ("another webhook has the url", external, taken, ConditionType::Registered, False, Reason::Conflict),
-    ("another webhook has the url of what is registered already", external, |o| { theirs(o); o.url_taken_by = Some(("a".into(), "b".into())); }, ConditionType::Registered, True, Reason::Adopted),
+    ("another webhook has the url of what is registered already", external, |o| { theirs(o); o.url_taken_by = Some(ObjectKey::new("a", "b")); }, ConditionType::Registered, True, Reason::Adopted),
     // Its content.
     ("the url moves to somebody's own receiver, which answers", external, answers_elsewhere, ConditionType::UpToDate, False, Reason::DriftDetected),
     ("it is as the spec says", any, |_| {}, ConditionType::UpToDate, True, Reason::Matched),
@@ -187,7 +187,7 @@ pub(super) fn answers_elsewhere(observed: &mut Observed) {
 fn taken(observed: &mut Observed) {
     theirs(observed);
     observed.status.subscription = None;
-    observed.url_taken_by = Some(("marketing".into(), "other".into()));
+    observed.url_taken_by = Some(ObjectKey::new("marketing", "other"));
 }
 
 fn with_tls(object: &mut Value) {

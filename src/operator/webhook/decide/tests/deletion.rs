@@ -10,7 +10,7 @@ fn id(id: &str) -> SubscriptionId {
 }
 
 fn unsubscribe() -> Vec<Step> {
-    vec![Step::Unsubscribe { id: id("wh_1") }, Step::Release { orphan: None }]
+    vec![Step::Unsubscribe { id: id("wh_1") }, Step::RemoveFinalizer { orphan: None }]
 }
 
 fn deletion_steps(edit: impl FnOnce(&mut Value), observed: &Observed, now: i64) -> Vec<Step> {
@@ -27,7 +27,7 @@ fn deletion_steps(edit: impl FnOnce(&mut Value), observed: &Observed, now: i64) 
 #[test]
 fn the_subscription_goes_first_and_nothing_holds_up_what_was_never_registered() {
     type Case = (&'static str, fn(&mut Observed), Vec<Step>);
-    let released = || vec![Step::Release { orphan: None }];
+    let released = || vec![Step::RemoveFinalizer { orphan: None }];
     let cases: Vec<Case> = vec![
         ("registered", |_| {}, unsubscribe()),
         (
@@ -50,7 +50,7 @@ fn the_subscription_goes_first_and_nothing_holds_up_what_was_never_registered() 
         (
             "Linktree offers no deletion",
             |o| lacks(o, Call::Delete),
-            vec![Step::Release { orphan: Some("wh_1".into()) }],
+            vec![Step::RemoveFinalizer { orphan: Some("wh_1".into()) }],
         ),
         ("the hold is over", |o| o.hold_until = Some(at(NOW)), unsubscribe()),
         ("begun, the answer not seen, and on the list", |o| begun(o, NOW - 60), unsubscribe()),
@@ -114,12 +114,12 @@ fn after_the_deadline_it_is_let_go_and_the_orphan_is_named() {
     observed.connection = Connection::Unlisted;
     let at_deadline = |seconds| DELETED + seconds;
     assert_eq!(deletion_steps(|_| {}, &observed, at_deadline(3599)), []);
-    let orphan = |orphan: &str| vec![Step::Release { orphan: Some(orphan.into()) }];
+    let orphan = |orphan: &str| vec![Step::RemoveFinalizer { orphan: Some(orphan.into()) }];
     assert_eq!(deletion_steps(|_| {}, &observed, at_deadline(3600)), orphan("wh_1"));
     let sooner = |v: &mut Value| v["spec"]["subscription"] = json!({"deletionDeadlineSeconds": 10});
     assert_eq!(deletion_steps(sooner, &observed, at_deadline(10)), orphan("wh_1"));
     let retain = |v: &mut Value| v["spec"]["subscription"] = json!({"deletionPolicy": "Retain"});
-    assert_eq!(deletion_steps(retain, &observed, NOW), [Step::Release { orphan: None }]);
+    assert_eq!(deletion_steps(retain, &observed, NOW), [Step::RemoveFinalizer { orphan: None }]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn begun(observed: &mut Observed, second: i64) {
 #[test]
 fn the_subscription_is_registered_once_whatever_became_of_an_earlier_attempt() {
     type Case = (&'static str, fn(&mut Observed), Vec<Step>);
-    let register = || vec![Step::TryKeepingSecret, Step::RecordRegistration { at: at(NOW + 1) }, Step::Register];
+    let register = || vec![Step::DryRunSecretWrite, Step::RecordRegistration { at: at(NOW + 1) }, Step::Register];
     let cases: Vec<Case> = vec![
         ("never tried", |_| {}, register()),
         ("the url does not lead here yet", |o| o.probe = ProbeResult::NotProbed, vec![]),
@@ -189,7 +189,7 @@ fn the_subscription_is_registered_once_whatever_became_of_an_earlier_attempt() {
 fn what_is_there_gets_the_steps_it_needs_and_no_more() {
     type Case = (&'static str, fn(&mut Observed), Vec<Step>);
     let rotate =
-        || vec![Step::TryKeepingSecret, Step::RotateSecret { id: id("wh_1"), keep_previous: false, request: None }];
+        || vec![Step::DryRunSecretWrite, Step::RotateSecret { id: id("wh_1"), keep_previous: false, request: None }];
     let cases: Vec<Case> = vec![
         ("nothing to do", |_| {}, vec![]),
         ("its secret is not kept", |o| o.keys = Keys::ProviderMissing(place("links-signing")), rotate()),
@@ -248,7 +248,7 @@ fn what_is_there_gets_the_steps_it_needs_and_no_more() {
 }
 
 fn point() -> Vec<Step> {
-    vec![Step::PointKubelet { pod: "links-receiver-0".into() }]
+    vec![Step::RefreshPodMount { pod: "links-receiver-0".into() }]
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(super) fn route(state: RouteState) -> Exposure {
 #[test]
 fn what_exposed_it_before_goes_once_its_successor_is_in_place() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
-    let before = || Leftover { part: Part::Ingress, uid: "u-9".into() };
+    let before = || StaleObject { part: Part::Ingress, uid: "u-9".into() };
     for (sentence, exposure, goes) in [
         ("nothing follows", Exposure::NotOurs, true),
         ("the route is not made yet", Exposure::Absent, false),
@@ -24,7 +24,7 @@ fn what_exposed_it_before_goes_once_its_successor_is_in_place() {
         ("the route is in place", route(RouteState::InPlace), true),
     ] {
         let mut observed = settled();
-        (observed.exposure, observed.leftovers) = (exposure, vec![before()]);
+        (observed.exposure, observed.stale_objects) = (exposure, vec![before()]);
         let steps = decide(&spec, &observed, at(NOW)).steps;
         let expected: &[Step] = if goes { &[Step::Remove(before())] } else { &[] };
         assert_eq!(steps, expected, "{sentence}");

@@ -72,16 +72,16 @@ fn its_secret_is_changed_only_if_that_is_asked_for() {
         o.rotate_request = Some("now".into());
     });
     let rotates = Step::RotateSecret { id: id(), keep_previous: false, request: Some("now".into()) };
-    assert_eq!(asked, [Step::TryKeepingSecret, rotates]);
+    assert_eq!(asked, [Step::DryRunSecretWrite, rotates]);
 }
 
 /// One subscription is moved, and never is there none that takes deliveries.
 #[test]
 fn the_subscription_moves_once_its_new_receiver_answers_and_the_old_one_goes_after_that() {
-    let leftover = || Leftover { part: Part::StatefulSet, uid: "u-9".into() };
+    let stale_object = || StaleObject { part: Part::StatefulSet, uid: "u-9".into() };
     let moved = |change: fn(&mut Observed)| {
         steps(|o| {
-            o.leftovers = vec![leftover()];
+            o.stale_objects = vec![stale_object()];
             change(o);
         })
     };
@@ -101,8 +101,8 @@ fn the_subscription_moves_once_its_new_receiver_answers_and_the_old_one_goes_aft
     assert_eq!(moved(silent), []);
     assert_eq!(moved(answers_elsewhere), [update(url(&spec()))]);
     assert_eq!(moved(unlisted), [], "Linktree may still send to the old one");
-    assert_eq!(moved(theirs), [Step::Remove(leftover())]);
-    assert_eq!(moved(nothing_known)[0], Step::Remove(leftover()), "nothing is sent");
+    assert_eq!(moved(theirs), [Step::Remove(stale_object())]);
+    assert_eq!(moved(nothing_known)[0], Step::Remove(stale_object()), "nothing is sent");
 
     let back = Spec::parse(&webhook(|_| {})).unwrap();
     let starting = observed(|o| {

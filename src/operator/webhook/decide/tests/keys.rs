@@ -26,7 +26,7 @@ fn a_requested_rotation_keeps_the_secret_before_it_and_is_tried_first() {
     let (plan, _) = decided(|_| {}, &asked());
     let rotate =
         Step::RotateSecret { id: SubscriptionId("wh_1".into()), keep_previous: true, request: Some("2026".into()) };
-    assert_eq!(plan.steps, [Step::TryKeepingSecret, rotate]);
+    assert_eq!(plan.steps, [Step::DryRunSecretWrite, rotate]);
     assert_eq!(rotations(&decided(|_| {}, &settled()).0).len(), 0, "nobody asks");
 }
 

@@ -67,7 +67,7 @@ proptest! {
         let (spec, observed) = mixed(&chosen);
         let terms = crate::operator::webhook::spec::Deletion::of(&webhook(|_| {}).spec.subscription);
         let plan = decide_deletion(terms, Some(spec.url.as_str()), &observed, at(NOW), at(NOW + late));
-        let released = plan.steps.iter().any(|step| matches!(step, Step::Release { .. }));
+        let released = plan.steps.iter().any(|step| matches!(step, Step::RemoveFinalizer { .. }));
         prop_assert!(released, "{:?}", plan.steps);
     }
 }

@@ -1,22 +1,39 @@
-//! What the operator reaches the world through. One of each per process; a test may put another world behind them.
+//! The operator's connections to the world outside of its process; a test may put another world behind them.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use kube::{Client, Config};
 use reqwest::Certificate;
 
-pub use super::webhook::{
+pub use crate::operator::webhook::{
     observed::ProbeResult,
     probe::{Probe, Prober},
     receiver_client::{ReceiverClient, Receivers},
 };
-use super::{Error, election::run::Leadership};
 use crate::{
     authorities::{self, Problem},
-    linktree::client::Transport,
+    linktree::client::{Transport, Unusable},
+    operator::election::leadership::Leadership,
 };
 
-/// The ways out of the process.
+/// Why a connection could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the Kubernetes client cannot be created: {0}")]
+    Kubernetes(#[from] kube::Error),
+    #[error("the Linktree client cannot be created: {0}")]
+    Linktree(#[from] Unusable),
+    #[error("the HTTP client cannot be created: {0}")]
+    Http(#[from] reqwest::Error),
+    #[error("the CA certificates in --probe-ca-file {path} cannot be read: {problem}")]
+    ProbeCaFile { path: PathBuf, problem: String },
+}
+
+/// One connection of each kind per process.
 #[derive(Clone)]
 pub struct Ports {
     /// To the API server.
@@ -30,8 +47,8 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Those of the cluster that `config` leads to. Its API server is written to only while this process leads. The
-    /// probe trusts the authorities in `probe_ca_file`, too.
+    /// Opens those of the cluster that `config` names. The API client writes only while this process leads. The probe
+    /// trusts the CA certificates in `probe_ca_file`, too.
     ///
     /// # Errors
     /// When the configuration or the file cannot be used, or the machine has no usable TLS set-up.
@@ -51,14 +68,14 @@ fn prober(ca_file: Option<&Path>) -> Result<Prober, Error> {
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
     authorities::read(path).map_err(|problem| {
-        let advice = if matches!(problem, Problem::None) { WRITE_SOME } else { "" };
-        Error::ProbeAuthorities { path: path.to_owned(), problem: format!("{problem}{advice}") }
+        let advice = if matches!(problem, Problem::None) { ADD_CERTIFICATES } else { "" };
+        Error::ProbeCaFile { path: path.to_owned(), problem: format!("{problem}{advice}") }
     })
 }
 
-/// What to do about a file without a certificate.
-const WRITE_SOME: &str = ": write those of your authorities into it, in PEM (-----BEGIN CERTIFICATE-----), or leave the \
-    flag out (in the chart: probe.caBundle)";
+/// The remedy for a file without a certificate.
+const ADD_CERTIFICATES: &str = ": add your CA certificates in PEM (-----BEGIN CERTIFICATE-----), or leave the flag out (in the chart: \
+    probe.caBundle)";
 
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,12 +92,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let told = |path: &Path| prober(Some(path)).unwrap_err().to_string();
         assert!(
-            told(file.path()).contains("there is none in it: write those of your authorities into it"),
+            told(file.path()).contains("there is none in it: add your CA certificates in PEM"),
             "{}",
             told(file.path())
         );
         assert!(
-            told(Path::new("/no/such/file")).starts_with("the certificates of --probe-ca-file /no/such/file cannot")
+            told(Path::new("/no/such/file")).starts_with("the CA certificates in --probe-ca-file /no/such/file cannot")
         );
         assert!(prober(None).is_ok());
     }

@@ -1,0 +1,21 @@
+//! Maps failed calls to condition reasons.
+
+use crate::{api::condition::Reason, linktree::error::ApiError};
+
+/// The reason that a failed call gives a connection, and the webhooks that use it.
+#[must_use]
+pub fn reason(error: &ApiError) -> Reason {
+    match error {
+        ApiError::TokenRejected { .. } => Reason::TokenRejected,
+        ApiError::PlanExcludesWebhooks { .. } => Reason::PlanExcludesWebhooks,
+        ApiError::Throttled { .. } | ApiError::TooManyRequests { .. } => Reason::QuotaExhausted,
+        ApiError::NotFound
+        | ApiError::Unsupported { .. }
+        | ApiError::Conflict { .. }
+        | ApiError::Invalid { .. }
+        | ApiError::Server { .. }
+        | ApiError::Unreadable { .. }
+        | ApiError::TimedOut { .. }
+        | ApiError::Unreachable { .. } => Reason::LinktreeUnavailable,
+    }
+}

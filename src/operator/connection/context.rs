@@ -1,0 +1,20 @@
+//! The dependencies of the connection controller.
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::sync::mpsc::Sender;
+
+use super::account_opener::AccountOpener;
+use crate::operator::{account::registry::Accounts, kubernetes::object_key::ObjectKey, watch::index::Indexes};
+
+/// What the reconciler of connections works with, in one scope.
+pub struct Context {
+    /// Writes only while this process leads.
+    pub client: Client,
+    pub accounts: Arc<Accounts>,
+    pub opener: AccountOpener,
+    /// Webhooks of all scopes: connections of several scopes may share an account.
+    pub indexes: Indexes,
+    pub webhook_requests: Sender<Arc<ObjectKey>>,
+}

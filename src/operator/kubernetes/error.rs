@@ -1,0 +1,15 @@
+//! Why a reconciliation did not finish.
+
+use std::time::Duration;
+
+/// Why a reconciliation did not finish; it is retried. An expected state is never an error: it becomes an outcome, and
+/// the status reports it.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    #[error("the Kubernetes API request failed: {0}")]
+    Kubernetes(#[from] kube::Error),
+    #[error("an object could not be serialized to JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("not finished after {} s", after.as_secs())]
+    TimedOut { after: Duration },
+}

@@ -1,0 +1,74 @@
+//! The dependencies of the webhook controller.
+
+use std::sync::Arc;
+
+use kube::{
+    Client,
+    runtime::reflector::{ObjectRef, Store},
+};
+use tokio::sync::mpsc::Sender;
+
+use super::{
+    addressable::Resolver, probe::Probe, receiver_client::Receivers, render::children::ReceiverPodConfig,
+    states::WebhookStates,
+};
+use crate::{
+    api::connection::LinktreeConnection,
+    operator::{
+        account::registry::Accounts,
+        kubernetes::{events::Events, object_key::ObjectKey},
+        watch::{index::Indexes, observed_versions::ObservedVersions},
+    },
+};
+
+/// What the reconciler of webhooks works with, in one scope.
+pub struct Context {
+    pub cluster: Cluster,
+    pub connections: Connections,
+    pub receivers: ReceiverAccess,
+    /// Webhooks of all scopes: connections of several scopes may share an account.
+    pub indexes: Indexes,
+    pub versions: Arc<ObservedVersions>,
+    pub states: WebhookStates,
+}
+
+/// The API server.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Writes only while this process leads.
+    pub client: Client,
+    pub events: Events,
+    pub addressables: Resolver,
+}
+
+/// The connections of one scope, and the accounts behind them.
+pub struct Connections {
+    pub objects: Store<LinktreeConnection>,
+    pub accounts: Arc<Accounts>,
+    pub requests: Sender<ObjectRef<LinktreeConnection>>,
+}
+
+/// How receivers are started, and how they are reached.
+#[derive(Clone)]
+pub struct ReceiverAccess {
+    pub prober: Arc<dyn Probe>,
+    pub client: Arc<dyn Receivers>,
+    pub pod: ReceiverPodConfig,
+}
+
+impl Context {
+    /// Drops everything that is kept of a webhook.
+    pub fn forget(&self, webhook: &ObjectKey) {
+        self.states.remove(webhook);
+        self.versions.forget(webhook);
+    }
+}
+
+impl Connections {
+    /// Enqueues a connection. With a full queue it waits for its resync instead.
+    pub fn request_reconcile(&self, connection: &ObjectKey) {
+        if self.requests.try_send(connection.object_ref()).is_err() {
+            tracing::debug!(%connection, "connection queue full, waiting for resync");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Reads objects of a webhook's namespace, and records their versions.
+
+use std::fmt::Debug;
+
+use kube::{Api, core::NamespaceResourceScope};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::operator::{
+    kubernetes::object_key::ObjectKey,
+    watch::observed_versions::{Kind, Object, Version},
+    webhook::{context::Context, spec::Spec},
+};
+
+/// Reads an object, and records the version that was read.
+pub(super) async fn read<K>(context: &Context, spec: &Spec, kind: Kind, name: &str) -> Result<Option<K>, kube::Error>
+where
+    K: Kubernetes,
+{
+    let webhook = key(spec);
+    let object = Object::new(kind, &webhook.namespace, name);
+    context.versions.begin_read(&webhook, object);
+    let found = api::<K>(context, spec).get_opt(name).await?;
+    context.versions.record_read(&webhook, object, Version::of_found(found.as_ref()), 0);
+    Ok(found)
+}
+
+pub(super) fn key(spec: &Spec) -> ObjectKey {
+    ObjectKey::new(&spec.name.namespace, &spec.name.name)
+}
+
+/// A namespaced kind that a reconciliation reads.
+pub(super) trait Kubernetes:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+{
+}
+
+impl<K> Kubernetes for K where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+{
+}
+
+pub(super) fn api<K: Kubernetes>(context: &Context, spec: &Spec) -> Api<K> {
+    Api::namespaced(context.cluster.client.clone(), &spec.name.namespace)
+}

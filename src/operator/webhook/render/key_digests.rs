@@ -1,0 +1,40 @@
+//! Digests of signing keys, for the status.
+
+use std::collections::BTreeMap;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::route::Route;
+
+/// What the status says of each key.
+#[must_use]
+pub fn key_digests(route: &Route) -> BTreeMap<String, String> {
+    route.keys.iter().map(|key| (key.name.clone(), keyed_digest(route, key.secret.expose()))).collect()
+}
+
+/// Keyed by the admin token, which is random and in the same Secret as the keys: who cannot read those cannot try
+/// guesses against the digest.
+fn keyed_digest(route: &Route, secret: &str) -> String {
+    #[allow(clippy::expect_used, reason = "HMAC accepts keys of any length")]
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(route.admin_token.expose().as_bytes()).expect("HMAC accepts keys of any length");
+    mac.update(secret.as_bytes());
+    hex::encode(&mac.finalize().into_bytes()[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_changes_with_the_key_and_cannot_be_tried_without_the_admin_token() {
+        let route = crate::route::tests::route();
+        let other =
+            Route { admin_token: crate::linktree::secret::Secret::new("other"), ..crate::route::tests::route() };
+        let digest = keyed_digest(&route, "s3cret");
+        assert_eq!(digest, keyed_digest(&route, "s3cret"));
+        assert_ne!(digest, keyed_digest(&route, "s3cret2"));
+        assert_ne!(digest, keyed_digest(&other, "s3cret"));
+    }
+}

@@ -1,0 +1,50 @@
+//! Metadata that all objects of a receiver share: names, labels, the selector and the owner.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+
+use crate::{
+    api::webhook::LinktreeWebhook,
+    operator::{kubernetes::names::MANAGED_BY, webhook::spec::Spec},
+};
+
+pub(super) fn metadata(spec: &Spec, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(spec.name.namespace.clone()),
+        labels: Some(labels(spec)),
+        owner_references: Some(vec![owner(spec)]),
+        ..ObjectMeta::default()
+    }
+}
+
+pub(super) fn owner(spec: &Spec) -> OwnerReference {
+    OwnerReference {
+        api_version: LinktreeWebhook::api_version(&()).into_owned(),
+        kind: LinktreeWebhook::kind(&()).into_owned(),
+        name: spec.name.name.clone(),
+        uid: spec.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}
+
+/// What selects the receiver's pods; never changes, since a StatefulSet's selector cannot.
+pub(super) fn selector(spec: &Spec) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name".to_owned(), "linktree-receiver".to_owned()),
+        ("app.kubernetes.io/instance".to_owned(), spec.name.name.clone()),
+    ])
+}
+
+pub(super) fn labels(spec: &Spec) -> BTreeMap<String, String> {
+    let mut labels = selector(spec);
+    labels.insert("app.kubernetes.io/component".to_owned(), "receiver".to_owned());
+    labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned());
+    labels
+}
+
+/// The port of the receiver's Service.
+pub const SERVICE_PORT: u16 = 80;

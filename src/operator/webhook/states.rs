@@ -1,0 +1,41 @@
+//! The in-memory states of all webhooks of one scope.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::state::WebhookState;
+use crate::operator::kubernetes::object_key::ObjectKey;
+
+/// The in-memory states of all webhooks of one scope.
+#[derive(Debug, Default)]
+pub struct WebhookStates {
+    /// Boxed, since a map has up to twice the capacity that it needs, and three times while it grows.
+    states: Mutex<HashMap<Arc<ObjectKey>, Box<WebhookState>>>,
+}
+
+impl WebhookStates {
+    /// The state that the last reconciliation left.
+    #[must_use]
+    pub fn get(&self, webhook: &ObjectKey) -> WebhookState {
+        self.locked().get(webhook).map(|state| (**state).clone()).unwrap_or_default()
+    }
+
+    pub fn set(&self, webhook: &Arc<ObjectKey>, state: WebhookState) {
+        self.locked().insert(Arc::clone(webhook), Box::new(state));
+    }
+
+    /// Reads or changes a state in place; `None` if there is none.
+    pub fn with<T>(&self, webhook: &ObjectKey, change: impl FnOnce(&mut WebhookState) -> T) -> Option<T> {
+        self.locked().get_mut(webhook).map(|state| change(state))
+    }
+
+    pub fn remove(&self, webhook: &ObjectKey) {
+        self.locked().remove(webhook);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<Arc<ObjectKey>, Box<WebhookState>>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

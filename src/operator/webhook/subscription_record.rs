@@ -1,0 +1,45 @@
+//! The parts of a subscription's status that more than one stage writes.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{
+    api::webhook_status::{RecoveryResult, RecoveryStatus, SubscriptionState, SubscriptionStatus},
+    operator::kubernetes::conditions,
+};
+
+/// The period that `recovery.maxAttemptsPerDay` counts in.
+pub const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// The status of a subscription that was asked for and is not confirmed.
+pub fn registering(begun: Option<Time>) -> SubscriptionStatus {
+    SubscriptionStatus {
+        id: None,
+        state: SubscriptionState::Registering,
+        registration_time: begun,
+        failing_since_time: None,
+        disable_deadline_time: None,
+        disabled_time: None,
+        drift: Vec::new(),
+        plan: Vec::new(),
+        recovery: None,
+    }
+}
+
+/// The record after one more attempt.
+pub fn attempted(record: Option<RecoveryStatus>, succeeded: bool, now: Timestamp) -> RecoveryStatus {
+    let at = Time(conditions::whole_seconds(now));
+    let (attempts, day_start_time, attempts_today) = match record {
+        None => (0, at.clone(), 0),
+        Some(record) if now.duration_since(record.day_start_time.0) >= DAY => (record.attempts, at.clone(), 0),
+        Some(record) => (record.attempts, record.day_start_time, record.attempts_today),
+    };
+    RecoveryStatus {
+        last_attempt_time: at,
+        last_result: if succeeded { RecoveryResult::Succeeded } else { RecoveryResult::Failed },
+        attempts: attempts.saturating_add(1),
+        day_start_time,
+        attempts_today: attempts_today.saturating_add(1),
+        next_attempt_time: None,
+    }
+}
