@@ -11,13 +11,13 @@
 //! | [`api`] | the custom resource types, conditions and reasons | behave: types only |
 //! | [`route`] | the contract between operator and receiver: the route file down, the status up | do IO |
 //! | [`linktree`] | Linktree's contract: events, signatures, wire types; the one place for what is assumed of it | do IO, but for `client` |
-//! | [`clock`], [`chance`], [`telemetry`], [`serve`], [`retry_after`], [`authorities`], [`admin`], [`shutdown`] | leaves | import anything of ours that is not a leaf |
+//! | [`clock`], [`jitter`], [`telemetry`], [`serve`], [`retry_after`], [`ca_bundle`], [`admin`], [`shutdown`] | leaves | import anything of ours that is not a leaf |
 
 pub mod admin;
 pub mod api;
-pub mod authorities;
-pub mod chance;
+pub mod ca_bundle;
 pub mod clock;
+pub mod jitter;
 pub mod linktree;
 pub mod operator;
 pub mod receiver;

@@ -43,7 +43,7 @@ use self::{
     state::{Setup, State, ids::Ids, offers::Offers},
 };
 use crate::{
-    authorities,
+    ca_bundle,
     linktree::secret::Secret,
     serve::{self, Limits},
 };
@@ -200,7 +200,7 @@ async fn serve_at(
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, StartError> {
-    authorities::read(path)
+    ca_bundle::read(path)
         .map_err(|problem| StartError::Authorities { path: path.to_owned(), problem: problem.to_string() })
 }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::{condition::Reason, connection::LinktreeConnection},
-    chance, clock,
+    clock, jitter,
     linktree::error::ApiError,
 };
 
@@ -112,7 +112,7 @@ fn look_at_webhooks(context: &Context, connection: &Key) {
 fn requeue(connection: &LinktreeConnection, account: Option<&Account>) -> Duration {
     let now = clock::now();
     let took = account.map(Account::list_took).unwrap_or_default();
-    let pause = decide::pause(connection.spec.sync_period_seconds, took, chance::share());
+    let pause = decide::pause(connection.spec.sync_period_seconds, took, jitter::fraction());
     let listed_at = account.and_then(Account::snapshot).map(|snapshot| snapshot.listed_at);
     let due = listed_at.and_then(|listed_at| listed_at.checked_add(pause).ok());
     let announced_until = account.and_then(|account| account.budget_status(now).reset_time).map(|reset| reset.0);

@@ -12,7 +12,7 @@ pub use super::webhook::{
 };
 use super::{Error, election::run::Leadership};
 use crate::{
-    authorities::{self, Problem},
+    ca_bundle::{self, Problem},
     linktree::client::Transport,
 };
 
@@ -50,7 +50,7 @@ fn prober(ca_file: Option<&Path>) -> Result<Prober, Error> {
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
-    authorities::read(path).map_err(|problem| {
+    ca_bundle::read(path).map_err(|problem| {
         let advice = if matches!(problem, Problem::None) { WRITE_SOME } else { "" };
         Error::ProbeAuthorities { path: path.to_owned(), problem: format!("{problem}{advice}") }
     })

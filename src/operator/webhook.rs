@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
-    chance, clock,
+    clock, jitter,
     linktree::{secret::Secret, wire::SubscriptionId},
     route::Route,
 };
@@ -177,7 +177,7 @@ fn begin(webhook: &LinktreeWebhook, key: &Arc<Key>, context: &Context, memory: &
     let (generation, now) = (webhook.metadata.generation, clock::now());
     memory.believes(generation, now).unwrap_or_else(|| {
         context.seen.anew(key);
-        memory.believe(generation, now, chance::share())
+        memory.believe(generation, now, jitter::fraction())
     })
 }
 

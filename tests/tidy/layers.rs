@@ -8,7 +8,7 @@ use super::{
     tree,
 };
 
-const LEAVES: [&str; 8] = ["admin", "authorities", "chance", "clock", "retry_after", "serve", "shutdown", "telemetry"];
+const LEAVES: [&str; 8] = ["admin", "ca_bundle", "clock", "jitter", "retry_after", "serve", "shutdown", "telemetry"];
 
 /// A module at the top, and what it may import besides the leaves.
 const LAYERS: [(&str, &[&str]); 6] = [
@@ -71,7 +71,7 @@ fn is_pure(module: &[String]) -> bool {
 fn impurities(references: &[Reference], is_async: bool) -> impl Iterator<Item = String> {
     let effects = references.iter().filter(|to| !to.test).filter(|to| {
         let io = to.head == "std" && matches!(to.next.as_deref(), Some("fs" | "net" | "process"));
-        (to.ours && (to.head == "clock" || to.head == "chance"))
+        (to.ours && (to.head == "clock" || to.head == "jitter"))
             || (!to.ours && (io || EFFECTS.contains(&to.head.as_str())))
     });
     let names = effects.map(|to| format!("pure code must not use {}", to.head)).collect::<Vec<_>>();
@@ -93,7 +93,7 @@ fn wrong_imports_are_seen() {
         ("src/clock.rs", "use crate::telemetry::init;"),
         ("src/helpers.rs", "use crate::clock;"),
         ("src/operator/webhook/decide.rs", "use crate::clock;"),
-        ("src/operator/webhook/decide.rs", "use crate::chance;"),
+        ("src/operator/webhook/decide.rs", "use crate::jitter;"),
         ("src/operator/webhook/decide.rs", "async fn decide() {}"),
         ("src/operator/webhook/status/summary.rs", "use crate::clock;"),
         ("src/receiver/admit.rs", "use std::fs::read;"),

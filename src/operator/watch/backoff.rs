@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt};
 use kube::runtime::watcher::Event;
 
 use super::streams::Result;
-use crate::chance;
+use crate::jitter;
 
 /// The pause after the first failure, which doubles with each up to [`LONGEST`]; all up to twice as long, by chance, so that
 /// the watches of many operators do not come back at once. As client-go has it.
@@ -49,7 +49,7 @@ impl Patience {
             Err(_) => {
                 let pause = SHORTEST.saturating_mul(1 << self.0.min(16)).min(LONGEST);
                 self.0 = self.0.saturating_add(1);
-                Some(pause.mul_f64(1.0 + chance::share()))
+                Some(pause.mul_f64(1.0 + jitter::fraction()))
             }
             // A list that is about to be asked for, or of which another page may fail.
             Ok(Event::Init | Event::InitApply(_)) => None,
