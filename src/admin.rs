@@ -9,26 +9,20 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
+    serve::ListenerExt,
 };
-use hyper_util::service::TowerToHyperService;
 use prometheus_client::{encoding::text, registry::Registry};
-use tokio::net::TcpListener;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::{self, Limits, Transport};
-
-/// Enough for a kubelet, an operator, a few scrapers and a person.
-const LIMITS: Limits = Limits {
-    connections: 64,
-    connections_per_address: 64,
-    streams: 0,
-    handshake: Duration::from_secs(30),
-    header: Duration::from_secs(15),
-    idle: Duration::from_secs(120),
-    header_fields: 64,
-    header_bytes: 16 * 1024,
-    drain: Duration::from_secs(1),
-};
+/// How long requests in flight may take to finish once shutdown has begun.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Idle time after which TCP checks whether the peer still exists.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// The content type Prometheus asks for.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -63,9 +57,28 @@ pub fn router(registry: Arc<Registry>, readiness: Readiness) -> Router {
         .route("/metrics", get(metrics).with_state(registry))
 }
 
-/// Serves `router` until `shutdown`, within limits that fit an admin port.
+/// Serves `router` with axum until `shutdown`, and then for at most [`DRAIN`]. It limits neither connections nor slow
+/// requests: a port that is open to the internet needs [`serve`](crate::serve::serve).
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    serve::serve(listener, Transport::Tcp, TowerToHyperService::new(router), LIMITS, shutdown).await;
+    let server =
+        axum::serve(listener.tap_io(configure), router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let drained = async {
+        shutdown.cancelled().await;
+        sleep(DRAIN).await;
+    };
+    tokio::select! {
+        // axum's server has no errors: it retries a failed accept.
+        _ = server.into_future() => {}
+        () = drained => tracing::debug!("requests were still in flight at the end of the drain time"),
+    }
+}
+
+fn configure(stream: &mut TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    let socket = SockRef::from(&*stream);
+    if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
+        tracing::debug!(%error, "cannot configure a connection");
+    }
 }
 
 async fn ready(State(Readiness(check)): State<Readiness>) -> Response {
@@ -86,8 +99,15 @@ async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
 #[cfg(test)]
 mod tests {
     use prometheus_client::metrics::counter::Counter;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::Notify,
+        time::timeout,
+    };
 
     use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(15);
 
     /// Serves on a port of its own and answers `GET path` with status and body.
     async fn get(registry: Registry, readiness: Readiness, path: &str) -> (u16, String) {
@@ -119,5 +139,30 @@ mod tests {
         let (status, body) = get(registry, Readiness::new(|| Ok(())), "/metrics").await;
         assert_eq!(status, 200);
         assert!(body.contains("deliveries_total 3") && body.ends_with("# EOF\n"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn shutdown_closes_idle_connections_and_waits_only_so_long_for_a_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let begun = Arc::new(Notify::new());
+        let notify = Arc::clone(&begun);
+        let router = Router::new().route(
+            "/hangs",
+            axum::routing::get(async move || {
+                notify.notify_one();
+                std::future::pending::<()>().await;
+            }),
+        );
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, router, shutdown.clone()));
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        busy.write_all(b"GET /hangs HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        timeout(DEADLINE, begun.notified()).await.expect("the request arrives");
+        shutdown.cancel();
+        assert_eq!(timeout(DEADLINE, idle.read(&mut [0; 1])).await.expect("it closes").unwrap(), 0);
+        timeout(DEADLINE, server).await.expect("it ends in time").unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "it still listens");
     }
 }

@@ -11,7 +11,7 @@
 //! | [`api`] | the custom resource types, conditions and reasons | behave: types only |
 //! | [`route`] | the contract between operator and receiver: the route file down, the status up | do IO |
 //! | [`linktree`] | Linktree's contract: events, signatures, wire types; the one place for what is assumed of it | do IO, but for `client` |
-//! | [`clock`], [`jitter`], [`telemetry`], [`serve`], [`retry_after`], [`ca_bundle`], [`admin`], [`shutdown`] | leaves | import anything of ours that is not a leaf |
+//! | [`clock`], [`jitter`], [`telemetry`], [`serve`], [`retry_after`], [`ca_bundle`], [`admin`], [`shutdown`] | leaves | import anything of ours |
 
 pub mod admin;
 pub mod api;

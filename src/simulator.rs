@@ -27,11 +27,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use axum::Router;
-use hyper_util::service::TowerToHyperService;
 use reqwest::Certificate;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -42,23 +40,7 @@ use self::{
     shared::Shared,
     state::{Setup, State, ids::Ids, offers::Offers},
 };
-use crate::{
-    ca_bundle,
-    linktree::secret::Secret,
-    serve::{self, Limits},
-};
-
-const LIMITS: Limits = Limits {
-    connections: 512,
-    connections_per_address: 512,
-    streams: 0,
-    handshake: Duration::from_secs(30),
-    header: Duration::from_secs(30),
-    idle: Duration::from_secs(120),
-    header_fields: 64,
-    header_bytes: 16 * 1024,
-    drain: Duration::from_secs(5),
-};
+use crate::{admin, ca_bundle, linktree::secret::Secret};
 
 /// Simulate Linktree: its API on one port, and control endpoints on another.
 #[derive(Clone, Debug, clap::Args)]
@@ -189,13 +171,7 @@ async fn serve_at(
     let failed = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    tasks.spawn(serve::serve(
-        listener,
-        serve::Transport::Tcp,
-        TowerToHyperService::new(router),
-        LIMITS,
-        shutdown.clone(),
-    ));
+    tasks.spawn(admin::serve(listener, router, shutdown.clone()));
     Ok(bound)
 }
 
