@@ -1,5 +1,5 @@
-//! The port for probes and metrics, the same for every service: `/healthz`, `/readyz`, `/metrics`. A service merges
-//! routes of its own into the router. Nothing here is secret, and nothing here is for the public internet.
+//! The admin port of every service: `/healthz`, `/readyz` and `/metrics`. A service merges its own routes into the router. None
+//! of these three is secret, and the port must not be open to the internet.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -24,21 +24,21 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// Idle time after which TCP checks whether the peer still exists.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// The content type Prometheus asks for.
+/// The content type that Prometheus requests.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Says whether a service can do its work right now: `Ok`, or why not, in words that are safe to show.
+/// A readiness check: `Ok`, or the reason why the service is not ready, which must be safe to show.
 #[derive(Clone)]
 pub struct Readiness(Arc<dyn Fn() -> Result<&'static str, String> + Send + Sync>);
 
 impl Readiness {
-    /// `check` is called for each probe, so it must be quick and must not wait.
+    /// `check` runs at each probe, so it must not block.
     pub fn new(check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
-        Readiness::saying(move || check().map(|()| "ok"))
+        Readiness::with_state(move || check().map(|()| "ok"))
     }
 
-    /// As [`Readiness::new`], for a service that can be ready in more than one way.
-    pub fn saying(check: impl Fn() -> Result<&'static str, String> + Send + Sync + 'static) -> Self {
+    /// As [`Readiness::new`], for a service with more than one ready state; `check` returns its name.
+    pub fn with_state(check: impl Fn() -> Result<&'static str, String> + Send + Sync + 'static) -> Self {
         Readiness(Arc::new(check))
     }
 }
@@ -49,7 +49,7 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// `/healthz` answers 200 while the process runs; `/readyz` 200 or 503 with the reason; `/metrics` OpenMetrics text.
+/// Routes for `/healthz`, 200 while the process runs; `/readyz`, 200 or 503 with the reason; and `/metrics`, OpenMetrics text.
 pub fn router(registry: Arc<Registry>, readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -83,8 +83,8 @@ fn configure(stream: &mut TcpStream) {
 
 async fn ready(State(Readiness(check)): State<Readiness>) -> Response {
     match check() {
-        Ok(how) => format!("{how}\n").into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        Ok(state) => format!("{state}\n").into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(15);
 
-    /// Serves on a port of its own and answers `GET path` with status and body.
+    /// Serves on a free port and returns status and body of `GET path`.
     async fn get(registry: Registry, readiness: Readiness, path: &str) -> (u16, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{path}", listener.local_addr().unwrap());
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unready_service_is_alive_and_says_why_it_is_not_ready() {
+    async fn an_unready_service_is_healthy_and_gives_the_reason() {
         let unready = Readiness::new(|| Err("no route file yet".into()));
         assert_eq!(get(Registry::default(), unready.clone(), "/healthz").await, (200, "ok\n".into()));
         assert_eq!(get(Registry::default(), unready, "/readyz").await, (503, "no route file yet\n".into()));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_come_as_openmetrics_text() {
+    async fn metrics_are_openmetrics_text() {
         let mut registry = Registry::default();
         let counter = Counter::<u64>::default();
         registry.register("deliveries", "Deliveries by verdict", counter.clone());

@@ -140,7 +140,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
 
 /// A standby is ready, so that a rollout goes on; it says what it is.
 fn readiness(ready: Ready, leadership: Leadership) -> Readiness {
-    Readiness::saying(move || match (ready.is_set(), leadership.check()) {
+    Readiness::with_state(move || match (ready.is_set(), leadership.check()) {
         (false, _) => Err("the caches are not filled yet".to_owned()),
         (true, Ok(())) => Ok("ok"),
         (true, Err(election::run::NotLeading)) => Ok("ok: standby, another leads"),

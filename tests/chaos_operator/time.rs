@@ -46,7 +46,7 @@ pub fn truly<T>(act: impl FnOnce() -> T) -> T {
 
 /// Runs a case in simulated time.
 pub fn simulated<T>(case: impl Future<Output = T>) -> T {
-    clock::follow(now);
+    clock::set_source(now);
     DICE.set(StdRng::seed_from_u64(row::seed()));
     jitter::set_source(|| DICE.with_borrow_mut(StdRng::random));
     wrong_by(SignedDuration::ZERO);
