@@ -1,5 +1,5 @@
-//! The admin port of every service: `/healthz`, `/readyz` and `/metrics`. A service merges its own routes into the router. None
-//! of these three is secret, and the port must not be open to the internet.
+//! The admin port of every service: `/healthz`, `/readyz` and `/metrics`. A service merges its own routes into the
+//! router. None of these three is secret, and the port must not be open to the internet.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -49,7 +49,8 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// Routes for `/healthz`, 200 while the process runs; `/readyz`, 200 or 503 with the reason; and `/metrics`, OpenMetrics text.
+/// Routes for `/healthz`, 200 while the process runs; `/readyz`, 200 or 503 with the reason; and `/metrics`,
+/// OpenMetrics text.
 pub fn router(registry: Arc<Registry>, readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))

@@ -11,7 +11,7 @@ pub enum Problem {
     File(#[from] std::io::Error),
     #[error(transparent)]
     Pem(#[from] reqwest::Error),
-    #[error("there is none in it")]
+    #[error("it contains no certificate")]
     None,
 }
 

@@ -1,5 +1,5 @@
-//! `linktree-webhook-operator` reconciles Linktree webhook subscriptions on Kubernetes, and verifies, stores and delivers their
-//! events.
+//! `linktree-webhook-operator` reconciles Linktree webhook subscriptions on Kubernetes, and verifies, stores and
+//! delivers their events.
 //!
 //! The modules, top down. Imports point downward only; `tests/tidy` checks this.
 //!

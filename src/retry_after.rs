@@ -8,8 +8,8 @@ use jiff::Timestamp;
 /// The longest delay that is accepted; a longer one is cut to it. A request once an hour overloads no server.
 pub const MAX: Duration = Duration::from_secs(3600);
 
-/// The delay in `Retry-After`, given in seconds or as an HTTP date (RFC 9110, section 10.2.3): at most [`MAX`], zero for a
-/// date in the past, `None` if the header is absent or invalid.
+/// The delay in `Retry-After`, given in seconds or as an HTTP date (RFC 9110, section 10.2.3): at most [`MAX`], zero
+/// for a date in the past, `None` if the header is absent or invalid.
 #[must_use]
 pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

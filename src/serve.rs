@@ -1,9 +1,9 @@
-//! A bounded HTTP server for a port that is open to the internet: HTTP/1.1 and HTTP/2, over TLS where configured. It limits
-//! connections in total and per address, streams, header fields and bytes, and the time for a TLS handshake, a header, idling
-//! and shutdown. It knows nothing of the service behind it; limits on bodies belong to that service.
+//! A bounded HTTP server for a port that is open to the internet: HTTP/1.1 and HTTP/2, over TLS where configured. It
+//! limits connections in total and per address, streams, header fields and bytes, and the time for a TLS handshake, a
+//! header, idling and shutdown. It knows nothing of the service behind it; limits on bodies belong to that service.
 //!
-//! An address is the peer's: a sender can write anything into a `Forwarded` header. Behind a proxy all connections are the
-//! proxy's, and limits per client are the proxy's task.
+//! An address is the peer's: a sender can write anything into a `Forwarded` header. Behind a proxy all connections are
+//! the proxy's, and limits per client are the proxy's task.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -31,8 +31,8 @@ pub use self::{limits::Limits, transport::Transport};
 /// Pause after a failed accept, such as for want of file descriptors; without it the loop would spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`, then stops accepting, gives requests in flight [`Limits::drain`] to finish, and returns when the
-/// last connection is closed.
+/// Serves until `shutdown`, then stops accepting, gives requests in flight [`Limits::drain`] to finish, and returns
+/// when the last connection is closed.
 pub async fn serve<S, B>(
     listener: TcpListener,
     transport: Transport,

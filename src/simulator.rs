@@ -1,17 +1,17 @@
 //! A simulator of Linktree for development, demonstrations and tests. [`Args`] has its options.
 //!
-//! One port serves Linktree's API (`docs/linktree-openapi.yaml`), and the simulator sends real signed deliveries. Another
-//! port, for users and tests only, controls it: change links, advance the clock, inject faults, inspect the state. `GET /` on
-//! that port explains each endpoint.
+//! One port serves Linktree's API (`docs/linktree-openapi.yaml`), and the simulator sends real signed deliveries.
+//! Another port, for users and tests only, controls it: change links, advance the clock, inject faults, inspect the
+//! state. `GET /` on that port explains each endpoint.
 //!
 //! # Time
-//! The simulator's clock is the real clock plus an offset, and `POST /advance` increases the offset. Everything that falls due
-//! on the way happens in order: retries are real HTTP requests, one after another, and a subscription is disabled at its
-//! time. Request budgets follow this clock too.
+//! The simulator's clock is the real clock plus an offset, and `POST /advance` increases the offset. Everything that
+//! falls due on the way happens in order: retries are real HTTP requests, one after another, and a subscription is
+//! disabled at its time. Request budgets follow this clock too.
 //!
-//! Every time that leaves the simulator is in real time: simulated time minus the offset. After 72 skipped hours, a receiver
-//! and an operator, whose clocks did not move, see `failing_since` 72 hours in their past, and a delivery signed now has their
-//! present time.
+//! Every time that leaves the simulator is in real time: simulated time minus the offset. After 72 skipped hours, a
+//! receiver and an operator, whose clocks did not move, see `failing_since` 72 hours in their past, and a delivery
+//! signed now has their present time.
 //!
 //! The simulator must not depend on Kubernetes, or on the receiver and the operator that it tests.
 
@@ -54,8 +54,8 @@ pub struct Args {
     /// The port of the control endpoints; 0 for any. `GET /` there explains them.
     #[arg(long, env = "SIMULATOR_CONTROL_PORT", default_value_t = 8082)]
     pub control_port: u16,
-    /// An account, as name=NAME,plan=PLAN,token=TOKEN; both the token and the option can be repeated. The default is acc_demo
-    /// (plan Pro) and acc_free (plan Free, token lt_test_free).
+    /// An account, as name=NAME,plan=PLAN,token=TOKEN; both the token and the option can be repeated. The default is
+    /// acc_demo (plan Pro) and acc_free (plan Free, token lt_test_free).
     #[arg(long = "account", value_name = "ACCOUNT", conflicts_with = "accounts_file")]
     pub accounts: Vec<AccountConfig>,
     /// The accounts as a JSON file: [{"name": …, "plan": …, "tokens": […]}].
@@ -64,8 +64,8 @@ pub struct Args {
     /// The token of acc_demo.
     #[arg(long, env = "SIMULATOR_TOKEN", default_value = "lt_test_demo", hide_env_values = true, value_parser = secret)]
     pub token: Secret,
-    /// A PEM file of certificate authorities that deliveries trust besides the public ones, for receivers behind a private
-    /// authority. It is read at the start.
+    /// A PEM file of certificate authorities that deliveries trust besides the public ones, for receivers behind a
+    /// private authority. It is read at the start.
     #[arg(long, env = "SIMULATOR_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// Disable the request limits.
@@ -199,7 +199,7 @@ mod tests {
     fn a_file_without_a_certificate_is_rejected() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let message = |path: &Path| authorities(path).unwrap_err().to_string();
-        assert!(message(file.path()).ends_with("there is none in it"));
+        assert!(message(file.path()).ends_with("it contains no certificate"));
         assert!(
             message(Path::new("/no/such/file")).starts_with("the certificates of --ca-file /no/such/file cannot be")
         );

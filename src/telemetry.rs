@@ -1,5 +1,5 @@
-//! Logging to stderr, as text for users or JSON for collectors, filtered by `RUST_LOG`. Standard output is reserved for the
-//! output of commands.
+//! Logging to stderr, as text for users or JSON for collectors, filtered by `RUST_LOG`. Standard output is reserved for
+//! the output of commands.
 
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, util::SubscriberInitExt};

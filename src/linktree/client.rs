@@ -1,7 +1,7 @@
 //! A client of the management API: the [`Linktree`] trait and its implementation over HTTP ([`HttpLinktree`]).
 //!
-//! A client makes exactly one request per call: it neither retries nor waits for a request budget. Its caller decides on
-//! both, with the [`ApiError`](super::error::ApiError) and [`Linktree::remaining_requests`].
+//! A client makes exactly one request per call: it neither retries nor waits for a request budget. Its caller decides
+//! on both, with the [`ApiError`](super::error::ApiError) and [`Linktree::remaining_requests`].
 
 mod answer;
 mod calls;

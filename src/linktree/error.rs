@@ -23,8 +23,8 @@ pub enum ApiError {
     /// 400 or 422: the request itself is rejected, and will be again.
     #[error("Linktree rejected the request ({status}): {message}")]
     Invalid { status: u16, message: String },
-    /// Not sent, because the caller's request budget is used up for now. Retry after `wait`; the request is expected to be
-    /// sent at `about`.
+    /// Not sent, because the caller's request budget is used up for now. Retry after `wait`; the request is expected to
+    /// be sent at `about`.
     #[error("the request budget is used up: the request is due at about {about}")]
     NotYet { wait: Duration, about: jiff::Timestamp },
     /// 429: the request budget is used up.

@@ -4,8 +4,8 @@ use std::{convert::Infallible, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The type of an event. An unknown type is a value, not an error: Linktree may add types at any time, and a receiver then
-/// warns and responds with 200.
+/// The type of an event. An unknown type is a value, not an error: Linktree may add types at any time, and a receiver
+/// then warns and responds with 200.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventType {
     LinkCreated,

@@ -10,8 +10,9 @@ pub const DELIVERY_ID: &str = "x-linktree-delivery-id";
 /// The longest accepted delivery id, in bytes. Assumed: Linktree's ids are far shorter.
 pub const DELIVERY_ID_MAX: usize = 128;
 
-/// The signed timestamp, exactly as received: 1 to 11 ASCII digits, no sign, no leading zero, no dot. The grammar is strict
-/// because the signature covers `"{timestamp}.{body}"`: with a dot in the timestamp one signature would fit two readings.
+/// The signed timestamp, exactly as received: 1 to 11 ASCII digits, no sign, no leading zero, no dot. The grammar is
+/// strict because the signature covers `"{timestamp}.{body}"`: with a dot in the timestamp one signature would fit two
+/// readings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SentAt {
     text: String,
@@ -47,8 +48,8 @@ impl SentAt {
     }
 }
 
-/// A delivery id: 1 to [`DELIVERY_ID_MAX`] printable ASCII characters without spaces, so that it needs no escaping in a log
-/// line, a header or a table.
+/// A delivery id: 1 to [`DELIVERY_ID_MAX`] printable ASCII characters without spaces, so that it needs no escaping in a
+/// log line, a header or a table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeliveryId(String);
 

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A secret string: zeroed on drop, hidden from `Debug`, compared in constant time. It has no `Display`; the value is read
-/// with [`Secret::expose`], which is easy to find in a review.
+/// A secret string: zeroed on drop, hidden from `Debug`, compared in constant time. It has no `Display`; the value is
+/// read with [`Secret::expose`], which is easy to find in a review.
 #[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

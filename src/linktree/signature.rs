@@ -35,7 +35,8 @@ impl Signature {
         !secret.is_empty() && mac(secret, sent_at, body).verify_slice(&self.0).is_ok()
     }
 
-    /// The bytes of the MAC. The receiver stores them, because a captured request can be replayed under a new delivery id.
+    /// The bytes of the MAC. The receiver stores them, because a captured request can be replayed under a new delivery
+    /// id.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; MAC_BYTES] {
         &self.0

@@ -1,5 +1,5 @@
-//! The wire types of the management API. Unknown fields are ignored, and a resource may be bare or wrapped as `{data: …}`
-//! ([`Enveloped`]). Only `POST /v1/webhooks` with its `{url, events}` and `{id}` is documented; the rest is marked
+//! The wire types of the management API. Unknown fields are ignored, and a resource may be bare or wrapped as `{data:
+//! …}` ([`Enveloped`]). Only `POST /v1/webhooks` with its `{url, events}` and `{id}` is documented; the rest is marked
 //! `Assumed:` and is also part of `docs/linktree-openapi.yaml`.
 
 use std::fmt;

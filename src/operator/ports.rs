@@ -75,7 +75,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let told = |path: &Path| prober(Some(path)).unwrap_err().to_string();
         assert!(
-            told(file.path()).contains("there is none in it: write those of your authorities into it"),
+            told(file.path()).contains("it contains no certificate: write those of your authorities into it"),
             "{}",
             told(file.path())
         );

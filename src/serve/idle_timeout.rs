@@ -1,5 +1,5 @@
-//! Idle and header timeouts of a connection: it may be silent for long between two requests, but a header that has begun
-//! must end soon.
+//! Idle and header timeouts of a connection: it may be silent for long between two requests, but a header that has
+//! begun must end soon.
 
 use std::{
     convert::Infallible,
@@ -78,8 +78,8 @@ impl IdleTimeout {
         Monitored { stream, activity: Arc::clone(&self.activity) }
     }
 
-    /// Returns once a header has been incomplete for the header timeout, or nothing has arrived for the idle timeout, while
-    /// no request is in flight. Detection takes up to one more header timeout.
+    /// Returns once a header has been incomplete for the header timeout, or nothing has arrived for the idle timeout,
+    /// while no request is in flight. Detection takes up to one more header timeout.
     pub(super) async fn expired(&self) {
         let IdleTimeout { header, idle, activity } = self;
         let (mut begun_before, mut received_before, mut silent) = (0, false, Duration::ZERO);

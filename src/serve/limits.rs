@@ -13,8 +13,9 @@ pub struct Limits {
     pub streams: u32,
     /// Time for a TLS handshake. A connection counts as open during its handshake.
     pub handshake: Duration,
-    /// Time from the first byte of a request to the end of its header; a violation is detected within another such period.
-    /// It also bounds how long a new connection may stay silent, and how long a response may wait for the peer to read it.
+    /// Time from the first byte of a request to the end of its header; a violation is detected within another such
+    /// period. It also bounds how long a new connection may stay silent, and how long a response may wait for the peer
+    /// to read it.
     pub header: Duration,
     /// Time that a connection may be silent between two requests.
     pub idle: Duration,

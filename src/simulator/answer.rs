@@ -44,7 +44,8 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// A JSON body: rejected with 415 if its type is another, 413 if too large, 400 if not JSON, 422 if the call does not accept it.
+/// A JSON body: rejected with 415 if its type is another, 413 if too large, 400 if not JSON, 422 if the call does not
+/// accept it.
 #[derive(Debug)]
 pub(super) struct JsonBody<T>(pub T);
 

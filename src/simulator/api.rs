@@ -1,5 +1,5 @@
-//! Linktree's API over HTTP. It only translates: the rules are in `state`, and [`gate`] applies tokens, budgets, faults and
-//! the call log.
+//! Linktree's API over HTTP. It only translates: the rules are in `state`, and [`gate`] applies tokens, budgets, faults
+//! and the call log.
 
 mod gate;
 

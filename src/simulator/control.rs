@@ -1,5 +1,5 @@
-//! The control endpoints, with which a user, a demonstration or a test changes Linktree from outside its API: JSON over HTTP
-//! on a separate port, without credentials. `GET /` returns [`HELP`].
+//! The control endpoints, with which a user, a demonstration or a test changes Linktree from outside its API: JSON over
+//! HTTP on a separate port, without credentials. `GET /` returns [`HELP`].
 
 mod catalog;
 mod faults;

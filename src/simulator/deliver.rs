@@ -1,5 +1,5 @@
-//! Sends deliveries: in the background as they fall due, and in order while the clock advances. `state` decides which are due,
-//! signed and retried.
+//! Sends deliveries: in the background as they fall due, and in order while the clock advances. `state` decides which
+//! are due, signed and retried.
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,8 +52,8 @@ pub(super) enum StepEvent {
 }
 
 impl Sender {
-    /// A sender that follows no redirect, uses no proxy and opens a connection for each request, so that a receiver that is
-    /// gone is noticed at once. It trusts the authorities in `trusted` besides those of the machine.
+    /// A sender that follows no redirect, uses no proxy and opens a connection for each request, so that a receiver
+    /// that is gone is noticed at once. It trusts the authorities in `trusted` besides those of the machine.
     ///
     /// # Errors
     /// If TLS cannot be configured on this machine.
@@ -107,8 +107,8 @@ impl Sender {
         })
     }
 
-    /// Waits for the attempts in flight, then advances the clock by `by` and runs the attempts that fall due on the way one by
-    /// one, in order. With zero it runs those that are due already.
+    /// Waits for the attempts in flight, then advances the clock by `by` and runs the attempts that fall due on the way
+    /// one by one, in order. With zero it runs those that are due already.
     ///
     /// # Errors
     /// [`Rejection::Unprocessable`] if the simulator would be too far ahead.

@@ -13,8 +13,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Notified after every change of the state, because something may be due earlier than before.
     pub(super) changed: Notify,
-    /// Every attempt in flight holds the read lock; advancing the clock holds the write lock, so that attempts then run one by
-    /// one, in the order in which they fall due.
+    /// Every attempt in flight holds the read lock; advancing the clock holds the write lock, so that attempts then run
+    /// one by one, in the order in which they fall due.
     pub(super) order: Arc<RwLock<()>>,
 }
 

@@ -1,5 +1,5 @@
-//! The state of the simulator, and Linktree's rules. Pure: the real time is an argument, and there is no IO. The HTTP layer
-//! only translates.
+//! The state of the simulator, and Linktree's rules. Pure: the real time is an argument, and there is no IO. The HTTP
+//! layer only translates.
 //!
 //! | module | content |
 //! |---|---|

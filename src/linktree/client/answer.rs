@@ -27,8 +27,8 @@ pub(super) enum Target {
     Subscription,
 }
 
-/// Parses the body of a 2xx response, bare or wrapped in `{data: …}`. The error does not quote the body, which may contain a
-/// secret.
+/// Parses the body of a 2xx response, bare or wrapped in `{data: …}`. The error does not quote the body, which may
+/// contain a secret.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     read_exactly::<Enveloped<T>>(body).map(Enveloped::into_inner)
 }
@@ -46,8 +46,8 @@ pub(super) fn read_exactly<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiErr
     })
 }
 
-/// Accepts the body of a 2xx response that has no content: empty, or any JSON. Any other body is not Linktree's but perhaps
-/// that of a proxy in front of it, and the call had no effect.
+/// Accepts the body of a 2xx response that has no content: empty, or any JSON. Any other body is not Linktree's but
+/// perhaps that of a proxy in front of it, and the call had no effect.
 pub(super) fn read_any(body: &[u8]) -> Result<(), ApiError> {
     if body.trim_ascii().is_empty() {
         return Ok(());

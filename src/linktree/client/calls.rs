@@ -21,16 +21,17 @@ pub trait Linktree: Send + Sync {
     /// One page of `GET /v1/webhooks` from `cursor`, with the cursor of the next page if there is one.
     async fn list_page(&self, cursor: Option<&str>) -> Result<(Vec<Subscription>, Option<String>), ApiError>;
     async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError>;
-    /// Registers a subscription. A 2xx response without an id is [`ApiError::Unreadable`]: the call may have taken effect.
+    /// Registers a subscription. A 2xx response without an id is [`ApiError::Unreadable`]: the call may have taken
+    /// effect.
     async fn create(&self, request: &CreateSubscription) -> Result<Subscription, ApiError>;
     async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<Subscription, ApiError>;
-    /// Deletes a subscription. Callers take [`ApiError::NotFound`] as success; a 2xx response that is neither empty nor JSON,
-    /// such as a sign-in page, is [`ApiError::Unreadable`].
+    /// Deletes a subscription. Callers take [`ApiError::NotFound`] as success; a 2xx response that is neither empty nor
+    /// JSON, such as a sign-in page, is [`ApiError::Unreadable`].
     async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError>;
     /// Replaces the signing secret; Linktree stops using the old one at once.
     async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError>;
-    /// The requests left in this window by the last response (`X-RateLimit-Remaining`); `None` until a response has that
-    /// header.
+    /// The requests left in this window by the last response (`X-RateLimit-Remaining`); `None` until a response has
+    /// that header.
     fn remaining_requests(&self) -> Option<u32>;
 }
 

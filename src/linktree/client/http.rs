@@ -36,8 +36,8 @@ use crate::{
 
 /// Time for one call, from resolving the name to the last byte of the response.
 pub const DEADLINE: Duration = Duration::from_secs(15);
-/// Time to establish a connection. It is shorter than [`DEADLINE`], so that an unreachable host differs from a slow one: on
-/// the former the call cannot have taken effect.
+/// Time to establish a connection. It is shorter than [`DEADLINE`], so that an unreachable host differs from a slow
+/// one: on the former the call cannot have taken effect.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// The largest response that is read, in bytes. A page of 100 subscriptions has about 50 KiB.
 const ANSWER_MAX: usize = 1024 * 1024;
@@ -157,8 +157,8 @@ impl HttpLinktree {
         Ok(url)
     }
 
-    /// The URL of one subscription. An id that cannot be a path segment is not found: `DELETE {base}/v1/webhooks/..` would
-    /// be a call on the collection.
+    /// The URL of one subscription. An id that cannot be a path segment is not found: `DELETE {base}/v1/webhooks/..`
+    /// would be a call on the collection.
     fn subscription_url(&self, id: &SubscriptionId, below: &[&str]) -> Result<Url, ApiError> {
         if matches!(id.0.as_str(), "" | "." | "..") {
             return Err(ApiError::NotFound);
@@ -290,8 +290,8 @@ fn unreachable(error: reqwest::Error) -> ApiError {
     ApiError::Unreachable { before_sending: error.is_connect(), problem: root_cause(error) }
 }
 
-/// The innermost cause, which is the one that a user can act on. It omits the URL: the reader knows it, and its contents
-/// must stay out of logs.
+/// The innermost cause, which is the one that a user can act on. It omits the URL: the reader knows it, and its
+/// contents must stay out of logs.
 pub(crate) fn root_cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;

@@ -16,8 +16,8 @@ use crate::simulator::{
 
 type Fields = Map<String, Value>;
 
-/// Parses a rule of exactly these fields. A field missing from the parsed rule is unknown: a misspelt `times` must not make a
-/// fault permanent.
+/// Parses a rule of exactly these fields. A field missing from the parsed rule is unknown: a misspelt `times` must not
+/// make a fault permanent.
 fn read<T: DeserializeOwned + Serialize>(fields: &Fields) -> Result<T, Rejection> {
     let unprocessable = |error: serde_json::Error| Rejection::Unprocessable(error.to_string());
     let rule = T::deserialize(json!(fields)).map_err(unprocessable)?;

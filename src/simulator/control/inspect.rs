@@ -1,5 +1,5 @@
-//! Views of the simulator's state and of the calls to it. Secrets only on request, tokens never. All times are in real time, in
-//! seconds since the epoch.
+//! Views of the simulator's state and of the calls to it. Secrets only on request, tokens never. All times are in real
+//! time, in seconds since the epoch.
 
 use axum::{Json, extract::State};
 use serde::Deserialize;

@@ -1,6 +1,6 @@
-//! The simulator's time: the real clock plus an offset that only grows. The state is in simulated time; the wire is in real
-//! time, simulated time minus the offset. So an outside observer, whose clock did not move, sees past events move further back
-//! instead of a wrong clock.
+//! The simulator's time: the real clock plus an offset that only grows. The state is in simulated time; the wire is in
+//! real time, simulated time minus the offset. So an outside observer, whose clock did not move, sees past events move
+//! further back instead of a wrong clock.
 
 use std::time::Duration;
 
@@ -44,7 +44,8 @@ impl Clock {
         Ok(())
     }
 
-    /// Sets the simulated time to `target` at the real time `real`. Time never runs backwards: an earlier target is a no-op.
+    /// Sets the simulated time to `target` at the real time `real`. Time never runs backwards: an earlier target is a
+    /// no-op.
     pub fn move_to(&mut self, target: Timestamp, real: Timestamp) {
         let ahead = target.duration_since(real).max(SignedDuration::ZERO).unsigned_abs();
         self.offset = self.offset.max(ahead).min(OFFSET_MAX);

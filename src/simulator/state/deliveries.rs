@@ -116,8 +116,8 @@ impl Deliveries {
         self.pending.iter().filter_map(Delivery::due).min()
     }
 
-    /// Takes the delivery that is due first, if that is at `now` or before. Deliveries with the same due time go in order of
-    /// creation.
+    /// Takes the delivery that is due first, if that is at `now` or before. Deliveries with the same due time go in
+    /// order of creation.
     pub fn start(&mut self, now: Timestamp) -> Option<&Delivery> {
         let due = self.next_due().filter(|due| *due <= now)?;
         let delivery = self.pending.iter_mut().find(|it| it.due() == Some(due))?;
@@ -125,8 +125,8 @@ impl Deliveries {
         Some(delivery)
     }
 
-    /// Records the result of an attempt of the delivery `id` and schedules a retry if needed. Returns the subscription, or
-    /// `None` if the delivery was dropped meanwhile.
+    /// Records the result of an attempt of the delivery `id` and schedules a retry if needed. Returns the subscription,
+    /// or `None` if the delivery was dropped meanwhile.
     pub fn finish(&mut self, id: &str, attempt: Attempt) -> Option<SubscriptionId> {
         let position = self.pending.iter().position(|it| it.id == id)?;
         let delivery = &mut self.pending[position];

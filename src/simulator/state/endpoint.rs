@@ -7,8 +7,8 @@ use super::rejection::Rejection;
 /// Assumed.
 pub const URL_MAX: usize = 2048;
 
-/// Accepts https urls, and http urls with a host inside the cluster or on this machine. The documented service accepts only
-/// https; the exception makes the simulator usable without certificates.
+/// Accepts https urls, and http urls with a host inside the cluster or on this machine. The documented service accepts
+/// only https; the exception makes the simulator usable without certificates.
 ///
 /// # Errors
 /// [`Rejection::Unprocessable`] with the problem.

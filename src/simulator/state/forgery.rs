@@ -1,5 +1,5 @@
-//! Forged requests, which Linktree would never send, to demonstrate how a receiver handles them. They do not change the state:
-//! no delivery, no failure.
+//! Forged requests, which Linktree would never send, to demonstrate how a receiver handles them. They do not change the
+//! state: no delivery, no failure.
 
 use jiff::Timestamp;
 use serde::Deserialize;

@@ -1,4 +1,5 @@
-//! The calls that the API offers. Only registration is documented, so a real Linktree may offer fewer than the simulator.
+//! The calls that the API offers. Only registration is documented, so a real Linktree may offer fewer than the
+//! simulator.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! Rejections of requests, by the API or the control endpoints. The statuses are known from sibling pages of the same API; the
-//! texts in the body are assumed.
+//! Rejections of requests, by the API or the control endpoints. The statuses are known from sibling pages of the same
+//! API; the texts in the body are assumed.
 
 use http::StatusCode;
 

@@ -1,5 +1,5 @@
-//! Linktree as the sender: an event becomes deliveries, deliveries fall due, failures count, and 72 hours of failures disable a
-//! subscription.
+//! Linktree as the sender: an event becomes deliveries, deliveries fall due, failures count, and 72 hours of failures
+//! disable a subscription.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -28,8 +28,8 @@ pub enum Due {
 }
 
 impl State {
-    /// Creates a delivery of `event`, due at once, for every active subscription of the account that wants it. Returns the ids
-    /// of the deliveries.
+    /// Creates a delivery of `event`, due at once, for every active subscription of the account that wants it. Returns
+    /// the ids of the deliveries.
     ///
     /// # Errors
     /// [`Rejection::Impossible`] if too many are pending; then none is created.
@@ -77,7 +77,8 @@ impl State {
         self.deliveries.next_due().into_iter().chain(disabling).min()
     }
 
-    /// Takes the first attempt or disabling that is due by now. Each may change the others, so call it again after each.
+    /// Takes the first attempt or disabling that is due by now. Each may change the others, so call it again after
+    /// each.
     pub fn take_due(&mut self, real: Timestamp) -> Option<Due> {
         let now = self.clock.now(real);
         let due = self.next_due().filter(|due| *due <= now)?;
@@ -111,8 +112,8 @@ impl State {
         Some(Plan::new(request, fault.as_ref(), || self.ids.delivery()))
     }
 
-    /// Records the end of an attempt: `answers` are the responses to the requests of `plan`, in order. Returns the one that
-    /// counts.
+    /// Records the end of an attempt: `answers` are the responses to the requests of `plan`, in order. Returns the one
+    /// that counts.
     pub fn finish(&mut self, plan: Plan, answers: Vec<Answer>, real: Timestamp) -> Answer {
         let now = self.clock.now(real);
         let mut answers = answers.into_iter();

@@ -22,8 +22,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request signed with `secret` at `seconds` since the epoch; unsigned if the header's grammar cannot express that time
-    /// (before 1970, after 5138).
+    /// A request signed with `secret` at `seconds` since the epoch; unsigned if the header's grammar cannot express
+    /// that time (before 1970, after 5138).
     #[must_use]
     pub fn signed(url: String, delivery_id: String, secret: &Secret, seconds: i64, body: Bytes) -> Self {
         let signed = SentAt::from_seconds(seconds).map(|sent_at| {

@@ -1,5 +1,5 @@
-//! The calls on webhooks. Those of the API enforce every rule; those outside it, as the dashboard or an accident would make
-//! them, skip the rules about urls.
+//! The calls on webhooks. Those of the API enforce every rule; those outside it, as the dashboard or an accident would
+//! make them, skip the rules about urls.
 
 use jiff::Timestamp;
 

@@ -33,8 +33,8 @@ struct Scale {
 }
 
 impl ByteQuantity {
-    /// Parses every quantity above zero that CEL's `isQuantity` accepts. A fraction of a byte is rounded up to a whole one;
-    /// more than [`MAX_BYTES`] is capped there. `None` for a negative or malformed quantity.
+    /// Parses every quantity above zero that CEL's `isQuantity` accepts. A fraction of a byte is rounded up to a whole
+    /// byte; more than [`MAX_BYTES`] is capped there. `None` for a negative or malformed quantity.
     pub fn parse(text: &str) -> Option<Self> {
         let unsigned = text.strip_prefix('+').unwrap_or(text);
         let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
@@ -125,8 +125,8 @@ mod tests {
 
     use super::*;
 
-    /// Texts, with the bytes and the canonical form that apimachinery v0.37's ParseQuantity, Value and String give, whole
-    /// bytes put in for a fraction.
+    /// Texts, with the bytes and the canonical form that apimachinery v0.37's ParseQuantity, Value and String return,
+    /// except that a fraction of a byte is rounded up in both.
     const ACCEPTED: [(&str, u64, &str); 41] = [
         ("64Mi", 64 << 20, "64Mi"),
         ("5Gi", 5 << 30, "5Gi"),
