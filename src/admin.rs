@@ -1,5 +1,5 @@
-//! The port for probes and metrics, the same for every service: `/healthz`, `/readyz`, `/metrics`. A service merges
-//! routes of its own into the router. Nothing here is secret, and nothing here is for the public internet.
+//! The admin port of every service: `/healthz`, `/readyz` and `/metrics`. A service merges its own routes into the
+//! router. None of these three is secret, and the port must not be open to the internet.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -9,42 +9,36 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
+    serve::ListenerExt,
 };
-use hyper_util::service::TowerToHyperService;
 use prometheus_client::{encoding::text, registry::Registry};
-use tokio::net::TcpListener;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::{self, Limits, Transport};
+/// How long requests in flight may take to finish once shutdown has begun.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Idle time after which TCP checks whether the peer still exists.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Enough for a kubelet, an operator, a few scrapers and a person.
-const LIMITS: Limits = Limits {
-    connections: 64,
-    connections_per_address: 64,
-    streams: 0,
-    handshake: Duration::from_secs(30),
-    header: Duration::from_secs(15),
-    idle: Duration::from_secs(120),
-    header_fields: 64,
-    header_bytes: 16 * 1024,
-    drain: Duration::from_secs(1),
-};
-
-/// The content type Prometheus asks for.
+/// The content type that Prometheus requests.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Says whether a service can do its work right now: `Ok`, or why not, in words that are safe to show.
+/// A readiness check: `Ok`, or the reason why the service is not ready, which must be safe to show.
 #[derive(Clone)]
 pub struct Readiness(Arc<dyn Fn() -> Result<&'static str, String> + Send + Sync>);
 
 impl Readiness {
-    /// `check` is called for each probe, so it must be quick and must not wait.
+    /// `check` runs at each probe, so it must not block.
     pub fn new(check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
-        Readiness::saying(move || check().map(|()| "ok"))
+        Readiness::with_state(move || check().map(|()| "ok"))
     }
 
-    /// As [`Readiness::new`], for a service that can be ready in more than one way.
-    pub fn saying(check: impl Fn() -> Result<&'static str, String> + Send + Sync + 'static) -> Self {
+    /// As [`Readiness::new`], for a service with more than one ready state; `check` returns its name.
+    pub fn with_state(check: impl Fn() -> Result<&'static str, String> + Send + Sync + 'static) -> Self {
         Readiness(Arc::new(check))
     }
 }
@@ -55,7 +49,8 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// `/healthz` answers 200 while the process runs; `/readyz` 200 or 503 with the reason; `/metrics` OpenMetrics text.
+/// Routes for `/healthz`, 200 while the process runs; `/readyz`, 200 or 503 with the reason; and `/metrics`,
+/// OpenMetrics text.
 pub fn router(registry: Arc<Registry>, readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -63,15 +58,34 @@ pub fn router(registry: Arc<Registry>, readiness: Readiness) -> Router {
         .route("/metrics", get(metrics).with_state(registry))
 }
 
-/// Serves `router` until `shutdown`, within limits that fit an admin port.
+/// Serves `router` with axum until `shutdown`, and then for at most [`DRAIN`]. It limits neither connections nor slow
+/// requests: a port that is open to the internet needs [`serve`](crate::serve::serve).
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    serve::serve(listener, Transport::Tcp, TowerToHyperService::new(router), LIMITS, shutdown).await;
+    let server =
+        axum::serve(listener.tap_io(configure), router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let drained = async {
+        shutdown.cancelled().await;
+        sleep(DRAIN).await;
+    };
+    tokio::select! {
+        // axum's server has no errors: it retries a failed accept.
+        _ = server.into_future() => {}
+        () = drained => tracing::debug!("requests were still in flight at the end of the drain time"),
+    }
+}
+
+fn configure(stream: &mut TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    let socket = SockRef::from(&*stream);
+    if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
+        tracing::debug!(%error, "cannot configure a connection");
+    }
 }
 
 async fn ready(State(Readiness(check)): State<Readiness>) -> Response {
     match check() {
-        Ok(how) => format!("{how}\n").into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        Ok(state) => format!("{state}\n").into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 
@@ -86,10 +100,17 @@ async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
 #[cfg(test)]
 mod tests {
     use prometheus_client::metrics::counter::Counter;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::Notify,
+        time::timeout,
+    };
 
     use super::*;
 
-    /// Serves on a port of its own and answers `GET path` with status and body.
+    const DEADLINE: Duration = Duration::from_secs(15);
+
+    /// Serves on a free port and returns status and body of `GET path`.
     async fn get(registry: Registry, readiness: Readiness, path: &str) -> (u16, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{path}", listener.local_addr().unwrap());
@@ -103,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unready_service_is_alive_and_says_why_it_is_not_ready() {
+    async fn an_unready_service_is_healthy_and_gives_the_reason() {
         let unready = Readiness::new(|| Err("no route file yet".into()));
         assert_eq!(get(Registry::default(), unready.clone(), "/healthz").await, (200, "ok\n".into()));
         assert_eq!(get(Registry::default(), unready, "/readyz").await, (503, "no route file yet\n".into()));
@@ -111,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_come_as_openmetrics_text() {
+    async fn metrics_are_openmetrics_text() {
         let mut registry = Registry::default();
         let counter = Counter::<u64>::default();
         registry.register("deliveries", "Deliveries by verdict", counter.clone());
@@ -119,5 +140,30 @@ mod tests {
         let (status, body) = get(registry, Readiness::new(|| Ok(())), "/metrics").await;
         assert_eq!(status, 200);
         assert!(body.contains("deliveries_total 3") && body.ends_with("# EOF\n"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn shutdown_closes_idle_connections_and_waits_only_so_long_for_a_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let begun = Arc::new(Notify::new());
+        let notify = Arc::clone(&begun);
+        let router = Router::new().route(
+            "/hangs",
+            axum::routing::get(async move || {
+                notify.notify_one();
+                std::future::pending::<()>().await;
+            }),
+        );
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, router, shutdown.clone()));
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        busy.write_all(b"GET /hangs HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        timeout(DEADLINE, begun.notified()).await.expect("the request arrives");
+        shutdown.cancel();
+        assert_eq!(timeout(DEADLINE, idle.read(&mut [0; 1])).await.expect("it closes").unwrap(), 0);
+        timeout(DEADLINE, server).await.expect("it ends in time").unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "it still listens");
     }
 }

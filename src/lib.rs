@@ -1,23 +1,23 @@
-//! `linktree-webhook-operator`: Linktree webhook subscriptions kept true on Kubernetes, their events verified, kept
-//! and delivered.
+//! `linktree-webhook-operator` reconciles Linktree webhook subscriptions on Kubernetes, and verifies, stores and
+//! delivers their events.
 //!
-//! The map, top down. Imports point downward only; `tests/tidy.rs` checks it.
+//! The modules, top down. Imports point downward only; `tests/tidy` checks this.
 //!
-//! | module | what it is | what it must not do |
+//! | module | purpose | must not |
 //! |---|---|---|
 //! | [`operator`] | reconciles the custom resources with Linktree and the cluster | import `receiver` or `simulator` |
-//! | [`receiver`] | verifies deliveries, keeps them, forwards them | import `kube`, `api`, `operator` |
-//! | [`simulator`] | a faithful Linktree to develop and test against | import `kube`, `api`, `operator`, `receiver` |
-//! | [`api`] | the custom resource types, conditions and reasons | behave: types only |
+//! | [`receiver`] | verifies, stores and forwards deliveries | import `kube`, `api`, `operator` |
+//! | [`simulator`] | simulates Linktree for development and tests | import `kube`, `api`, `operator`, `receiver` |
+//! | [`api`] | the custom resource types, conditions and reasons | have behaviour: types only |
 //! | [`route`] | the contract between operator and receiver: the route file down, the status up | do IO |
-//! | [`linktree`] | Linktree's contract: events, signatures, wire types; the one place for what is assumed of it | do IO, but for `client` |
-//! | [`clock`], [`chance`], [`telemetry`], [`serve`], [`retry_after`], [`authorities`], [`admin`], [`shutdown`] | leaves | import anything of ours that is not a leaf |
+//! | [`linktree`] | the contract with Linktree: events, signatures, wire types, and every assumption about it | do IO, except in `client` |
+//! | [`clock`], [`jitter`], [`telemetry`], [`serve`], [`retry_after`], [`ca_bundle`], [`admin`], [`shutdown`] | leaves | import anything of ours |
 
 pub mod admin;
 pub mod api;
-pub mod authorities;
-pub mod chance;
+pub mod ca_bundle;
 pub mod clock;
+pub mod jitter;
 pub mod linktree;
 pub mod operator;
 pub mod receiver;

@@ -1,7 +1,6 @@
-//! Linktree's contract, as the rest of the code may rely on it: events, signatures, headers, the management API.
+//! The contract with Linktree: events, signatures, headers and the management API.
 //!
-//! What the public page documents and what is assumed are kept apart: every assumption is marked `Assumed:` where it
-//! is written down. Nothing here does IO but [`client`].
+//! Every fact that the public page does not document is marked `Assumed:`. Only [`client`] does IO.
 
 pub mod client;
 pub mod error;

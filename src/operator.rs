@@ -113,7 +113,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
 
 /// Readiness of the admin port. A standby is ready, so that a rollout continues; its answer says that it is one.
 fn readiness(caches: CachesSynced, leadership: Leadership) -> Readiness {
-    Readiness::saying(move || match (caches.is_synced(), leadership.check()) {
+    Readiness::with_state(move || match (caches.is_synced(), leadership.check()) {
         (false, _) => Err("caches not synced".to_owned()),
         (true, Ok(())) => Ok("ok"),
         (true, Err(NotLeading)) => Ok("ok: standby, another process leads"),

@@ -1,34 +1,26 @@
-//! Reads the `Retry-After` of an answer, whoever gave it.
+//! Reads the `Retry-After` header of a response.
 
 use std::time::Duration;
 
 use http::{HeaderMap, header::RETRY_AFTER};
-use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
+use jiff::Timestamp;
 
-/// The longest `Retry-After` that is believed. Longer ones are absurd or hostile: trying once an hour harms no one.
+/// The longest delay that is accepted; a longer one is cut to it. A request once an hour overloads no server.
 pub const MAX: Duration = Duration::from_secs(3600);
 
-/// `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3), at most [`MAX`]; a date that has
-/// passed is zero, anything else is ignored.
+/// The delay in `Retry-After`, given in seconds or as an HTTP date (RFC 9110, section 10.2.3): at most [`MAX`], zero
+/// for a date in the past, `None` if the header is absent or invalid.
 #[must_use]
 pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let seconds = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a u64 holds are still a number, only an absurd one.
-        value.parse().unwrap_or(u64::MAX)
+    let delay = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number too large for a u64 is still a number of seconds.
+        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
-        u64::try_from(http_date(value)?.as_second().saturating_sub(now.as_second())).unwrap_or(0)
+        // It fails only for a date in the past.
+        httpdate::parse_http_date(value).ok()?.duration_since(now.into()).unwrap_or_default()
     };
-    Some(Duration::from_secs(seconds).min(MAX))
-}
-
-/// The three spellings a recipient must accept (RFC 9110, section 5.6.7).
-fn http_date(text: &str) -> Option<Timestamp> {
-    ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"].into_iter().find_map(|format| {
-        let date = strtime::parse(format, text).ok()?.to_datetime().ok()?;
-        // The last day of the year 9999 is a date, but past the end of what a timestamp holds.
-        Some(date.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |date| date.timestamp()))
-    })
+    Some(delay.min(MAX))
 }
 
 #[cfg(test)]
@@ -60,6 +52,35 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(delay(value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn obsolete_spellings_follow_the_rules_of_the_preferred_one() {
+        for (value, expected) in [
+            ("Sunday, 06-Nov-94 08:49:07 GMT", Some(Duration::ZERO)),
+            ("Sun Nov  6 08:49:07 1994", Some(Duration::ZERO)),
+            ("Sunday, 06-Nov-94 10:49:37 GMT", Some(MAX)),
+            ("Sun Nov  6 10:49:37 1994", Some(MAX)),
+        ] {
+            assert_eq!(delay(value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_date_is_ignored() {
+        for value in [
+            "Mon, 06 Nov 1994 08:50:07 GMT",
+            "Wed, 31 Feb 1994 08:50:07 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 06 Nov 1994 08:50:07 UTC",
+            "Sun, 06 Nov 1994 08:50:07 +0000",
+            "Sun, 6 Nov 1994 08:50:07 GMT",
+            "1994-11-06T08:50:07Z",
+            "17.5",
+            "+17",
+        ] {
+            assert_eq!(delay(value), None, "{value:?}");
         }
     }
 }

@@ -1,19 +1,19 @@
-//! A faithful Linktree to develop, demonstrate and test against. See [`Args`] for how it is started.
+//! A simulator of Linktree for development, demonstrations and tests. [`Args`] has its options.
 //!
-//! On one port it is Linktree's API (`docs/linktree-openapi.yaml`), and sends real signed deliveries. On another port,
-//! for people and tests only, it is controlled: change links, move the clock ahead, make it misbehave, look inside.
-//! `GET /` on that port explains each endpoint.
+//! One port serves Linktree's API (`docs/linktree-openapi.yaml`), and the simulator sends real signed deliveries.
+//! Another port, for users and tests only, controls it: change links, advance the clock, inject faults, inspect the
+//! state. `GET /` on that port explains each endpoint.
 //!
 //! # Time
-//! The simulator's clock is the real clock plus an offset, and `POST /advance` makes the offset larger. Everything that
-//! falls due on the way is done, in order: retries are real HTTP requests, one after another, and a subscription is
-//! disabled at its moment. Request budgets follow this clock too.
+//! The simulator's clock is the real clock plus an offset, and `POST /advance` increases the offset. Everything that
+//! falls due on the way happens in order: retries are real HTTP requests, one after another, and a subscription is
+//! disabled at its time. Request budgets follow this clock too.
 //!
-//! Whatever leaves the simulator is told in the time of the world outside: simulated time minus the offset. So after
-//! 72 hours were skipped a receiver and an operator, whose clocks did not move, see `failing_since` 72 hours in their
-//! past, and a delivery signed now carries their now.
+//! Every time that leaves the simulator is in real time: simulated time minus the offset. After 72 skipped hours, a
+//! receiver and an operator, whose clocks did not move, see `failing_since` 72 hours in their past, and a delivery
+//! signed now has their present time.
 //!
-//! It must not know Kubernetes, nor the receiver and the operator it is used to test.
+//! The simulator must not depend on Kubernetes, or on the receiver and the operator that it tests.
 
 mod answer;
 mod api;
@@ -27,11 +27,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use axum::Router;
-use hyper_util::service::TowerToHyperService;
 use reqwest::Certificate;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -42,28 +40,12 @@ use self::{
     shared::Shared,
     state::{Setup, State, ids::Ids, offers::Offers},
 };
-use crate::{
-    authorities,
-    linktree::secret::Secret,
-    serve::{self, Limits},
-};
+use crate::{admin, ca_bundle, linktree::secret::Secret};
 
-const LIMITS: Limits = Limits {
-    connections: 512,
-    connections_per_address: 512,
-    streams: 0,
-    handshake: Duration::from_secs(30),
-    header: Duration::from_secs(30),
-    idle: Duration::from_secs(120),
-    header_fields: 64,
-    header_bytes: 16 * 1024,
-    drain: Duration::from_secs(5),
-};
-
-/// Simulate Linktree: its API on one port, and control endpoints on another.
+/// Simulate Linktree: its API on one port, control endpoints on another.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The address both ports listen at. The control port asks for no credentials: open it only to people you trust.
+    /// The address of both ports. The control port needs no credentials: open it only to people you trust.
     #[arg(long, env = "SIMULATOR_LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub listen: IpAddr,
     /// The port of the API; 0 for any.
@@ -72,8 +54,8 @@ pub struct Args {
     /// The port of the control endpoints; 0 for any. `GET /` there explains them.
     #[arg(long, env = "SIMULATOR_CONTROL_PORT", default_value_t = 8082)]
     pub control_port: u16,
-    /// An account, as name=NAME,plan=PLAN,token=TOKEN; several tokens and several accounts are possible. Without one
-    /// there are acc_demo (plan Pro) and acc_free (plan Free, token lt_test_free).
+    /// An account, as name=NAME,plan=PLAN,token=TOKEN; both the token and the option can be repeated. The default is
+    /// acc_demo (plan Pro) and acc_free (plan Free, token lt_test_free).
     #[arg(long = "account", value_name = "ACCOUNT", conflicts_with = "accounts_file")]
     pub accounts: Vec<AccountConfig>,
     /// The accounts as a JSON file: [{"name": …, "plan": …, "tokens": […]}].
@@ -82,17 +64,17 @@ pub struct Args {
     /// The token of acc_demo.
     #[arg(long, env = "SIMULATOR_TOKEN", default_value = "lt_test_demo", hide_env_values = true, value_parser = secret)]
     pub token: Secret,
-    /// Certificates, in PEM, of authorities that deliveries trust besides the public ones: for receivers behind an edge of
-    /// a private authority. Read at the start.
+    /// A PEM file of certificate authorities that deliveries trust besides the public ones, for receivers behind a
+    /// private authority. It is read at the start.
     #[arg(long, env = "SIMULATOR_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Do not limit the number of requests.
+    /// Disable the request limits.
     #[arg(long)]
     pub no_rate_limit: bool,
-    /// Which calls on webhooks there are: a real Linktree may have fewer than are assumed.
+    /// The calls on webhooks that the API offers: a real Linktree may offer fewer than assumed.
     #[arg(long, env = "SIMULATOR_OFFERS", value_enum, default_value_t)]
     pub offers: Offers,
-    /// Makes ids and secrets repeatable. Random if absent.
+    /// A seed that makes ids and secrets repeatable; random by default.
     #[arg(long)]
     pub seed: Option<u64>,
 }
@@ -108,22 +90,22 @@ pub enum StartError {
     Accounts { path: PathBuf, problem: String },
     #[error("the certificates of --ca-file {path} cannot be read: {problem}")]
     Authorities { path: PathBuf, problem: String },
-    #[error("cannot listen at {address}: {source}")]
+    #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("no TLS client can be made: {0}")]
+    #[error("cannot configure TLS: {0}")]
     Tls(#[source] reqwest::Error),
 }
 
 /// Runs the simulator until `shutdown`.
 ///
 /// # Errors
-/// [`StartError`]; nothing fails once it is running.
+/// [`StartError`]; a started simulator does not fail.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), StartError> {
     start(&args, shutdown).await?.ended().await;
     Ok(())
 }
 
-/// The simulator without sockets: its API as a service, and all that it knows. It sends no deliveries.
+/// A simulator without sockets: its API as a service, and its state. It sends no deliveries.
 #[derive(Debug)]
 pub struct InProcess(Arc<Shared>);
 
@@ -133,18 +115,18 @@ impl InProcess {
         InProcess(Shared::new(State::new(setup, ids)))
     }
 
-    /// What [`start`] serves on the API's port.
+    /// The router that [`start`] serves on the API's port.
     pub fn api(&self) -> Router {
         api::router(&self.0)
     }
 
-    /// Reads or changes the state at the present moment.
+    /// Reads or changes the state at the current time.
     pub fn with<T>(&self, act: impl FnOnce(&mut State, jiff::Timestamp) -> T) -> T {
         self.0.with(act)
     }
 }
 
-/// A simulator that is running, here or in a test.
+/// A running simulator.
 #[derive(Debug)]
 pub struct Running {
     pub api: SocketAddr,
@@ -153,13 +135,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until the shutdown it was started with is over. Dropping it instead ends everything at once.
+    /// Waits for the end of the shutdown. Dropping it instead aborts at once.
     pub async fn ended(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 }
 
-/// Starts the simulator and returns as soon as it accepts connections.
+/// Starts the simulator and returns once it accepts connections.
 ///
 /// # Errors
 /// [`StartError`].
@@ -174,7 +156,7 @@ pub async fn start(args: &Args, shutdown: CancellationToken) -> Result<Running, 
     let control = control::router(Arc::clone(&sender));
     let control = serve_at(args.listen, args.control_port, control, &shutdown, &mut tasks).await?;
     tasks.spawn(sender.run(shutdown));
-    tracing::info!(%api, %control, "the simulator is running");
+    tracing::info!(%api, %control, "simulator started");
     Ok(Running { api, control, tasks })
 }
 
@@ -189,18 +171,12 @@ async fn serve_at(
     let failed = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    tasks.spawn(serve::serve(
-        listener,
-        serve::Transport::Tcp,
-        TowerToHyperService::new(router),
-        LIMITS,
-        shutdown.clone(),
-    ));
+    tasks.spawn(admin::serve(listener, router, shutdown.clone()));
     Ok(bound)
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, StartError> {
-    authorities::read(path)
+    ca_bundle::read(path)
         .map_err(|problem| StartError::Authorities { path: path.to_owned(), problem: problem.to_string() })
 }
 
@@ -209,7 +185,7 @@ fn accounts(args: &Args) -> Result<Vec<AccountConfig>, StartError> {
         let configured = args.accounts.clone();
         return Ok(if configured.is_empty() { config::default_accounts(&args.token) } else { configured });
     };
-    // serde's own message may quote a token, so only the place is told.
+    // serde's message may quote a token, so the error has only the position.
     let failed = |problem| StartError::Accounts { path: path.clone(), problem };
     let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
     serde_json::from_slice(&text).map_err(|error| failed(format!("line {}, column {}", error.line(), error.column())))
@@ -220,10 +196,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_a_certificate_is_refused() {
+    fn a_file_without_a_certificate_is_rejected() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let told = |path: &Path| authorities(path).unwrap_err().to_string();
-        assert!(told(file.path()).ends_with("there is none in it"));
-        assert!(told(Path::new("/no/such/file")).starts_with("the certificates of --ca-file /no/such/file cannot be"));
+        let message = |path: &Path| authorities(path).unwrap_err().to_string();
+        assert!(message(file.path()).ends_with("it contains no certificate"));
+        assert!(
+            message(Path::new("/no/such/file")).starts_with("the certificates of --ca-file /no/such/file cannot be")
+        );
     }
 }

@@ -1,10 +1,10 @@
-//! Sets up logging, once per process: to stderr, as text for people or JSON for collectors, filtered by `RUST_LOG`.
-//! Standard output stays free for what a command prints.
+//! Logging to stderr, as text for users or JSON for collectors, filtered by `RUST_LOG`. Standard output is reserved for
+//! the output of commands.
 
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, util::SubscriberInitExt};
 
-/// How a log line is written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     #[default]
@@ -12,10 +12,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. `RUST_LOG` chooses what is shown; `info` where it is unset.
+/// Starts logging, once per process. `RUST_LOG` filters; the default is `info`.
 ///
 /// # Errors
-/// When `RUST_LOG` cannot be read, or logging was already started.
+/// When `RUST_LOG` is invalid, or logging has already started.
 pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?;
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -26,10 +26,10 @@ pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Why logging did not start.
+/// Why logging could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    #[error("RUST_LOG is not a filter: {0}")]
+    #[error("RUST_LOG is not a valid filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::FromEnvError),
     #[error(transparent)]
     AlreadyStarted(#[from] tracing_subscriber::util::TryInitError),

@@ -1,4 +1,4 @@
-//! The one binary of the image: `operator`, `receiver`, `simulator`, `crds`.
+//! The binary of the image, with the commands `operator`, `receiver`, `simulator` and `crds`.
 
 use std::{error::Error, io::Write, process::ExitCode};
 
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// How log lines are written, to stderr. RUST_LOG chooses which.
+    /// Format of the log lines on stderr. RUST_LOG filters them.
     #[arg(long, global = true, value_enum, default_value_t)]
     log_format: LogFormat,
     #[command(subcommand)]
@@ -24,9 +24,9 @@ struct Arguments {
 enum Command {
     /// Print the custom resource definitions as YAML.
     Crds,
-    /// Keep LinktreeConnections and LinktreeWebhooks true.
+    /// Reconcile LinktreeConnections and LinktreeWebhooks.
     Operator(operator::Args),
-    /// Verify deliveries, keep them, forward them.
+    /// Verify, store and forward deliveries.
     Receiver(receiver::Args),
     /// Simulate Linktree: its API on one port, control endpoints on another.
     Simulator(simulator::Args),
@@ -40,21 +40,21 @@ fn main() -> ExitCode {
 
 fn run(Arguments { command, log_format }: Arguments) -> Result<(), Box<dyn Error>> {
     telemetry::init(log_format)?;
-    // One TLS provider for everything. Installing fails only where one is installed already.
+    // One TLS provider for the whole process. Installation fails only if one is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match command {
         Command::Crds => {
             let crds = api::crds().iter().map(serde_yaml_ng::to_string).collect::<Result<Vec<_>, _>>()?;
             Ok(std::io::stdout().write_all(format!("---\n{}", crds.join("---\n")).as_bytes())?)
         }
-        // It waits more than it computes: further threads would cost memory each, and time to wake one another.
+        // The operator is IO-bound: more threads would cost memory and wake-ups.
         Command::Operator(args) => serve(Builder::new_current_thread(), |shutdown| operator::run(args, shutdown)),
         Command::Receiver(args) => serve(Builder::new_multi_thread(), |shutdown| receiver::run(args, shutdown)),
         Command::Simulator(args) => serve(Builder::new_multi_thread(), |shutdown| simulator::run(args, shutdown)),
     }
 }
 
-/// Runs a service until it ends, or a signal ends it.
+/// Runs a service until it ends or a signal stops it.
 fn serve<S, E>(mut threads: Builder, service: impl FnOnce(CancellationToken) -> S) -> Result<(), Box<dyn Error>>
 where
     S: Future<Output = Result<(), E>>,

@@ -1,18 +1,18 @@
-//! What can go wrong with a call to Linktree, and what may be done about it.
+//! Errors of calls to Linktree, and how to handle each.
 
 use std::time::Duration;
 
-/// A failed call. Its text never holds the token, nor anything of the request.
+/// The error of a failed call. Its message never contains the token or any part of the request.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ApiError {
     /// 401: the token is wrong or revoked.
-    #[error("Linktree refused the token (401): {message}")]
+    #[error("Linktree rejected the token (401): {message}")]
     TokenRejected { message: String },
     /// 403: the account's plan does not include webhooks.
     #[error("the account's plan does not include webhooks (403): {message}")]
     PlanExcludesWebhooks { message: String },
-    /// 404 on one subscription: it is not there (any more).
-    #[error("no such subscription (404)")]
+    /// 404 on one subscription: it does not exist (any more).
+    #[error("the subscription does not exist (404)")]
     NotFound,
     /// 404, 405 or 501 on a collection or a method: this Linktree does not offer the call.
     #[error("Linktree does not offer this call ({status})")]
@@ -20,38 +20,38 @@ pub enum ApiError {
     /// 409: another subscription has this url.
     #[error("another subscription has this url (409): {message}")]
     Conflict { message: String },
-    /// 400 or 422: the request as such is refused, and will be again.
-    #[error("Linktree refused the request ({status}): {message}")]
+    /// 400 or 422: the request itself is rejected, and will be again.
+    #[error("Linktree rejected the request ({status}): {message}")]
     Invalid { status: u16, message: String },
-    /// Not sent: whoever calls has a budget of requests, and it is not this one's turn. To be tried again after `wait`; its
-    /// turn is at `about`.
-    #[error("it waits for its turn in the request budget, about {about}")]
+    /// Not sent, because the caller's request budget is used up for now. Retry after `wait`; the request is expected to
+    /// be sent at `about`.
+    #[error("the request budget is used up: the request is due at about {about}")]
     Throttled { wait: Duration, about: jiff::Timestamp },
     /// 429: the request budget is used up.
     #[error("too many requests (429)")]
     TooManyRequests { retry_after: Option<Duration> },
     /// 5xx, or any status this contract does not name.
-    #[error("Linktree answered {status}")]
+    #[error("Linktree responded with {status}")]
     Server { status: u16, retry_after: Option<Duration> },
-    /// The answer was cut off or is not what the contract says. A write may have taken effect.
-    #[error("Linktree's answer could not be read: {problem}")]
+    /// The response is incomplete or breaks the contract. A write may have taken effect.
+    #[error("Linktree's response could not be read: {problem}")]
     Unreadable { problem: String },
-    /// No answer before the deadline. A write may have taken effect.
-    #[error("Linktree did not answer within {after:?}")]
+    /// No response before the deadline. A write may have taken effect.
+    #[error("Linktree did not respond within {} s", after.as_secs_f64())]
     TimedOut { after: Duration },
-    /// No connection, or it broke. A write may have taken effect unless `before_sending`.
+    /// The connection failed. A write may have taken effect unless `before_sending`.
     #[error("Linktree could not be reached: {problem}")]
     Unreachable { problem: String, before_sending: bool },
 }
 
-/// What an error means for the next try.
+/// How to retry after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryClass {
-    /// It will pass: try again, not before the given delay where there is one.
+    /// It is temporary: retry, not before the given delay if there is one.
     Transient { after: Option<Duration> },
-    /// It stays until a person changes something (token, plan, spec).
+    /// It stays until a user changes the token, the plan or the spec.
     Permanent,
-    /// Not an error of the service at all: the thing is gone, or the call does not exist.
+    /// Not a failure of the service: the object does not exist, or this Linktree does not offer the call.
     Absent,
 }
 
@@ -74,8 +74,8 @@ impl ApiError {
         }
     }
 
-    /// Whether a write that ended so may nevertheless have taken effect. It then must not be repeated blindly:
-    /// the account is listed again first.
+    /// Whether a write with this error may have taken effect all the same. Such a write must not be repeated before the
+    /// account has been listed again.
     #[must_use]
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
@@ -92,7 +92,7 @@ impl ApiError {
         }
     }
 
-    /// Whether it is what Linktree answered, rather than that there was no answer to read.
+    /// Whether Linktree sent this error in a response, in contrast to a missing or unreadable response.
     #[must_use]
     pub fn is_answer(&self) -> bool {
         match self {
@@ -111,7 +111,7 @@ impl ApiError {
         }
     }
 
-    /// A static word for metrics.
+    /// The label value in metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

@@ -1,11 +1,11 @@
-//! The events Linktree sends (the page's table) and the envelope they come in.
+//! The events that Linktree sends (the page's table), and their envelope.
 
 use std::{convert::Infallible, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 /// The type of an event. An unknown type is a value, not an error: Linktree may add types at any time, and a receiver
-/// warns and still answers 200.
+/// then warns and responds with 200.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventType {
     LinkCreated,
@@ -13,12 +13,12 @@ pub enum EventType {
     LinkDeleted,
     ProfileUpdated,
     AnalyticsMilestone,
-    /// A type this version does not know.
+    /// A type that this version does not know.
     Unknown(String),
 }
 
 impl EventType {
-    /// Every type the page documents, in its order.
+    /// Every type that the page documents, in its order.
     pub const KNOWN: [EventType; 5] = [
         EventType::LinkCreated,
         EventType::LinkUpdated,
@@ -27,7 +27,7 @@ impl EventType {
         EventType::AnalyticsMilestone,
     ];
 
-    /// The type of this name.
+    /// The type with this name.
     #[must_use]
     pub fn named(name: &str) -> Self {
         match name.parse() {
@@ -92,7 +92,7 @@ pub struct Envelope {
     pub event_type: EventType,
     #[serde(default)]
     pub data: serde_json::Value,
-    /// Seconds since the epoch, or whatever Linktree writes: kept as it came, since nothing depends on it.
+    /// Seconds since the epoch, or any other value: kept unchanged, since nothing depends on it.
     #[serde(default)]
     pub timestamp: serde_json::Value,
 }

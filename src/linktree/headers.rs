@@ -1,17 +1,18 @@
-//! The headers of a delivery and their strict grammar.
+//! The headers of a delivery, and their strict grammar.
 
-/// Hex HMAC-SHA256, see [`super::signature`].
+/// A hex HMAC-SHA256, see [`super::signature`].
 pub const SIGNATURE: &str = "x-linktree-signature";
-/// Seconds since the epoch at which the delivery was signed.
+/// The time of signing, in seconds since the epoch.
 pub const TIMESTAMP: &str = "x-linktree-timestamp";
-/// Names the delivery; the same for every retry of it. Not covered by the signature.
+/// The id of the delivery, the same for all its retries. The signature does not cover it.
 pub const DELIVERY_ID: &str = "x-linktree-delivery-id";
 
-/// Longest delivery id accepted, in bytes. Assumed: Linktree's ids are far shorter.
+/// The longest accepted delivery id, in bytes. Assumed: Linktree's ids are far shorter.
 pub const DELIVERY_ID_MAX: usize = 128;
 
-/// The signed timestamp, exactly as it came: 1 to 11 ASCII digits, no sign, no leading zero, no dot. The grammar is
-/// strict because `"{timestamp}.{body}"` is what is signed: were a dot allowed, one signature would fit two readings.
+/// The signed timestamp, exactly as received: 1 to 11 ASCII digits, no sign, no leading zero, no dot. The grammar is
+/// strict because the signature covers `"{timestamp}.{body}"`: with a dot in the timestamp one signature would fit two
+/// readings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SentAt {
     text: String,
@@ -47,8 +48,8 @@ impl SentAt {
     }
 }
 
-/// A delivery id: 1 to [`DELIVERY_ID_MAX`] printable ASCII characters without spaces, so that it can stand in a log
-/// line, a header or a table as it is.
+/// A delivery id: 1 to [`DELIVERY_ID_MAX`] printable ASCII characters without spaces, so that it needs no escaping in a
+/// log line, a header or a table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeliveryId(String);
 

@@ -1,8 +1,8 @@
-//! The sender's retry table and failure clock (the page, "Retries").
+//! Linktree's retry delays, and when it disables a subscription (the page, "Retries").
 
 use std::time::Duration;
 
-/// How long after a failed attempt the next one comes. Five retries, then Linktree gives the delivery up.
+/// The delays between a failed attempt and the next one. After five retries Linktree drops the delivery.
 pub const DELAYS: [Duration; 5] = [
     Duration::from_secs(10),
     Duration::from_secs(30),
@@ -11,5 +11,5 @@ pub const DELAYS: [Duration; 5] = [
     Duration::from_secs(810),
 ];
 
-/// A subscription whose deliveries have failed for this long without one success is disabled.
+/// Linktree disables a subscription after this time of failed deliveries without a success.
 pub const DISABLE_AFTER: Duration = Duration::from_secs(72 * 60 * 60);

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A secret string: zeroed on drop, never shown by `Debug`, compared in constant time where it is compared at all.
-/// It has no `Display`; whoever needs the value calls [`Secret::expose`], which is easy to find in a review.
+/// A secret string: zeroed on drop, hidden from `Debug`, compared in constant time. It has no `Display`; the value is
+/// read with [`Secret::expose`], which is easy to find in a review.
 #[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -17,7 +17,7 @@ impl Secret {
         Secret(value.into())
     }
 
-    /// The value itself, for the one place that signs, verifies or sends it.
+    /// The value itself, for code that signs with it, verifies with it or sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! The signature scheme of a delivery: lower- or upper-case hex HMAC-SHA256, keyed by the signing secret, over
+//! The signature of a delivery: a lower- or upper-case hex HMAC-SHA256, keyed by the signing secret, over
 //! `"{x-linktree-timestamp}.{raw body bytes}"` (the page, "Verify signatures").
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -6,15 +6,15 @@ use sha2::Sha256;
 
 use super::{headers::SentAt, secret::Secret};
 
-/// Length of the MAC in bytes; on the wire it is twice as many hex digits.
+/// The length of the MAC in bytes; on the wire it has twice as many hex digits.
 pub const MAC_BYTES: usize = 32;
 
-/// A signature as it came, decoded. Built only from exactly 64 hex digits, so a comparison never meets a wrong length.
+/// A decoded signature. It is built only from exactly 64 hex digits, so that no comparison meets a wrong length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Signature([u8; MAC_BYTES]);
 
 impl Signature {
-    /// Reads 64 hex digits of either case. Anything else is no signature at all: `None`.
+    /// Parses 64 hex digits of either case; `None` for any other text.
     #[must_use]
     pub fn from_hex(text: &[u8]) -> Option<Self> {
         let mut mac = [0; MAC_BYTES];
@@ -22,7 +22,7 @@ impl Signature {
         Some(Signature(mac))
     }
 
-    /// Signs `body` as sent at `sent_at`.
+    /// Signs `body` with the timestamp `sent_at`.
     #[must_use]
     pub fn sign(secret: &Secret, sent_at: &SentAt, body: &[u8]) -> Self {
         Signature(mac(secret, sent_at, body).finalize().into_bytes().into())
@@ -35,7 +35,8 @@ impl Signature {
         !secret.is_empty() && mac(secret, sent_at, body).verify_slice(&self.0).is_ok()
     }
 
-    /// The MAC's bytes: remembered by the receiver, since a captured request can come again under a fresh delivery id.
+    /// The bytes of the MAC. The receiver stores them, because a captured request can be replayed under a new delivery
+    /// id.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; MAC_BYTES] {
         &self.0

@@ -1,6 +1,6 @@
-//! The management API's wire types. Unknown fields are ignored everywhere, and a resource may come bare or wrapped as
-//! `{data: …}` ([`Enveloped`]). Only `POST /v1/webhooks` with its `{url, events}` and `{id}` is documented; the rest is
-//! marked `Assumed:` and also stands in `docs/linktree-openapi.yaml`.
+//! The wire types of the management API. Unknown fields are ignored, and a resource may be bare or wrapped as `{data:
+//! …}` ([`Enveloped`]). Only `POST /v1/webhooks` with its `{url, events}` and `{id}` is documented; the rest is marked
+//! `Assumed:` and is also part of `docs/linktree-openapi.yaml`.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{event::EventType, secret::Secret};
 
-/// Linktree's name for a subscription, the `id` in the answer to a registration.
+/// Linktree's id of a subscription, from the response to its registration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SubscriptionId(pub String);
@@ -19,7 +19,7 @@ impl fmt::Display for SubscriptionId {
     }
 }
 
-/// Whether Linktree sends to a subscription. Assumed: the two words, and that there are only two.
+/// Whether Linktree delivers to a subscription. Assumed: both values, and that there are no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SubscriptionStatus {
@@ -27,7 +27,7 @@ pub enum SubscriptionStatus {
     Disabled,
 }
 
-/// A subscription. Assumed: all but `id`; that is why all but `id` may be absent in an answer.
+/// A subscription. Assumed: every field except `id`; therefore a response may lack every field except `id`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     pub id: SubscriptionId,
@@ -35,20 +35,20 @@ pub struct Subscription {
     pub url: String,
     #[serde(default)]
     pub events: Vec<EventType>,
-    /// A word we do not know reads as `None`: nothing is concluded from it.
+    /// An unknown value is read as `None`, and nothing is inferred from it.
     #[serde(default, deserialize_with = "known_or_none", skip_serializing_if = "Option::is_none")]
     pub status: Option<SubscriptionStatus>,
-    /// Seconds since the epoch, as all times of this API.
+    /// In seconds since the epoch, as every time of this API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<i64>,
-    /// When the current run of failed deliveries began.
+    /// The beginning of the current run of failed deliveries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<String>,
-    /// Only in the answer to a registration and to a rotation.
+    /// Present only in the responses to a registration and to a rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<Secret>,
 }
@@ -60,7 +60,7 @@ pub struct CreateSubscription {
     pub events: Vec<EventType>,
 }
 
-/// `PATCH /v1/webhooks/{id}`. Assumed. Absent fields stay as they are; `status: active` re-enables.
+/// `PATCH /v1/webhooks/{id}`. Assumed. Absent fields stay unchanged; `status: active` re-enables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateSubscription {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ pub struct Account {
     pub plan: Option<String>,
 }
 
-/// The body of an error answer. Assumed; only shown to people, never decided upon.
+/// The body of an error response. Assumed; it is shown to users, and no decision depends on it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ErrorBody {
     #[serde(default)]
@@ -104,7 +104,7 @@ pub struct ErrorBody {
     pub message: String,
 }
 
-/// A resource that may come bare (`{id}`) or wrapped (`{data: {id}}`): both are accepted.
+/// A resource, bare (`{id}`) or wrapped (`{data: {id}}`).
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Enveloped<T> {
@@ -134,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_answer_is_enough_bare_or_wrapped() {
+    fn the_documented_response_is_enough_bare_or_wrapped() {
         assert_eq!(read(r#"{"id":"wh_1"}"#).id.0, "wh_1");
         assert_eq!(read(r#"{"data":{"id":"wh_1","more":{}}}"#).id.0, "wh_1");
     }
 
     #[test]
-    fn a_status_we_do_not_know_concludes_nothing() {
+    fn an_unknown_status_is_ignored() {
         assert_eq!(read(r#"{"id":"a","status":"disabled"}"#).status, Some(SubscriptionStatus::Disabled));
         assert_eq!(read(r#"{"id":"a","status":"paused"}"#).status, None);
         assert_eq!(read(r#"{"id":"a","status":null}"#).status, None);

@@ -14,7 +14,7 @@ use super::{
     account::Account,
     kubernetes::{annotations, apply, error::ReconcileError, object_key::ObjectKey},
 };
-use crate::{api::connection::LinktreeConnection, chance, clock};
+use crate::{api::connection::LinktreeConnection, clock, jitter};
 
 pub mod account_opener;
 pub mod context;
@@ -94,7 +94,7 @@ fn enqueue_webhooks(context: &Context, connection: &ObjectKey) {
 fn requeue(connection: &LinktreeConnection, account: Option<&Account>) -> Duration {
     let now = clock::now();
     let took = account.map(Account::list_took).unwrap_or_default();
-    let pause = decide::pause(connection.spec.sync_period_seconds, took, chance::share());
+    let pause = decide::pause(connection.spec.sync_period_seconds, took, jitter::fraction());
     let listed_at = account.and_then(Account::snapshot).map(|snapshot| snapshot.listed_at);
     let due = listed_at.and_then(|listed_at| listed_at.checked_add(pause).ok());
     let reserved_until = account.and_then(|account| account.budget_status(now).reset_time).map(|reset| reset.0);

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
-    chance, clock,
+    clock, jitter,
 };
 
 pub mod addressable;
@@ -162,7 +162,7 @@ fn begin(webhook: &LinktreeWebhook, key: &Arc<ObjectKey>, context: &Context, sta
     let (generation, now) = (webhook.metadata.generation, clock::now());
     state.valid_until(generation, now).unwrap_or_else(|| {
         context.versions.mark_stale(key);
-        state.start_resync(generation, now, chance::share())
+        state.start_resync(generation, now, jitter::fraction())
     })
 }
 

@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its end: which version of HTTP it speaks, and how long it may be silent.
+//! Serves one connection, from its first byte to its end: selects the HTTP version and enforces the timeouts.
 
 use std::{convert::Infallible, fmt::Display, future::Future, pin::pin, time::Duration};
 
@@ -19,24 +19,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Limits, Transport,
-    activity::{Activity, Watched},
-};
+use super::{idle_timeout::IdleTimeout, limits::Limits, transport::Transport};
 
-/// How the first line of HTTP/2 begins (RFC 9113, section 3.4). No method of HTTP/1 does.
+/// The beginning of HTTP/2's first line (RFC 9113, section 3.4). No HTTP/1 method begins so.
 const PREFACE: &[u8] = b"PRI";
-/// What HTTP/2 is called when a version is agreed on.
+/// HTTP/2's name in ALPN.
 const HTTP2: &[u8] = b"h2";
-/// How much of one stream, and of all streams of a connection, may wait to be read.
+/// The flow-control window of one stream, and of all streams of a connection together.
 const WINDOW_BYTES: u32 = 64 * 1024;
-/// Streams that a client opened and reset at once, before their answer is even begun: more end the connection.
+/// Streams that a client may open and reset before their responses begin; more end the connection.
 const RESETS: usize = 16;
-/// From a ping to its answer; then the peer is taken for gone.
+/// Time for the response to a ping, after which the peer counts as gone.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves a connection that has not sent anything yet.
-pub(super) async fn converse<S, B>(
+/// Serves a new connection until either side closes it.
+pub(super) async fn serve_connection<S, B>(
     stream: TcpStream,
     transport: Transport,
     service: S,
@@ -49,34 +46,34 @@ pub(super) async fn converse<S, B>(
     B::Data: Send,
 {
     let socket = socket2::SockRef::from(&stream);
-    // A peer that takes no answers must not keep its place: the kernel gives up on it.
+    // The kernel drops a peer that reads no responses, so that it does not keep its slot.
     if let Err(error) = stream.set_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(limits.header))) {
-        tracing::debug!(%error, "cannot set up a connection");
+        tracing::debug!(%error, "cannot configure a connection");
     }
     match transport {
         Transport::Tcp => {
             let mut first = [0; PREFACE.len()];
-            let looked = async { limits.streams > 0 && matches!(stream.peek(&mut first).await, Ok(3)) };
-            let Some(Ok(looked)) = shutdown.run_until_cancelled(timeout(limits.header, looked)).await else { return };
-            speak(stream, looked && first == PREFACE, service, limits, shutdown).await;
+            let peek = async { limits.streams > 0 && matches!(stream.peek(&mut first).await, Ok(3)) };
+            let Some(Ok(peeked)) = shutdown.run_until_cancelled(timeout(limits.header, peek)).await else { return };
+            serve_http(stream, peeked && first == PREFACE, service, limits, shutdown).await;
         }
         Transport::Tls(acceptor) => {
             let handshake = timeout(limits.handshake, acceptor.accept(stream));
-            let Some(Ok(shaken)) = shutdown.run_until_cancelled(handshake).await else { return };
-            let stream = match shaken {
+            let Some(Ok(handshake)) = shutdown.run_until_cancelled(handshake).await else { return };
+            let stream = match handshake {
                 Ok(stream) => stream,
-                Err(error) => return tracing::debug!(%error, "a TLS handshake failed"),
+                Err(error) => return tracing::debug!(%error, "TLS handshake failed"),
             };
-            let agreed = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-            speak(stream, agreed && limits.streams > 0, service, limits, shutdown).await;
+            let negotiated = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+            serve_http(stream, negotiated && limits.streams > 0, service, limits, shutdown).await;
         }
     }
 }
 
-/// Speaks the version of HTTP that was found out.
-async fn speak<S, B>(
+/// Serves the selected version of HTTP.
+async fn serve_http<S, B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    second: bool,
+    is_http2: bool,
     service: S,
     limits: Limits,
     shutdown: CancellationToken,
@@ -86,7 +83,7 @@ async fn speak<S, B>(
     B: Body<Error: std::error::Error + Send + Sync> + Send + 'static,
     B::Data: Send,
 {
-    if second {
+    if is_http2 {
         http2(stream, service, limits, shutdown).await;
     } else {
         http1(stream, service, limits, shutdown).await;
@@ -102,17 +99,17 @@ async fn http1<S, B>(
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Error: std::error::Error + Send + Sync> + 'static,
 {
-    let activity = Activity::default();
-    let stream = Watched::new(stream, activity.clone());
+    let idle_timeout = IdleTimeout::new(limits.header, limits.idle);
+    let stream = idle_timeout.monitor(stream);
     let connection = http1::Builder::new()
         .max_headers(limits.header_fields)
         .max_header_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(stream), activity.watch(service));
-    // There is no good way to end a request that did not come whole, so it gets none.
+        .serve_connection(TokioIo::new(stream), idle_timeout.track(service));
+    // An incomplete request cannot be answered, so the connection is closed without a response.
     tokio::select! {
         () = finish(connection, shutdown.cancelled(), limits.drain) => {}
-        () = activity.overdue(limits.header, limits.idle) => {
-            tracing::debug!("a connection was cut off: no request came in time");
+        () = idle_timeout.expired() => {
+            tracing::debug!("connection closed: no complete request in time");
         }
     }
 }
@@ -128,7 +125,7 @@ async fn http2<S, B>(
     B: Body<Error: std::error::Error + Send + Sync> + Send + 'static,
     B::Data: Send,
 {
-    let activity = Activity::default();
+    let idle_timeout = IdleTimeout::new(limits.header, limits.idle);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -140,17 +137,17 @@ async fn http2<S, B>(
         .max_local_error_reset_streams(RESETS)
         .keep_alive_interval(limits.header)
         .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), activity.watch(service));
+        .serve_connection(TokioIo::new(stream), idle_timeout.track(service));
     let stop = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = activity.overdue(limits.header, limits.idle) => {}
+            () = idle_timeout.expired() => {}
         }
     };
     finish(connection, stop, limits.drain).await;
 }
 
-/// Lets a connection run. After `stop` it may finish, within `drain`, what it has begun.
+/// Runs a connection to its end. After `stop`, requests in flight have `drain` to finish.
 async fn finish<C: GracefulConnection<Error: Display>>(connection: C, stop: impl Future<Output = ()>, drain: Duration) {
     let mut connection = pin!(connection);
     let ended = tokio::select! {
@@ -162,7 +159,9 @@ async fn finish<C: GracefulConnection<Error: Display>>(connection: C, stop: impl
     };
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
-        Err(_elapsed) => tracing::debug!("a connection was cut off: it did not come to an end by itself"),
+        Ok(Err(error)) => tracing::debug!(%error, "connection failed"),
+        Err(_elapsed) => {
+            tracing::debug!("connection closed: requests were still in flight at the end of the drain time");
+        }
     }
 }

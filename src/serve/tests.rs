@@ -1,4 +1,4 @@
-//! The limits, seen from the other end of a socket.
+//! The limits, seen from a client.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,6 +8,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::DropGuard;
 
 use super::*;
@@ -25,7 +26,7 @@ const LIMITS: Limits = Limits {
 };
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// A server that answers everything with the version of HTTP it was asked in.
+/// A server whose responses name the HTTP version of the request.
 struct Server {
     address: std::net::SocketAddr,
     shutdown: DropGuard,
@@ -48,7 +49,7 @@ impl Server {
         Server { address, shutdown: shutdown.drop_guard(), task }
     }
 
-    /// The same over TLS, with a certificate that nobody trusts.
+    /// The same over TLS, with a self-signed certificate.
     async fn start_tls(limits: Limits) -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
@@ -70,8 +71,8 @@ impl Server {
     }
 }
 
-/// What comes until the server closes.
-async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+/// Reads until the server closes.
+async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     // A reset after data is an end like any other.
     let _ = timeout(DEADLINE, stream.read_to_end(&mut all)).await.expect("it closes in time");
@@ -94,7 +95,7 @@ fn headers(stream: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn both_versions_are_spoken_on_one_port_and_the_second_only_where_it_is_wanted() {
+async fn http1_and_http2_share_a_port_and_http2_can_be_disabled() {
     let server = Server::start(LIMITS).await;
     let url = format!("http://{}/", server.address);
     let client = reqwest::Client::builder().no_proxy();
@@ -107,58 +108,58 @@ async fn both_versions_are_spoken_on_one_port_and_the_second_only_where_it_is_wa
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_is_closed_at_every_stage() {
+async fn a_silent_connection_is_closed_at_every_stage() {
     let server = Server::start(LIMITS).await;
     for begun in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n", b"POST / HTTP/1.1\r\nhost: x\r\n", &preface()] {
         let mut stream = server.connect().await;
         stream.write_all(begun).await.unwrap();
-        rest(&mut stream).await;
+        read_to_end(&mut stream).await;
     }
-    let mut asked = server.connect().await;
-    asked.write_all(&[preface(), headers(1)].concat()).await.unwrap();
-    let answer = rest(&mut asked).await;
+    let mut after_request = server.connect().await;
+    after_request.write_all(&[preface(), headers(1)].concat()).await.unwrap();
+    let answer = read_to_end(&mut after_request).await;
     assert!(answer.windows(8).any(|window| window == b"HTTP/2.0"), "it was answered before");
 }
 
 #[tokio::test]
-async fn a_connection_may_be_silent_for_longer_than_a_header_may_take() {
+async fn the_idle_timeout_may_exceed_the_header_timeout() {
     let server = Server::start(Limits { idle: DEADLINE * 2, ..LIMITS }).await;
     let mut stream = server.connect().await;
     let mut answer = [0; 512];
     for _ in 0..2 {
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         assert!(stream.read(&mut answer).await.unwrap() > 0);
-        // Silence is what is tried.
+        // Silence is the case under test.
         assert!(timeout(LIMITS.header * 4, stream.read(&mut answer)).await.is_err(), "it was closed");
     }
     stream.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
-    assert_eq!(rest(&mut stream).await, b"", "a header that does not end is not silence");
+    assert_eq!(read_to_end(&mut stream).await, b"", "an incomplete header is not idle time");
     let server = Server::start(LIMITS).await;
     let mut stream = server.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    assert!(rest(&mut stream).await.starts_with(b"HTTP/1.1 200"), "and silence has an end too");
+    assert!(read_to_end(&mut stream).await.starts_with(b"HTTP/1.1 200"), "the idle timeout closes it");
 }
 
 #[tokio::test]
-async fn a_handshake_is_bounded_in_time_and_has_its_place_among_the_connections() {
+async fn a_handshake_has_a_timeout_and_counts_as_a_connection() {
     // Only the handshake's own limit can end it.
     let server = Server::start_tls(Limits { header: DEADLINE * 2, ..LIMITS }).await;
     for begun in [&b""[..], b"\x16\x03\x01", b"\x16\x03\x01\x02\0\x01\0\x01\xfc"] {
         let mut stream = server.connect().await;
         stream.write_all(begun).await.unwrap();
-        rest(&mut stream).await;
+        read_to_end(&mut stream).await;
     }
     let server = Server::start_tls(Limits { handshake: DEADLINE * 2, ..LIMITS }).await;
     let mut kept = Vec::new();
     for _ in 0..LIMITS.connections_per_address {
         kept.push(server.connect().await);
     }
-    assert_eq!(rest(&mut server.connect().await).await, b"", "one too many");
+    assert_eq!(read_to_end(&mut server.connect().await).await, b"", "one too many");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn an_address_has_its_share_of_connections_and_gets_it_back() {
+async fn an_address_has_a_connection_limit_and_closing_frees_a_place() {
     let server = Server::start(LIMITS).await;
     let mut kept = Vec::new();
     for _ in 0..LIMITS.connections_per_address {
@@ -167,23 +168,23 @@ async fn an_address_has_its_share_of_connections_and_gets_it_back() {
         assert!(stream.read(&mut [0; 16]).await.unwrap() > 0);
         kept.push(stream);
     }
-    assert_eq!(rest(&mut server.connect().await).await, b"", "one too many");
+    assert_eq!(read_to_end(&mut server.connect().await).await, b"", "one too many");
     drop(kept);
-    let again = async {
+    let reconnected = async {
         loop {
             let mut stream = server.connect().await;
             if stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.is_ok()
-                && rest(&mut stream).await.starts_with(b"HTTP/1.1 200")
+                && read_to_end(&mut stream).await.starts_with(b"HTTP/1.1 200")
             {
                 return;
             }
         }
     };
-    timeout(DEADLINE, again).await.expect("there is room again");
+    timeout(DEADLINE, reconnected).await.expect("there is room again");
 }
 
 #[tokio::test]
-async fn requests_that_are_reset_at_once_end_the_connection() {
+async fn rapid_resets_end_the_connection() {
     let server = Server::start(Limits { header: DEADLINE, ..LIMITS }).await;
     let mut stream = server.connect().await;
     let mut flood = preface();
@@ -191,21 +192,21 @@ async fn requests_that_are_reset_at_once_end_the_connection() {
         flood.extend(headers(id));
         flood.extend(frame(3, 0, id, &8_u32.to_be_bytes()));
     }
-    // The server may close while it is still coming.
+    // The server may close before all of it is written.
     let _ = stream.write_all(&flood).await;
-    let answer = rest(&mut stream).await;
+    let answer = read_to_end(&mut stream).await;
     let calm = [7, 0, 0, 0, 0, 0];
     assert!(answer.is_empty() || answer.windows(6).any(|window| window == calm), "it says GOAWAY: {answer:?}");
 }
 
 #[tokio::test]
-async fn the_end_waits_for_nobody_who_has_nothing_to_finish() {
+async fn shutdown_does_not_wait_for_idle_connections() {
     let server = Server::start(Limits { header: DEADLINE, ..LIMITS }).await;
     let mut idle = [server.connect().await, server.connect().await];
     idle[1].write_all(&preface()).await.unwrap();
     idle[1].read_exact(&mut [0; 9]).await.unwrap();
     server.stop().await;
     for stream in &mut idle {
-        rest(stream).await;
+        read_to_end(stream).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Linktree's API over HTTP, the port a client is pointed at. Only translates: the rules are in `state`, the tokens,
-//! budgets, faults and the call log in [`gate`].
+//! Linktree's API over HTTP. It only translates: the rules are in `state`, and [`gate`] applies tokens, budgets, faults
+//! and the call log.
 
 mod gate;
 
@@ -20,7 +20,7 @@ use super::{
     shared::Shared,
     state::{
         accounts::AccountKey,
-        refusal::Refusal,
+        rejection::Rejection,
         subscriptions::{Cursor, PAGE_DEFAULT, PAGE_MAX},
     },
 };
@@ -29,7 +29,7 @@ use crate::linktree::wire::{
 };
 
 type Sim = State<Arc<Shared>>;
-/// Whose token the request holds; put there by [`gate`].
+/// The account of the request's token, added by [`gate`].
 type Caller = Extension<AccountKey>;
 
 pub(super) fn router(shared: &Arc<Shared>) -> Router {
@@ -42,22 +42,22 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .merge(webhooks)
         .merge(account)
-        .fallback(async || Refusal::NotFound)
-        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .fallback(async || Rejection::NotFound)
+        .method_not_allowed_fallback(async || Rejection::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(from_fn_with_state(Arc::clone(shared), gate::misbehave_and_log))
-        // Below the log: probes ask every few seconds.
+        .layer(from_fn_with_state(Arc::clone(shared), gate::inject_fault_and_log))
+        // Outside the call log: probes arrive every few seconds.
         .route("/v1/health", get(health))
-        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .method_not_allowed_fallback(async || Rejection::MethodNotAllowed)
         .with_state(Arc::clone(shared))
 }
 
-/// Assumed: that no token is needed, and the body.
+/// Assumed: that it needs no token, and its body.
 async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-async fn me(State(sim): Sim, Extension(caller): Caller) -> Result<Json<Account>, Refusal> {
+async fn me(State(sim): Sim, Extension(caller): Caller) -> Result<Json<Account>, Rejection> {
     sim.with(|state, _| state.me(caller)).map(Json)
 }
 
@@ -65,10 +65,10 @@ async fn create(
     State(sim): Sim,
     Extension(caller): Caller,
     JsonBody(request): JsonBody<CreateSubscription>,
-) -> Result<(StatusCode, Json<Value>), Refusal> {
+) -> Result<(StatusCode, Json<Value>), Rejection> {
     let (created, offers) = sim.with(|state, real| (state.register(caller, request, real), state.offers));
     let created = created?;
-    let answer = if offers.tells_more_than_the_id() { json!(created) } else { json!({"id": created.id}) };
+    let answer = if offers.returns_full_object() { json!(created) } else { json!({"id": created.id}) };
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
@@ -82,13 +82,13 @@ async fn list(
     State(sim): Sim,
     Extension(caller): Caller,
     QueryOf(query): QueryOf<PageQuery>,
-) -> Result<Json<SubscriptionPage>, Refusal> {
+) -> Result<Json<SubscriptionPage>, Rejection> {
     let limit = query.limit.unwrap_or(PAGE_DEFAULT);
     if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Refusal::Malformed(format!("limit: between 1 and {PAGE_MAX}")));
+        return Err(Rejection::Malformed(format!("limit: between 1 and {PAGE_MAX}")));
     }
     let cursor = query.cursor.map_or(Some(Cursor::default()), |text| Cursor::parse(&text));
-    let cursor = cursor.ok_or_else(|| Refusal::Malformed("cursor: not one of ours".to_owned()))?;
+    let cursor = cursor.ok_or_else(|| Rejection::Malformed("cursor: not one of ours".to_owned()))?;
     Ok(Json(sim.with(|state, _| {
         let (page, next) = state.subscriptions.page(caller, cursor, limit);
         SubscriptionPage {
@@ -98,7 +98,7 @@ async fn list(
     })))
 }
 
-async fn read(State(sim): Sim, Extension(caller): Caller, Id(id): Id) -> Result<Json<Subscription>, Refusal> {
+async fn read(State(sim): Sim, Extension(caller): Caller, Id(id): Id) -> Result<Json<Subscription>, Rejection> {
     sim.with(|state, _| state.owned(caller, &SubscriptionId(id)).map(|it| it.on_the_wire(&state.clock, false)))
         .map(Json)
 }
@@ -108,11 +108,11 @@ async fn update(
     Extension(caller): Caller,
     Id(id): Id,
     JsonBody(change): JsonBody<UpdateSubscription>,
-) -> Result<Json<Subscription>, Refusal> {
+) -> Result<Json<Subscription>, Rejection> {
     sim.with(|state, real| state.update(caller, &SubscriptionId(id), change, real)).map(Json)
 }
 
-async fn remove(State(sim): Sim, Extension(caller): Caller, Id(id): Id) -> Result<StatusCode, Refusal> {
+async fn remove(State(sim): Sim, Extension(caller): Caller, Id(id): Id) -> Result<StatusCode, Rejection> {
     let id = SubscriptionId(id);
     sim.with(|state, _| {
         state.owned(caller, &id)?;
@@ -121,7 +121,11 @@ async fn remove(State(sim): Sim, Extension(caller): Caller, Id(id): Id) -> Resul
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn rotate_secret(State(sim): Sim, Extension(caller): Caller, Id(id): Id) -> Result<Json<RotatedSecret>, Refusal> {
+async fn rotate_secret(
+    State(sim): Sim,
+    Extension(caller): Caller,
+    Id(id): Id,
+) -> Result<Json<RotatedSecret>, Rejection> {
     let id = SubscriptionId(id);
     let signing_secret = sim.with(|state, _| {
         state.owned(caller, &id)?;

@@ -1,4 +1,4 @@
-//! Which accounts there are: from `--account`, from a JSON file, or the default.
+//! The configured accounts: from `--account`, from a JSON file, or the default.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::linktree::secret::Secret;
 
-/// One account, `name=acc_demo,plan=Pro,token=lt_test_1` on the command line (`token` may come several times), and
+/// One account: `name=acc_demo,plan=Pro,token=lt_test_1` on the command line (`token` can be repeated), or
 /// `{"name": …, "plan": …, "tokens": […]}` in a file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -22,8 +22,7 @@ fn default_plan() -> String {
     "Pro".to_owned()
 }
 
-/// What is there when nothing is configured: one account that may use webhooks, opened by `token`, and one whose plan
-/// does not include them.
+/// The default accounts: one with `token` and a plan that includes webhooks, and one with a plan that does not.
 #[must_use]
 pub fn default_accounts(token: &Secret) -> Vec<AccountConfig> {
     let account = |name: &str, plan: &str, token: Secret| AccountConfig {
@@ -34,7 +33,7 @@ pub fn default_accounts(token: &Secret) -> Vec<AccountConfig> {
     vec![account("acc_demo", "Pro", token.clone()), account("acc_free", "Free", Secret::new("lt_test_free"))]
 }
 
-/// What is wrong with an `--account` value. Does not quote it: it holds a token.
+/// A syntax error in an `--account` value. It does not quote the value, which contains a token.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("expected name=NAME,plan=PLAN,token=TOKEN: {0}")]
 pub struct AccountSyntax(&'static str);
@@ -69,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_is_read_from_one_argument() {
+    fn an_account_is_parsed_from_one_argument() {
         let account: AccountConfig = "name=acc_1,token=t1,plan=Free,token=t2".parse().unwrap();
         assert_eq!((account.name.as_str(), account.plan.as_str(), account.tokens.len()), ("acc_1", "Free", 2));
         assert_eq!("name=a,token=t".parse::<AccountConfig>().unwrap().plan, "Pro");

@@ -1,5 +1,5 @@
-//! The control endpoints: what a person, a demonstration or a test does to Linktree from outside its API. JSON over
-//! HTTP on a port of their own, without credentials. `GET /` prints [`HELP`].
+//! The control endpoints, with which a user, a demonstration or a test changes Linktree from outside its API: JSON over
+//! HTTP on a separate port, without credentials. `GET /` returns [`HELP`].
 
 mod catalog;
 mod faults;
@@ -11,16 +11,14 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::DefaultBodyLimit,
     routing::{get, patch, post},
 };
 
-use super::{answer::BODY_MAX, deliver::Sender, state::refusal::Refusal};
+use super::{answer::BODY_MAX, deliver::Sender, state::rejection::Rejection};
 
-/// What `GET /` answers.
+/// The response to `GET /`.
 const HELP: &str = include_str!("control/help.txt");
-
-type Ctl = State<Arc<Sender>>;
 
 pub(super) fn router(sender: Arc<Sender>) -> Router {
     Router::new()
@@ -44,8 +42,8 @@ pub(super) fn router(sender: Arc<Sender>) -> Router {
             "/faults/deliveries",
             get(faults::list_deliveries).post(faults::add_delivery).delete(faults::clear_deliveries),
         )
-        .fallback(async || Refusal::NotFound)
-        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .fallback(async || Rejection::NotFound)
+        .method_not_allowed_fallback(async || Rejection::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(sender)
 }

@@ -1,9 +1,9 @@
-//! Sends deliveries: in the background as they fall due, and in order while the clock is moved ahead. Decides nothing:
-//! what is due, signed and retried is in `state`.
+//! Sends deliveries: in the background as they fall due, and in order while the clock advances. `state` decides which
+//! are due, signed and retried.
 
 use std::{sync::Arc, time::Duration};
 
-use axum::http::header::CONTENT_TYPE;
+use axum::{extract::State, http::header::CONTENT_TYPE};
 use reqwest::{Certificate, redirect::Policy};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -12,21 +12,24 @@ use super::{
     shared::Shared,
     state::{
         deliveries::Answer,
-        refusal::Refusal,
+        rejection::Rejection,
         sender::Due,
         sending::{Plan, Request},
     },
 };
 use crate::linktree::{client::root_cause, headers, wire::SubscriptionId};
 
-/// How long a receiver may take to answer. Assumed.
+/// Time for a receiver to respond. Assumed.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Attempts under way at once; further ones wait.
+/// Concurrent attempts; further ones wait.
 const CONCURRENCY: usize = 64;
-/// How much of a receiver's answer is kept, in bytes.
+/// The part of a receiver's response body that is kept, in bytes.
 const ANSWER_KEPT: usize = 512;
-/// How often the clock is looked at when nothing is due: the machine may have slept.
+/// Interval of reading the clock when nothing is due: the machine may have been suspended.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// The sender, as an axum handler receives it.
+pub(super) type SenderState = State<Arc<Sender>>;
 
 /// Linktree's sender.
 #[derive(Debug)]
@@ -35,25 +38,25 @@ pub(super) struct Sender {
     http: reqwest::Client,
 }
 
-/// What happened while the clock was moved ahead, and how long after the start of that.
+/// An event while the clock advanced, and its time since the start of the advance.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) after: Duration,
-    pub(super) what: Happened,
+    pub(super) what: StepEvent,
 }
 
 #[derive(Debug)]
-pub(super) enum Happened {
+pub(super) enum StepEvent {
     Attempt { delivery: String, answer: Answer },
     Disabled(SubscriptionId),
 }
 
 impl Sender {
-    /// Follows no redirect, uses no proxy, and makes a new connection for each request: a receiver that went away must
-    /// look like it at once. Trusts the authorities in `trusted` besides those of the machine.
+    /// A sender that follows no redirect, uses no proxy and opens a connection for each request, so that a receiver
+    /// that is gone is noticed at once. It trusts the authorities in `trusted` besides those of the machine.
     ///
     /// # Errors
-    /// Where the machine has no usable TLS set-up.
+    /// If TLS cannot be configured on this machine.
     pub(super) fn new(shared: Arc<Shared>, trusted: Vec<Certificate>) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .redirect(Policy::none())
@@ -65,29 +68,29 @@ impl Sender {
         Ok(Sender { shared, http })
     }
 
-    /// Makes the attempts as they fall due, until `shutdown`.
+    /// Runs the attempts as they fall due, until `shutdown`.
     pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let slots = Arc::new(Semaphore::new(CONCURRENCY));
         let mut attempts = JoinSet::new();
         loop {
-            let turn = Arc::clone(&self.shared.order).read_owned().await;
-            // Never closed, so there always is a slot in the end.
+            let order = Arc::clone(&self.shared.order).read_owned().await;
+            // It fails only for a closed semaphore, and this one is never closed.
             let slot = Arc::clone(&slots).acquire_owned().await.ok();
-            match self.shared.quietly(|state, real| state.take_due(real)) {
+            match self.shared.without_notify(|state, real| state.take_due(real)) {
                 Some(Due::Attempt(plan)) => {
                     let sender = Arc::clone(&self);
                     attempts.spawn(async move {
                         sender.attempt(plan).await;
-                        drop((turn, slot));
+                        drop((order, slot));
                     });
                     while attempts.try_join_next().is_some() {}
                     continue;
                 }
                 Some(Due::Disabled(id)) => {
-                    tracing::warn!(subscription = %id, "disabled after 72 hours of failures");
+                    tracing::warn!(subscription = %id, "subscription disabled after 72 hours of failures");
                     continue;
                 }
-                None => drop((turn, slot)),
+                None => drop((order, slot)),
             }
             tokio::select! {
                 () = self.shared.changed.notified() => {}
@@ -98,30 +101,30 @@ impl Sender {
     }
 
     fn until_next_due(&self) -> Duration {
-        self.shared.quietly(|state, real| {
+        self.shared.without_notify(|state, real| {
             let due = state.next_due().map(|due| due.duration_since(state.clock.now(real)));
             due.map_or(IDLE, |wait| Duration::try_from(wait).unwrap_or_default().min(IDLE))
         })
     }
 
-    /// Moves the clock ahead by `by`, making in order and one by one all attempts that fall due between. With zero it
-    /// makes those that are due already. Attempts under way are waited for first.
+    /// Waits for the attempts in flight, then advances the clock by `by` and runs the attempts that fall due on the way
+    /// one by one, in order. With zero it runs those that are due already.
     ///
     /// # Errors
-    /// [`Refusal::Unprocessable`] when the simulator would be too far ahead.
-    pub(super) async fn advance(&self, by: Duration) -> Result<Vec<Step>, Refusal> {
-        let _alone = self.shared.order.write().await;
+    /// [`Rejection::Unprocessable`] if the simulator would be too far ahead.
+    pub(super) async fn advance(&self, by: Duration) -> Result<Vec<Step>, Rejection> {
+        let _exclusive = self.shared.order.write().await;
         let (start, target) = self.shared.with(|state, real| {
             let start = state.clock.now(real);
-            state.clock.may_move_by(by).map(|()| (start, start + by))
+            state.clock.check_move_by(by).map(|()| (start, start + by))
         })?;
         let mut steps = Vec::new();
         while let Some((at, due)) = self.shared.with(|state, real| state.move_to_next_due(target, real)) {
             let what = match due {
-                Due::Disabled(id) => Happened::Disabled(id),
+                Due::Disabled(id) => StepEvent::Disabled(id),
                 Due::Attempt(plan) => {
                     let delivery = plan.delivery.clone();
-                    Happened::Attempt { delivery, answer: self.attempt(plan).await }
+                    StepEvent::Attempt { delivery, answer: self.attempt(plan).await }
                 }
             };
             steps.push(Step { after: at.duration_since(start).unsigned_abs(), what });
@@ -130,7 +133,7 @@ impl Sender {
         Ok(steps)
     }
 
-    /// Carries out one attempt and records its end.
+    /// Runs one attempt and records its outcome.
     async fn attempt(&self, plan: Plan) -> Answer {
         tokio::time::sleep(plan.delay).await;
         let mut answers = Vec::with_capacity(plan.requests.len());
@@ -139,11 +142,11 @@ impl Sender {
         }
         let delivery = plan.delivery.clone();
         let answer = self.shared.with(|state, real| state.finish(plan, answers, real));
-        tracing::info!(delivery, ?answer, "attempt");
+        tracing::info!(delivery, ?answer, "delivery attempted");
         answer
     }
 
-    /// Sends one request and reads its answer.
+    /// Sends one request and reads the response.
     pub(super) async fn send(&self, request: &Request) -> Answer {
         let mut builder = self
             .http
@@ -159,7 +162,7 @@ impl Sender {
         match tokio::time::timeout(TIMEOUT, exchange(builder)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => no_answer(root_cause(error)),
-            Err(_elapsed) => no_answer(format!("no answer within {TIMEOUT:?}")),
+            Err(_elapsed) => no_answer(format!("no response within {} s", TIMEOUT.as_secs())),
         }
     }
 }
@@ -169,7 +172,7 @@ async fn exchange(builder: reqwest::RequestBuilder) -> Result<Answer, reqwest::E
     let status = response.status().as_u16();
     let mut body = Vec::new();
     while body.len() < ANSWER_KEPT {
-        // The status is the answer; a body that breaks off does not change it.
+        // The status decides; an incomplete body does not change it.
         let Ok(Some(chunk)) = response.chunk().await else { break };
         body.extend_from_slice(&chunk);
     }

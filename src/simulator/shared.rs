@@ -1,4 +1,4 @@
-//! What the parts of the running simulator share: the state behind its lock, and the order of deliveries.
+//! The shared state of a running simulator, behind its lock, and the order of deliveries.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,10 +11,10 @@ use crate::clock;
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// Rings after every change of the state: something may be due earlier than before.
+    /// Notified after every change of the state, because something may be due earlier than before.
     pub(super) changed: Notify,
-    /// Every attempt under way holds this for reading; moving the clock ahead holds it for writing, so that then
-    /// attempts are made one by one, in the order they fall due.
+    /// Every attempt in flight holds the read lock; advancing the clock holds the write lock, so that attempts then run
+    /// one by one, in the order in which they fall due.
     pub(super) order: Arc<RwLock<()>>,
 }
 
@@ -23,19 +23,19 @@ impl Shared {
         Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), order: Arc::new(RwLock::new(())) })
     }
 
-    /// Reads or changes the state at the present moment.
+    /// Reads or changes the state at the current time.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut State, Timestamp) -> T) -> T {
-        let seen = act(&mut self.lock(), clock::now());
+        let result = act(&mut self.lock(), clock::now());
         self.changed.notify_one();
-        seen
+        result
     }
 
-    /// As [`Shared::with`] for the one who listens to `changed`, without ringing.
-    pub(super) fn quietly<T>(&self, act: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+    /// As [`Shared::with`], without notifying: for the task that waits for `changed`.
+    pub(super) fn without_notify<T>(&self, act: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         act(&mut self.lock(), clock::now())
     }
 
-    /// A panic elsewhere cannot leave the state half changed in a way that matters to a simulator.
+    /// Ignores poisoning: a half-finished change after a panic does no harm in a simulator.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,16 +1,16 @@
-//! Everything the simulator knows, and every rule of Linktree's it keeps. Pure: the real time is passed in, nothing is
-//! sent, nothing is read. The HTTP around it only translates.
+//! The state of the simulator, and Linktree's rules. Pure: the real time is an argument, and there is no IO. The HTTP
+//! layer only translates.
 //!
-//! | module | what it holds |
+//! | module | content |
 //! |---|---|
-//! | [`accounts`], [`limits`] | who may call, and how often |
-//! | [`subscriptions`], [`endpoint`], [`webhooks`] | the subscriptions, the urls they may have, the calls on them |
-//! | [`catalog`] | links, profile and milestones: where events come from |
-//! | [`deliveries`], [`sending`], [`sender`] | retry table, requests and faults on the wire, what is due next |
-//! | [`faults`], [`forgery`] | misbehaviour on request |
-//! | [`offers`] | which calls there are |
+//! | [`accounts`], [`limits`] | tokens and plans, request budgets |
+//! | [`subscriptions`], [`endpoint`], [`webhooks`] | subscriptions, their valid urls, the calls on them |
+//! | [`catalog`] | links, profile and milestones, which events come from |
+//! | [`deliveries`], [`sending`], [`sender`] | retries, requests and faults on the wire, due times |
+//! | [`faults`], [`forgery`] | injected faults and forged requests |
+//! | [`offers`] | the calls that the API offers |
 //! | [`calls`] | the call log |
-//! | [`clock`], [`ids`], [`refusal`] | time, names, and the ways to say no |
+//! | [`clock`], [`ids`], [`rejection`] | time, ids, rejections |
 
 pub mod accounts;
 pub mod calls;
@@ -23,7 +23,7 @@ pub mod forgery;
 pub mod ids;
 pub mod limits;
 pub mod offers;
-pub mod refusal;
+pub mod rejection;
 pub mod sender;
 pub mod sending;
 pub mod subscriptions;
@@ -41,13 +41,12 @@ use self::{
     ids::Ids,
     limits::{Budget, RateLimits},
     offers::Offers,
-    refusal::Refusal,
+    rejection::Rejection,
     subscriptions::Subscriptions,
 };
-use super::config::AccountConfig;
-use crate::linktree::wire;
+use crate::{linktree::wire, simulator::config::AccountConfig};
 
-/// How the simulator is set up; kept for [`State::reset`].
+/// The configuration of the simulator, kept for [`State::reset`].
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub accounts: Vec<AccountConfig>,
@@ -55,14 +54,14 @@ pub struct Setup {
     pub offers: Offers,
 }
 
-/// What [`State::admit`] decided.
+/// The decision of [`State::admit`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// Whose token it was.
+    /// The account of the token.
     pub account_id: Option<String>,
-    /// For the `X-RateLimit-Remaining` header; `None` where limits are not enforced or the token is of no account.
+    /// For the `X-RateLimit-Remaining` header; `None` if limits are not enforced or the token is unknown.
     pub remaining: Option<u32>,
-    pub verdict: Result<AccountKey, Refusal>,
+    pub verdict: Result<AccountKey, Rejection>,
 }
 
 #[derive(Debug)]
@@ -78,7 +77,7 @@ pub struct State {
     limits: RateLimits,
     pub faults: Faults,
     pub calls: CallLog,
-    /// Whether a retry is signed afresh. What the real service does is not known, so both can be had.
+    /// Whether a retry gets a new signature. The real service's behaviour is unknown, so the simulator supports both.
     pub resign_retries: bool,
     pub offers: Offers,
 }
@@ -104,25 +103,25 @@ impl State {
         }
     }
 
-    /// As new, with the same accounts; ids already handed out do not come again.
+    /// Resets everything except the accounts; ids are not reused.
     pub fn reset(&mut self) {
         let seed = self.ids.seed();
         *self = State::new(self.setup.clone(), Ids::from_seed(seed));
     }
 
-    /// Decides on a request by its `Authorization` header: token first, then budget, then plan.
+    /// Admits or rejects a request by its `Authorization` header: token first, then budget, then plan.
     pub fn admit(&mut self, authorization: Option<&str>, budget: Budget, real: Timestamp) -> Admission {
         let token = match self.accounts.authenticate(authorization) {
             Ok(token) => token,
-            Err(refusal) => return Admission { account_id: None, remaining: None, verdict: Err(refusal) },
+            Err(rejection) => return Admission { account_id: None, remaining: None, verdict: Err(rejection) },
         };
         let account = self.accounts.get(token.account);
         let account_id = account.map(|account| account.id.clone());
         let remaining = match self.limits.take(token, budget, self.clock.now(real)) {
             Ok(remaining) => remaining,
-            Err(refusal) => return Admission { account_id, remaining: Some(0), verdict: Err(refusal) },
+            Err(rejection) => return Admission { account_id, remaining: Some(0), verdict: Err(rejection) },
         };
-        let may_use_webhooks = || account.map_or(Err(Refusal::NotFound), Account::may_use_webhooks);
+        let may_use_webhooks = || account.map_or(Err(Rejection::NotFound), Account::may_use_webhooks);
         let verdict = match budget {
             Budget::WebhookManagement => may_use_webhooks(),
             Budget::Overall => Ok(()),
@@ -140,29 +139,29 @@ impl State {
     /// `GET /v1/me`.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn me(&self, account: AccountKey) -> Result<wire::Account, Refusal> {
+    /// [`Rejection::NotFound`].
+    pub fn me(&self, account: AccountKey) -> Result<wire::Account, Rejection> {
         self.accounts.me(account, &self.page(account)?.profile.username)
     }
 
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn page(&self, account: AccountKey) -> Result<&Page, Refusal> {
-        self.pages.get(account.0).ok_or(Refusal::NotFound)
+    /// [`Rejection::NotFound`].
+    pub fn page(&self, account: AccountKey) -> Result<&Page, Rejection> {
+        self.pages.get(account.0).ok_or(Rejection::NotFound)
     }
 
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn page_mut(&mut self, account: AccountKey) -> Result<&mut Page, Refusal> {
-        self.pages.get_mut(account.0).ok_or(Refusal::NotFound)
+    /// [`Rejection::NotFound`].
+    pub fn page_mut(&mut self, account: AccountKey) -> Result<&mut Page, Rejection> {
+        self.pages.get_mut(account.0).ok_or(Rejection::NotFound)
     }
 
-    /// The page that has this link.
+    /// The page with this link.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn page_with_link(&mut self, id: &str) -> Result<&mut Page, Refusal> {
-        self.pages.iter_mut().find(|page| page.has_link(id)).ok_or(Refusal::NotFound)
+    /// [`Rejection::NotFound`].
+    pub fn page_with_link(&mut self, id: &str) -> Result<&mut Page, Rejection> {
+        self.pages.iter_mut().find(|page| page.has_link(id)).ok_or(Rejection::NotFound)
     }
 
     pub fn new_link_id(&mut self) -> String {
@@ -179,21 +178,21 @@ mod tests {
         let accounts = ["name=a,token=t1", "name=b,plan=Free,token=t2"].map(|account| account.parse().unwrap()).into();
         let mut state = State::new(Setup { accounts, rate_limits: true, offers: Offers::All }, Ids::from_seed(1));
         let mut admit = |token, budget| state.admit(Some(token), budget, Timestamp::UNIX_EPOCH);
-        assert_eq!(admit("Bearer t0", Budget::Overall).verdict, Err(Refusal::TokenUnknown));
+        assert_eq!(admit("Bearer t0", Budget::Overall).verdict, Err(Rejection::TokenUnknown));
         assert_eq!(admit("Bearer t1", Budget::WebhookManagement).verdict, Ok(AccountKey(0)));
         assert_eq!(admit("Bearer t2", Budget::Overall).verdict, Ok(AccountKey(1)));
         for left in (0..10).rev() {
             let admission = admit("Bearer t2", Budget::WebhookManagement);
-            assert_eq!(admission.verdict, Err(Refusal::PlanExcludesWebhooks { plan: "Free".into() }));
+            assert_eq!(admission.verdict, Err(Rejection::PlanExcludesWebhooks { plan: "Free".into() }));
             assert_eq!((admission.remaining, admission.account_id.as_deref()), (Some(left), Some("b")));
         }
         let refused = admit("Bearer t2", Budget::WebhookManagement);
-        assert_eq!(refused.verdict, Err(Refusal::TooManyRequests { retry_after_seconds: 60 }));
+        assert_eq!(refused.verdict, Err(Rejection::TooManyRequests { retry_after_seconds: 60 }));
         assert_eq!(refused.remaining, Some(0));
     }
 
     #[test]
-    fn a_reset_leaves_the_accounts_and_nothing_else() {
+    fn a_reset_keeps_only_the_accounts() {
         let setup =
             Setup { accounts: vec!["name=a,token=t1".parse().unwrap()], rate_limits: true, offers: Offers::All };
         let mut state = State::new(setup, Ids::from_seed(1));
@@ -204,6 +203,6 @@ mod tests {
         state.reset();
         assert_eq!(state.subscriptions.iter().count(), 0);
         assert!(state.accounts.authenticate(Some("Bearer t1")).is_ok());
-        assert_ne!(add(&mut state), before, "an old id is not given to another thing");
+        assert_ne!(add(&mut state), before, "an id is not reused");
     }
 }

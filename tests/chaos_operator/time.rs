@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use linktree_operator::{chance, clock};
+use linktree_operator::{clock, jitter};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
@@ -46,9 +46,9 @@ pub fn truly<T>(act: impl FnOnce() -> T) -> T {
 
 /// Runs a case in simulated time.
 pub fn simulated<T>(case: impl Future<Output = T>) -> T {
-    clock::follow(now);
+    clock::set_source(now);
     DICE.set(StdRng::seed_from_u64(row::seed()));
-    chance::follow(|| DICE.with_borrow_mut(StdRng::random));
+    jitter::set_source(|| DICE.with_borrow_mut(StdRng::random));
     wrong_by(SignedDuration::ZERO);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {

@@ -92,7 +92,7 @@ async fn an_answer_that_cannot_be_read_may_have_taken_effect() {
         (answer("201 Created", "{}"), "JSON, but not what the contract says"),
         (answer("201 Created", r#"{"id":""}"#), "a subscription without an id"),
         (answer("201 Created", "<html>"), "not JSON"),
-        (answer("201 Created", &too_large), "an answer of more than 1048576 bytes"),
+        (answer("201 Created", &too_large), "a response of more than 1048576 bytes"),
         ("HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n{\"id\":\"wh".into(), "the answer broke off"),
     ] {
         let server = Canned::answering([bytes]).await;

@@ -75,7 +75,7 @@ fn simulated_now() -> Timestamp {
 /// Runs a scenario from an empty account to the end of the quiet time, on a thread with a clock of its own.
 pub fn run(scenario: Scenario) -> Figures {
     let thread = std::thread::spawn(move || {
-        linktree_operator::clock::follow(simulated_now);
+        linktree_operator::clock::set_source(simulated_now);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime can be made").block_on(play(scenario))
     });

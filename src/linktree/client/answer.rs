@@ -1,4 +1,4 @@
-//! Reads an answer: status and headers to an [`ApiError`], body to a value. Pure; what came over the wire is passed in.
+//! Parses a response: status and headers into an [`ApiError`], the body into a value. Pure.
 
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -13,27 +13,27 @@ use crate::{
     retry_after,
 };
 
-/// The longest message of an error answer that is shown to a person, in characters.
+/// The longest message of an error response that is shown to a user, in characters.
 const MESSAGE_MAX: usize = 300;
 /// Assumed from sibling pages of the same API.
 const REMAINING: &str = "x-ratelimit-remaining";
 
-/// What a request was about: the same 404 means different things.
+/// The target of a request, which decides on the meaning of a 404.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// A collection or a fixed path: its absence means that this Linktree does not offer the call.
+    /// A collection or a fixed path: a 404 means that this Linktree does not offer the call.
     Collection,
-    /// One subscription by its id: its absence is just that.
+    /// One subscription by its id: a 404 means that it does not exist.
     Subscription,
 }
 
-/// The body of a 2xx answer, bare or wrapped in `{data: …}`. The problem is described without quoting the body, which
-/// may hold a secret.
+/// Parses the body of a 2xx response, bare or wrapped in `{data: …}`. The error does not quote the body, which may
+/// contain a secret.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     read_exactly::<Enveloped<T>>(body).map(Enveloped::into_inner)
 }
 
-/// As [`read`], for a body that has no second form.
+/// As [`read`], for a body that is never wrapped.
 pub(super) fn read_exactly<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
         let problem = match error.classify() {
@@ -46,8 +46,8 @@ pub(super) fn read_exactly<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiErr
     })
 }
 
-/// The body of a 2xx answer that need not say anything: empty, or JSON of any form. Something else was not said by Linktree,
-/// but perhaps by a proxy before it, and nothing was done.
+/// Accepts the body of a 2xx response that has no content: empty, or any JSON. Any other body is not Linktree's but
+/// perhaps that of a proxy in front of it, and the call had no effect.
 pub(super) fn read_any(body: &[u8]) -> Result<(), ApiError> {
     if body.trim_ascii().is_empty() {
         return Ok(());
@@ -55,7 +55,7 @@ pub(super) fn read_any(body: &[u8]) -> Result<(), ApiError> {
     read_exactly::<IgnoredAny>(body).map(drop)
 }
 
-/// The error that a non-2xx answer stands for.
+/// The error for a non-2xx response.
 pub(super) fn failure(
     target: Target,
     status: StatusCode,
@@ -79,12 +79,12 @@ pub(super) fn failure(
     }
 }
 
-/// The requests left in this window, where the answer says so.
+/// The requests left in this window, if the response says so.
 pub(super) fn remaining(headers: &HeaderMap) -> Option<u32> {
     headers.get(REMAINING)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// What Linktree says about its refusal: one printable line, bounded, without the token even if it is echoed.
+/// Linktree's explanation of an error: one printable line of bounded length, without the token even if it is echoed.
 fn message(status: StatusCode, body: &[u8], token: &Secret) -> String {
     let said = serde_json::from_slice::<ErrorBody>(body).unwrap_or_default();
     let said = [said.message, said.error].into_iter().find(|text| !text.trim().is_empty());

@@ -1,4 +1,4 @@
-//! [`HttpLinktree`]: the one place that sends requests to Linktree. It must not retry, follow redirects or log.
+//! [`HttpLinktree`], the only code that sends requests to Linktree. It must not retry, follow redirects or log.
 
 use std::{
     fmt,
@@ -19,8 +19,8 @@ use serde::Serialize;
 use url::Url;
 
 use super::{
-    Linktree,
     answer::{self, Target},
+    calls::Linktree,
 };
 use crate::{
     clock,
@@ -34,44 +34,44 @@ use crate::{
     },
 };
 
-/// How long one call may take, from resolving the name to the last byte of the answer.
+/// Time for one call, from resolving the name to the last byte of the response.
 pub const DEADLINE: Duration = Duration::from_secs(15);
-/// How long a connection may take to stand. Shorter than [`DEADLINE`], so that an unreachable host is told from a slow
-/// one: after the former nothing can have taken effect.
+/// Time to establish a connection. It is shorter than [`DEADLINE`], so that an unreachable host differs from a slow
+/// one: on the former the call cannot have taken effect.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// The largest answer that is read. A page of 100 subscriptions takes about 50 KiB.
+/// The largest response that is read, in bytes. A page of 100 subscriptions has about 50 KiB.
 const ANSWER_MAX: usize = 1024 * 1024;
-/// Subscriptions asked for per page. Assumed: that Linktree allows as many.
+/// Subscriptions requested per page. Assumed: that Linktree allows this number.
 pub const PAGE_LIMIT: usize = 100;
 
-/// Why a client cannot be made.
+/// Why a client cannot be created.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Unusable {
-    #[error("the token holds characters that cannot stand in a header")]
+    #[error("the token contains characters that are invalid in a header")]
     Token,
     #[error("the base URL must be an http or https URL without a user, query or fragment")]
     BaseUrl,
-    #[error("no TLS client can be made (are there CA certificates?): {problem}")]
+    #[error("cannot configure TLS (are CA certificates installed?): {problem}")]
     Tls { problem: String },
 }
 
-/// The way to Linktree: one request, and what came back of an answer to it.
+/// Sends one request to Linktree and reads the response.
 #[async_trait]
 pub trait Exchange: Send + Sync {
-    /// An answer whose status came is one, even if its body broke off.
+    /// Returns a response once its status has arrived, even if its body is incomplete.
     ///
     /// # Errors
-    /// [`ApiError::Unreachable`]. Deadlines are the caller's matter.
+    /// [`ApiError::Unreachable`]. The caller sets the deadline.
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Result<Bytes, ApiError>>, ApiError>;
 }
 
-/// What all clients share: a connection pool. It never follows a redirect: that would hand the token to another host.
+/// The connection pool that all clients share. It follows no redirect, which would send the token to another host.
 #[derive(Clone)]
 pub struct Transport(Arc<dyn Exchange>);
 
 impl Transport {
     /// # Errors
-    /// [`Unusable::Tls`] where the machine has no usable TLS set-up.
+    /// [`Unusable::Tls`] if TLS cannot be configured on this machine.
     pub fn new() -> Result<Self, Unusable> {
         reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -83,7 +83,7 @@ impl Transport {
             .map_err(|error| Unusable::Tls { problem: root_cause(error) })
     }
 
-    /// Another way to Linktree than a connection pool.
+    /// A transport over `exchange` instead of a connection pool.
     #[must_use]
     pub fn over(exchange: Arc<dyn Exchange>) -> Self {
         Transport(exchange)
@@ -116,12 +116,12 @@ pub struct HttpLinktree {
     token: Secret,
     authorization: HeaderValue,
     deadline: Duration,
-    /// The newest `X-RateLimit-Remaining`; negative as long as there was none.
+    /// The last `X-RateLimit-Remaining`; negative until there is one.
     remaining: AtomicI64,
 }
 
 impl HttpLinktree {
-    /// A client for `{base}/v1/…`. White space around the token is dropped: it comes from Secrets made from files.
+    /// A client for `{base}/v1/…`. White space around the token is trimmed: Secrets created from files contain it.
     ///
     /// # Errors
     /// [`Unusable::Token`] and [`Unusable::BaseUrl`]; nothing is sent yet.
@@ -150,14 +150,14 @@ impl HttpLinktree {
     /// `{base}/v1/{segments}`, each segment percent-encoded.
     fn url(&self, segments: &[&str]) -> Result<Url, ApiError> {
         let mut url = self.base.clone();
-        // `http` and `https` URLs always have path segments, and `new` lets no other through.
+        // `new` accepts only `http` and `https` URLs, and these always have path segments.
         let mut path = url.path_segments_mut().map_err(|()| ApiError::NotFound)?;
         path.pop_if_empty().push("v1").extend(segments);
         drop(path);
         Ok(url)
     }
 
-    /// The URL of one subscription. An id that cannot be a path segment names none: `DELETE {base}/v1/webhooks/..`
+    /// The URL of one subscription. An id that cannot be a path segment is not found: `DELETE {base}/v1/webhooks/..`
     /// would be a call on the collection.
     fn subscription_url(&self, id: &SubscriptionId, below: &[&str]) -> Result<Url, ApiError> {
         if matches!(id.0.as_str(), "" | "." | "..") {
@@ -166,7 +166,7 @@ impl HttpLinktree {
         self.url(&[&["webhooks", &id.0], below].concat())
     }
 
-    /// One request and its whole answer before the deadline; the body if the status is 2xx.
+    /// Sends one request and reads its whole response before the deadline; returns the body if the status is 2xx.
     async fn call(
         &self,
         target: Target,
@@ -179,9 +179,9 @@ impl HttpLinktree {
         let mut bytes = Bytes::new();
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json");
-            bytes = serde_json::to_vec(body).map_err(|_| unsendable("the body is no JSON"))?.into();
+            bytes = serde_json::to_vec(body).map_err(|_| unsendable("the body is not JSON"))?.into();
         }
-        let request = request.body(bytes).map_err(|_| unsendable("the URL is none that can be asked for"))?;
+        let request = request.body(bytes).map_err(|_| unsendable("the URL is invalid in a request"))?;
         let timed_out = |_| ApiError::TimedOut { after: self.deadline };
         let answer = tokio::time::timeout(self.deadline, self.transport.0.exchange(request)).await;
         self.read(target, answer.map_err(timed_out)??)
@@ -195,7 +195,7 @@ impl HttpLinktree {
         if head.status.is_success() {
             return body;
         }
-        // The status alone says what is needed; the body only adds words.
+        // The status decides on the error; the body only adds a message.
         let body = body.unwrap_or_default();
         Err(answer::failure(target, head.status, &head.headers, &body, &self.token, clock::now()))
     }
@@ -261,7 +261,7 @@ fn unsendable(problem: &str) -> ApiError {
     ApiError::Unreachable { problem: problem.to_owned(), before_sending: true }
 }
 
-/// An empty id is no id: no later call could name the subscription.
+/// Rejects an empty id: no later call could address the subscription.
 fn with_id(subscription: Subscription) -> Result<Subscription, ApiError> {
     if subscription.id.0.is_empty() {
         return Err(ApiError::Unreadable { problem: "a subscription without an id".to_owned() });
@@ -275,7 +275,7 @@ async fn read_bounded(response: &mut reqwest::Response) -> Result<Bytes, ApiErro
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= ANSWER_MAX => body.extend_from_slice(&chunk),
             Ok(Some(_)) => {
-                return Err(ApiError::Unreadable { problem: format!("an answer of more than {ANSWER_MAX} bytes") });
+                return Err(ApiError::Unreadable { problem: format!("a response of more than {ANSWER_MAX} bytes") });
             }
             Ok(None) => return Ok(body.freeze()),
             Err(error) => {
@@ -285,13 +285,13 @@ async fn read_bounded(response: &mut reqwest::Response) -> Result<Bytes, ApiErro
     }
 }
 
-/// A connection that never stood (name, connect, TLS) is told from one that broke with the request under way.
+/// Distinguishes a connection that failed before the request was sent (name, connect, TLS) from one that failed later.
 fn unreachable(error: reqwest::Error) -> ApiError {
     ApiError::Unreachable { before_sending: error.is_connect(), problem: root_cause(error) }
 }
 
-/// The innermost cause, which is the one a person can act on. The URL is left out: it is known to the reader, and
-/// whatever was put into it stays out of logs.
+/// The innermost cause, which is the one that a user can act on. It omits the URL: the reader knows it, and its
+/// contents must stay out of logs.
 pub(crate) fn root_cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;

@@ -15,7 +15,7 @@ pub use crate::operator::webhook::{
     receiver_client::{ReceiverClient, Receivers},
 };
 use crate::{
-    authorities::{self, Problem},
+    ca_bundle::{self, Problem},
     linktree::client::{Transport, Unusable},
     operator::election::leadership::Leadership,
 };
@@ -67,7 +67,7 @@ fn prober(ca_file: Option<&Path>) -> Result<Prober, Error> {
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
-    authorities::read(path).map_err(|problem| {
+    ca_bundle::read(path).map_err(|problem| {
         let advice = if matches!(problem, Problem::None) { ADD_CERTIFICATES } else { "" };
         Error::ProbeCaFile { path: path.to_owned(), problem: format!("{problem}{advice}") }
     })

@@ -5,7 +5,7 @@ use std::{pin::Pin, time::Duration};
 use futures::{Stream, StreamExt};
 use kube::runtime::watcher::{self, Event};
 
-use crate::chance;
+use crate::jitter;
 
 /// An item of a watch.
 pub type Result<T> = std::result::Result<T, watcher::Error>;
@@ -53,7 +53,7 @@ impl WatchBackoff {
             Err(_) => {
                 let pause = SHORTEST.saturating_mul(1 << self.0.min(16)).min(LONGEST);
                 self.0 = self.0.saturating_add(1);
-                Some(pause.mul_f64(1.0 + chance::share()))
+                Some(pause.mul_f64(1.0 + jitter::fraction()))
             }
             // A list that is about to be asked for, or of which another page may fail.
             Ok(Event::Init | Event::InitApply(_)) => None,

@@ -21,8 +21,10 @@ use crate::{
 pub mod endpoint;
 pub mod exposure;
 mod policies;
+mod quantity;
 pub mod sink;
 
+use self::quantity::ByteQuantity;
 pub use self::{
     endpoint::Endpoint,
     exposure::Exposure,
@@ -34,6 +36,9 @@ pub use self::{
 pub const SIGNING_SECRET_KEY: &str = "secret";
 /// Key of the secret before it.
 pub const PREVIOUS_SECRET_KEY: &str = "previous";
+
+/// The smallest journal, as in the schema's rule.
+const CAPACITY_MIN_BYTES: u64 = 64 << 20;
 
 /// What the owner of a webhook asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,49 +206,23 @@ fn stale_delivery_policy(policy: api::StaleDeliveryPolicy) -> StaleDeliveryPolic
 
 fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
     let api::Journal { retention_seconds, capacity, storage_class_name } = journal;
-    let capacity_bytes = quantity_bytes(&capacity.0)
-        .ok_or_else(|| invalid("receiver.journal.capacity", "is no size in bytes: write a quantity such as 1Gi"))?;
+    let invalid_capacity = |problem| invalid("receiver.journal.capacity", problem);
+    let capacity = ByteQuantity::parse(&capacity.0)
+        .ok_or_else(|| invalid_capacity("is no size in bytes: write a quantity such as 1Gi"))?;
+    if capacity.bytes() < CAPACITY_MIN_BYTES {
+        return Err(invalid_capacity("is below 64Mi: write a quantity of at least 64Mi, such as 1Gi"));
+    }
     Ok(Journal {
         retention_seconds: whole("receiver.journal.retentionSeconds", *retention_seconds)?,
-        capacity: canonical(&capacity.0, capacity_bytes),
-        capacity_bytes,
+        // In another form than the API server's it would differ from the applied object for ever.
+        capacity: Quantity(capacity.to_string()),
+        capacity_bytes: capacity.bytes(),
         storage_class_name: storage_class_name.clone(),
     })
 }
 
 fn whole<T: TryFrom<i64>>(field: impl Into<String>, value: i64) -> Result<T, InvalidSpec> {
     T::try_from(value).map_err(|_| invalid(field, "is out of range: write a whole number that is not negative"))
-}
-
-/// Bytes of a Kubernetes quantity written as a whole number with a binary, decimal or no suffix.
-fn quantity_bytes(text: &str) -> Option<u64> {
-    const SUFFIXES: [(&str, u64); 8] = [
-        ("Ki", 1 << 10),
-        ("Mi", 1 << 20),
-        ("Gi", 1 << 30),
-        ("Ti", 1 << 40),
-        ("k", 1_000),
-        ("M", 1_000_000),
-        ("G", 1_000_000_000),
-        ("T", 1_000_000_000_000),
-    ];
-    let (number, unit) = SUFFIXES
-        .iter()
-        .find_map(|(suffix, unit)| text.strip_suffix(suffix).map(|number| (number, *unit)))
-        .unwrap_or((text, 1));
-    number.parse::<u64>().ok()?.checked_mul(unit)
-}
-
-/// The quantity as the API server writes it (`1024Mi` is `1Gi`): in other words it would look like a difference for ever.
-fn canonical(text: &str, bytes: u64) -> Quantity {
-    let (base, suffixes) =
-        if text.ends_with('i') { (1024, ["", "Ki", "Mi", "Gi", "Ti"]) } else { (1000, ["", "k", "M", "G", "T"]) };
-    let (mut number, mut power) = (bytes, 0);
-    while number != 0 && number.is_multiple_of(base) && power + 1 < suffixes.len() {
-        number /= base;
-        power += 1;
-    }
-    Quantity(format!("{number}{}", suffixes[power]))
 }
 
 fn invalid(field: impl Into<String>, problem: &str) -> InvalidSpec {
@@ -323,26 +302,26 @@ pub(in crate::operator) mod tests {
     }
 
     #[test]
-    fn quantities_are_read_as_kubernetes_writes_them() {
-        for (text, bytes) in [("64Mi", 64 << 20), ("5Gi", 5 << 30), ("1G", 1_000_000_000), ("1073741824", 1 << 30)] {
-            assert_eq!(quantity_bytes(text), Some(bytes), "{text}");
-        }
-        for text in ["", "Gi", "-1Gi", "1.5Gi", "99999999999Ti"] {
-            assert_eq!(quantity_bytes(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_quantity_is_written_as_the_api_server_does() {
-        for (text, written) in [
-            ("1024Mi", "1Gi"),
-            ("1000Gi", "1000Gi"),
-            ("1536Mi", "1536Mi"),
-            ("5000M", "5G"),
-            ("1073741824", "1073741824"),
-            ("2048Ti", "2048Ti"),
+    fn a_journal_is_at_least_as_large_as_the_schema_wants() {
+        let parse = |capacity: Value| {
+            let webhook = webhook(|object| object["spec"]["receiver"] = json!({"journal": {"capacity": capacity}}));
+            Spec::parse(&webhook).map(|spec| (spec.journal.capacity.0, spec.journal.capacity_bytes))
+        };
+        for (capacity, written, bytes) in [
+            (json!("64Mi"), "64Mi", CAPACITY_MIN_BYTES),
+            (json!("1.5Gi"), "1536Mi", 1536 << 20),
+            (json!("1e9"), "1e9", 1_000_000_000),
+            (json!(1_073_741_824), "1073741824", 1 << 30),
         ] {
-            assert_eq!(canonical(text, quantity_bytes(text).unwrap()).0, written, "{text}");
+            assert_eq!(parse(capacity).unwrap(), (written.to_owned(), bytes));
+        }
+        for capacity in ["0", "1Mi", "67108863", "0.06249Gi"] {
+            let message = parse(capacity.into()).unwrap_err().to_string();
+            assert!(message.starts_with("spec.receiver.journal.capacity is below 64Mi"), "{capacity}: {message}");
+        }
+        for capacity in ["-1Gi", "lots", ""] {
+            let message = parse(capacity.into()).unwrap_err().to_string();
+            assert!(message.starts_with("spec.receiver.journal.capacity is no size"), "{capacity}: {message}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every call to the API passes: first the faults and the call log, then token, budget and plan.
+//! Middleware of every call to the API: first faults and the call log, then token, budget and plan.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,14 +23,14 @@ use crate::{
 };
 
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-/// The largest answer that can be truncated, which is larger than any.
+/// The largest response that can be truncated; every response is smaller.
 const ANSWER_MAX: usize = 4 * 1024 * 1024;
 
-/// Left in an answer for the call log.
+/// A response extension for the call log.
 #[derive(Clone, Debug)]
 struct AccountId(String);
 
-/// Left in an answer whose connection is dropped instead of sending it.
+/// A response extension: the connection is dropped instead of sending the response.
 #[derive(Clone, Copy, Debug)]
 struct Dropped;
 
@@ -42,7 +42,7 @@ pub(super) async fn admit_to_webhooks(State(shared): State<Arc<Shared>>, request
     let offered = shared.with(|state, _| state.offers.check(request.method().as_str(), request.uri().path()));
     match offered {
         Ok(()) => admit_for(Budget::WebhookManagement, &shared, request, next).await,
-        Err(refusal) => refusal.into_response(),
+        Err(rejection) => rejection.into_response(),
     }
 }
 
@@ -53,7 +53,7 @@ async fn admit_for(budget: Budget, shared: &Shared, mut request: Request, next: 
             request.extensions_mut().insert(account);
             next.run(request).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(rejection) => rejection.into_response(),
     };
     if let Some(remaining) = admission.remaining {
         response.headers_mut().insert(REMAINING, remaining.into());
@@ -68,12 +68,12 @@ fn authorization(request: &Request) -> Option<&str> {
     request.headers().get(AUTHORIZATION)?.to_str().ok()
 }
 
-/// Makes the fault that is set for this call, if any, and logs the call.
-pub(super) async fn misbehave_and_log(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+/// Injects the fault that is set for this call, if any, and logs the call.
+pub(super) async fn inject_fault_and_log(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().as_str().to_owned(), request.uri().clone());
     let fault = shared.with(|state, _| state.fault(&method, uri.path(), authorization(&request)));
     let response = match &fault {
-        Some(fault) => misbehave(fault, request, next).await,
+        Some(fault) => inject_fault(fault, request, next).await,
         None => next.run(request).await,
     };
     let status = response.extensions().get::<Dropped>().is_none().then(|| response.status().as_u16());
@@ -86,13 +86,13 @@ pub(super) async fn misbehave_and_log(State(shared): State<Arc<Shared>>, request
         state.calls.add(Call { at, method, path, status, account, fault: name });
     });
     if let Some(ApiFault::Delay { milliseconds }) = fault {
-        // Last, for it may never end: a caller who hangs up takes this task along.
+        // Last, because a caller that closes the connection cancels this task.
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     }
     response
 }
 
-async fn misbehave(fault: &ApiFault, request: Request, next: Next) -> Response {
+async fn inject_fault(fault: &ApiFault, request: Request, next: Next) -> Response {
     match fault {
         ApiFault::Status { status, retry_after } => answer_status(*status, retry_after.as_deref()),
         ApiFault::Delay { .. } => next.run(request).await,
@@ -104,7 +104,7 @@ async fn misbehave(fault: &ApiFault, request: Request, next: Next) -> Response {
 }
 
 fn answer_status(status: u16, retry_after: Option<&str>) -> Response {
-    // Only statuses that can be answered get into a fault.
+    // A fault only accepts statuses that are valid in a response.
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = ErrorBody { error: "fault".to_owned(), message: "a fault of the simulator".to_owned() };
     let mut response = (status, axum::Json(body)).into_response();
@@ -114,15 +114,15 @@ fn answer_status(status: u16, retry_after: Option<&str>) -> Response {
     response
 }
 
-/// An answer of which nothing is sent: its body fails before the server has flushed the head.
+/// A response of which nothing is sent: its body fails before the server has flushed the head.
 fn dropped(mut response: Response) -> Response {
     response.headers_mut().remove(CONTENT_LENGTH);
     response.extensions_mut().insert(Dropped);
-    *response.body_mut() = Body::from_stream(stream::once(broken_off()));
+    *response.body_mut() = Body::from_stream(stream::once(connection_reset()));
     response
 }
 
-/// An answer of which the head and half of the body are sent.
+/// A response of which only the head and half of the body are sent.
 async fn truncated(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let body = to_bytes(body, ANSWER_MAX).await.unwrap_or_default();
@@ -131,11 +131,11 @@ async fn truncated(response: Response) -> Response {
     // The pause lets the server flush before the body fails.
     let failure = async {
         tokio::task::yield_now().await;
-        broken_off().await
+        connection_reset().await
     };
     Response::from_parts(parts, Body::from_stream(stream::iter([Ok(half)]).chain(stream::once(failure))))
 }
 
-async fn broken_off() -> Result<Bytes, std::io::Error> {
+async fn connection_reset() -> Result<Bytes, std::io::Error> {
     Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
 }

@@ -1,4 +1,4 @@
-//! Links, the profile and milestones: what happens on Linktree. Each change is an event to all who want it.
+//! Changes of links, the profile and milestones. Each is an event to all subscriptions that want it.
 
 use std::sync::Arc;
 
@@ -10,28 +10,27 @@ use serde::{
 };
 use serde_json::{Map, Value, json};
 
-use super::Ctl;
 use crate::{
     linktree::{event::EventType, wire::SubscriptionId},
     simulator::{
         answer::{Id, JsonBody},
-        deliver::Sender,
+        deliver::{Sender, SenderState},
         state::{
-            State as World,
+            State as SimState,
             catalog::{Event, LinkChange, Milestone, ProfileChange},
-            refusal::Refusal,
+            rejection::Rejection,
         },
     },
 };
 
-/// A change, and in which account.
+/// A change in an account.
 #[derive(Debug)]
 pub(super) struct In<T> {
     account: Option<String>,
     change: T,
 }
 
-/// By hand, since a flattened field would take no notice of misspelt ones.
+/// Implemented by hand, because a flattened field would ignore misspelt ones.
 impl<'de, T: DeserializeOwned> Deserialize<'de> for In<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = Map::deserialize(deserializer)?;
@@ -42,49 +41,49 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for In<T> {
 }
 
 pub(super) async fn create_link(
-    State(sender): Ctl,
+    State(sender): SenderState,
     JsonBody(body): JsonBody<In<LinkChange>>,
-) -> Result<Json<Value>, Refusal> {
-    happen(&sender, |world, _| {
-        let account = world.accounts.find(body.account.as_deref())?;
-        let id = world.new_link_id();
-        world.page_mut(account)?.create_link(id, body.change)
+) -> Result<Json<Value>, Rejection> {
+    apply_and_emit(&sender, |state, _| {
+        let account = state.accounts.find(body.account.as_deref())?;
+        let id = state.new_link_id();
+        state.page_mut(account)?.create_link(id, body.change)
     })
 }
 
 pub(super) async fn update_link(
-    State(sender): Ctl,
+    State(sender): SenderState,
     Id(id): Id,
     JsonBody(change): JsonBody<LinkChange>,
-) -> Result<Json<Value>, Refusal> {
-    happen(&sender, |world, _| world.page_with_link(&id)?.update_link(&id, change))
+) -> Result<Json<Value>, Rejection> {
+    apply_and_emit(&sender, |state, _| state.page_with_link(&id)?.update_link(&id, change))
 }
 
-pub(super) async fn delete_link(State(sender): Ctl, Id(id): Id) -> Result<Json<Value>, Refusal> {
-    happen(&sender, |world, real| {
-        let now = world.clock.on_the_wire(world.clock.now(real));
-        world.page_with_link(&id)?.delete_link(&id, now)
+pub(super) async fn delete_link(State(sender): SenderState, Id(id): Id) -> Result<Json<Value>, Rejection> {
+    apply_and_emit(&sender, |state, real| {
+        let now = state.clock.on_the_wire(state.clock.now(real));
+        state.page_with_link(&id)?.delete_link(&id, now)
     })
 }
 
 pub(super) async fn update_profile(
-    State(sender): Ctl,
+    State(sender): SenderState,
     JsonBody(body): JsonBody<In<ProfileChange>>,
-) -> Result<Json<Value>, Refusal> {
-    happen(&sender, |world, _| {
-        let account = world.accounts.find(body.account.as_deref())?;
-        Ok(world.page_mut(account)?.update_profile(body.change))
+) -> Result<Json<Value>, Rejection> {
+    apply_and_emit(&sender, |state, _| {
+        let account = state.accounts.find(body.account.as_deref())?;
+        Ok(state.page_mut(account)?.update_profile(body.change))
     })
 }
 
 pub(super) async fn reach_milestone(
-    State(sender): Ctl,
+    State(sender): SenderState,
     JsonBody(milestone): JsonBody<Milestone>,
-) -> Result<Json<Value>, Refusal> {
-    happen(&sender, |world, _| world.page_with_link(&milestone.link_id)?.reach(&milestone))
+) -> Result<Json<Value>, Rejection> {
+    apply_and_emit(&sender, |state, _| state.page_with_link(&milestone.link_id)?.reach(&milestone))
 }
 
-/// Any event, also one that Linktree does not have.
+/// Any event, even of a type that Linktree does not have.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnyEvent {
@@ -96,28 +95,31 @@ pub(super) struct AnyEvent {
     subscription: Option<SubscriptionId>,
 }
 
-pub(super) async fn emit(State(sender): Ctl, JsonBody(event): JsonBody<AnyEvent>) -> Result<Json<Value>, Refusal> {
+pub(super) async fn emit(
+    State(sender): SenderState,
+    JsonBody(event): JsonBody<AnyEvent>,
+) -> Result<Json<Value>, Rejection> {
     let AnyEvent { account, event_type, data, subscription } = event;
     let Some(subscription) = subscription else {
-        return happen(&sender, |world, _| {
-            Ok(Event { account: world.accounts.find(account.as_deref())?, event_type, data })
+        return apply_and_emit(&sender, |state, _| {
+            Ok(Event { account: state.accounts.find(account.as_deref())?, event_type, data })
         });
     };
-    let deliveries = sender.shared.with(|world, real| {
-        world.subscriptions.get(&subscription).ok_or(Refusal::NotFound)?;
-        world.deliver(&[subscription], &event_type, &data, real)
+    let deliveries = sender.shared.with(|state, real| {
+        state.subscriptions.get(&subscription).ok_or(Rejection::NotFound)?;
+        state.deliver(&[subscription], &event_type, &data, real)
     })?;
     Ok(Json(json!({"type": event_type, "data": data, "deliveries": deliveries})))
 }
 
-/// Makes something happen and delivers the event of it.
-fn happen(
+/// Applies a change and delivers its event.
+fn apply_and_emit(
     sender: &Arc<Sender>,
-    act: impl FnOnce(&mut World, Timestamp) -> Result<Event, Refusal>,
-) -> Result<Json<Value>, Refusal> {
-    sender.shared.with(|world, real| {
-        let event = act(world, real)?;
-        let deliveries = world.emit(&event, real)?;
+    act: impl FnOnce(&mut SimState, Timestamp) -> Result<Event, Rejection>,
+) -> Result<Json<Value>, Rejection> {
+    sender.shared.with(|state, real| {
+        let event = act(state, real)?;
+        let deliveries = state.emit(&event, real)?;
         Ok(Json(json!({"type": event.event_type, "data": event.data, "deliveries": deliveries})))
     })
 }
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_may_name_its_account_and_a_misspelt_field_is_refused() {
+    fn a_change_may_name_its_account_and_a_misspelt_field_is_rejected() {
         let read = |json| serde_json::from_str::<In<LinkChange>>(json);
         let named = read(r#"{"account":"acc_1","title":"Shop"}"#).unwrap();
         assert_eq!((named.account.as_deref(), named.change.title.as_deref()), (Some("acc_1"), Some("Shop")));

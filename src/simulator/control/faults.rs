@@ -4,62 +4,65 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::Ctl;
 use crate::simulator::{
     answer::JsonBody,
+    deliver::SenderState,
     state::{
         faults::{ApiRule, DeliveryRule},
         offers::Offers,
-        refusal::Refusal,
+        rejection::Rejection,
     },
 };
 
 type Fields = Map<String, Value>;
 
-/// A rule of exactly these fields. What does not come out of the rule again was not understood: a misspelt `times` must
-/// not make a fault last for ever.
-fn read<T: DeserializeOwned + Serialize>(fields: &Fields) -> Result<T, Refusal> {
-    let unprocessable = |error: serde_json::Error| Refusal::Unprocessable(error.to_string());
+/// Parses a rule of exactly these fields. A field missing from the parsed rule is unknown: a misspelt `times` must not
+/// make a fault permanent.
+fn read<T: DeserializeOwned + Serialize>(fields: &Fields) -> Result<T, Rejection> {
+    let unprocessable = |error: serde_json::Error| Rejection::Unprocessable(error.to_string());
     let rule = T::deserialize(json!(fields)).map_err(unprocessable)?;
-    let understood = serde_json::to_value(&rule).map_err(unprocessable)?;
-    match fields.keys().find(|field| understood.get(field).is_none()) {
-        Some(unknown) => Err(Refusal::Unprocessable(format!("there is no field {unknown:?} in such a fault"))),
+    let known = serde_json::to_value(&rule).map_err(unprocessable)?;
+    match fields.keys().find(|field| known.get(field).is_none()) {
+        Some(unknown) => Err(Rejection::Unprocessable(format!("unknown field \"{unknown}\" in a fault of this kind"))),
         None => Ok(rule),
     }
 }
 
-pub(super) async fn list_api(State(sender): Ctl) -> Json<Vec<ApiRule>> {
-    Json(sender.shared.with(|world, _| world.faults.api.clone()))
+pub(super) async fn list_api(State(sender): SenderState) -> Json<Vec<ApiRule>> {
+    Json(sender.shared.with(|state, _| state.faults.api.clone()))
 }
 
-pub(super) async fn add_api(State(sender): Ctl, JsonBody(fields): JsonBody<Fields>) -> Result<StatusCode, Refusal> {
+pub(super) async fn add_api(
+    State(sender): SenderState,
+    JsonBody(fields): JsonBody<Fields>,
+) -> Result<StatusCode, Rejection> {
     let rule = read(&fields)?;
-    sender.shared.with(|world, _| world.faults.add_api(rule)).map(|()| StatusCode::NO_CONTENT)
+    sender.shared.with(|state, _| state.faults.add_api(rule)).map(|()| StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn clear_api(State(sender): Ctl) -> StatusCode {
-    sender.shared.with(|world, _| world.faults.api.clear());
+pub(super) async fn clear_api(State(sender): SenderState) -> StatusCode {
+    sender.shared.with(|state, _| state.faults.api.clear());
     StatusCode::NO_CONTENT
 }
 
-pub(super) async fn list_deliveries(State(sender): Ctl) -> Json<Vec<DeliveryRule>> {
-    Json(sender.shared.with(|world, _| world.faults.deliveries.clone()))
+pub(super) async fn list_deliveries(State(sender): SenderState) -> Json<Vec<DeliveryRule>> {
+    Json(sender.shared.with(|state, _| state.faults.deliveries.clone()))
 }
 
 pub(super) async fn add_delivery(
-    State(sender): Ctl,
+    State(sender): SenderState,
     JsonBody(fields): JsonBody<Fields>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, Rejection> {
     let rule = read(&fields)?;
-    sender.shared.with(|world, _| world.faults.add_delivery(rule)).map(|()| StatusCode::NO_CONTENT)
+    sender.shared.with(|state, _| state.faults.add_delivery(rule)).map(|()| StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn clear_deliveries(State(sender): Ctl) -> StatusCode {
-    sender.shared.with(|world, _| world.faults.deliveries.clear());
+pub(super) async fn clear_deliveries(State(sender): SenderState) -> StatusCode {
+    sender.shared.with(|state, _| state.faults.deliveries.clear());
     StatusCode::NO_CONTENT
 }
 
-/// What may be set while it runs.
+/// Settings that can change at run time.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
@@ -67,11 +70,11 @@ pub(super) struct Settings {
     offers: Option<Offers>,
 }
 
-pub(super) async fn set(State(sender): Ctl, JsonBody(settings): JsonBody<Settings>) -> StatusCode {
+pub(super) async fn set(State(sender): SenderState, JsonBody(settings): JsonBody<Settings>) -> StatusCode {
     let Settings { resign_retries, offers } = settings;
-    sender.shared.with(|world, _| {
-        world.resign_retries = resign_retries.unwrap_or(world.resign_retries);
-        world.offers = offers.unwrap_or(world.offers);
+    sender.shared.with(|state, _| {
+        state.resign_retries = resign_retries.unwrap_or(state.resign_retries);
+        state.offers = offers.unwrap_or(state.offers);
     });
     StatusCode::NO_CONTENT
 }
@@ -81,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelt_field_is_refused() {
+    fn a_misspelt_field_is_rejected() {
         let fields = |json| serde_json::from_str::<Fields>(json).unwrap();
         assert_eq!(read::<ApiRule>(&fields(r#"{"kind":"html","times":1}"#)).unwrap().times, Some(1));
         assert!(read::<DeliveryRule>(&fields(r#"{"kind":"drop","subscription":"wh_1"}"#)).is_ok());

@@ -1,20 +1,20 @@
-//! What can be seen of the simulator: its state, and the calls made to it. Secrets only on request, tokens never. All
-//! times are as on the wire, in seconds since the epoch of the world outside.
+//! Views of the simulator's state and of the calls to it. Secrets only on request, tokens never. All times are in real
+//! time, in seconds since the epoch.
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Ctl;
 use crate::simulator::{
     answer::QueryOf,
+    deliver::SenderState,
     state::{
-        State as World,
+        State as SimState,
         accounts::{Account, AccountKey},
         calls::Call,
         clock::Clock,
         deliveries::{Answer, Attempt, Delivery, DeliveryState},
-        refusal::Refusal,
+        rejection::Rejection,
         subscriptions::Subscription,
     },
 };
@@ -25,33 +25,36 @@ pub(super) struct StateQuery {
     secrets: bool,
 }
 
-pub(super) async fn state(State(sender): Ctl, QueryOf(query): QueryOf<StateQuery>) -> Result<Json<Value>, Refusal> {
-    sender.shared.with(|world, _| {
-        let accounts: Result<Vec<_>, _> = world.accounts.iter().map(|(key, it)| account_view(world, key, it)).collect();
+pub(super) async fn state(
+    State(sender): SenderState,
+    QueryOf(query): QueryOf<StateQuery>,
+) -> Result<Json<Value>, Rejection> {
+    sender.shared.with(|state, _| {
+        let accounts: Result<Vec<_>, _> = state.accounts.iter().map(|(key, it)| account_view(state, key, it)).collect();
         let subscriptions: Vec<_> =
-            world.subscriptions.iter().map(|it| subscription_view(world, it, query.secrets)).collect();
-        let deliveries: Vec<_> = world.deliveries.iter().map(|it| delivery_view(&world.clock, it)).collect();
+            state.subscriptions.iter().map(|it| subscription_view(state, it, query.secrets)).collect();
+        let deliveries: Vec<_> = state.deliveries.iter().map(|it| delivery_view(&state.clock, it)).collect();
         Ok(Json(json!({
-            "offset_seconds": world.clock.offset().as_secs(),
-            "resign_retries": world.resign_retries,
-            "offers": world.offers,
+            "offset_seconds": state.clock.offset().as_secs(),
+            "resign_retries": state.resign_retries,
+            "offers": state.offers,
             "accounts": accounts?,
             "subscriptions": subscriptions,
             "deliveries": deliveries,
-            "faults": {"api": world.faults.api, "deliveries": world.faults.deliveries},
+            "faults": {"api": state.faults.api, "deliveries": state.faults.deliveries},
         })))
     })
 }
 
-fn account_view(world: &World, key: AccountKey, account: &Account) -> Result<Value, Refusal> {
-    let page = world.page(key)?;
+fn account_view(state: &SimState, key: AccountKey, account: &Account) -> Result<Value, Rejection> {
+    let page = state.page(key)?;
     Ok(json!({"id": account.id, "plan": account.plan, "profile": page.profile, "links": page.links}))
 }
 
-fn subscription_view(world: &World, subscription: &Subscription, secrets: bool) -> Value {
-    let mut view = json!(subscription.on_the_wire(&world.clock, secrets));
-    view["account"] = json!(world.accounts.get(subscription.account).map(|account| &account.id));
-    view["disable_due"] = json!(subscription.disable_due().map(|at| world.clock.on_the_wire(at)));
+fn subscription_view(state: &SimState, subscription: &Subscription, secrets: bool) -> Value {
+    let mut view = json!(subscription.on_the_wire(&state.clock, secrets));
+    view["account"] = json!(state.accounts.get(subscription.account).map(|account| &account.id));
+    view["disable_due"] = json!(subscription.disable_due().map(|at| state.clock.on_the_wire(at)));
     view
 }
 
@@ -81,7 +84,7 @@ fn attempt_view(clock: &Clock, attempt: &Attempt) -> Value {
     })
 }
 
-/// A receiver's answer, or why there is none.
+/// A receiver's response, or the reason why there is none.
 pub(super) fn answer_view(answer: &Answer) -> Value {
     match answer {
         Answer::Status { status, body } => json!({"status": status, "body": body}),
@@ -96,10 +99,10 @@ pub(super) struct CallsQuery {
     since: u64,
 }
 
-pub(super) async fn calls(State(sender): Ctl, QueryOf(query): QueryOf<CallsQuery>) -> Json<Value> {
-    Json(sender.shared.with(|world, _| {
-        let calls = world.calls.since(query.since);
-        json!({"calls": calls.map(|(number, call)| call_view(&world.clock, number, call)).collect::<Vec<_>>()})
+pub(super) async fn calls(State(sender): SenderState, QueryOf(query): QueryOf<CallsQuery>) -> Json<Value> {
+    Json(sender.shared.with(|state, _| {
+        let calls = state.calls.since(query.since);
+        json!({"calls": calls.map(|(number, call)| call_view(&state.clock, number, call)).collect::<Vec<_>>()})
     }))
 }
 

@@ -1,4 +1,4 @@
-//! Moving the clock ahead, and starting over.
+//! Advancing the clock, and resetting the state.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,14 +6,14 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Ctl, inspect::answer_view};
+use super::inspect::answer_view;
 use crate::simulator::{
     answer::JsonBody,
-    deliver::{Happened, Step},
-    state::refusal::Refusal,
+    deliver::{SenderState, Step, StepEvent},
+    state::rejection::Rejection,
 };
 
-/// Steps told; more are only counted.
+/// Steps in the response; more are only counted.
 const STEPS_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
@@ -23,15 +23,15 @@ pub(super) struct AdvanceRequest {
 }
 
 pub(super) async fn advance(
-    State(sender): Ctl,
+    State(sender): SenderState,
     JsonBody(AdvanceRequest { seconds }): JsonBody<AdvanceRequest>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<Value>, Rejection> {
     let clock = Arc::clone(&sender.shared);
-    // In a task of its own: once begun, it is finished even if the caller goes away.
+    // A separate task, which finishes even if the caller disconnects.
     let advancing = tokio::spawn(async move { sender.advance(Duration::from_secs(seconds)).await });
-    let steps = advancing.await.map_err(|error| Refusal::Impossible(error.to_string()))??;
+    let steps = advancing.await.map_err(|error| Rejection::Impossible(error.to_string()))??;
     Ok(Json(json!({
-        "offset_seconds": clock.with(|world, _| world.clock.offset().as_secs()),
+        "offset_seconds": clock.with(|state, _| state.clock.offset().as_secs()),
         "steps_total": steps.len(),
         "steps": steps.iter().take(STEPS_MAX).map(step_view).collect::<Vec<_>>(),
     })))
@@ -40,15 +40,15 @@ pub(super) async fn advance(
 fn step_view(step: &Step) -> Value {
     let after_seconds = step.after.as_secs();
     match &step.what {
-        Happened::Disabled(id) => json!({"after_seconds": after_seconds, "disabled": id}),
-        Happened::Attempt { delivery, answer } => {
+        StepEvent::Disabled(id) => json!({"after_seconds": after_seconds, "disabled": id}),
+        StepEvent::Attempt { delivery, answer } => {
             json!({"after_seconds": after_seconds, "delivery": delivery, "answer": answer_view(answer)})
         }
     }
 }
 
-/// Attempts under way end as if their subscriptions had been deleted.
-pub(super) async fn reset(State(sender): Ctl) -> StatusCode {
-    sender.shared.with(|world, _| world.reset());
+/// Attempts in flight end as if their subscriptions had been deleted.
+pub(super) async fn reset(State(sender): SenderState) -> StatusCode {
+    sender.shared.with(|state, _| state.reset());
     StatusCode::NO_CONTENT
 }

@@ -1,6 +1,6 @@
 //! Accounts, their plans and their tokens.
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use crate::{
     linktree::{secret::Secret, wire},
     simulator::config::AccountConfig,
@@ -9,11 +9,11 @@ use crate::{
 /// Plans without webhooks. Assumed: their names; that such plans exist is known.
 const PLANS_WITHOUT_WEBHOOKS: [&str; 2] = ["Free", "Starter"];
 
-/// Which account; the position in the configuration.
+/// The key of an account: its position in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AccountKey(pub usize);
 
-/// Which token of which account: what request budgets are counted by.
+/// The key of a token. Each token has its own request budgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenKey {
     pub account: AccountKey,
@@ -28,13 +28,13 @@ pub struct Account {
 }
 
 impl Account {
-    /// Refuses accounts whose plan does not include webhooks.
+    /// Rejects an account with a plan that does not include webhooks.
     ///
     /// # Errors
-    /// [`Refusal::PlanExcludesWebhooks`].
-    pub fn may_use_webhooks(&self) -> Result<(), Refusal> {
+    /// [`Rejection::PlanExcludesWebhooks`].
+    pub fn may_use_webhooks(&self) -> Result<(), Rejection> {
         if PLANS_WITHOUT_WEBHOOKS.iter().any(|plan| plan.eq_ignore_ascii_case(&self.plan)) {
-            return Err(Refusal::PlanExcludesWebhooks { plan: self.plan.clone() });
+            return Err(Rejection::PlanExcludesWebhooks { plan: self.plan.clone() });
         }
         Ok(())
     }
@@ -58,17 +58,17 @@ impl Accounts {
         )
     }
 
-    /// Whose token this `Authorization` header holds. The scheme's name is compared without case (RFC 9110, 11.1).
+    /// Finds the token of an `Authorization` header. The scheme's case is ignored (RFC 9110, 11.1).
     ///
     /// # Errors
-    /// [`Refusal::TokenMissing`] and [`Refusal::TokenUnknown`].
-    pub fn authenticate(&self, authorization: Option<&str>) -> Result<TokenKey, Refusal> {
-        let (scheme, token) = authorization.and_then(|value| value.split_once(' ')).ok_or(Refusal::TokenMissing)?;
+    /// [`Rejection::TokenMissing`] and [`Rejection::TokenUnknown`].
+    pub fn authenticate(&self, authorization: Option<&str>) -> Result<TokenKey, Rejection> {
+        let (scheme, token) = authorization.and_then(|value| value.split_once(' ')).ok_or(Rejection::TokenMissing)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Refusal::TokenMissing);
+            return Err(Rejection::TokenMissing);
         }
         let token = Secret::new(token.trim());
-        self.tokens().find(|(_, known)| **known == token).map(|(key, _)| key).ok_or(Refusal::TokenUnknown)
+        self.tokens().find(|(_, known)| **known == token).map(|(key, _)| key).ok_or(Rejection::TokenUnknown)
     }
 
     fn tokens(&self) -> impl Iterator<Item = (TokenKey, &Secret)> {
@@ -86,22 +86,22 @@ impl Accounts {
         self.0.get(key.0)
     }
 
-    /// The account of this name; without a name the first one.
+    /// The account with this name; the first one without a name.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn find(&self, name: Option<&str>) -> Result<AccountKey, Refusal> {
+    /// [`Rejection::NotFound`].
+    pub fn find(&self, name: Option<&str>) -> Result<AccountKey, Rejection> {
         let mut accounts = self.iter();
         let found = accounts.find(|(_, account)| name.is_none_or(|name| account.id == name));
-        found.map(|(key, _)| key).ok_or(Refusal::NotFound)
+        found.map(|(key, _)| key).ok_or(Rejection::NotFound)
     }
 
-    /// The answer to `GET /v1/me`.
+    /// The response to `GET /v1/me`.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn me(&self, key: AccountKey, username: &str) -> Result<wire::Account, Refusal> {
-        let account = self.get(key).ok_or(Refusal::NotFound)?;
+    /// [`Rejection::NotFound`].
+    pub fn me(&self, key: AccountKey, username: &str) -> Result<wire::Account, Rejection> {
+        let account = self.get(key).ok_or(Rejection::NotFound)?;
         Ok(wire::Account {
             id: account.id.clone(),
             username: Some(username.to_owned()),
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_opens_its_own_account_and_nothing_else_opens_any() {
+    fn a_token_authenticates_its_own_account_only() {
         let accounts = Accounts::new(&[
             "name=a,plan=Pro,token=t1,token=t2".parse().unwrap(),
             "name=b,plan=Free,token=t3".parse().unwrap(),
@@ -125,14 +125,14 @@ mod tests {
         assert_eq!(account(Some("bearer t2")), Ok(0));
         assert_eq!(account(Some("Bearer t3")), Ok(1));
         assert_ne!(accounts.authenticate(Some("Bearer t1")), accounts.authenticate(Some("Bearer t2")));
-        for (header, refusal) in [
-            (None, Refusal::TokenMissing),
-            (Some("t1"), Refusal::TokenMissing),
-            (Some("Basic t1"), Refusal::TokenMissing),
-            (Some("Bearer t"), Refusal::TokenUnknown),
-            (Some("Bearer "), Refusal::TokenUnknown),
+        for (header, rejection) in [
+            (None, Rejection::TokenMissing),
+            (Some("t1"), Rejection::TokenMissing),
+            (Some("Basic t1"), Rejection::TokenMissing),
+            (Some("Bearer t"), Rejection::TokenUnknown),
+            (Some("Bearer "), Rejection::TokenUnknown),
         ] {
-            assert_eq!(account(header), Err(refusal), "{header:?}");
+            assert_eq!(account(header), Err(rejection), "{header:?}");
         }
         assert!(accounts.get(AccountKey(0)).unwrap().may_use_webhooks().is_ok());
         assert!(accounts.get(AccountKey(1)).unwrap().may_use_webhooks().is_err());

@@ -1,12 +1,12 @@
-//! The log of calls to the API. Never a token, only whose it was.
+//! The log of calls to the API. It contains accounts, but no tokens.
 
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
-/// Calls remembered; older ones are forgotten.
+/// Calls that are kept; older ones are dropped.
 pub const CALLS_MAX: usize = 10_000;
-/// Longest path kept, in characters.
+/// The longest path that is kept, in characters.
 const PATH_MAX: usize = 256;
 
 #[derive(Clone, Debug)]
@@ -15,25 +15,25 @@ pub struct Call {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// `None` if the connection was dropped instead.
+    /// `None` if the connection was dropped.
     pub status: Option<u16>,
-    /// The account the token belongs to.
+    /// The account of the token.
     pub account: Option<String>,
-    /// The fault that was made.
+    /// The injected fault.
     pub fault: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
 pub struct CallLog {
     calls: VecDeque<Call>,
-    forgotten: u64,
+    dropped: u64,
 }
 
 impl CallLog {
     pub fn add(&mut self, mut call: Call) {
         if self.calls.len() >= CALLS_MAX {
             self.calls.pop_front();
-            self.forgotten += 1;
+            self.dropped += 1;
         }
         if let Some((end, _)) = call.path.char_indices().nth(PATH_MAX) {
             call.path.truncate(end);
@@ -41,9 +41,9 @@ impl CallLog {
         self.calls.push_back(call);
     }
 
-    /// The calls after the one with this number, oldest first. They are numbered from 1.
+    /// The calls after this number, oldest first. They are numbered from 1.
     pub fn since(&self, number: u64) -> impl Iterator<Item = (u64, &Call)> {
-        (self.forgotten + 1..).zip(&self.calls).filter(move |(its, _)| *its > number)
+        (self.dropped + 1..).zip(&self.calls).filter(move |(its, _)| *its > number)
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_is_bounded_and_its_numbers_go_on() {
+    fn the_log_is_bounded_and_its_numbers_continue() {
         let mut log = CallLog::default();
         for n in 0..CALLS_MAX + 5 {
             let path = format!("/{n}{}", "é".repeat(PATH_MAX));

@@ -1,13 +1,13 @@
-//! What a Linktree page is made of: links and a profile. A change of them is an event; the data of each event has the
-//! fields of the page's table, no more.
+//! The content of a Linktree page: links and a profile. Each change is an event, with exactly the fields that the
+//! documentation's table lists.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{accounts::AccountKey, refusal::Refusal};
+use super::{accounts::AccountKey, rejection::Rejection};
 use crate::linktree::event::EventType;
 
-/// Links one account may have; bounds memory.
+/// Links of one account; bounds memory.
 const LINKS_MAX: usize = 1000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,7 +20,7 @@ pub struct Link {
     pub position: u32,
 }
 
-/// The fields of a link to set; those absent stay as they are.
+/// The fields of a link to set; absent ones stay unchanged.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkChange {
@@ -38,7 +38,7 @@ pub struct Profile {
     pub theme: String,
 }
 
-/// The fields of a profile to set; those absent stay as they are.
+/// The fields of a profile to set; absent ones stay unchanged.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileChange {
@@ -48,7 +48,7 @@ pub struct ProfileChange {
     pub theme: Option<String>,
 }
 
-/// A threshold that was reached. Thresholds are set in Linktree's dashboard, so here they come with the hit.
+/// A reached threshold. Linktree's dashboard sets thresholds; here a request contains its threshold.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Milestone {
@@ -58,7 +58,7 @@ pub struct Milestone {
     pub threshold: u64,
 }
 
-/// Something happened that subscriptions may want to hear of.
+/// An event, to be delivered to the subscriptions that want its type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     pub account: AccountKey,
@@ -89,13 +89,13 @@ impl Page {
     /// Adds a link at the end, or at the given position.
     ///
     /// # Errors
-    /// [`Refusal::Unprocessable`] without title or url, or when there are too many links.
-    pub fn create_link(&mut self, id: String, change: LinkChange) -> Result<Event, Refusal> {
+    /// [`Rejection::Unprocessable`] without title or url, or with too many links.
+    pub fn create_link(&mut self, id: String, change: LinkChange) -> Result<Event, Rejection> {
         let LinkChange { title: Some(title), url: Some(url), thumbnail_url, position } = change else {
-            return Err(Refusal::Unprocessable("a link needs a title and a url".to_owned()));
+            return Err(Rejection::Unprocessable("a link needs a title and a url".to_owned()));
         };
         if self.links.len() >= LINKS_MAX {
-            return Err(Refusal::Unprocessable("too many links".to_owned()));
+            return Err(Rejection::Unprocessable("too many links".to_owned()));
         }
         let position = position.unwrap_or(u32::try_from(self.links.len()).unwrap_or(u32::MAX));
         let data = json!({"link_id": id, "title": title, "url": url, "position": position});
@@ -104,10 +104,10 @@ impl Page {
     }
 
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn update_link(&mut self, id: &str, change: LinkChange) -> Result<Event, Refusal> {
+    /// [`Rejection::NotFound`].
+    pub fn update_link(&mut self, id: &str, change: LinkChange) -> Result<Event, Rejection> {
         let LinkChange { title, url, thumbnail_url, position } = change;
-        let link = self.links.iter_mut().find(|link| link.id == id).ok_or(Refusal::NotFound)?;
+        let link = self.links.iter_mut().find(|link| link.id == id).ok_or(Rejection::NotFound)?;
         title.into_iter().for_each(|title| link.title = title);
         url.into_iter().for_each(|url| link.url = url);
         position.into_iter().for_each(|position| link.position = position);
@@ -119,9 +119,9 @@ impl Page {
     /// Deletes a link at `deleted_at`, seconds since the epoch.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn delete_link(&mut self, id: &str, deleted_at: i64) -> Result<Event, Refusal> {
-        let position = self.links.iter().position(|link| link.id == id).ok_or(Refusal::NotFound)?;
+    /// [`Rejection::NotFound`].
+    pub fn delete_link(&mut self, id: &str, deleted_at: i64) -> Result<Event, Rejection> {
+        let position = self.links.iter().position(|link| link.id == id).ok_or(Rejection::NotFound)?;
         self.links.remove(position);
         Ok(self.event(EventType::LinkDeleted, json!({"link_id": id, "deleted_at": deleted_at})))
     }
@@ -138,10 +138,10 @@ impl Page {
     }
 
     /// # Errors
-    /// [`Refusal::NotFound`] when there is no such link.
-    pub fn reach(&self, milestone: &Milestone) -> Result<Event, Refusal> {
+    /// [`Rejection::NotFound`] if the link does not exist.
+    pub fn reach(&self, milestone: &Milestone) -> Result<Event, Rejection> {
         if !self.has_link(&milestone.link_id) {
-            return Err(Refusal::NotFound);
+            return Err(Rejection::NotFound);
         }
         Ok(self.event(EventType::AnalyticsMilestone, json!(milestone)))
     }
@@ -189,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_found() {
+    fn an_unknown_link_is_not_found() {
         let (mut page, _) = page_with_link();
-        assert_eq!(page.update_link("l2", LinkChange::default()), Err(Refusal::NotFound));
-        assert_eq!(page.delete_link("l2", 0), Err(Refusal::NotFound));
-        assert!(matches!(page.create_link("l3".into(), LinkChange::default()), Err(Refusal::Unprocessable(_))));
+        assert_eq!(page.update_link("l2", LinkChange::default()), Err(Rejection::NotFound));
+        assert_eq!(page.delete_link("l2", 0), Err(Rejection::NotFound));
+        assert!(matches!(page.create_link("l3".into(), LinkChange::default()), Err(Rejection::Unprocessable(_))));
     }
 }

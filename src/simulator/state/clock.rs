@@ -1,14 +1,14 @@
-//! The simulator's time: the real clock plus an offset that only grows. Inside, everything is in simulated time; on
-//! the wire, everything is simulated time minus the offset, so that the world outside, whose clock did not move, sees
-//! the past grow longer instead of its own clock being wrong.
+//! The simulator's time: the real clock plus an offset that only grows. The state is in simulated time; the wire is in
+//! real time, simulated time minus the offset. So an outside observer, whose clock did not move, sees past events move
+//! further back instead of a wrong clock.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 
-/// How far the simulator may be moved ahead in all: 100 years. Keeps every sum of times inside what a timestamp holds.
+/// The largest offset, 100 years, with which no sum of times overflows a timestamp.
 pub const OFFSET_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,29 +23,29 @@ impl Clock {
         real + self.offset
     }
 
-    /// What the world outside is told about the simulated moment `at`: seconds since the epoch of its own clock.
+    /// The simulated time `at` in real time, in seconds since the epoch.
     #[must_use]
     pub fn on_the_wire(&self, at: Timestamp) -> i64 {
         (at - self.offset).as_second()
     }
 
-    /// How far simulated time is ahead of real time.
+    /// The difference between simulated time and real time.
     #[must_use]
     pub fn offset(&self) -> Duration {
         self.offset
     }
 
     /// # Errors
-    /// [`Refusal::Unprocessable`] when moving ahead by `by` would go past [`OFFSET_MAX`].
-    pub fn may_move_by(&self, by: Duration) -> Result<(), Refusal> {
+    /// [`Rejection::Unprocessable`] if advancing by `by` would exceed [`OFFSET_MAX`].
+    pub fn check_move_by(&self, by: Duration) -> Result<(), Rejection> {
         if self.offset.saturating_add(by) > OFFSET_MAX {
-            return Err(Refusal::Unprocessable("the simulator would be more than 100 years ahead".to_owned()));
+            return Err(Rejection::Unprocessable("the simulator would be more than 100 years ahead".to_owned()));
         }
         Ok(())
     }
 
-    /// Makes `target` the simulated time at the real time `real`. Time never runs backwards: an earlier target
-    /// changes nothing.
+    /// Sets the simulated time to `target` at the real time `real`. Time never runs backwards: an earlier target is a
+    /// no-op.
     pub fn move_to(&mut self, target: Timestamp, real: Timestamp) {
         let ahead = target.duration_since(real).max(SignedDuration::ZERO).unsigned_abs();
         self.offset = self.offset.max(ahead).min(OFFSET_MAX);
@@ -57,15 +57,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moving_ahead_makes_the_past_longer_for_the_world_outside() {
+    fn advancing_moves_past_events_further_back_in_real_time() {
         let real = Timestamp::from_second(1_000_000).unwrap();
         let hour = Duration::from_secs(3600);
         let mut clock = Clock::default();
         let before = clock.now(real);
         clock.move_to(before + hour, real);
         assert_eq!(clock.now(real), real + hour);
-        assert_eq!(clock.on_the_wire(clock.now(real)), 1_000_000, "what happens now is now outside too");
-        assert_eq!(clock.on_the_wire(before), 1_000_000 - 3600, "what was before is an hour ago");
+        assert_eq!(clock.on_the_wire(clock.now(real)), 1_000_000, "the present is the present in real time too");
+        assert_eq!(clock.on_the_wire(before), 1_000_000 - 3600, "an earlier event is an hour ago");
         clock.move_to(before, real);
         assert_eq!(clock.offset(), hour, "time does not run backwards");
     }

@@ -1,32 +1,32 @@
-//! Deliveries on their way: when each is due, what became of every attempt, and the retry table.
+//! Deliveries: their due times, the results of their attempts, and their retries.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use crate::linktree::{event::EventType, headers::SentAt, retry::DELAYS, signature::Signature, wire::SubscriptionId};
 
-/// Deliveries waiting or being sent; more events are refused until there is room.
+/// Deliveries that wait or are in flight; at this number further events are rejected.
 const PENDING_MAX: usize = 10_000;
-/// Finished deliveries remembered; older ones are forgotten.
+/// Finished deliveries that are kept; older ones are dropped.
 const FINISHED_MAX: usize = 1_000;
 
-/// Timestamp and signature of one request. `None` in its place means an unsigned one.
+/// Timestamp and signature of one request.
 pub type Signed = (SentAt, Signature);
 
-/// What came back from one request.
+/// The result of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The receiver's status and the beginning of its body.
+    /// The receiver's status and the beginning of the response body.
     Status { status: u16, body: String },
-    /// No answer: refused, broken off, or none within the time.
+    /// No response: connection refused or broken, or a timeout.
     None { problem: String },
 }
 
 impl Answer {
-    /// Any 2xx (known); everything else feeds the failure clock.
+    /// Whether it is a 2xx (known); every other result counts as a failure.
     #[must_use]
     pub fn is_success(&self) -> bool {
         match self {
@@ -36,14 +36,14 @@ impl Answer {
     }
 }
 
-/// One attempt that is over.
+/// A finished attempt.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// When it ended.
+    /// The end of the attempt.
     pub at: Timestamp,
     pub signed: Option<Signed>,
     pub answer: Answer,
-    /// Answers to what a fault sent beside the delivery itself.
+    /// Responses to requests that a fault added to the delivery's.
     pub further: Vec<Answer>,
 }
 
@@ -56,7 +56,7 @@ pub enum DeliveryState {
     Delivered,
     /// All retries failed.
     GivenUp,
-    /// Its subscription was disabled or deleted.
+    /// The subscription was disabled or deleted.
     Dropped,
 }
 
@@ -65,7 +65,7 @@ pub struct Delivery {
     pub id: String,
     pub subscription: SubscriptionId,
     pub event_type: EventType,
-    /// Written once: every retry sends the same bytes.
+    /// The body, the same bytes in every retry.
     pub body: Bytes,
     pub state: DeliveryState,
     pub attempts: Vec<Attempt>,
@@ -79,7 +79,7 @@ impl Delivery {
         }
     }
 
-    /// What follows an attempt with this answer that ended at `now`.
+    /// The state after an attempt with this response that ended at `now`.
     fn after(&self, answer: &Answer, now: Timestamp) -> DeliveryState {
         match DELAYS.get(self.attempts.len()) {
             _ if answer.is_success() => DeliveryState::Delivered,
@@ -91,17 +91,17 @@ impl Delivery {
 
 #[derive(Debug, Default)]
 pub struct Deliveries {
-    /// In the order in which they were made.
+    /// In order of creation.
     pending: Vec<Delivery>,
     finished: VecDeque<Delivery>,
 }
 
 impl Deliveries {
     /// # Errors
-    /// [`Refusal::Impossible`] when too many deliveries are under way.
-    pub fn has_room_for(&self, more: usize) -> Result<(), Refusal> {
+    /// [`Rejection::Impossible`] if too many deliveries are pending.
+    pub fn has_room_for(&self, more: usize) -> Result<(), Rejection> {
         if self.pending.len() + more > PENDING_MAX {
-            return Err(Refusal::Impossible("too many deliveries are under way".to_owned()));
+            return Err(Rejection::Impossible("too many deliveries are pending".to_owned()));
         }
         Ok(())
     }
@@ -110,14 +110,14 @@ impl Deliveries {
         self.pending.push(delivery);
     }
 
-    /// When the next attempt is due.
+    /// The due time of the next attempt.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         self.pending.iter().filter_map(Delivery::due).min()
     }
 
-    /// Takes the delivery that is due first, if that is at `now` or before, for sending. Of several due at one moment
-    /// the one made first goes first.
+    /// Takes the delivery that is due first, if that is at `now` or before. Deliveries with the same due time go in
+    /// order of creation.
     pub fn start(&mut self, now: Timestamp) -> Option<&Delivery> {
         let due = self.next_due().filter(|due| *due <= now)?;
         let delivery = self.pending.iter_mut().find(|it| it.due() == Some(due))?;
@@ -125,8 +125,8 @@ impl Deliveries {
         Some(delivery)
     }
 
-    /// Records how the attempt of the delivery `id` ended, and what follows; whose delivery it was. `None` if it was
-    /// dropped meanwhile: then nothing follows.
+    /// Records the result of an attempt of the delivery `id` and schedules a retry if needed. Returns the subscription,
+    /// or `None` if the delivery was dropped meanwhile.
     pub fn finish(&mut self, id: &str, attempt: Attempt) -> Option<SubscriptionId> {
         let position = self.pending.iter().position(|it| it.id == id)?;
         let delivery = &mut self.pending[position];
@@ -140,8 +140,8 @@ impl Deliveries {
         Some(subscription)
     }
 
-    /// Drops what is on its way to a subscription. A request that is already being sent cannot be called back, but
-    /// nothing follows from its answer.
+    /// Drops the pending deliveries to a subscription. A request in flight cannot be cancelled, but its response has no
+    /// effect.
     pub fn drop_for(&mut self, subscription: &SubscriptionId) {
         let dropped = |it: &mut Delivery| it.subscription == *subscription;
         for mut delivery in self.pending.extract_if(.., dropped).collect::<Vec<_>>() {
@@ -150,7 +150,7 @@ impl Deliveries {
         }
     }
 
-    /// Those finished, then those under way; of each the oldest first.
+    /// The finished deliveries, then the pending ones; each oldest first.
     #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Delivery> {
         self.finished.iter().chain(&self.pending)
@@ -191,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn five_retries_follow_a_failure_each_so_long_after_the_last() {
+    fn five_retries_follow_a_failure_with_the_documented_delays() {
         let mut deliveries = Deliveries::default();
         deliveries.add(delivery("d", 100));
         let mut now = 100;
         for delay in [10, 30, 90, 270, 810] {
             assert!(deliveries.start(at(now - 1)).is_none(), "not before {now}");
             assert!(deliveries.start(at(now)).is_some());
-            assert!(deliveries.start(at(now + 5000)).is_none(), "it is being sent");
+            assert!(deliveries.start(at(now + 5000)).is_none(), "it is in flight");
             // The attempt takes two seconds; the delay counts from its end.
             deliveries.finish("d", attempt(now + 2, 500)).unwrap();
             now += 2 + delay;
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_go_out_in_the_order_they_fall_due() {
+    fn attempts_are_sent_in_the_order_of_their_due_times() {
         let mut deliveries = Deliveries::default();
         for (id, due) in [("late", 20), ("first", 10), ("second", 10)] {
             deliveries.add(delivery(id, due));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_from_the_answer_to_a_dropped_delivery() {
+    fn the_response_to_a_dropped_delivery_has_no_effect() {
         let mut deliveries = Deliveries::default();
         deliveries.add(delivery("d", 0));
         deliveries.start(at(0)).unwrap();

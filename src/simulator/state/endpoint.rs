@@ -1,37 +1,37 @@
-//! Which urls a subscription may have.
+//! The urls that a subscription may have.
 
 use url::{Host, Url};
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 
 /// Assumed.
 pub const URL_MAX: usize = 2048;
 
-/// Accepts https urls, and http ones where the host is inside the cluster or this machine. The documented service
-/// takes https only; the exception is what makes the simulator useful without certificates.
+/// Accepts https urls, and http urls with a host inside the cluster or on this machine. The documented service accepts
+/// only https; the exception makes the simulator usable without certificates.
 ///
 /// # Errors
-/// [`Refusal::Unprocessable`] with what is wrong.
-pub fn check(text: &str) -> Result<(), Refusal> {
-    let refuse = |problem: &str| Err(Refusal::Unprocessable(format!("url: {problem}")));
+/// [`Rejection::Unprocessable`] with the problem.
+pub fn check(text: &str) -> Result<(), Rejection> {
+    let reject = |problem: &str| Err(Rejection::Unprocessable(format!("url: {problem}")));
     if text.len() > URL_MAX {
-        return refuse("too long");
+        return reject("too long");
     }
     let Ok(url) = Url::parse(text) else {
-        return refuse("not a URL");
+        return reject("not a URL");
     };
-    // The parser repairs what browsers repair. A url that is compared later must not need that.
+    // The parser repairs what browsers repair, but a url that is compared later must be correct already.
     if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') || !text.contains("://") {
-        return refuse("not a URL");
+        return reject("not a URL");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return refuse("must not hold a user or password");
+        return reject("must not contain a user or password");
     }
     match (url.scheme(), url.host()) {
-        (_, None) => refuse("has no host"),
+        (_, None) => reject("has no host"),
         ("https", Some(_)) => Ok(()),
         ("http", Some(host)) if is_local(&host) => Ok(()),
-        _ => refuse("must be https (http only for hosts inside the cluster and for loopback)"),
+        _ => reject("must be https (http only for hosts inside the cluster and for loopback)"),
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn https_anywhere_and_http_only_nearby() {
+    fn https_is_accepted_anywhere_and_http_only_for_local_hosts() {
         for good in [
             "https://hooks.example.com/h/1",
             "https://10.0.0.1",

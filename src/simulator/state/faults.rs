@@ -1,36 +1,36 @@
-//! Misbehaviour on request: of the API, and of deliveries. A fault holds for the next `times` calls, or until cleared.
+//! Injected faults of the API and of deliveries. A fault applies to the next `times` calls, or until cleared.
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use crate::linktree::wire::SubscriptionId;
 
-/// Faults that may be set at once, of each sort.
+/// Faults of each sort that can be set at once.
 const FAULTS_MAX: usize = 100;
-/// The longest delay, so that a forgotten fault does not hold connections for ever.
+/// The longest delay, so that a forgotten fault does not keep connections open for ever.
 pub const DELAY_MAX_MS: u64 = 120_000;
 
-/// How the API misbehaves.
+/// A fault of an API call.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum ApiFault {
-    /// Answers this status; the call has no effect.
+    /// Responds with this status; the call has no effect.
     Status { status: u16, retry_after: Option<String> },
-    /// The call takes effect at once, but its answer comes late.
+    /// The call takes effect at once, but its response is late.
     Delay { milliseconds: u64 },
     /// Closes the connection; the call has no effect.
     DropBefore,
     /// Closes the connection after the call took effect.
     DropAfter,
-    /// The call takes effect, but only half of the answer arrives.
+    /// The call takes effect, but only half of the response is sent.
     Truncate,
-    /// Answers 200 with an HTML page; the call has no effect.
+    /// Responds with 200 and an HTML page; the call has no effect.
     Html,
 }
 
 impl ApiFault {
-    /// For the call log.
+    /// The name in the call log.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -44,41 +44,41 @@ impl ApiFault {
     }
 }
 
-/// How a delivery goes wrong.
+/// A fault of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum DeliveryFault {
-    /// Is not sent; the sender sees this status.
+    /// The delivery is not sent; the sender sees this status.
     Status { status: u16 },
-    /// Is sent only after a delay.
+    /// The delivery is sent after a delay.
     Delay { milliseconds: u64 },
-    /// Is not sent; the sender sees a broken connection.
+    /// The delivery is not sent; the sender sees a broken connection.
     Drop,
-    /// Is sent, but the sender does not see the answer: the true cause of most duplicates.
+    /// The delivery is sent, but the response is lost, which is the cause of most real duplicates.
     LostAnswer,
-    /// Is sent twice, under one id.
+    /// The delivery is sent twice under one id.
     Duplicate,
-    /// The body is changed after it was signed.
+    /// The body is changed after signing.
     Tamper,
-    /// Is sent, and then again under a fresh id, as somebody might who had captured it.
+    /// The delivery is sent, and then again under a new id, as an attacker with a captured request might do.
     Replay,
-    /// Is sent without signature and timestamp.
+    /// The delivery is sent without signature and timestamp.
     Unsigned,
 }
 
-/// A fault, to whom it happens and how often.
+/// A fault, and the calls that it applies to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ApiRule {
     /// Any method if absent.
     #[serde(default)]
     pub method: Option<String>,
-    /// A path; `*` stands for anything. Any path if absent.
+    /// A path, in which `*` matches anything. Any path if absent.
     #[serde(default)]
     pub path: Option<String>,
-    /// The account whose token the call has. Anybody's if absent.
+    /// The account of the call's token. Any account if absent.
     #[serde(default)]
     pub account: Option<String>,
-    /// How many calls; until cleared if absent.
+    /// The number of calls; until cleared if absent.
     #[serde(default)]
     pub times: Option<u32>,
     #[serde(flatten)]
@@ -105,8 +105,8 @@ pub struct Faults {
 
 impl Faults {
     /// # Errors
-    /// [`Refusal::Unprocessable`] when it is no status, too long a delay, or one too many.
-    pub fn add_api(&mut self, rule: ApiRule) -> Result<(), Refusal> {
+    /// [`Rejection::Unprocessable`] for an invalid status, too long a delay, or too many faults.
+    pub fn add_api(&mut self, rule: ApiRule) -> Result<(), Rejection> {
         match rule.fault {
             ApiFault::Status { status, .. } => check_status(status)?,
             ApiFault::Delay { milliseconds } => check_delay(milliseconds)?,
@@ -117,7 +117,7 @@ impl Faults {
 
     /// # Errors
     /// As [`Faults::add_api`].
-    pub fn add_delivery(&mut self, rule: DeliveryRule) -> Result<(), Refusal> {
+    pub fn add_delivery(&mut self, rule: DeliveryRule) -> Result<(), Rejection> {
         match rule.fault {
             DeliveryFault::Status { status } => check_status(status)?,
             DeliveryFault::Delay { milliseconds } => check_delay(milliseconds)?,
@@ -131,14 +131,14 @@ impl Faults {
         push_bounded(&mut self.deliveries, rule)
     }
 
-    /// The fault for this call, the oldest that fits.
+    /// The oldest fault that matches this call.
     pub fn take_api(&mut self, method: &str, path: &str, account: Option<&str>) -> Option<ApiFault> {
-        let fits = |rule: &ApiRule| {
+        let matches = |rule: &ApiRule| {
             rule.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
                 && rule.path.as_ref().is_none_or(|pattern| matches_pattern(pattern, path))
                 && rule.account.as_ref().is_none_or(|wanted| account == Some(wanted))
         };
-        let position = self.api.iter().position(fits)?;
+        let position = self.api.iter().position(matches)?;
         let fault = self.api[position].fault.clone();
         if used_up(&mut self.api[position].times) {
             self.api.remove(position);
@@ -146,10 +146,10 @@ impl Faults {
         Some(fault)
     }
 
-    /// The fault for a delivery to this subscription, the oldest that fits.
+    /// The oldest fault that matches a delivery to this subscription.
     pub fn take_delivery(&mut self, subscription: &SubscriptionId) -> Option<DeliveryFault> {
-        let fits = |rule: &DeliveryRule| rule.subscription.as_ref().is_none_or(|wanted| wanted == subscription);
-        let position = self.deliveries.iter().position(fits)?;
+        let matches = |rule: &DeliveryRule| rule.subscription.as_ref().is_none_or(|wanted| wanted == subscription);
+        let position = self.deliveries.iter().position(matches)?;
         let fault = self.deliveries[position].fault.clone();
         if used_up(&mut self.deliveries[position].times) {
             self.deliveries.remove(position);
@@ -158,15 +158,15 @@ impl Faults {
     }
 }
 
-fn push_bounded<T>(rules: &mut Vec<T>, rule: T) -> Result<(), Refusal> {
+fn push_bounded<T>(rules: &mut Vec<T>, rule: T) -> Result<(), Rejection> {
     if rules.len() >= FAULTS_MAX {
-        return Err(Refusal::Unprocessable("too many faults".to_owned()));
+        return Err(Rejection::Unprocessable("too many faults".to_owned()));
     }
     rules.push(rule);
     Ok(())
 }
 
-/// Counts one use and says whether it was the last.
+/// Counts one use; returns whether it was the last.
 fn used_up(times: &mut Option<u32>) -> bool {
     times.as_mut().is_some_and(|left| {
         *left = left.saturating_sub(1);
@@ -174,22 +174,22 @@ fn used_up(times: &mut Option<u32>) -> bool {
     })
 }
 
-/// Informational statuses are not answers, so a fault cannot be one.
-fn check_status(status: u16) -> Result<(), Refusal> {
+/// Rejects informational statuses, which are not final responses.
+fn check_status(status: u16) -> Result<(), Rejection> {
     match StatusCode::from_u16(status) {
         Ok(status) if !status.is_informational() => Ok(()),
-        Ok(_) | Err(_) => Err(Refusal::Unprocessable(format!("{status} is no status of an answer"))),
+        Ok(_) | Err(_) => Err(Rejection::Unprocessable(format!("{status} is not a status of a final response"))),
     }
 }
 
-fn check_delay(milliseconds: u64) -> Result<(), Refusal> {
+fn check_delay(milliseconds: u64) -> Result<(), Rejection> {
     if milliseconds > DELAY_MAX_MS {
-        return Err(Refusal::Unprocessable(format!("a delay is at most {DELAY_MAX_MS} ms")));
+        return Err(Rejection::Unprocessable(format!("a delay is at most {DELAY_MAX_MS} ms")));
     }
     Ok(())
 }
 
-/// Whether `text` is `pattern`, in which each `*` stands for anything, also nothing.
+/// Whether `text` matches `pattern`, in which each `*` matches any text, also none.
 fn matches_pattern(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_holds_for_as_many_calls_as_it_says_and_only_for_those_that_fit() {
+    fn a_fault_applies_to_its_number_of_matching_calls() {
         let mut faults = Faults::default();
         faults.add_api(api_rule(r#"{"kind":"drop-after","method":"post","path":"/v1/webhooks","times":2}"#)).unwrap();
         faults.add_api(api_rule(r#"{"kind":"status","status":503,"path":"/v1/webhooks*"}"#)).unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_fault_can_be_meant_for_one_account() {
+    fn an_api_fault_can_apply_to_one_account() {
         let mut faults = Faults::default();
         faults.add_api(api_rule(r#"{"kind":"drop-before","account":"acc_1"}"#)).unwrap();
         for (account, hit) in [(None, false), (Some("acc_2"), false), (Some("acc_1"), true)] {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_fault_can_be_meant_for_one_subscription() {
+    fn a_delivery_fault_can_apply_to_one_subscription() {
         let mut faults = Faults::default();
         let rule = r#"{"kind":"lost-answer","subscription":"wh_1","times":1}"#;
         faults.add_delivery(serde_json::from_str(rule).unwrap()).unwrap();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_refused() {
+    fn an_invalid_fault_is_rejected() {
         let mut faults = Faults::default();
         for bad in [
             r#"{"kind":"status","status":100}"#,
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn stars_stand_for_anything() {
+    fn stars_match_any_text() {
         for (pattern, text, expected) in [
             ("/v1/webhooks", "/v1/webhooks", true),
             ("/v1/webhooks", "/v1/webhooks/1", false),

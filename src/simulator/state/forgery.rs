@@ -1,38 +1,38 @@
-//! Requests that Linktree would never send, for showing how a receiver takes them. They leave no trace in the
-//! simulator: no delivery, no failure clock.
+//! Forged requests, which Linktree would never send, to demonstrate how a receiver handles them. They do not change the
+//! state: no delivery, no failure.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{State, refusal::Refusal, sender::body, sending::Request};
+use super::{State, rejection::Rejection, sender::body, sending::Request};
 use crate::linktree::{event::EventType, wire::SubscriptionId};
 
-/// How old a stale forgery is: well past the 300 seconds a receiver allows (known).
+/// Age of a stale forgery, well above the 300 seconds that a receiver allows (known).
 const STALE_SECONDS: i64 = 3600;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Forgery {
-    /// A new event, signed by somebody who does not know the secret.
+    /// A new event, signed with a wrong secret.
     WrongSignature,
     /// A new event without signature and timestamp.
     Unsigned,
-    /// A new event, rightly signed, an hour ago.
+    /// A new event, signed correctly, an hour ago.
     Stale,
-    /// The last accepted delivery once more, as it was.
+    /// The last accepted delivery again, unchanged.
     Repeat,
-    /// The last accepted delivery once more under a fresh id, as somebody might who had captured it.
+    /// The last accepted delivery again under a new id, as an attacker with a captured request might do.
     Replay,
 }
 
 impl State {
-    /// The forged request to the url of `to`.
+    /// A forged request to the url of `to`.
     ///
     /// # Errors
-    /// 404 without such a subscription; 409 for a repetition when nothing was accepted yet.
-    pub fn forge(&mut self, to: &SubscriptionId, forgery: Forgery, real: Timestamp) -> Result<Request, Refusal> {
-        let subscription = self.subscriptions.get(to).ok_or(Refusal::NotFound)?;
+    /// 404 if the subscription does not exist; 409 for a repetition before any delivery was accepted.
+    pub fn forge(&mut self, to: &SubscriptionId, forgery: Forgery, real: Timestamp) -> Result<Request, Rejection> {
+        let subscription = self.subscriptions.get(to).ok_or(Rejection::NotFound)?;
         let (url, secret) = (subscription.url.clone(), subscription.secret.clone());
         let now = self.clock.on_the_wire(self.clock.now(real));
         let data = json!({"link_id": "lnk_forged", "title": "Forged", "url": "https://example.com/", "position": 0});
@@ -47,7 +47,7 @@ impl State {
         })
     }
 
-    fn last_accepted(&self, to: &SubscriptionId, url: &str) -> Result<Request, Refusal> {
+    fn last_accepted(&self, to: &SubscriptionId, url: &str) -> Result<Request, Rejection> {
         let deliveries = self.deliveries.iter().rev().filter(|it| it.subscription == *to);
         let mut accepted = deliveries.filter_map(|it| {
             let attempt = it.attempts.iter().find(|attempt| attempt.answer.is_success())?;
@@ -58,6 +58,6 @@ impl State {
                 body: it.body.clone(),
             })
         });
-        accepted.next().ok_or_else(|| Refusal::Impossible("no delivery was accepted yet".to_owned()))
+        accepted.next().ok_or_else(|| Rejection::Impossible("no delivery was accepted yet".to_owned()))
     }
 }

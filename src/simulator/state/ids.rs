@@ -1,5 +1,5 @@
-//! New ids and secrets. Random, so that a restarted simulator does not hand out an old id for another thing; from a
-//! seed, so that a run can be repeated.
+//! Generates ids and secrets: random, so that a restarted simulator does not reuse an id; from a seed, so that a run is
+//! repeatable.
 
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 
@@ -14,7 +14,7 @@ impl Ids {
         Ids(StdRng::seed_from_u64(seed))
     }
 
-    /// A seed for the ids that follow these.
+    /// A seed for the following ids.
     pub fn seed(&mut self) -> u64 {
         self.0.next_u64()
     }

@@ -1,17 +1,17 @@
 //! Request budgets: 10 webhook-management requests a minute per token and 100 a minute per token in all (known from
-//! sibling pages). Assumed: that the minute begins with the first request after the last minute ended.
+//! sibling pages). Assumed: that a minute begins with the first request after the end of the last one.
 
 use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{accounts::TokenKey, refusal::Refusal};
+use super::{accounts::TokenKey, rejection::Rejection};
 
 const WINDOW: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Budget {
-    /// Everything below `/v1/webhooks`. Counts against [`Budget::Overall`] as well.
+    /// Every call below `/v1/webhooks`. It counts against [`Budget::Overall`] too.
     WebhookManagement,
     Overall,
 }
@@ -24,7 +24,7 @@ impl Budget {
         }
     }
 
-    /// The budgets one request counts against.
+    /// The budgets that a request counts against.
     fn charged(self) -> &'static [Budget] {
         match self {
             Budget::WebhookManagement => &[Budget::WebhookManagement, Budget::Overall],
@@ -52,11 +52,11 @@ impl RateLimits {
         RateLimits { enforced, windows: HashMap::new() }
     }
 
-    /// Takes one request from the token's budgets and says how many are left; `None` where limits are not enforced.
+    /// Takes one request from the token's budgets and returns the requests left; `None` if limits are not enforced.
     ///
     /// # Errors
-    /// [`Refusal::TooManyRequests`] when one is used up; then nothing is taken from either.
-    pub fn take(&mut self, token: TokenKey, budget: Budget, now: Timestamp) -> Result<Option<u32>, Refusal> {
+    /// [`Rejection::TooManyRequests`] if a budget is used up; then no budget is charged.
+    pub fn take(&mut self, token: TokenKey, budget: Budget, now: Timestamp) -> Result<Option<u32>, Rejection> {
         if !self.enforced {
             return Ok(None);
         }
@@ -67,7 +67,7 @@ impl RateLimits {
             if left == 0 {
                 let milliseconds = window.ends.duration_since(now).as_millis();
                 let retry_after_seconds = u64::try_from(milliseconds).unwrap_or(0).div_ceil(1000).max(1);
-                return Err(Refusal::TooManyRequests { retry_after_seconds });
+                return Err(Rejection::TooManyRequests { retry_after_seconds });
             }
         }
         for charged in budget.charged() {
@@ -100,28 +100,28 @@ mod tests {
     }
 
     #[test]
-    fn ten_a_minute_then_a_wait_until_the_minute_is_over() {
+    fn ten_requests_a_minute_then_a_wait_for_the_next_minute() {
         let [one, other] = tokens();
         let mut limits = RateLimits::new(true);
         for left in (0..10).rev() {
             assert_eq!(limits.take(one, Budget::WebhookManagement, at(5)), Ok(Some(left)));
         }
         let refused = limits.take(one, Budget::WebhookManagement, at(35));
-        assert_eq!(refused, Err(Refusal::TooManyRequests { retry_after_seconds: 30 }));
+        assert_eq!(refused, Err(Rejection::TooManyRequests { retry_after_seconds: 30 }));
         assert_eq!(limits.take(other, Budget::WebhookManagement, at(35)), Ok(Some(9)), "each token has its own");
-        assert_eq!(limits.take(one, Budget::Overall, at(35)), Ok(Some(89)), "a refused request is not counted");
+        assert_eq!(limits.take(one, Budget::Overall, at(35)), Ok(Some(89)), "a rejected request is not counted");
         assert_eq!(limits.take(one, Budget::WebhookManagement, at(65)), Ok(Some(9)));
     }
 
     #[test]
-    fn the_overall_budget_refuses_webhook_management_too() {
+    fn the_overall_budget_limits_webhook_management_too() {
         let [one, _] = tokens();
         let mut limits = RateLimits::new(true);
         for _ in 0..100 {
             limits.take(one, Budget::Overall, at(0)).unwrap();
         }
         let refused = limits.take(one, Budget::WebhookManagement, at(1));
-        assert_eq!(refused, Err(Refusal::TooManyRequests { retry_after_seconds: 59 }));
+        assert_eq!(refused, Err(Rejection::TooManyRequests { retry_after_seconds: 59 }));
     }
 
     #[test]

@@ -1,41 +1,42 @@
-//! Which calls there are. Only registration is documented, so a real Linktree may have fewer than the simulator does.
+//! The calls that the API offers. Only registration is documented, so a real Linktree may offer fewer than the
+//! simulator.
 
 use serde::{Deserialize, Serialize};
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 
-/// The calls on webhooks that are offered.
+/// The calls on webhooks that the API offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Offers {
-    /// All that docs/linktree-openapi.yaml has.
+    /// All calls of docs/linktree-openapi.yaml.
     #[default]
     All,
-    /// What is documented and no more: POST, which answers the id alone.
+    /// Only the documented call: POST, with the id alone in the response.
     Register,
-    /// POST, and GET of one webhook by its id.
+    /// POST, and GET of a webhook by its id.
     RegisterAndGet,
 }
 
 impl Offers {
-    /// How a call is refused that is not offered: as by a server that has no such path, or no such method at it.
+    /// Rejects a call that is not offered, as a server without that path or method does.
     ///
     /// # Errors
     /// 404 or 405.
-    pub fn check(self, method: &str, path: &str) -> Result<(), Refusal> {
+    pub fn check(self, method: &str, path: &str) -> Result<(), Rejection> {
         let id = path.strip_prefix("/v1/webhooks/").map(|rest| !rest.contains('/'));
         match (self, id, method) {
             (Offers::All, ..) | (_, None, "POST") | (Offers::RegisterAndGet, Some(true), "GET") => Ok(()),
             (Offers::Register | Offers::RegisterAndGet, None, _) | (Offers::RegisterAndGet, Some(true), _) => {
-                Err(Refusal::MethodNotAllowed)
+                Err(Rejection::MethodNotAllowed)
             }
-            (Offers::Register, Some(_), _) | (Offers::RegisterAndGet, Some(false), _) => Err(Refusal::NotFound),
+            (Offers::Register, Some(_), _) | (Offers::RegisterAndGet, Some(false), _) => Err(Rejection::NotFound),
         }
     }
 
-    /// Whether an answer holds more than the documented id.
+    /// Whether a response contains more than the documented id.
     #[must_use]
-    pub fn tells_more_than_the_id(self) -> bool {
+    pub fn returns_full_object(self) -> bool {
         match self {
             Offers::All | Offers::RegisterAndGet => true,
             Offers::Register => false,
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_offered_is_refused_as_by_a_server_that_does_not_know_it() {
+    fn a_call_that_is_not_offered_is_rejected_with_404_or_405() {
         const CALLS: [(&str, &str); 6] = [
             ("POST", "/v1/webhooks"),
             ("GET", "/v1/webhooks"),

@@ -1,5 +1,5 @@
-//! Linktree as the sender: an event becomes deliveries, deliveries fall due, answers move the failure clock, and after
-//! 72 hours of failures a subscription is disabled.
+//! Linktree as the sender: an event becomes deliveries, deliveries fall due, failures count, and 72 hours of failures
+//! disable a subscription.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use super::{
     State,
     catalog::Event,
     deliveries::{Answer, Attempt, Delivery, DeliveryState},
-    refusal::Refusal,
+    rejection::Rejection,
     sending::{Plan, Request},
     subscriptions::{DisabledReason, Subscription},
 };
@@ -18,22 +18,22 @@ use crate::linktree::{
     wire::SubscriptionId,
 };
 
-/// What falls due.
+/// Something that is due.
 #[derive(Debug)]
 pub enum Due {
-    /// An attempt has to be made; its end is told to [`State::finish`].
+    /// An attempt to run; its result goes to [`State::finish`].
     Attempt(Plan),
-    /// A subscription has been disabled; there is nothing to do.
+    /// A subscription that has been disabled; no action is needed.
     Disabled(SubscriptionId),
 }
 
 impl State {
-    /// Makes a delivery of `event` for every active subscription of the account that wants it, due at once. The ids of
-    /// the deliveries.
+    /// Creates a delivery of `event`, due at once, for every active subscription of the account that wants it. Returns
+    /// the ids of the deliveries.
     ///
     /// # Errors
-    /// [`Refusal::Impossible`] when too many are under way; then none is made.
-    pub fn emit(&mut self, event: &Event, real: Timestamp) -> Result<Vec<String>, Refusal> {
+    /// [`Rejection::Impossible`] if too many are pending; then none is created.
+    pub fn emit(&mut self, event: &Event, real: Timestamp) -> Result<Vec<String>, Rejection> {
         let wants = |it: &&Subscription| {
             it.account == event.account && it.disabled.is_none() && it.events.contains(&event.event_type)
         };
@@ -41,7 +41,7 @@ impl State {
         self.deliver(&wanting, &event.event_type, &event.data, real)
     }
 
-    /// Makes a delivery for these subscriptions, whatever events they asked for.
+    /// Creates a delivery for these subscriptions, regardless of their event types.
     ///
     /// # Errors
     /// As [`State::emit`].
@@ -51,7 +51,7 @@ impl State {
         event_type: &EventType,
         data: &Value,
         real: Timestamp,
-    ) -> Result<Vec<String>, Refusal> {
+    ) -> Result<Vec<String>, Rejection> {
         self.deliveries.has_room_for(to.len())?;
         let now = self.clock.now(real);
         let body = body(event_type, data, self.clock.on_the_wire(now))?;
@@ -70,18 +70,19 @@ impl State {
         Ok(made.collect())
     }
 
-    /// When something falls due next, in simulated time.
+    /// The next due time, in simulated time.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         let disabling = self.subscriptions.iter().filter_map(Subscription::disable_due).min();
         self.deliveries.next_due().into_iter().chain(disabling).min()
     }
 
-    /// Takes the first thing that is due by now. What it was may have changed the rest, so ask again after each.
+    /// Takes the first attempt or disabling that is due by now. Each may change the others, so call it again after
+    /// each.
     pub fn take_due(&mut self, real: Timestamp) -> Option<Due> {
         let now = self.clock.now(real);
         let due = self.next_due().filter(|due| *due <= now)?;
-        // At one and the same moment an attempt comes first: it may be the success that saves the subscription.
+        // At the same time an attempt comes first: its success keeps the subscription enabled.
         if self.deliveries.next_due() == Some(due) {
             return self.plan_attempt(now).map(Due::Attempt);
         }
@@ -91,7 +92,7 @@ impl State {
         Some(Due::Disabled(id))
     }
 
-    /// Moves the clock ahead to the next thing that falls due by `target` and takes it; when that was.
+    /// Advances the clock to the next due time, at most `target`, and takes what is due then. Returns that time.
     pub fn move_to_next_due(&mut self, target: Timestamp, real: Timestamp) -> Option<(Timestamp, Due)> {
         let due = self.next_due().filter(|due| *due <= target)?;
         self.clock.move_to(due, real);
@@ -100,7 +101,7 @@ impl State {
 
     fn plan_attempt(&mut self, now: Timestamp) -> Option<Plan> {
         let delivery = self.deliveries.start(now)?;
-        // A delivery is dropped together with its subscription, so there is one.
+        // A delivery is dropped together with its subscription, so the subscription exists.
         let subscription = self.subscriptions.get(&delivery.subscription)?;
         let (url, id, body) = (subscription.url.clone(), delivery.id.clone(), delivery.body.clone());
         let request = match delivery.attempts.first().filter(|_| !self.resign_retries) {
@@ -111,7 +112,8 @@ impl State {
         Some(Plan::new(request, fault.as_ref(), || self.ids.delivery()))
     }
 
-    /// Takes in how an attempt ended: `answers` are those to the requests of `plan`, in order. The answer that counts.
+    /// Records the end of an attempt: `answers` are the responses to the requests of `plan`, in order. Returns the one
+    /// that counts.
     pub fn finish(&mut self, plan: Plan, answers: Vec<Answer>, real: Timestamp) -> Answer {
         let now = self.clock.now(real);
         let mut answers = answers.into_iter();
@@ -133,10 +135,10 @@ impl State {
 /// The body of a delivery, `{type, data, timestamp}`.
 ///
 /// # Errors
-/// [`Refusal::Unprocessable`] when it is no JSON, which a `Value` always is.
-pub(super) fn body(event_type: &EventType, data: &Value, seconds: i64) -> Result<Bytes, Refusal> {
+/// [`Rejection::Unprocessable`] if it cannot be serialized, which a `Value` always can.
+pub(super) fn body(event_type: &EventType, data: &Value, seconds: i64) -> Result<Bytes, Rejection> {
     let envelope = Envelope { event_type: event_type.clone(), data: data.clone(), timestamp: seconds.into() };
-    let json = serde_json::to_vec(&envelope).map_err(|error| Refusal::Unprocessable(error.to_string()))?;
+    let json = serde_json::to_vec(&envelope).map_err(|error| Rejection::Unprocessable(error.to_string()))?;
     Ok(json.into())
 }
 
@@ -182,11 +184,11 @@ mod tests {
         let disable = UpdateSubscription { status: Some(SubscriptionStatus::Disabled), ..Default::default() };
         state.edit(&id, disable, START).unwrap();
         assert_eq!(emit(&mut state, EventType::LinkCreated, START), 0);
-        assert!(state.take_due(START).is_none(), "what was on its way is dropped");
+        assert!(state.take_due(START).is_none(), "pending deliveries are dropped");
     }
 
     #[test]
-    fn a_retry_has_the_same_id_and_bytes_and_is_signed_afresh_unless_told_otherwise() {
+    fn a_retry_has_the_same_id_and_bytes_and_a_new_signature_unless_disabled() {
         for resign in [true, false] {
             let (mut state, _) = state();
             state.resign_retries = resign;
@@ -230,7 +232,7 @@ mod tests {
         emit(&mut state, EventType::LinkCreated, retry);
         attempt(&mut state, retry, 500);
         let disabling = state.subscriptions.iter().find_map(Subscription::disable_due);
-        assert_eq!(disabling, Some(retry + DISABLE_AFTER), "it starts anew at the next failure");
+        assert_eq!(disabling, Some(retry + DISABLE_AFTER), "it restarts at the next failure");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What an attempt puts on the wire: the signed request, and what a fault makes of it. Pure: the requests are planned
-//! here and sent elsewhere.
+//! The requests of an attempt: signed, and changed by a fault if one applies. Pure: they are planned here and sent by
+//! `deliver`.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request signed with `secret` at `seconds` since the epoch. Unsigned where the header's grammar cannot express
+    /// A request signed with `secret` at `seconds` since the epoch; unsigned if the header's grammar cannot express
     /// that time (before 1970, after 5138).
     #[must_use]
     pub fn signed(url: String, delivery_id: String, secret: &Secret, seconds: i64, body: Bytes) -> Self {
@@ -34,21 +34,21 @@ impl Request {
     }
 }
 
-/// An attempt: the requests it makes, and which answer counts.
+/// The plan of an attempt: its requests, and the response that counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub delivery: String,
-    /// What the attempt was signed with before any fault; a retry that is not signed afresh repeats it.
+    /// The signature before any fault; a retry without a new signature repeats it.
     pub signed: Option<Signed>,
     pub delay: Duration,
-    /// Sent one after another; the answer to the first is the delivery's.
+    /// Sent one after another; the response to the first one counts.
     pub requests: Vec<Request>,
-    /// What the sender sees in place of the first answer.
+    /// Replaces the response to the first request.
     pub instead: Option<Answer>,
 }
 
 impl Plan {
-    /// The plan for sending `request` under `fault`. `fresh_id` is used by [`DeliveryFault::Replay`].
+    /// Plans `request` with `fault`. [`DeliveryFault::Replay`] uses `fresh_id`.
     #[must_use]
     pub fn new(request: Request, fault: Option<&DeliveryFault>, fresh_id: impl FnOnce() -> String) -> Self {
         let plan = Plan {
@@ -66,7 +66,7 @@ impl Plan {
             }
             Some(DeliveryFault::Drop) => Plan { instead: lost("fault: not sent"), ..plan },
             Some(DeliveryFault::LostAnswer) => {
-                Plan { requests: vec![request], instead: lost("fault: the answer was lost"), ..plan }
+                Plan { requests: vec![request], instead: lost("fault: the response was lost"), ..plan }
             }
             Some(DeliveryFault::Delay { milliseconds }) => {
                 Plan { delay: Duration::from_millis(*milliseconds), requests: vec![request], ..plan }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_changes_what_is_sent_or_what_the_sender_sees_of_it() {
+    fn a_fault_changes_the_request_or_the_response() {
         let ids = |plan: &Plan| plan.requests.iter().map(|it| it.delivery_id.clone()).collect::<Vec<_>>().join(" ");
         let good = plan(None);
         assert!(verifies(&good.requests[0]) && good.instead.is_none());

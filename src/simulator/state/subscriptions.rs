@@ -1,8 +1,8 @@
-//! Subscriptions: what the API does with them, and their failure clock.
+//! Subscriptions, and how long each has failed.
 
 use jiff::Timestamp;
 
-use super::{accounts::AccountKey, clock::Clock, refusal::Refusal};
+use super::{accounts::AccountKey, clock::Clock, rejection::Rejection};
 use crate::linktree::{
     event::EventType,
     retry::DISABLE_AFTER,
@@ -10,18 +10,18 @@ use crate::linktree::{
     wire::{self, SubscriptionId, SubscriptionStatus},
 };
 
-/// Subscriptions one simulator holds. Assumed limits of the real service are lower; this one only bounds memory.
+/// Subscriptions of one simulator. The real service is assumed to allow fewer; this limit only bounds memory.
 const SUBSCRIPTIONS_MAX: usize = 20_000;
-/// Subscriptions per page, where the caller does not say (known: cursor pagination; assumed: the numbers).
+/// Default page size (known: cursor pagination; assumed: the numbers).
 pub const PAGE_DEFAULT: usize = 20;
 pub const PAGE_MAX: usize = 100;
 
-/// Why a subscription is disabled; the words are assumed.
+/// Why a subscription is disabled; the values are assumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisabledReason {
     /// 72 hours of consecutive failures (known).
     ConsecutiveFailures,
-    /// Somebody asked for it.
+    /// A request disabled it.
     Requested,
 }
 
@@ -45,12 +45,12 @@ pub struct Subscription {
     /// The first failure after the last success.
     pub failing_since: Option<Timestamp>,
     pub disabled: Option<(Timestamp, DisabledReason)>,
-    /// Where it stands in the list; never reused, so that a cursor stays true while subscriptions come and go.
+    /// The position in the list; never reused, so that a cursor stays valid while subscriptions are added and removed.
     sequence: u64,
 }
 
 impl Subscription {
-    /// The moment it will be disabled at, if nothing succeeds before.
+    /// The time at which it is disabled unless a delivery succeeds before.
     #[must_use]
     pub fn disable_due(&self) -> Option<Timestamp> {
         let since = self.failing_since.filter(|_| self.disabled.is_none())?;
@@ -69,13 +69,13 @@ impl Subscription {
         self.disabled.get_or_insert((now, reason));
     }
 
-    /// Enables it and starts the failure clock anew.
+    /// Enables it and clears its failures.
     pub fn enable(&mut self) {
         self.disabled = None;
         self.failing_since = None;
     }
 
-    /// As the API shows it. The secret is shown only in the answer to a registration.
+    /// The wire form. Only the response to a registration contains the secret.
     #[must_use]
     pub fn on_the_wire(&self, clock: &Clock, with_secret: bool) -> wire::Subscription {
         wire::Subscription {
@@ -92,7 +92,7 @@ impl Subscription {
     }
 }
 
-/// What a new subscription consists of.
+/// The data of a new subscription.
 #[derive(Debug)]
 pub struct Registration {
     pub id: SubscriptionId,
@@ -110,13 +110,13 @@ pub struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// Adds a subscription. Whether its url may occur twice is for the caller to say.
+    /// Adds a subscription. The caller checks for a duplicate url.
     ///
     /// # Errors
-    /// [`Refusal::Unprocessable`] when there are too many.
-    pub fn add(&mut self, new: Registration, now: Timestamp) -> Result<Subscription, Refusal> {
+    /// [`Rejection::Unprocessable`] if there are too many.
+    pub fn add(&mut self, new: Registration, now: Timestamp) -> Result<Subscription, Rejection> {
         if self.all.len() >= SUBSCRIPTIONS_MAX {
-            return Err(Refusal::Unprocessable("too many webhooks".to_owned()));
+            return Err(Rejection::Unprocessable("too many webhooks".to_owned()));
         }
         let Registration { id, account, url, events, secret } = new;
         self.last_sequence += 1;
@@ -128,10 +128,15 @@ impl Subscriptions {
     }
 
     /// # Errors
-    /// [`Refusal::DuplicateUrl`] when a subscription of the account other than `except` has this url.
-    pub fn url_is_free(&self, account: AccountKey, url: &str, except: Option<&SubscriptionId>) -> Result<(), Refusal> {
+    /// [`Rejection::DuplicateUrl`] if a subscription of the account other than `except` has this url.
+    pub fn url_is_free(
+        &self,
+        account: AccountKey,
+        url: &str,
+        except: Option<&SubscriptionId>,
+    ) -> Result<(), Rejection> {
         let taken = |it: &Subscription| it.account == account && it.url == url && Some(&it.id) != except;
-        if self.all.iter().any(taken) { Err(Refusal::DuplicateUrl) } else { Ok(()) }
+        if self.all.iter().any(taken) { Err(Rejection::DuplicateUrl) } else { Ok(()) }
     }
 
     #[must_use]
@@ -152,7 +157,7 @@ impl Subscriptions {
         self.all.iter()
     }
 
-    /// A page of an account's subscriptions, oldest first, and the cursor of the next one.
+    /// A page of an account's subscriptions, oldest first, and the cursor of the next page.
     #[must_use]
     pub fn page(&self, account: AccountKey, after: Cursor, limit: usize) -> (Vec<&Subscription>, Option<Cursor>) {
         let mut rest = self.all.iter().filter(|it| it.account == account && it.sequence > after.0);
@@ -162,7 +167,7 @@ impl Subscriptions {
     }
 }
 
-/// A place in the list: after the subscription with this sequence.
+/// A position in the list: after the subscription with this sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(u64);
 
@@ -204,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_hold_each_subscription_of_the_account_once_even_if_some_go_between() {
+    fn pages_contain_each_subscription_once_even_if_some_are_removed_meanwhile() {
         let theirs = AccountKey(1);
         let mut all = subscriptions(&[(OURS, "a"), (theirs, "b"), (OURS, "c"), (OURS, "d"), (theirs, "e")]);
         let (page, next) = all.page(OURS, Cursor::default(), 2);
@@ -218,13 +223,13 @@ mod tests {
     #[test]
     fn a_url_is_free_for_another_account_and_for_its_own_subscription() {
         let all = subscriptions(&[(OURS, "a")]);
-        assert_eq!(all.url_is_free(OURS, "a", None), Err(Refusal::DuplicateUrl));
+        assert_eq!(all.url_is_free(OURS, "a", None), Err(Rejection::DuplicateUrl));
         assert_eq!(all.url_is_free(AccountKey(1), "a", None), Ok(()));
         assert_eq!(all.url_is_free(OURS, "a", Some(&SubscriptionId("wh_0".into()))), Ok(()));
     }
 
     #[test]
-    fn the_failure_clock_starts_at_the_first_failure_and_any_success_stops_it() {
+    fn failures_count_from_the_first_one_and_a_success_clears_them() {
         let mut all = subscriptions(&[(OURS, "a")]);
         let it = all.get_mut(&SubscriptionId("wh_0".into())).unwrap();
         it.delivery_failed(at(100));
@@ -234,7 +239,7 @@ mod tests {
         assert_eq!(it.disable_due(), None);
         it.delivery_failed(at(300));
         it.disable(at(400), DisabledReason::ConsecutiveFailures);
-        assert_eq!(it.disable_due(), None, "once is enough");
+        assert_eq!(it.disable_due(), None, "it is disabled already");
         let shown = it.on_the_wire(&Clock::default(), false);
         assert_eq!((shown.failing_since, shown.disabled_at), (Some(300), Some(400)));
         assert_eq!(shown.signing_secret, None);

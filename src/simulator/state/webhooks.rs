@@ -1,5 +1,5 @@
-//! The calls on webhooks. Those of the API keep every rule; those "behind the API's back", as the dashboard or an
-//! accident would make them, go around the rules about urls.
+//! The calls on webhooks. Those of the API enforce every rule; those outside it, as the dashboard or an accident would
+//! make them, skip the rules about urls.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ use super::{
     State,
     accounts::AccountKey,
     endpoint,
-    refusal::Refusal,
+    rejection::Rejection,
     subscriptions::{DisabledReason, Registration, Subscription},
 };
 use crate::linktree::{
@@ -16,20 +16,20 @@ use crate::linktree::{
     wire::{CreateSubscription, Subscription as Shown, SubscriptionId, SubscriptionStatus, UpdateSubscription},
 };
 
-/// Event types one subscription may name. Assumed; there are five.
+/// Event types of one subscription. Assumed; there are five.
 const EVENTS_MAX: usize = 50;
 
 impl State {
-    /// Registers a webhook. The answer is the only one that shows the signing secret (assumed).
+    /// Registers a webhook. Only this response contains the signing secret (assumed).
     ///
     /// # Errors
-    /// 409 when the account has this url already, 422 when url or events cannot be.
+    /// 409 if the account has this url already, 422 if url or events are invalid.
     pub fn register(
         &mut self,
         account: AccountKey,
         request: CreateSubscription,
         real: Timestamp,
-    ) -> Result<Shown, Refusal> {
+    ) -> Result<Shown, Rejection> {
         let CreateSubscription { url, events } = request;
         endpoint::check(&url)?;
         let events = check_events(events)?;
@@ -37,29 +37,29 @@ impl State {
         self.add(account, url, events, real)
     }
 
-    /// Adds a webhook whatever its url: also one that another has.
+    /// Adds a webhook with any url, even a duplicate one.
     ///
     /// # Errors
-    /// 422 when there are too many.
+    /// 422 if there are too many.
     pub fn add(
         &mut self,
         account: AccountKey,
         url: String,
         events: Vec<EventType>,
         real: Timestamp,
-    ) -> Result<Shown, Refusal> {
+    ) -> Result<Shown, Rejection> {
         let (id, secret) = (self.ids.subscription(), self.ids.signing_secret());
         let new = Registration { id, account, url, events, secret };
         let added = self.subscriptions.add(new, self.clock.now(real))?;
         Ok(added.on_the_wire(&self.clock, true))
     }
 
-    /// The subscription, if it is this account's.
+    /// The subscription, if it belongs to this account.
     ///
     /// # Errors
     /// 404.
-    pub fn owned(&self, account: AccountKey, id: &SubscriptionId) -> Result<&Subscription, Refusal> {
-        self.subscriptions.get(id).filter(|it| it.account == account).ok_or(Refusal::NotFound)
+    pub fn owned(&self, account: AccountKey, id: &SubscriptionId) -> Result<&Subscription, Rejection> {
+        self.subscriptions.get(id).filter(|it| it.account == account).ok_or(Rejection::NotFound)
     }
 
     /// # Errors
@@ -70,7 +70,7 @@ impl State {
         id: &SubscriptionId,
         change: UpdateSubscription,
         real: Timestamp,
-    ) -> Result<Shown, Refusal> {
+    ) -> Result<Shown, Rejection> {
         self.owned(account, id)?;
         if let Some(url) = &change.url {
             endpoint::check(url)?;
@@ -80,15 +80,19 @@ impl State {
         self.edit(id, UpdateSubscription { events, ..change }, real)
     }
 
-    /// Changes a webhook whatever the change. Enabling it clears its failure clock; disabling it drops what is on its
-    /// way.
+    /// Changes a webhook without checks. Enabling it clears its failures; disabling it drops its pending deliveries.
     ///
     /// # Errors
     /// 404.
-    pub fn edit(&mut self, id: &SubscriptionId, change: UpdateSubscription, real: Timestamp) -> Result<Shown, Refusal> {
+    pub fn edit(
+        &mut self,
+        id: &SubscriptionId,
+        change: UpdateSubscription,
+        real: Timestamp,
+    ) -> Result<Shown, Rejection> {
         let UpdateSubscription { url, events, status } = change;
         let now = self.clock.now(real);
-        let it = self.subscriptions.get_mut(id).ok_or(Refusal::NotFound)?;
+        let it = self.subscriptions.get_mut(id).ok_or(Rejection::NotFound)?;
         url.into_iter().for_each(|url| it.url = url);
         events.into_iter().for_each(|events| it.events = events);
         match status {
@@ -104,42 +108,42 @@ impl State {
 
     /// # Errors
     /// 404.
-    pub fn remove(&mut self, id: &SubscriptionId) -> Result<(), Refusal> {
-        self.subscriptions.remove(id).ok_or(Refusal::NotFound)?;
+    pub fn remove(&mut self, id: &SubscriptionId) -> Result<(), Rejection> {
+        self.subscriptions.remove(id).ok_or(Rejection::NotFound)?;
         self.deliveries.drop_for(id);
         Ok(())
     }
 
-    /// A new signing secret, in use from the next attempt on. Assumed: there is no time of both.
+    /// Replaces the signing secret, from the next attempt on. Assumed: without an overlap of both.
     ///
     /// # Errors
     /// 404.
-    pub fn rotate_secret(&mut self, id: &SubscriptionId) -> Result<Secret, Refusal> {
+    pub fn rotate_secret(&mut self, id: &SubscriptionId) -> Result<Secret, Rejection> {
         let secret = self.ids.signing_secret();
         self.set_secret(id, secret)
     }
 
-    /// From now on this subscription's deliveries are signed with `secret`.
+    /// Signs this subscription's next deliveries with `secret`.
     ///
     /// # Errors
-    /// 404 without such a subscription; 422 for an empty secret.
-    pub fn set_secret(&mut self, id: &SubscriptionId, secret: Secret) -> Result<Secret, Refusal> {
+    /// 404 if the subscription does not exist; 422 for an empty secret.
+    pub fn set_secret(&mut self, id: &SubscriptionId, secret: Secret) -> Result<Secret, Rejection> {
         if secret.is_empty() {
-            return Err(Refusal::Unprocessable("a signing secret must not be empty".to_owned()));
+            return Err(Rejection::Unprocessable("a signing secret must not be empty".to_owned()));
         }
-        self.subscriptions.get_mut(id).ok_or(Refusal::NotFound)?.secret = secret.clone();
+        self.subscriptions.get_mut(id).ok_or(Rejection::NotFound)?.secret = secret.clone();
         Ok(secret)
     }
 }
 
-/// At least one event, all documented; what is named twice counts once.
-fn check_events(events: Vec<EventType>) -> Result<Vec<EventType>, Refusal> {
+/// Requires at least one event, all documented; removes duplicates.
+fn check_events(events: Vec<EventType>) -> Result<Vec<EventType>, Rejection> {
     if events.is_empty() || events.len() > EVENTS_MAX {
-        return Err(Refusal::Unprocessable(format!("events: between 1 and {EVENTS_MAX} of them")));
+        return Err(Rejection::Unprocessable(format!("events: between 1 and {EVENTS_MAX} are required")));
     }
     if let Some(unknown) = events.iter().find(|event| !event.is_known()) {
-        return Err(Refusal::Unprocessable(format!(
-            "events: there is no event {unknown:?}",
+        return Err(Rejection::Unprocessable(format!(
+            "events: unknown event \"{unknown}\"",
             unknown = unknown.as_str()
         )));
     }
@@ -175,7 +179,7 @@ mod tests {
         let mut state = state();
         let shown = state.register(OURS, request("https://h.example/1", &["link.created"; 2]), REAL).unwrap();
         assert!(shown.signing_secret.is_some());
-        assert_eq!(shown.events, [EventType::LinkCreated], "named twice counts once");
+        assert_eq!(shown.events, [EventType::LinkCreated], "duplicates are removed");
         assert_eq!(state.edit(&shown.id, UpdateSubscription::default(), REAL).unwrap().signing_secret, None);
         assert_ne!(Some(state.rotate_secret(&shown.id).unwrap()), shown.signing_secret);
     }
@@ -185,32 +189,32 @@ mod tests {
         let mut state = state();
         let same = request("https://h.example/1", &["link.created"]);
         let first = state.register(OURS, same.clone(), REAL).unwrap();
-        assert_eq!(state.register(OURS, same.clone(), REAL), Err(Refusal::DuplicateUrl));
+        assert_eq!(state.register(OURS, same.clone(), REAL), Err(Rejection::DuplicateUrl));
         assert!(state.register(THEIRS, same.clone(), REAL).is_ok());
         let second = state.register(OURS, request("https://h.example/2", &["link.created"]), REAL).unwrap();
         let change = UpdateSubscription { url: Some(same.url), ..Default::default() };
-        assert_eq!(state.update(OURS, &second.id, change.clone(), REAL), Err(Refusal::DuplicateUrl));
+        assert_eq!(state.update(OURS, &second.id, change.clone(), REAL), Err(Rejection::DuplicateUrl));
         assert!(state.update(OURS, &first.id, change, REAL).is_ok(), "its own url is no duplicate");
     }
 
     #[test]
-    fn what_cannot_be_registered_is_unprocessable() {
+    fn an_invalid_registration_is_unprocessable() {
         let mut state = state();
         for bad in [
             request("http://h.example/1", &["link.created"]),
             request("https://h.example/1", &[]),
             request("https://h.example/1", &["link.created", "link.exploded"]),
         ] {
-            assert!(matches!(state.register(OURS, bad.clone(), REAL), Err(Refusal::Unprocessable(_))), "{bad:?}");
+            assert!(matches!(state.register(OURS, bad.clone(), REAL), Err(Rejection::Unprocessable(_))), "{bad:?}");
         }
     }
 
     #[test]
-    fn another_accounts_webhook_is_not_there() {
+    fn the_webhook_of_another_account_is_not_found() {
         let mut state = state();
         let theirs = state.register(THEIRS, request("https://h.example/1", &["link.created"]), REAL).unwrap().id;
-        assert!(matches!(state.owned(OURS, &theirs), Err(Refusal::NotFound)));
-        assert_eq!(state.update(OURS, &theirs, UpdateSubscription::default(), REAL), Err(Refusal::NotFound));
-        assert_eq!(state.remove(&SubscriptionId("wh_none".into())), Err(Refusal::NotFound));
+        assert!(matches!(state.owned(OURS, &theirs), Err(Rejection::NotFound)));
+        assert_eq!(state.update(OURS, &theirs, UpdateSubscription::default(), REAL), Err(Rejection::NotFound));
+        assert_eq!(state.remove(&SubscriptionId("wh_none".into())), Err(Rejection::NotFound));
     }
 }

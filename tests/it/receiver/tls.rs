@@ -41,8 +41,10 @@ async fn deliver(receiver: &Running, client: &Client, n: usize) -> Result<(u16, 
 async fn a_certificate_is_swapped_while_deliveries_come() {
     let ((first, first_key), (second, second_key)) = (pair(), pair());
     let receiver = Running::start_with_tls(&route(vec![])).await;
-    let unready = receiver.get("/readyz").await.text().await.unwrap();
-    assert!(unready.contains("tls.crt cannot be read"), "{unready}");
+    // The admin port may respond before the files have been read for the first time.
+    let readiness = async || receiver.get("/readyz").await.text().await.unwrap();
+    until("it is unready for want of a certificate", async || readiness().await.contains("tls.crt cannot be read"))
+        .await;
     install(&receiver, &first, &first_key);
     until("it is ready", async || receiver.get("/readyz").await.status() == 200).await;
 

@@ -1,0 +1,58 @@
+//! The calls to Linktree's management API, and listing all pages of an account.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+
+use crate::linktree::{
+    error::ApiError,
+    secret::Secret,
+    wire::{Account, CreateSubscription, Subscription, SubscriptionId, UpdateSubscription},
+};
+
+/// Pages of the longest list that is read: 200 of 100 subscriptions. A longer list is an error, not an endless loop.
+pub const PAGES_MAX: usize = 200;
+
+/// The calls to Linktree. Each is one HTTP request against the budget.
+#[async_trait]
+pub trait Linktree: Send + Sync {
+    /// `GET /v1/me`: the account of the token.
+    async fn account(&self) -> Result<Account, ApiError>;
+    /// One page of `GET /v1/webhooks` from `cursor`, with the cursor of the next page if there is one.
+    async fn list_page(&self, cursor: Option<&str>) -> Result<(Vec<Subscription>, Option<String>), ApiError>;
+    async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError>;
+    /// Registers a subscription. A 2xx response without an id is [`ApiError::Unreadable`]: the call may have taken
+    /// effect.
+    async fn create(&self, request: &CreateSubscription) -> Result<Subscription, ApiError>;
+    async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<Subscription, ApiError>;
+    /// Deletes a subscription. Callers take [`ApiError::NotFound`] as success; a 2xx response that is neither empty nor
+    /// JSON, such as a sign-in page, is [`ApiError::Unreadable`].
+    async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError>;
+    /// Replaces the signing secret; Linktree stops using the old one at once.
+    async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError>;
+    /// The requests left in this window by the last response (`X-RateLimit-Remaining`); `None` until a response has
+    /// that header.
+    fn remaining_requests(&self) -> Option<u32>;
+}
+
+/// Lists every subscription of the account, each id once, in the order of the pages.
+///
+/// # Errors
+/// Those of [`Linktree::list_page`]; and [`ApiError::Unreadable`] when a cursor repeats or there are more than
+/// [`PAGES_MAX`] pages. A partial list is never returned: subscriptions missing from it would count as deleted.
+pub async fn list_all(linktree: &dyn Linktree) -> Result<Vec<Subscription>, ApiError> {
+    let mut seen_ids = HashSet::new();
+    let mut seen_cursors = HashSet::new();
+    let mut all = Vec::new();
+    let mut cursor: Option<String> = None;
+    for _ in 0..PAGES_MAX {
+        let (page, next) = linktree.list_page(cursor.as_deref()).await?;
+        all.extend(page.into_iter().filter(|subscription| seen_ids.insert(subscription.id.clone())));
+        let Some(next) = next else { return Ok(all) };
+        if !seen_cursors.insert(next.clone()) {
+            return Err(ApiError::Unreadable { problem: "the list of webhooks repeats a cursor".to_owned() });
+        }
+        cursor = Some(next);
+    }
+    Err(ApiError::Unreadable { problem: format!("the list of webhooks has more than {PAGES_MAX} pages") })
+}
