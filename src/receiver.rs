@@ -45,7 +45,6 @@ use crate::{
 pub mod admit;
 pub mod browse;
 pub mod certificate;
-pub mod cloudevent;
 pub mod config;
 pub mod event;
 pub mod forward;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{admit::Window, redact::Redaction, sink::Destination};
+use super::{admit::Window, redact::Redaction, sink::destination::Destination};
 use crate::route::{Route, RouteError};
 
 /// A route that was loaded and that the journal has taken up.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{journal::Outcome, sink::Failure};
+use super::{journal::Outcome, sink::failure::Failure};
 use crate::route::Retry;
 
 /// What becomes of an event that failed for the `attempts`-th time, at `now` (milliseconds since the epoch). `jitter`

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::lanes::Lanes;
 use crate::receiver::{
-    cloudevent,
     journal::{Outcome, Pending, Position, Settlement},
+    sink::cloudevent,
 };
 
 /// Some due events, oldest first.

@@ -16,12 +16,13 @@ use super::{
 use crate::{
     clock,
     receiver::{
-        cloudevent,
         journal::{JournalError, Outcome, Pending, Position, Settlement},
         ledger::Ledger,
         retry,
         sink::{
-            Destination, Failure,
+            cloudevent,
+            destination::Destination,
+            failure::Failure,
             http::{self, Clients},
         },
     },

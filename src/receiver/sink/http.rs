@@ -6,8 +6,9 @@ use reqwest::{Client, redirect};
 use url::Url;
 
 use super::{
-    Destination, Failure,
+    destination::Destination,
     egress::{Denied, Egress, Reach},
+    failure::Failure,
     message::Message,
     resolver::Resolver,
 };
@@ -94,10 +95,4 @@ fn failure(error: &reqwest::Error) -> Failure {
         cause = error.source();
     }
     if error.is_timeout() { Failure::TimedOut } else { Failure::Unreachable }
-}
-
-impl From<Denied> for Failure {
-    fn from(Denied { address }: Denied) -> Self {
-        Failure::Forbidden { address }
-    }
 }

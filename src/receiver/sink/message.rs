@@ -8,14 +8,13 @@ use http::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Destination, Failure, Form, signature};
-use crate::{
-    receiver::{
-        cloudevent::{self, CloudEvent},
-        journal::Pending,
-    },
-    route::WebhookName,
+use super::{
+    cloudevent::{self, CloudEvent},
+    destination::{Destination, Form},
+    failure::Failure,
+    signature,
 };
+use crate::{receiver::journal::Pending, route::WebhookName};
 
 /// What is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-use super::{event::half_digest, journal::Pending};
 use crate::{
     linktree::event::EventType,
+    receiver::{event::half_digest, journal::Pending},
     route::{
         WebhookName,
         cloudevent::{event_type, source},
