@@ -2,7 +2,7 @@
 //! It faces the internet and holds no Kubernetes credentials: what it needs to know comes as a file, what it knows is
 //! asked for on its admin port.
 //!
-//! One delivery's way: [`intake`] → [`admit`] → [`redact`] → [`journal`] → 200 → [`forward`] → [`sink`].
+//! One delivery's way: [`ingest::handler`] → [`ingest::admit`] → [`ingest::redact`] → [`journal`] → 200 → [`forward`] → [`sink`].
 
 use std::{
     convert::Infallible,
@@ -23,7 +23,7 @@ use self::{
     browse::Shelf,
     certificate::Watcher,
     forward::Forwarder,
-    intake::Intake,
+    ingest::handler::{self, Handler},
     journal::{
         Journal,
         inspect::Inspect,
@@ -42,17 +42,14 @@ use crate::{
     serve::{self, Transport},
 };
 
-pub mod admit;
 pub mod browse;
 pub mod certificate;
 pub mod config;
-pub mod event;
 pub mod forward;
-pub mod intake;
+pub mod ingest;
 pub mod journal;
 pub mod ledger;
 pub mod metrics;
-pub mod redact;
 pub mod reload;
 pub mod retry;
 pub mod sink;
@@ -60,7 +57,6 @@ pub mod skew;
 pub mod status;
 pub mod tally;
 pub mod throttle;
-pub mod verdict;
 
 /// How often the metrics of what waits are brought up to date.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -207,20 +203,20 @@ impl Receiver {
             self;
         let certificate = tls.as_ref().map(|tls| Arc::clone(tls.certificate()));
         let (publish, config) = watch::channel(None);
-        let intake = Intake::new(config.clone(), Arc::clone(&journal), Arc::clone(&ledger));
+        let handler = Handler::new(config.clone(), Arc::clone(&journal), Arc::clone(&ledger));
         let forwarder =
             Forwarder { config: config.clone(), journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), clients };
         let shelf = Shelf { config: config.clone(), journal: inspect };
         let sources =
             Sources { config, journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), shelf, certificate };
         let answer = service_fn(move |request| {
-            let intake = intake.clone();
-            async move { Ok::<_, Infallible>(intake.answer(request).await) }
+            let handler = handler.clone();
+            async move { Ok::<_, Infallible>(handler.answer(request).await) }
         });
         // Probes are still answered, and the route is still watched, while the last requests are.
         let idle = CancellationToken::new();
         let deliveries = async {
-            serve::serve(delivery, transport, answer, intake::LIMITS, shutdown.clone()).await;
+            serve::serve(delivery, transport, answer, handler::LIMITS, shutdown.clone()).await;
             idle.cancel();
         };
         let end = async {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{admit::Window, redact::Redaction, sink::destination::Destination};
+use super::{
+    ingest::{admit::Window, redact::Redaction},
+    sink::destination::Destination,
+};
 use crate::route::{Route, RouteError};
 
 /// A route that was loaded and that the journal has taken up.

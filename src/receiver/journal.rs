@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::event::Event;
+use super::ingest::event::Event;
 use crate::{
     linktree::event::EventType,
     route::{Route, status::JournalHealth},

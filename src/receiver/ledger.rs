@@ -10,11 +10,11 @@ use std::{
 };
 
 use super::{
+    ingest::verdict::{Bucket, Verdict},
     metrics::{Metrics, SinkLabel, VerdictLabel},
     skew::Skew,
     tally::LastHour,
     throttle::Throttle,
-    verdict::{Column, Verdict},
 };
 use crate::{
     linktree::event::EventType,
@@ -100,9 +100,9 @@ impl Ledger {
         let label = verdict.label();
         self.metrics.requests.get_or_create(&VerdictLabel { verdict: label }).inc();
         let mut entries = self.lock();
-        if let Some(column) = verdict.column() {
-            count(entries.last_hour.at(now), column);
-            if column != Column::RejectedMissingHeader {
+        if let Some(bucket) = verdict.bucket() {
+            count(entries.last_hour.at(now), bucket);
+            if bucket != Bucket::RejectedMissingHeader {
                 entries.last_received = Some(now);
             }
         }
@@ -199,15 +199,15 @@ impl Entries {
     }
 }
 
-fn count(tally: &mut Tally, column: Column) {
-    let count = match column {
-        Column::Verified => &mut tally.verified,
-        Column::Duplicate => &mut tally.duplicate,
-        Column::Conflict => &mut tally.conflict,
-        Column::RejectedMissingHeader => &mut tally.rejected_missing_header,
-        Column::RejectedSignature => &mut tally.rejected_signature,
-        Column::RejectedStale => &mut tally.rejected_stale,
-        Column::Unavailable => &mut tally.unavailable,
+fn count(tally: &mut Tally, bucket: Bucket) {
+    let count = match bucket {
+        Bucket::Verified => &mut tally.verified,
+        Bucket::Duplicate => &mut tally.duplicate,
+        Bucket::Conflict => &mut tally.conflict,
+        Bucket::RejectedMissingHeader => &mut tally.rejected_missing_header,
+        Bucket::RejectedSignature => &mut tally.rejected_signature,
+        Bucket::RejectedStale => &mut tally.rejected_stale,
+        Bucket::Unavailable => &mut tally.unavailable,
     };
     *count += 1;
 }

@@ -10,7 +10,7 @@ use super::{
     inspect::{Inspect, Inventory},
 };
 use crate::{
-    receiver::event::Event,
+    receiver::ingest::event::Event,
     route::{
         journal::{Entry, SinkEntry},
         status::JournalHealth,

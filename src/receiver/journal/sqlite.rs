@@ -23,7 +23,7 @@ use self::{
     writer::{Answer, Request, Work, Writer},
 };
 use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement, WAITING};
-use crate::{clock, receiver::event::Event, route::status::JournalHealth};
+use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth};
 
 mod append;
 mod checkpoint;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     linktree::event::EventType,
-    receiver::{event::half_digest, journal::Pending},
+    receiver::{ingest::event::half_digest, journal::Pending},
     route::{
         WebhookName,
         cloudevent::{event_type, source},

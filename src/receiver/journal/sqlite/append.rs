@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Result, params};
 
 use crate::receiver::{
-    event::Event,
+    ingest::event::Event,
     journal::{Appended, Position},
 };
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 
 use super::sweep::{self, Key, Number, Piece, Waiting};
-use crate::receiver::event::{Event, HalfDigest, Identity};
+use crate::receiver::ingest::event::{Event, HalfDigest, Identity};
 
 /// Half of a delivery's digest, for a smaller index. Should two deliveries share it, which takes billions of them, their
 /// bodies still differ, and both are kept.

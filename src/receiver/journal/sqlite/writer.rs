@@ -38,7 +38,7 @@ use crate::{
     clock,
     linktree::event::EventType,
     receiver::{
-        event::Event,
+        ingest::event::Event,
         journal::{Appended, JournalError, Position, Settings, Settlement},
     },
     route::status::JournalHealth,

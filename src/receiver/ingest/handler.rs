@@ -14,17 +14,21 @@ use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{sleep, timeout};
 
-use self::body::{Held, Room};
 use super::{
     admit::{self, Credentials},
-    config::{Config, Current},
-    journal::{self, Journal, JournalError},
-    ledger::Ledger,
+    body_budget::{BodyBudget, BodyPermit},
     verdict::Verdict,
 };
-use crate::{clock, route, serve::Limits};
-
-mod body;
+use crate::{
+    clock,
+    receiver::{
+        config::{Config, Current},
+        journal::{self, Journal, JournalError},
+        ledger::Ledger,
+    },
+    route,
+    serve::Limits,
+};
 
 /// What the delivery port allows.
 pub const LIMITS: Limits = Limits {
@@ -44,27 +48,27 @@ const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much later who is refused for want of room is told. To refuse costs nearly half of what it costs to accept: whoever
 /// then asks again at once would take it from those who were accepted.
-const REFUSAL_DELAY: Duration = Duration::from_millis(15);
+const OVERLOAD_DELAY: Duration = Duration::from_millis(15);
 
 /// Takes deliveries in.
 #[derive(Clone)]
-pub struct Intake {
+pub struct Handler {
     config: Current,
     journal: Arc<dyn Journal>,
     ledger: Arc<Ledger>,
-    bodies: Arc<Room>,
+    bodies: Arc<BodyBudget>,
 }
 
-impl std::fmt::Debug for Intake {
+impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Intake").field("bodies", &self.bodies).finish_non_exhaustive()
+        f.debug_struct("Handler").field("bodies", &self.bodies).finish_non_exhaustive()
     }
 }
 
-impl Intake {
+impl Handler {
     #[must_use]
     pub fn new(config: Current, journal: Arc<dyn Journal>, ledger: Arc<Ledger>) -> Self {
-        Intake { config, journal, ledger, bodies: Arc::default() }
+        Handler { config, journal, ledger, bodies: Arc::default() }
     }
 
     /// Answers one request and keeps account of it.
@@ -109,10 +113,10 @@ impl Intake {
         // What the journal could not take anyway is not read.
         let appending = &self.ledger.metrics().appending;
         if appending.get() >= journal::WAITING as i64 {
-            sleep(REFUSAL_DELAY).await;
+            sleep(OVERLOAD_DELAY).await;
             return Err(Verdict::Overloaded);
         }
-        let Held { bytes, room: _room } = self.bodies.read(body, route.max_body_bytes).await?;
+        let BodyPermit { bytes, permit: _permit } = self.bodies.read(body, route.max_body_bytes).await?;
         let now = clock::now();
         let mut event = admit::admit(&route.keys, config.window, &credentials, bytes, now)?;
         event.body = config.redaction.apply(event.body);

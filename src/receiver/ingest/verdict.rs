@@ -8,11 +8,11 @@ use http::{
 };
 use http_body_util::Full;
 
-use super::{
-    admit::Refusal,
-    journal::{Appended, JournalError},
+use super::admit::Rejection;
+use crate::{
+    receiver::journal::{Appended, JournalError},
+    route,
 };
-use crate::route;
 
 /// Sent with 503. Linktree's own first retry comes after as many seconds.
 const RETRY_AFTER_SECONDS: &str = "10";
@@ -56,7 +56,7 @@ pub enum Verdict {
 
 /// A column of [`crate::route::status::Tally`] that a request falls into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
+pub enum Bucket {
     Verified,
     Duplicate,
     Conflict,
@@ -134,16 +134,16 @@ impl Verdict {
 
     /// Where it counts; `None` for what is not a delivery, or never came to be one.
     #[must_use]
-    pub fn column(self) -> Option<Column> {
+    pub fn bucket(self) -> Option<Bucket> {
         match self {
-            Verdict::Verified => Some(Column::Verified),
-            Verdict::Duplicate => Some(Column::Duplicate),
-            Verdict::Conflict => Some(Column::Conflict),
-            Verdict::MissingHeader => Some(Column::RejectedMissingHeader),
-            Verdict::Malformed | Verdict::Unverified { .. } => Some(Column::RejectedSignature),
-            Verdict::Stale { .. } => Some(Column::RejectedStale),
+            Verdict::Verified => Some(Bucket::Verified),
+            Verdict::Duplicate => Some(Bucket::Duplicate),
+            Verdict::Conflict => Some(Bucket::Conflict),
+            Verdict::MissingHeader => Some(Bucket::RejectedMissingHeader),
+            Verdict::Malformed | Verdict::Unverified { .. } => Some(Bucket::RejectedSignature),
+            Verdict::Stale { .. } => Some(Bucket::RejectedStale),
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
-                Some(Column::Unavailable)
+                Some(Bucket::Unavailable)
             }
             Verdict::BadHost
             | Verdict::NotFound
@@ -197,14 +197,14 @@ impl Verdict {
     }
 }
 
-impl From<Refusal> for Verdict {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::MissingHeader => Verdict::MissingHeader,
-            Refusal::Malformed => Verdict::Malformed,
-            Refusal::Unverified { recent } => Verdict::Unverified { recent },
-            Refusal::Stale { off } => Verdict::Stale { off },
-            Refusal::NoKeys => Verdict::NotConfigured,
+impl From<Rejection> for Verdict {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::MissingHeader => Verdict::MissingHeader,
+            Rejection::Malformed => Verdict::Malformed,
+            Rejection::Unverified { recent } => Verdict::Unverified { recent },
+            Rejection::Stale { off } => Verdict::Stale { off },
+            Rejection::NoKeys => Verdict::NotConfigured,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a body within bounds: its size, its time, and what all bodies together take up. Room is taken as bytes arrive,
+//! Reads a body within bounds: its size, its time, and what all bodies together take up. BodyBudget is taken as bytes arrive,
 //! not as they are announced: who only announces much keeps nobody out.
 
 use std::time::Duration;
@@ -11,44 +11,49 @@ use tokio::{
     time::timeout,
 };
 
-use crate::receiver::verdict::Verdict;
+use super::verdict::Verdict;
 
 /// From the end of the header to the end of the body.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How much all bodies being held may take up, in KiB: memory stays flat whatever comes in at once.
-const ROOM_KIB: usize = 32 * 1024;
+const BUDGET_KIB: usize = 32 * 1024;
 
 /// The room for all bodies.
 #[derive(Debug)]
-pub(super) struct Room(Semaphore);
+pub(super) struct BodyBudget(Semaphore);
 
 /// A body, and the room it takes up until it is dropped.
 #[derive(Debug)]
-pub(super) struct Held<'a> {
+pub(super) struct BodyPermit<'a> {
     pub(super) bytes: Bytes,
-    pub(super) room: SemaphorePermit<'a>,
+    pub(super) permit: SemaphorePermit<'a>,
 }
 
-impl Default for Room {
+impl Default for BodyBudget {
     fn default() -> Self {
-        Room(Semaphore::new(ROOM_KIB))
+        BodyBudget(Semaphore::new(BUDGET_KIB))
     }
 }
 
-impl Room {
+impl BodyBudget {
     /// Reads a body of at most `limit` bytes.
     ///
     /// # Errors
     /// The verdict on a body that is too large, too late or incomplete, or that there is no room for.
-    pub(super) async fn read(&self, body: Incoming, limit: u64) -> Result<Held<'_>, Verdict> {
+    pub(super) async fn read(&self, body: Incoming, limit: u64) -> Result<BodyPermit<'_>, Verdict> {
         if body.size_hint().lower() > limit {
             return Err(Verdict::TooLarge);
         }
-        let held = Held { bytes: Bytes::new(), room: self.take(1)? };
+        let held = BodyPermit { bytes: Bytes::new(), permit: self.take(1)? };
         timeout(TIMEOUT, self.fill(held, body, limit)).await.unwrap_or(Err(Verdict::BodyTimeout))
     }
 
-    async fn fill<'a>(&'a self, mut held: Held<'a>, mut body: Incoming, limit: u64) -> Result<Held<'a>, Verdict> {
+    async fn fill<'a>(
+        &'a self,
+        mut held: BodyPermit<'a>,
+        mut body: Incoming,
+        limit: u64,
+    ) -> Result<BodyPermit<'a>, Verdict> {
         // A frame is part of the connection's buffer, which is larger and is wanted for the next request.
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -60,8 +65,8 @@ impl Room {
                 return Err(Verdict::TooLarge);
             }
             let kib = length / 1024 + 1;
-            if kib > held.room.num_permits() {
-                held.room.merge(self.take(kib - held.room.num_permits())?);
+            if kib > held.permit.num_permits() {
+                held.permit.merge(self.take(kib - held.permit.num_permits())?);
             }
             whole.extend_from_slice(&data);
         }

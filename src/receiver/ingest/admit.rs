@@ -28,7 +28,7 @@ pub struct Credentials {
 
 /// Why a request is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Rejection {
     /// The signature or the timestamp header is absent or empty (the page: 401).
     MissingHeader,
     /// Signature or timestamp do not follow their grammar, or came twice.
@@ -46,13 +46,13 @@ impl Credentials {
     /// Reads the credentials of a request.
     ///
     /// # Errors
-    /// [`Refusal::MissingHeader`] or [`Refusal::Malformed`].
-    pub fn read(header: &HeaderMap) -> Result<Self, Refusal> {
+    /// [`Rejection::MissingHeader`] or [`Rejection::Malformed`].
+    pub fn read(header: &HeaderMap) -> Result<Self, Rejection> {
         let signature = single(header, headers::SIGNATURE)?;
         let sent_at = single(header, headers::TIMESTAMP)?;
         Ok(Credentials {
-            signature: Signature::from_hex(signature).ok_or(Refusal::Malformed)?,
-            sent_at: SentAt::parse(sent_at).ok_or(Refusal::Malformed)?,
+            signature: Signature::from_hex(signature).ok_or(Rejection::Malformed)?,
+            sent_at: SentAt::parse(sent_at).ok_or(Rejection::Malformed)?,
             delivery_id: single(header, headers::DELIVERY_ID).ok().and_then(DeliveryId::parse),
         })
     }
@@ -91,33 +91,33 @@ impl Window {
 /// Verifies a delivery against the keys in their order. The comparison takes the same time wherever the MACs differ.
 ///
 /// # Errors
-/// Why it is not admitted; [`Refusal::MissingHeader`] and [`Refusal::Malformed`] do not occur any more.
+/// Why it is not admitted; [`Rejection::MissingHeader`] and [`Rejection::Malformed`] do not occur any more.
 pub fn admit(
     keys: &[Key],
     window: Window,
     credentials: &Credentials,
     body: Bytes,
     now: Timestamp,
-) -> Result<Event, Refusal> {
+) -> Result<Event, Rejection> {
     if keys.is_empty() {
-        return Err(Refusal::NoKeys);
+        return Err(Rejection::NoKeys);
     }
     let Credentials { signature, sent_at, delivery_id } = credentials;
     let age = now.as_second().saturating_sub(sent_at.seconds());
     match keys.iter().find(|key| signature.verifies(&key.secret, sent_at, &body)) {
-        None => Err(Refusal::Unverified { recent: window.is_recent(age) }),
-        Some(_) if !window.allows(age) => Err(Refusal::Stale { off: age }),
+        None => Err(Rejection::Unverified { recent: window.is_recent(age) }),
+        Some(_) if !window.allows(age) => Err(Rejection::Stale { off: age }),
         Some(key) => Ok(Event::new(delivery_id.as_ref(), signature, sent_at, &key.name, body, now.as_second())),
     }
 }
 
 /// The one value of a header. Empty counts as absent, as it does in the page's own handler.
-fn single<'a>(header: &'a HeaderMap, name: &str) -> Result<&'a [u8], Refusal> {
+fn single<'a>(header: &'a HeaderMap, name: &str) -> Result<&'a [u8], Rejection> {
     let mut values = header.get_all(name).iter();
     match (values.next().map(HeaderValue::as_bytes), values.next()) {
-        (None | Some([]), None) => Err(Refusal::MissingHeader),
+        (None | Some([]), None) => Err(Rejection::MissingHeader),
         (Some(value), None) => Ok(value),
-        (_, Some(_)) => Err(Refusal::Malformed),
+        (_, Some(_)) => Err(Rejection::Malformed),
     }
 }
 

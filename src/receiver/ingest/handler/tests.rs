@@ -19,7 +19,7 @@ use crate::{
         signature::Signature,
     },
     receiver::{
-        event::Event,
+        ingest::event::Event,
         journal::{Appended, Backlog, Due, Pending, Position, Settings, Settlement},
         metrics::Metrics,
     },
@@ -69,18 +69,18 @@ impl Journal for Stuck {
     }
 }
 
-/// An intake on a port of its own, over a disk that never answers; and how many deliveries wait for it.
+/// An handler on a port of its own, over a disk that never answers; and how many deliveries wait for it.
 async fn start(route: Route) -> (SocketAddr, Gauge, DropGuard) {
     let ledger = Arc::new(Ledger::new(Metrics::register(&mut Registry::default())));
     let config = watch::channel(Some(Arc::new(Config::new(route, String::new()).unwrap()))).1;
-    let intake = Intake::new(config, Arc::new(Stuck), ledger);
-    let appending = intake.ledger.metrics().appending.clone();
+    let handler = Handler::new(config, Arc::new(Stuck), ledger);
+    let appending = handler.ledger.metrics().appending.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let service = service_fn(move |request| {
-        let intake = intake.clone();
-        async move { Ok::<_, Infallible>(intake.answer(request).await) }
+        let handler = handler.clone();
+        async move { Ok::<_, Infallible>(handler.answer(request).await) }
     });
     tokio::spawn(serve::serve(listener, serve::Transport::Tcp, service, LIMITS, shutdown.clone()));
     (address, appending, shutdown.drop_guard())

@@ -38,7 +38,7 @@ fn window(policy: StaleDeliveryPolicy, remembered: u64) -> Window {
 }
 
 /// The verdict on a request with these fields, at [`NOW`] and with 300 s of tolerance.
-fn verdict(fields: &[(&'static str, &str)], body: &[u8]) -> Result<Event, Refusal> {
+fn verdict(fields: &[(&'static str, &str)], body: &[u8]) -> Result<Event, Rejection> {
     let credentials = Credentials::read(&header(fields))?;
     admit(
         &keys(),
@@ -49,7 +49,7 @@ fn verdict(fields: &[(&'static str, &str)], body: &[u8]) -> Result<Event, Refusa
     )
 }
 
-fn signed(secret: &str, sent_at: i64, body: &[u8]) -> Result<Event, Refusal> {
+fn signed(secret: &str, sent_at: i64, body: &[u8]) -> Result<Event, Rejection> {
     let signature = signature(secret, sent_at, body);
     verdict(
         &[(headers::SIGNATURE, &signature), (headers::TIMESTAMP, &sent_at.to_string()), (headers::DELIVERY_ID, "d1")],
@@ -64,7 +64,7 @@ fn a_signed_delivery_is_admitted_by_whichever_key_signed_it() {
     assert_eq!((event.key.as_str(), event.sent_at, event.received_at), ("new", NOW, NOW));
     assert_eq!(&event.body[..], BODY);
     assert_eq!(signed("secret-old", NOW, BODY).unwrap().key, "old");
-    assert_eq!(signed("secret-other", NOW, BODY).unwrap_err(), Refusal::Unverified { recent: true });
+    assert_eq!(signed("secret-other", NOW, BODY).unwrap_err(), Rejection::Unverified { recent: true });
 }
 
 #[test]
@@ -73,8 +73,8 @@ fn the_window_is_three_hundred_seconds_on_either_side() {
         assert!(signed("secret-new", NOW - age, BODY).is_ok(), "{age}");
     }
     for age in [-301, 301, 100_000] {
-        assert_eq!(signed("secret-new", NOW - age, BODY).unwrap_err(), Refusal::Stale { off: age }, "{age}");
-        assert_eq!(signed("forged", NOW - age, BODY).unwrap_err(), Refusal::Unverified { recent: false }, "{age}");
+        assert_eq!(signed("secret-new", NOW - age, BODY).unwrap_err(), Rejection::Stale { off: age }, "{age}");
+        assert_eq!(signed("forged", NOW - age, BODY).unwrap_err(), Rejection::Unverified { recent: false }, "{age}");
     }
 }
 
@@ -104,7 +104,7 @@ fn a_request_without_signature_or_timestamp_is_missing_them_even_when_they_are_t
         vec![sign, (headers::TIMESTAMP, "")],
         vec![(headers::DELIVERY_ID, "d1")],
     ] {
-        assert_eq!(verdict(&fields, BODY).unwrap_err(), Refusal::MissingHeader, "{fields:?}");
+        assert_eq!(verdict(&fields, BODY).unwrap_err(), Rejection::MissingHeader, "{fields:?}");
     }
 }
 
@@ -122,11 +122,11 @@ fn credentials_have_one_spelling() {
         format!("{}é", &good[2..]),
         "z".repeat(64),
     ] {
-        assert_eq!(verdict(&[(headers::SIGNATURE, &bad), time], BODY).unwrap_err(), Refusal::Malformed, "{bad}");
+        assert_eq!(verdict(&[(headers::SIGNATURE, &bad), time], BODY).unwrap_err(), Rejection::Malformed, "{bad}");
     }
     for bad in ["+1700000000", "01700000000", "1700000000.0", "１７０００００００", "1700000000,1700000000"] {
         let fields = [(headers::SIGNATURE, good.as_str()), (headers::TIMESTAMP, bad)];
-        assert_eq!(verdict(&fields, BODY).unwrap_err(), Refusal::Malformed, "{bad}");
+        assert_eq!(verdict(&fields, BODY).unwrap_err(), Rejection::Malformed, "{bad}");
     }
 }
 
@@ -135,7 +135,7 @@ fn a_doubled_header_is_refused_even_when_both_values_agree() {
     let signature = signature("secret-new", NOW, BODY);
     let (sign, time) = ((headers::SIGNATURE, signature.as_str()), (headers::TIMESTAMP, "1700000000"));
     for fields in [vec![sign, sign, time], vec![sign, time, time]] {
-        assert_eq!(verdict(&fields, BODY).unwrap_err(), Refusal::Malformed);
+        assert_eq!(verdict(&fields, BODY).unwrap_err(), Rejection::Malformed);
     }
 }
 
@@ -160,7 +160,7 @@ fn without_keys_nothing_can_be_said_about_a_signature() {
     let now = Timestamp::from_second(NOW).unwrap();
     assert_eq!(
         admit(&[], window(StaleDeliveryPolicy::Reject, 604_800), &credentials, BODY.into(), now).unwrap_err(),
-        Refusal::NoKeys
+        Rejection::NoKeys
     );
 }
 
