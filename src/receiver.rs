@@ -30,10 +30,9 @@ use self::{
         refused::Refused,
         sqlite::{OpenError, SqliteJournal},
     },
-    ledger::Ledger,
-    metrics::Metrics,
     reload::Reloader,
     sink::{egress::Egress, http::Clients},
+    stats::{counters::DeliveryStats, metrics::Metrics},
     status::Sources,
 };
 use crate::{
@@ -48,15 +47,11 @@ pub mod config;
 pub mod forward;
 pub mod ingest;
 pub mod journal;
-pub mod ledger;
-pub mod metrics;
 pub mod reload;
 pub mod retry;
 pub mod sink;
-pub mod skew;
+pub mod stats;
 pub mod status;
-pub mod tally;
-pub mod throttle;
 
 /// How often the metrics of what waits are brought up to date.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -110,7 +105,7 @@ pub struct Receiver {
     inspect: Arc<dyn Inspect>,
     /// Cancelled once the journal must not be used any more by this process.
     lost: CancellationToken,
-    ledger: Arc<Ledger>,
+    stats: Arc<DeliveryStats>,
     registry: Registry,
     clients: Clients,
     route_file: PathBuf,
@@ -169,7 +164,7 @@ impl Receiver {
             journal,
             inspect,
             lost,
-            ledger: Arc::new(Ledger::new(metrics)),
+            stats: Arc::new(DeliveryStats::new(metrics)),
             registry,
             clients: Clients::new(Egress::new(egress_allow))?,
             route_file,
@@ -199,16 +194,15 @@ impl Receiver {
     /// Serves until `shutdown`, or until the journal is lost and that has been said for [`LAST_WORDS`]. The order of the
     /// end: no more deliveries, then no more forwarding, then the journal.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Receiver { journal, inspect, lost, ledger, registry, clients, route_file, tls, transport, delivery, admin } =
+        let Receiver { journal, inspect, lost, stats, registry, clients, route_file, tls, transport, delivery, admin } =
             self;
         let certificate = tls.as_ref().map(|tls| Arc::clone(tls.certificate()));
         let (publish, config) = watch::channel(None);
-        let handler = Handler::new(config.clone(), Arc::clone(&journal), Arc::clone(&ledger));
+        let handler = Handler::new(config.clone(), Arc::clone(&journal), Arc::clone(&stats));
         let forwarder =
-            Forwarder { config: config.clone(), journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), clients };
+            Forwarder { config: config.clone(), journal: Arc::clone(&journal), stats: Arc::clone(&stats), clients };
         let shelf = Shelf { config: config.clone(), journal: inspect };
-        let sources =
-            Sources { config, journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), shelf, certificate };
+        let sources = Sources { config, journal: Arc::clone(&journal), stats: Arc::clone(&stats), shelf, certificate };
         let answer = service_fn(move |request| {
             let handler = handler.clone();
             async move { Ok::<_, Infallible>(handler.answer(request).await) }
@@ -226,7 +220,7 @@ impl Receiver {
         };
         tokio::join!(
             deliveries,
-            idle.run_until_cancelled(Reloader::new(route_file, Arc::clone(&journal), ledger, publish).run()),
+            idle.run_until_cancelled(Reloader::new(route_file, Arc::clone(&journal), stats, publish).run()),
             idle.run_until_cancelled(OptionFuture::from(tls.map(Watcher::run))),
             forwarder.run(idle.clone()),
             admin::serve(admin, admin_router(registry, &sources), idle.clone()),

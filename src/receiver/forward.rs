@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::worker::Worker;
-use super::{config::Current, journal::Journal, ledger::Ledger, sink::http::Clients};
+use super::{config::Current, journal::Journal, sink::http::Clients, stats::counters::DeliveryStats};
 
 mod batch;
 mod breaker;
@@ -18,7 +18,7 @@ mod worker;
 pub struct Forwarder {
     pub config: Current,
     pub journal: Arc<dyn Journal>,
-    pub ledger: Arc<Ledger>,
+    pub stats: Arc<DeliveryStats>,
     pub clients: Clients,
 }
 

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{
     config::Config,
     journal::{Journal, Settings},
-    ledger::Ledger,
+    stats::counters::DeliveryStats,
 };
 use crate::route::{Route, RouteError};
 
@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub struct Reloader {
     file: PathBuf,
     journal: Arc<dyn Journal>,
-    ledger: Arc<Ledger>,
+    stats: Arc<DeliveryStats>,
     config: watch::Sender<Option<Arc<Config>>>,
     /// What the last look found, so that each finding is logged once.
     last: Option<Finding>,
@@ -45,10 +45,10 @@ impl Reloader {
     pub fn new(
         file: PathBuf,
         journal: Arc<dyn Journal>,
-        ledger: Arc<Ledger>,
+        stats: Arc<DeliveryStats>,
         config: watch::Sender<Option<Arc<Config>>>,
     ) -> Self {
-        Reloader { file, journal, ledger, config, last: None }
+        Reloader { file, journal, stats, config, last: None }
     }
 
     /// Looks again and again, and never ends. It may be dropped at any time.
@@ -97,7 +97,7 @@ impl Reloader {
         let after = route.keys.clone();
         // What was concluded from the old keys ends only when no delivery is judged by them any more.
         if let Some(before) = self.config.send_replace(Some(Arc::new(config))) {
-            self.ledger.keys_changed(&before.route.keys, &after);
+            self.stats.keys_changed(&before.route.keys, &after);
         }
         true
     }
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        receiver::{journal::sqlite::SqliteJournal, metrics::Metrics},
+        receiver::{journal::sqlite::SqliteJournal, stats::metrics::Metrics},
         route::tests::route,
     };
 
@@ -118,9 +118,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("route");
         let journal = SqliteJournal::open(&directory.path().join("journal"), Histogram::new([0.1])).unwrap();
-        let ledger = Ledger::new(Metrics::register(&mut Registry::default()));
+        let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
         let (publish, config) = watch::channel(None);
-        let mut reloader = Reloader::new(file.clone(), Arc::new(journal), Arc::new(ledger), publish);
+        let mut reloader = Reloader::new(file.clone(), Arc::new(journal), Arc::new(stats), publish);
         let in_use = || config.borrow().as_ref().map(|config: &Arc<Config>| config.digest.clone());
         let good = route().render().unwrap();
         std::fs::write(&file, &good).unwrap();

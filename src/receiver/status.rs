@@ -14,7 +14,7 @@ use super::{
     certificate::Certificate,
     config::{Config, Current},
     journal::{Backlog, Journal, JournalError, inspect::Inventory},
-    ledger::{Entries, Ledger},
+    stats::{counters::DeliveryStats, snapshot::StatsSnapshot},
 };
 use crate::{
     clock,
@@ -30,7 +30,7 @@ use crate::{
 pub struct Sources {
     pub config: Current,
     pub journal: Arc<dyn Journal>,
-    pub ledger: Arc<Ledger>,
+    pub stats: Arc<DeliveryStats>,
     pub shelf: Shelf,
     pub certificate: Option<Arc<Certificate>>,
 }
@@ -73,7 +73,7 @@ impl Sources {
     pub async fn measure(&self) -> Result<(Vec<Backlog>, Inventory), JournalError> {
         let (backlog, inventory) = tokio::try_join!(self.journal.backlog(), self.shelf.journal.inventory())?;
         let now = clock::now().as_second();
-        self.ledger.metrics().gauges.set(&backlog, &inventory, &self.ledger.entries(), now);
+        self.stats.metrics().gauges.set(&backlog, &inventory, &self.stats.snapshot(), now);
         Ok((backlog, inventory))
     }
 }
@@ -88,11 +88,11 @@ async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Jso
         Ok((backlog, inventory)) => (backlog, Some(Milestones { last_time: inventory.last_milestone })),
         Err(_) => (Vec::new(), None),
     };
-    let (entries, health) = (sources.ledger.entries(), sources.journal.health());
+    let (stats, health) = (sources.stats.snapshot(), sources.journal.health());
     Ok(Json(ReceiverStatus {
         certificate: sources.certificate(),
         milestones,
-        ..compose(&config, health, &entries, &backlog, clock::now().as_second())
+        ..compose(&config, health, &stats, &backlog, clock::now().as_second())
     }))
 }
 
@@ -106,12 +106,12 @@ pub(super) fn authorized(header: &HeaderMap, token: &Secret) -> bool {
 fn compose(
     config: &Config,
     journal: JournalHealth,
-    entries: &Entries,
+    stats: &StatsSnapshot,
     backlog: &[Backlog],
     now: i64,
 ) -> ReceiverStatus {
     let sinks = config.route.sinks.iter().map(|sink| {
-        let health = entries.sinks.get(&sink.name).cloned().unwrap_or_default();
+        let health = stats.sinks.get(&sink.name).cloned().unwrap_or_default();
         let waiting = backlog.iter().find(|backlog| backlog.sink == sink.name);
         SinkStatus {
             name: sink.name.clone(),
@@ -127,13 +127,13 @@ fn compose(
         route_digest: config.digest.clone(),
         journal,
         certificate: None,
-        last_received_time: entries.last_received,
-        last_verified_time: entries.last_verified,
-        last_verified_key: entries.last_key.clone(),
+        last_received_time: stats.last_received,
+        last_verified_time: stats.last_verified,
+        last_verified_key: stats.last_key.clone(),
         milestones: None,
-        unverified_run: entries.unverified_run.clone(),
-        clock_offset_seconds: entries.skew.estimate(),
-        last_hour: entries.last_hour(now),
+        unverified_run: stats.unverified_run.clone(),
+        clock_offset_seconds: stats.clock_skew.estimate(),
+        last_hour: stats.last_hour(now),
         backlog: backlog.iter().map(|backlog| backlog.waiting).sum(),
         sinks: sinks.collect(),
     }

@@ -17,7 +17,6 @@ use crate::{
     clock,
     receiver::{
         journal::{JournalError, Outcome, Pending, Position, Settlement},
-        ledger::Ledger,
         retry,
         sink::{
             cloudevent,
@@ -25,6 +24,7 @@ use crate::{
             failure::Failure,
             http::{self, Clients},
         },
+        stats::counters::DeliveryStats,
     },
     route::Ordering,
 };
@@ -152,11 +152,11 @@ impl Worker {
             }
             // Stopped in the middle of an attempt, it is as if that had not been made: the event comes again.
             let Some(Some((event, result))) = stop.run_until_cancelled(under_way.next()).await else { break };
-            let outcome = judge(destination, &event, result, breaker, &forwarder.ledger);
+            let outcome = judge(destination, &event, result, breaker, &forwarder.stats);
             batch.settle(event.position, outcome, lanes);
         }
         drop(under_way);
-        forwarder.ledger.circuit(sink, breaker.open_until().map(|until| until / 1000));
+        forwarder.stats.circuit(sink, breaker.open_until().map(|until| until / 1000));
         let settlements = batch.finish(lanes, now());
         if destination.sink.ordering == Ordering::None {
             self.lanes = None;
@@ -216,27 +216,27 @@ fn judge(
     event: &Pending,
     attempt: Attempt,
     breaker: &mut Breaker,
-    ledger: &Ledger,
+    stats: &DeliveryStats,
 ) -> Outcome {
     let failure = match attempt {
         Attempt::Unwanted => return Outcome::Done,
         Attempt::Taken => {
             breaker.succeeded();
-            ledger.forwarded(&sink.name, clock::now().as_second());
+            stats.forwarded(&sink.name, clock::now().as_second());
             return Outcome::Done;
         }
         Attempt::Failed(failure) => failure,
     };
     if failure.is_the_sinks() {
         breaker.failed(now());
-        ledger.failed(&sink.name, &failure.to_string());
+        stats.failed(&sink.name, &failure.to_string());
     } else {
-        ledger.unfit(&sink.name, &failure.to_string());
+        stats.unfit(&sink.name, &failure.to_string());
     }
     let outcome = retry::after(&failure, &sink.retry, event.attempts.saturating_add(1), rand::random(), now());
     match &outcome {
         Outcome::DeadLetter { .. } => {
-            ledger.dead_lettered(&sink.name, clock::now().as_second(), clock::monotonic());
+            stats.dead_lettered(&sink.name, clock::now().as_second(), clock::monotonic());
         }
         Outcome::Retry { attempts, .. } => {
             tracing::debug!(sink = sink.name, event = ?event.id, %failure, attempts, "an attempt failed");

@@ -24,7 +24,7 @@ use crate::{
     receiver::{
         config::{Config, Current},
         journal::{self, Journal, JournalError},
-        ledger::Ledger,
+        stats::counters::DeliveryStats,
     },
     route,
     serve::Limits,
@@ -55,7 +55,7 @@ const OVERLOAD_DELAY: Duration = Duration::from_millis(15);
 pub struct Handler {
     config: Current,
     journal: Arc<dyn Journal>,
-    ledger: Arc<Ledger>,
+    stats: Arc<DeliveryStats>,
     bodies: Arc<BodyBudget>,
 }
 
@@ -67,8 +67,8 @@ impl std::fmt::Debug for Handler {
 
 impl Handler {
     #[must_use]
-    pub fn new(config: Current, journal: Arc<dyn Journal>, ledger: Arc<Ledger>) -> Self {
-        Handler { config, journal, ledger, bodies: Arc::default() }
+    pub fn new(config: Current, journal: Arc<dyn Journal>, stats: Arc<DeliveryStats>) -> Self {
+        Handler { config, journal, stats, bodies: Arc::default() }
     }
 
     /// Answers one request and keeps account of it.
@@ -89,7 +89,7 @@ impl Handler {
             Ok(verdict) | Err(verdict) => verdict,
         };
         if verdict == Verdict::MissingHeader && is_probe(&head.headers) {
-            self.ledger.probed();
+            self.stats.probed();
         } else {
             self.account(verdict);
         }
@@ -111,7 +111,7 @@ impl Handler {
             return Err(Verdict::NotConfigured);
         }
         // What the journal could not take anyway is not read.
-        let appending = &self.ledger.metrics().appending;
+        let appending = &self.stats.metrics().appending;
         if appending.get() >= journal::WAITING as i64 {
             sleep(OVERLOAD_DELAY).await;
             return Err(Verdict::Overloaded);
@@ -120,9 +120,9 @@ impl Handler {
         let now = clock::now();
         let mut event = admit::admit(&route.keys, config.window, &credentials, bytes, now)?;
         event.body = config.redaction.apply(event.body);
-        self.ledger.verified(&event.key, event.sent_at, event.received_at);
+        self.stats.verified(&event.key, event.sent_at, event.received_at);
         if !event.event_type.is_known() {
-            self.ledger.unknown_type(&event.event_type, clock::monotonic());
+            self.stats.unknown_type(&event.event_type, clock::monotonic());
         }
         let _appending = Appending::begin(appending);
         let appended = timeout(JOURNAL_TIMEOUT, self.journal.append(event)).await;
@@ -130,7 +130,7 @@ impl Handler {
     }
 
     fn account(&self, verdict: Verdict) -> Verdict {
-        self.ledger.answered(verdict, clock::now().as_second(), clock::monotonic());
+        self.stats.answered(verdict, clock::now().as_second(), clock::monotonic());
         verdict
     }
 }

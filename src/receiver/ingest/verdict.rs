@@ -54,7 +54,7 @@ pub enum Verdict {
     BodyBroken,
 }
 
-/// A column of [`crate::route::status::Tally`] that a request falls into.
+/// A column of [`crate::route::status::DeliveryCounts`] that a request falls into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bucket {
     Verified,

@@ -21,7 +21,7 @@ use crate::{
     receiver::{
         ingest::event::Event,
         journal::{Appended, Backlog, Due, Pending, Position, Settings, Settlement},
-        metrics::Metrics,
+        stats::{counters::DeliveryStats, metrics::Metrics},
     },
     route::{Route, status::JournalHealth},
     serve,
@@ -71,10 +71,10 @@ impl Journal for Stuck {
 
 /// An handler on a port of its own, over a disk that never answers; and how many deliveries wait for it.
 async fn start(route: Route) -> (SocketAddr, Gauge, DropGuard) {
-    let ledger = Arc::new(Ledger::new(Metrics::register(&mut Registry::default())));
+    let stats = Arc::new(DeliveryStats::new(Metrics::register(&mut Registry::default())));
     let config = watch::channel(Some(Arc::new(Config::new(route, String::new()).unwrap()))).1;
-    let handler = Handler::new(config, Arc::new(Stuck), ledger);
-    let appending = handler.ledger.metrics().appending.clone();
+    let handler = Handler::new(config, Arc::new(Stuck), stats);
+    let appending = handler.stats.metrics().appending.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();

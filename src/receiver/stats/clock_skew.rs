@@ -13,7 +13,7 @@ const LEAST_SECONDS: i64 = 30;
 
 /// The last deliveries, as seconds from signature to arrival.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Skew {
+pub struct ClockSkew {
     samples: [Option<Sample>; SAMPLES],
     next: usize,
 }
@@ -24,7 +24,7 @@ struct Sample {
     off: i64,
 }
 
-impl Skew {
+impl ClockSkew {
     /// A delivery signed at `sent_at` came at `now`, both in seconds since the epoch. Another one signed in a second
     /// that is among the samples tells nothing new: it may be a repetition.
     pub fn observe(&mut self, sent_at: i64, now: i64) {
@@ -58,7 +58,7 @@ mod tests {
 
     /// What is estimated after deliveries signed 60 s apart arrived with these offsets.
     fn estimate(offs: &[i64]) -> Option<i64> {
-        let mut skew = Skew::default();
+        let mut skew = ClockSkew::default();
         for (sent_at, off) in (START..).step_by(60).zip(offs) {
             skew.observe(sent_at, sent_at + off);
         }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn one_delivery_that_comes_again_and_again_counts_once() {
-        let mut skew = Skew::default();
+        let mut skew = ClockSkew::default();
         for later in 0..100 {
             skew.observe(START, START + 400 + later % 5);
         }

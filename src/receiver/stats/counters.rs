@@ -4,66 +4,50 @@
 //! journal, and the operator keeps the times of before.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use super::{
-    ingest::verdict::{Bucket, Verdict},
-    metrics::{Metrics, SinkLabel, VerdictLabel},
-    skew::Skew,
-    tally::LastHour,
-    throttle::Throttle,
+    labels::{SinkLabel, VerdictLabel},
+    log_limiter::LogLimiter,
+    metrics::Metrics,
+    snapshot::StatsSnapshot,
 };
 use crate::{
     linktree::event::EventType,
+    receiver::ingest::verdict::{Bucket, Verdict},
     route::{
         Key,
-        status::{Tally, UnverifiedRun},
+        status::{DeliveryCounts, UnverifiedRun},
     },
 };
 
-/// The account. Shared by everything that counts.
+/// The delivery statistics, shared by all that counts.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct DeliveryStats {
     metrics: Metrics,
-    entries: Mutex<Entries>,
+    state: Mutex<State>,
 }
 
-/// What is known at one moment. Times are seconds since the epoch.
-#[derive(Clone, Debug, Default)]
-pub struct Entries {
-    pub last_received: Option<i64>,
-    pub last_verified: Option<i64>,
-    pub last_key: Option<String>,
-    pub unverified_run: Option<UnverifiedRun>,
-    pub skew: Skew,
-    pub sinks: BTreeMap<String, SinkHealth>,
-    last_hour: LastHour,
-    throttles: HashMap<&'static str, Throttle>,
+#[derive(Debug, Default)]
+struct State {
+    snapshot: StatsSnapshot,
+    /// By kind of log line.
+    log_limiters: HashMap<&'static str, LogLimiter>,
 }
 
-/// How a sink has taken what it was sent.
-#[derive(Clone, Debug, Default)]
-pub struct SinkHealth {
-    pub last_success: Option<i64>,
-    pub consecutive_failures: u64,
-    pub last_failure: Option<String>,
-    /// Until when nothing is sent, because attempt after attempt failed.
-    pub circuit_open_until: Option<i64>,
-}
-
-impl Ledger {
+impl DeliveryStats {
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        Ledger { metrics, entries: Mutex::default() }
+        DeliveryStats { metrics, state: Mutex::default() }
     }
 
-    /// A copy of the account.
+    /// A copy of the statistics.
     #[must_use]
-    pub fn entries(&self) -> Entries {
-        self.lock().clone()
+    pub fn snapshot(&self) -> StatsSnapshot {
+        self.lock().snapshot.clone()
     }
 
     #[must_use]
@@ -73,12 +57,12 @@ impl Ledger {
 
     /// A key verified a delivery signed at `sent_at`, whatever becomes of it then.
     pub fn verified(&self, key: &str, sent_at: i64, now: i64) {
-        let mut entries = self.lock();
-        entries.last_verified = Some(now);
-        entries.unverified_run = None;
-        entries.skew.observe(sent_at, now);
-        if entries.last_key.as_deref() != Some(key) {
-            entries.last_key = Some(key.to_owned());
+        let mut state = self.lock();
+        state.snapshot.last_verified = Some(now);
+        state.snapshot.unverified_run = None;
+        state.snapshot.clock_skew.observe(sent_at, now);
+        if state.snapshot.last_key.as_deref() != Some(key) {
+            state.snapshot.last_key = Some(key.to_owned());
         }
     }
 
@@ -88,31 +72,31 @@ impl Ledger {
         if before == after {
             return;
         }
-        let mut entries = self.lock();
-        entries.unverified_run = None;
-        let last = entries.last_key.take().and_then(|last| before.iter().find(|key| key.name == last));
+        let mut state = self.lock();
+        state.snapshot.unverified_run = None;
+        let last = state.snapshot.last_key.take().and_then(|last| before.iter().find(|key| key.name == last));
         let current = after.first().filter(|current| last.is_some_and(|last| last.secret == current.secret));
-        entries.last_key = current.map(|current| current.name.clone());
+        state.snapshot.last_key = current.map(|current| current.name.clone());
     }
 
     /// A request was answered.
     pub fn answered(&self, verdict: Verdict, now: i64, moment: Instant) {
         let label = verdict.label();
         self.metrics.requests.get_or_create(&VerdictLabel { verdict: label }).inc();
-        let mut entries = self.lock();
+        let mut state = self.lock();
         if let Some(bucket) = verdict.bucket() {
-            count(entries.last_hour.at(now), bucket);
+            count(state.snapshot.last_hour.at(now), bucket);
             if bucket != Bucket::RejectedMissingHeader {
-                entries.last_received = Some(now);
+                state.snapshot.last_received = Some(now);
             }
         }
         match verdict {
             Verdict::Verified | Verdict::Duplicate => return,
             Verdict::Unverified { recent: true } => {
-                let run = entries.unverified_run.get_or_insert(UnverifiedRun { since: now, count: 0 });
+                let run = state.snapshot.unverified_run.get_or_insert(UnverifiedRun { since: now, count: 0 });
                 run.count += 1;
             }
-            Verdict::Stale { off } => entries.skew.observe(now.saturating_sub(off), now),
+            Verdict::Stale { off } => state.snapshot.clock_skew.observe(now.saturating_sub(off), now),
             Verdict::Conflict
             | Verdict::MissingHeader
             | Verdict::Malformed
@@ -129,8 +113,8 @@ impl Ledger {
             | Verdict::BodyTimeout
             | Verdict::BodyBroken => {}
         }
-        if let Some(held_back) = entries.throttles.entry(label).or_default().pass(moment) {
-            tracing::warn!(verdict = label, status = verdict.status().as_u16(), held_back, "a request of note");
+        if let Some(suppressed) = state.log_limiters.entry(label).or_default().admit(moment) {
+            tracing::warn!(verdict = label, status = verdict.status().as_u16(), suppressed, "a request of note");
         }
     }
 
@@ -141,73 +125,65 @@ impl Ledger {
 
     /// A verified event is of a type this version does not know.
     pub fn unknown_type(&self, event_type: &EventType, moment: Instant) {
-        if let Some(held_back) = self.lock().throttles.entry("unknown_type").or_default().pass(moment) {
-            tracing::warn!(event_type = ?event_type.as_str(), held_back, "an event of unknown type was kept");
+        if let Some(suppressed) = self.lock().log_limiters.entry("unknown_type").or_default().admit(moment) {
+            tracing::warn!(event_type = ?event_type.as_str(), suppressed, "an event of unknown type was kept");
         }
     }
 
     /// A sink took an event.
     pub fn forwarded(&self, sink: &str, now: i64) {
         self.metrics.forwarded.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
-        let mut entries = self.lock();
-        entries.last_hour.at(now).forwarded += 1;
-        let health = entries.sinks.entry(sink.to_owned()).or_default();
+        let mut state = self.lock();
+        state.snapshot.last_hour.at(now).forwarded += 1;
+        let health = state.snapshot.sinks.entry(sink.to_owned()).or_default();
         (health.last_success, health.consecutive_failures) = (Some(now), 0);
     }
 
     /// A sink did not take an event.
     pub fn failed(&self, sink: &str, failure: &str) {
         self.metrics.failed.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
-        let mut entries = self.lock();
-        let health = entries.sinks.entry(sink.to_owned()).or_default();
+        let mut state = self.lock();
+        let health = state.snapshot.sinks.entry(sink.to_owned()).or_default();
         health.consecutive_failures += 1;
         health.last_failure = Some(failure.to_owned());
     }
 
     /// An event does not fit a sink; that says nothing about how the sink is.
     pub fn unfit(&self, sink: &str, failure: &str) {
-        self.lock().sinks.entry(sink.to_owned()).or_default().last_failure = Some(failure.to_owned());
+        self.lock().snapshot.sinks.entry(sink.to_owned()).or_default().last_failure = Some(failure.to_owned());
     }
 
     /// A sink's circuit is open until then, or not open.
     pub fn circuit(&self, sink: &str, open_until: Option<i64>) {
-        self.lock().sinks.entry(sink.to_owned()).or_default().circuit_open_until = open_until;
+        self.lock().snapshot.sinks.entry(sink.to_owned()).or_default().circuit_open_until = open_until;
     }
 
     /// An event was given up for a sink.
     pub fn dead_lettered(&self, sink: &str, now: i64, moment: Instant) {
         self.metrics.dead_lettered.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
-        let mut entries = self.lock();
-        entries.last_hour.at(now).dead_lettered += 1;
-        if let Some(held_back) = entries.throttles.entry("dead_letter").or_default().pass(moment) {
-            let failure = entries.sinks.get(sink).and_then(|health| health.last_failure.as_deref());
-            tracing::error!(sink, failure, held_back, "an event became a dead letter");
+        let mut state = self.lock();
+        state.snapshot.last_hour.at(now).dead_lettered += 1;
+        if let Some(suppressed) = state.log_limiters.entry("dead_letter").or_default().admit(moment) {
+            let failure = state.snapshot.sinks.get(sink).and_then(|health| health.last_failure.as_deref());
+            tracing::error!(sink, failure, suppressed, "an event became a dead letter");
         }
     }
 
     /// The account survives a panic of whoever held it: counters are never half-written in a way that matters.
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entries {
-    /// What became of deliveries in the hour that ends at `now`.
-    #[must_use]
-    pub fn last_hour(&self, now: i64) -> Tally {
-        self.last_hour.sum(now)
-    }
-}
-
-fn count(tally: &mut Tally, bucket: Bucket) {
+fn count(counts: &mut DeliveryCounts, bucket: Bucket) {
     let count = match bucket {
-        Bucket::Verified => &mut tally.verified,
-        Bucket::Duplicate => &mut tally.duplicate,
-        Bucket::Conflict => &mut tally.conflict,
-        Bucket::RejectedMissingHeader => &mut tally.rejected_missing_header,
-        Bucket::RejectedSignature => &mut tally.rejected_signature,
-        Bucket::RejectedStale => &mut tally.rejected_stale,
-        Bucket::Unavailable => &mut tally.unavailable,
+        Bucket::Verified => &mut counts.verified,
+        Bucket::Duplicate => &mut counts.duplicate,
+        Bucket::Conflict => &mut counts.conflict,
+        Bucket::RejectedMissingHeader => &mut counts.rejected_missing_header,
+        Bucket::RejectedSignature => &mut counts.rejected_signature,
+        Bucket::RejectedStale => &mut counts.rejected_stale,
+        Bucket::Unavailable => &mut counts.unavailable,
     };
     *count += 1;
 }
@@ -221,19 +197,19 @@ mod tests {
 
     #[test]
     fn a_run_of_unverified_deliveries_lasts_until_one_is_verified() {
-        let ledger = Ledger::new(Metrics::register(&mut Registry::default()));
-        let answered = |verdict, now| ledger.answered(verdict, now, clock::monotonic());
+        let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
+        let answered = |verdict, now| stats.answered(verdict, now, clock::monotonic());
         answered(Verdict::Unverified { recent: false }, 1);
-        assert_eq!(ledger.entries().unverified_run, None, "an old capture says nothing about our keys");
+        assert_eq!(stats.snapshot().unverified_run, None, "an old capture says nothing about our keys");
         answered(Verdict::Unverified { recent: true }, 2);
         answered(Verdict::MissingHeader, 3);
         answered(Verdict::Unverified { recent: true }, 4);
-        assert_eq!(ledger.entries().unverified_run, Some(UnverifiedRun { since: 2, count: 2 }));
-        assert_eq!((ledger.entries().last_received, ledger.entries().last_verified), (Some(4), None));
-        ledger.verified("k1", 5, 5);
+        assert_eq!(stats.snapshot().unverified_run, Some(UnverifiedRun { since: 2, count: 2 }));
+        assert_eq!((stats.snapshot().last_received, stats.snapshot().last_verified), (Some(4), None));
+        stats.verified("k1", 5, 5);
         answered(Verdict::Verified, 5);
-        assert_eq!(ledger.entries().unverified_run, None);
-        let hour = ledger.entries().last_hour(5);
+        assert_eq!(stats.snapshot().unverified_run, None);
+        let hour = stats.snapshot().last_hour(5);
         assert_eq!((hour.verified, hour.rejected_signature, hour.rejected_missing_header), (1, 3, 1));
     }
 
@@ -249,24 +225,24 @@ mod tests {
             ("its name stands for another secret", vec![key("k1", "b")], 0, None),
             ("all are gone", vec![], 0, None),
         ] {
-            let ledger = Ledger::new(Metrics::register(&mut Registry::default()));
-            ledger.verified("k1", 5, 5);
-            ledger.answered(Verdict::Unverified { recent: true }, 6, clock::monotonic());
-            ledger.keys_changed(&old, &after);
-            let entries = ledger.entries();
-            assert_eq!(entries.unverified_run.map_or(0, |run| run.count), run, "{sentence}");
-            assert_eq!(entries.last_key.as_deref(), last, "{sentence}");
+            let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
+            stats.verified("k1", 5, 5);
+            stats.answered(Verdict::Unverified { recent: true }, 6, clock::monotonic());
+            stats.keys_changed(&old, &after);
+            let snapshot = stats.snapshot();
+            assert_eq!(snapshot.unverified_run.map_or(0, |run| run.count), run, "{sentence}");
+            assert_eq!(snapshot.last_key.as_deref(), last, "{sentence}");
         }
     }
 
     #[test]
     fn a_sink_is_failing_until_it_takes_one() {
-        let ledger = Ledger::new(Metrics::register(&mut Registry::default()));
-        ledger.failed("cms", "answered 503");
-        ledger.failed("cms", "answered 503");
-        assert_eq!(ledger.entries().sinks["cms"].consecutive_failures, 2);
-        ledger.forwarded("cms", 7);
-        let health = &ledger.entries().sinks["cms"];
+        let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
+        stats.failed("cms", "answered 503");
+        stats.failed("cms", "answered 503");
+        assert_eq!(stats.snapshot().sinks["cms"].consecutive_failures, 2);
+        stats.forwarded("cms", 7);
+        let health = &stats.snapshot().sinks["cms"];
         assert_eq!((health.consecutive_failures, health.last_success), (0, Some(7)));
     }
 }

@@ -8,22 +8,22 @@ pub const PERIOD: Duration = Duration::from_secs(10);
 
 /// One kind of log line.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Throttle {
+pub struct LogLimiter {
     last: Option<Instant>,
-    held_back: u64,
+    suppressed: u64,
 }
 
-impl Throttle {
+impl LogLimiter {
     /// Whether a line may be written at `now`; then how many were held back since the one before.
-    pub fn pass(&mut self, now: Instant) -> Option<u64> {
+    pub fn admit(&mut self, now: Instant) -> Option<u64> {
         match self.last {
             Some(last) if now.duration_since(last) < PERIOD => {
-                self.held_back += 1;
+                self.suppressed += 1;
                 None
             }
             Some(_) | None => {
                 self.last = Some(now);
-                Some(std::mem::take(&mut self.held_back))
+                Some(std::mem::take(&mut self.suppressed))
             }
         }
     }
@@ -36,11 +36,11 @@ mod tests {
 
     #[test]
     fn the_first_line_passes_and_later_ones_are_counted() {
-        let (start, mut throttle) = (clock::monotonic(), Throttle::default());
-        assert_eq!(throttle.pass(start), Some(0));
-        assert_eq!(throttle.pass(start + Duration::from_secs(1)), None);
-        assert_eq!(throttle.pass(start + Duration::from_secs(9)), None);
-        assert_eq!(throttle.pass(start + PERIOD), Some(2));
-        assert_eq!(throttle.pass(start + 2 * PERIOD), Some(0));
+        let (start, mut limiter) = (clock::monotonic(), LogLimiter::default());
+        assert_eq!(limiter.admit(start), Some(0));
+        assert_eq!(limiter.admit(start + Duration::from_secs(1)), None);
+        assert_eq!(limiter.admit(start + Duration::from_secs(9)), None);
+        assert_eq!(limiter.admit(start + PERIOD), Some(2));
+        assert_eq!(limiter.admit(start + 2 * PERIOD), Some(0));
     }
 }

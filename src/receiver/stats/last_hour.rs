@@ -1,43 +1,43 @@
 //! Counts what became of deliveries in the last hour: one bucket per minute, in a ring. Pure.
 
-use crate::route::status::Tally;
+use crate::route::status::DeliveryCounts;
 
 const MINUTES: usize = 60;
 
 /// The tally of the running minute and the 59 before it.
 #[derive(Clone, Debug)]
-pub struct LastHour([(i64, Tally); MINUTES]);
+pub struct LastHour([(i64, DeliveryCounts); MINUTES]);
 
 impl Default for LastHour {
     fn default() -> Self {
-        LastHour([(i64::MIN, Tally::default()); MINUTES])
+        LastHour([(i64::MIN, DeliveryCounts::default()); MINUTES])
     }
 }
 
 impl LastHour {
     /// The bucket of the minute that `now` (seconds since the epoch) falls into, to count in.
-    pub fn at(&mut self, now: i64) -> &mut Tally {
+    pub fn at(&mut self, now: i64) -> &mut DeliveryCounts {
         let minute = now.div_euclid(60);
-        let (bucket, tally) = &mut self.0[minute.rem_euclid(MINUTES as i64) as usize];
-        if *bucket != minute {
-            (*bucket, *tally) = (minute, Tally::default());
+        let (slot, counts) = &mut self.0[minute.rem_euclid(MINUTES as i64) as usize];
+        if *slot != minute {
+            (*slot, *counts) = (minute, DeliveryCounts::default());
         }
-        tally
+        counts
     }
 
     /// The sum over the hour that ends at `now`. What was counted after `now`, before a clock was set back, is left
     /// out.
     #[must_use]
-    pub fn sum(&self, now: i64) -> Tally {
+    pub fn sum(&self, now: i64) -> DeliveryCounts {
         let minute = now.div_euclid(60);
-        let recent = self.0.iter().filter(|(bucket, _)| (minute - MINUTES as i64 + 1..=minute).contains(bucket));
-        recent.fold(Tally::default(), |sum, (_, tally)| add(sum, *tally))
+        let recent = self.0.iter().filter(|(slot, _)| (minute - MINUTES as i64 + 1..=minute).contains(slot));
+        recent.fold(DeliveryCounts::default(), |sum, (_, counts)| add(sum, *counts))
     }
 }
 
 /// Written out field by field, so that a new column that nobody adds up does not compile.
-fn add(left: Tally, right: Tally) -> Tally {
-    let Tally {
+fn add(left: DeliveryCounts, right: DeliveryCounts) -> DeliveryCounts {
+    let DeliveryCounts {
         verified,
         duplicate,
         conflict,
@@ -48,7 +48,7 @@ fn add(left: Tally, right: Tally) -> Tally {
         forwarded,
         dead_lettered,
     } = right;
-    Tally {
+    DeliveryCounts {
         verified: left.verified + verified,
         duplicate: left.duplicate + duplicate,
         conflict: left.conflict + conflict,

@@ -2,27 +2,17 @@
 //! wrote ever becomes one.
 
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use self::gauges::Gauges;
-
-pub mod gauges;
+use super::{
+    gauges::Gauges,
+    labels::{SinkLabel, VerdictLabel},
+};
 
 /// From a tenth of a millisecond, a fast disk, to five seconds, a sick one.
 const COMMIT_SECONDS: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.25, 1.0, 5.0];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct VerdictLabel {
-    pub verdict: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SinkLabel {
-    pub sink: String,
-}
 
 /// Handles to everything that is counted. Cloning one shares it.
 #[derive(Clone, Debug)]

@@ -1,21 +1,15 @@
 //! What is measured from time to time rather than counted as it happens. Nothing here is on a delivery's way.
 
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-use super::SinkLabel;
-use crate::receiver::{
-    journal::{Backlog, inspect::Inventory},
-    ledger::Entries,
+use super::{
+    labels::{KeyLabel, SinkLabel},
+    snapshot::StatsSnapshot,
 };
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct KeyLabel {
-    pub key: String,
-}
+use crate::receiver::journal::{Backlog, inspect::Inventory};
 
 /// Handles to everything that is measured.
 #[derive(Clone, Debug, Default)]
@@ -51,13 +45,13 @@ impl Gauges {
     }
 
     /// Brings everything up to date, as of `now` (seconds since the epoch).
-    pub fn set(&self, backlog: &[Backlog], inventory: &Inventory, entries: &Entries, now: i64) {
+    pub fn set(&self, backlog: &[Backlog], inventory: &Inventory, stats: &StatsSnapshot, now: i64) {
         for family in [&self.backlog, &self.oldest, &self.failures, &self.last_success] {
             family.clear();
         }
         for Backlog { sink, waiting, .. } in backlog {
             let label = SinkLabel { sink: sink.clone() };
-            let health = entries.sinks.get(sink).cloned().unwrap_or_default();
+            let health = stats.sinks.get(sink).cloned().unwrap_or_default();
             let age = inventory.oldest.get(sink).map_or(0, |oldest| now.saturating_sub(*oldest).max(0));
             self.backlog.get_or_create(&label).set(signed(*waiting));
             self.oldest.get_or_create(&label).set(age);
@@ -67,10 +61,10 @@ impl Gauges {
             }
         }
         self.last_verified.clear();
-        if let (Some(key), Some(last)) = (&entries.last_key, entries.last_verified) {
+        if let (Some(key), Some(last)) = (&stats.last_key, stats.last_verified) {
             self.last_verified.get_or_create(&KeyLabel { key: key.clone() }).set(last);
         }
-        self.clock_offset.set(entries.skew.estimate().unwrap_or(0));
+        self.clock_offset.set(stats.clock_skew.estimate().unwrap_or(0));
         self.events.set(signed(inventory.events));
         self.identities.set(signed(inventory.identities));
         self.bytes.set(signed(inventory.bytes));
