@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     browse::Shelf,
     certificate::Watcher,
-    forward::Forwarder,
+    forward::{context::Context, scheduler},
     ingest::handler::{self, Handler},
     journal::{
         Journal,
@@ -48,7 +48,6 @@ pub mod forward;
 pub mod ingest;
 pub mod journal;
 pub mod reload;
-pub mod retry;
 pub mod sink;
 pub mod stats;
 pub mod status;
@@ -199,8 +198,8 @@ impl Receiver {
         let certificate = tls.as_ref().map(|tls| Arc::clone(tls.certificate()));
         let (publish, config) = watch::channel(None);
         let handler = Handler::new(config.clone(), Arc::clone(&journal), Arc::clone(&stats));
-        let forwarder =
-            Forwarder { config: config.clone(), journal: Arc::clone(&journal), stats: Arc::clone(&stats), clients };
+        let context =
+            Context { config: config.clone(), journal: Arc::clone(&journal), stats: Arc::clone(&stats), clients };
         let shelf = Shelf { config: config.clone(), journal: inspect };
         let sources = Sources { config, journal: Arc::clone(&journal), stats: Arc::clone(&stats), shelf, certificate };
         let answer = service_fn(move |request| {
@@ -222,7 +221,7 @@ impl Receiver {
             deliveries,
             idle.run_until_cancelled(Reloader::new(route_file, Arc::clone(&journal), stats, publish).run()),
             idle.run_until_cancelled(OptionFuture::from(tls.map(Watcher::run))),
-            forwarder.run(idle.clone()),
+            scheduler::run(context, idle.clone()),
             admin::serve(admin, admin_router(registry, &sources), idle.clone()),
             idle.run_until_cancelled(measure(&sources)),
             idle.run_until_cancelled(end),

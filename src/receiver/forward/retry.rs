@@ -3,26 +3,28 @@
 
 use std::time::Duration;
 
-use super::{journal::Outcome, sink::failure::Failure};
-use crate::route::Retry;
+use crate::{
+    receiver::{journal::Outcome, sink::failure::Failure},
+    route::Retry,
+};
 
 /// What becomes of an event that failed for the `attempts`-th time, at `now` (milliseconds since the epoch). `jitter`
 /// is from 0 to 1: a delay is shortened by up to half, so that events that failed together do not all come again
 /// together. The sink's own `Retry-After` is never undercut.
 #[must_use]
 pub fn after(failure: &Failure, retry: &Retry, attempts: u32, jitter: f64, now: i64) -> Outcome {
-    if !worth_another(failure) || attempts > retry.limit {
+    if !is_retryable(failure) || attempts > retry.limit {
         return Outcome::DeadLetter { failure: failure.to_string(), at: now };
     }
     let backoff = backoff(retry, attempts).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0);
-    let delay = backoff.max(asked_for(failure));
+    let delay = backoff.max(retry_after(failure));
     let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
     Outcome::Retry { attempts, due_at: now.saturating_add(millis) }
 }
 
 /// Whether the same request may fare better later (Knative's data-plane contract): 408, 409, 429, any 5xx, and
 /// whatever never became an answer.
-fn worth_another(failure: &Failure) -> bool {
+fn is_retryable(failure: &Failure) -> bool {
     match failure {
         Failure::Status { code, .. } => matches!(code, 408 | 409 | 429 | 500..=599),
         // Names may lead elsewhere the next time, and rules be changed.
@@ -39,7 +41,7 @@ fn backoff(retry: &Retry, attempts: u32) -> Duration {
     Duration::from_secs(seconds.min(retry.max_delay_seconds.into()))
 }
 
-fn asked_for(failure: &Failure) -> Duration {
+fn retry_after(failure: &Failure) -> Duration {
     match failure {
         Failure::Status { retry_after, .. } => retry_after.unwrap_or_default(),
         Failure::TimedOut | Failure::Unreachable | Failure::Forbidden { .. } | Failure::Unfit { .. } => Duration::ZERO,

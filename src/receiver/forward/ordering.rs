@@ -7,25 +7,25 @@ use crate::receiver::journal::{Outcome, Position};
 
 /// Which events wait for another attempt, by what they speak of. As many entries as the sink has retries waiting.
 #[derive(Debug, Default)]
-pub(super) struct Lanes(HashMap<String, BTreeMap<Position, i64>>);
+pub(super) struct ResourceOrder(HashMap<String, BTreeMap<Position, i64>>);
 
-impl Lanes {
+impl ResourceOrder {
     /// When the earliest event is due that `position` has to wait for; `None` if it need not wait.
-    pub(super) fn held_until(&self, resource: &str, position: Position) -> Option<i64> {
+    pub(super) fn blocked_until(&self, resource: &str, position: Position) -> Option<i64> {
         let (first, due_at) = self.0.get(resource)?.first_key_value()?;
         (*first < position).then_some(*due_at)
     }
 
     /// Takes note of what became of an event.
-    pub(super) fn note(&mut self, resource: &str, position: Position, outcome: &Outcome) {
+    pub(super) fn record(&mut self, resource: &str, position: Position, outcome: &Outcome) {
         match outcome {
             Outcome::Retry { due_at, .. } => {
                 self.0.entry(resource.to_owned()).or_default().insert(position, *due_at);
             }
             Outcome::Done | Outcome::DeadLetter { .. } => {
-                let Some(lane) = self.0.get_mut(resource) else { return };
-                lane.remove(&position);
-                if lane.is_empty() {
+                let Some(waiting) = self.0.get_mut(resource) else { return };
+                waiting.remove(&position);
+                if waiting.is_empty() {
                     self.0.remove(resource);
                 }
             }
@@ -45,25 +45,25 @@ mod tests {
 
     #[test]
     fn an_event_waits_for_earlier_ones_of_its_own_resource() {
-        let mut lanes = Lanes::default();
-        lanes.note("l1", 5, &retry(900));
-        assert_eq!(lanes.held_until("l1", 6), Some(900));
-        assert_eq!(lanes.held_until("l1", 5), None, "the first goes when it is due");
-        assert_eq!(lanes.held_until("l1", 4), None, "an earlier one need not wait for it");
-        assert_eq!(lanes.held_until("l2", 6), None);
-        lanes.note("l1", 6, &retry(900));
-        lanes.note("l1", 5, &retry(2_000));
-        assert_eq!(lanes.held_until("l1", 6), Some(2_000));
+        let mut order = ResourceOrder::default();
+        order.record("l1", 5, &retry(900));
+        assert_eq!(order.blocked_until("l1", 6), Some(900));
+        assert_eq!(order.blocked_until("l1", 5), None, "the first goes when it is due");
+        assert_eq!(order.blocked_until("l1", 4), None, "an earlier one need not wait for it");
+        assert_eq!(order.blocked_until("l2", 6), None);
+        order.record("l1", 6, &retry(900));
+        order.record("l1", 5, &retry(2_000));
+        assert_eq!(order.blocked_until("l1", 6), Some(2_000));
     }
 
     #[test]
     fn one_that_is_settled_or_given_up_lets_the_next_go_and_leaves_nothing_behind() {
-        let mut lanes = Lanes::default();
+        let mut order = ResourceOrder::default();
         for outcome in [DONE, Outcome::DeadLetter { failure: String::new(), at: 0 }] {
-            lanes.note("l1", 5, &retry(900));
-            lanes.note("l1", 5, &outcome);
-            assert_eq!(lanes.held_until("l1", 6), None);
-            assert!(lanes.0.is_empty());
+            order.record("l1", 5, &retry(900));
+            order.record("l1", 5, &outcome);
+            assert_eq!(order.blocked_until("l1", 6), None);
+            assert!(order.0.is_empty());
         }
     }
 }
