@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     browse::Shelf,
-    certificate::Watcher,
+    config::{certificate_watcher::CertificateWatcher, route_watcher::RouteWatcher},
     forward::{context::Context, scheduler},
     ingest::handler::{self, Handler},
     journal::{
@@ -30,7 +30,6 @@ use self::{
         refused::Refused,
         sqlite::{OpenError, SqliteJournal},
     },
-    reload::Reloader,
     sink::{egress::Egress, http::Clients},
     stats::{counters::DeliveryStats, metrics::Metrics},
     status::Sources,
@@ -42,12 +41,10 @@ use crate::{
 };
 
 pub mod browse;
-pub mod certificate;
 pub mod config;
 pub mod forward;
 pub mod ingest;
 pub mod journal;
-pub mod reload;
 pub mod sink;
 pub mod stats;
 pub mod status;
@@ -108,7 +105,7 @@ pub struct Receiver {
     registry: Registry,
     clients: Clients,
     route_file: PathBuf,
-    tls: Option<Watcher>,
+    tls: Option<CertificateWatcher>,
     transport: Transport,
     delivery: TcpListener,
     admin: TcpListener,
@@ -143,7 +140,7 @@ impl Receiver {
     pub async fn bind(args: Args) -> Result<Self, ReceiverError> {
         let Args { route_file, journal: directory, delivery_address, admin_address, tls_directory, egress_allow } =
             args;
-        let tls = tls_directory.map(|directory| Watcher::new(directory, Arc::default()));
+        let tls = tls_directory.map(|directory| CertificateWatcher::new(directory, Arc::default()));
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let (journal, inspect, lost): (Arc<dyn Journal>, Arc<dyn Inspect>, _) =
@@ -219,8 +216,8 @@ impl Receiver {
         };
         tokio::join!(
             deliveries,
-            idle.run_until_cancelled(Reloader::new(route_file, Arc::clone(&journal), stats, publish).run()),
-            idle.run_until_cancelled(OptionFuture::from(tls.map(Watcher::run))),
+            idle.run_until_cancelled(RouteWatcher::new(route_file, Arc::clone(&journal), stats, publish).run()),
+            idle.run_until_cancelled(OptionFuture::from(tls.map(CertificateWatcher::run))),
             scheduler::run(context, idle.clone()),
             admin::serve(admin, admin_router(registry, &sources), idle.clone()),
             idle.run_until_cancelled(measure(&sources)),

@@ -10,6 +10,10 @@ use super::{
 };
 use crate::route::{Route, RouteError};
 
+pub mod certificate;
+pub mod certificate_watcher;
+pub mod route_watcher;
+
 /// A route that was loaded and that the journal has taken up.
 #[derive(Debug)]
 pub struct Config {

@@ -11,8 +11,7 @@ use axum::{
 
 use super::{
     browse::Shelf,
-    certificate::Certificate,
-    config::{Config, Current},
+    config::{Config, Current, certificate::Certificate},
     journal::{Backlog, Journal, JournalError, inspect::Inventory},
     stats::{counters::DeliveryStats, snapshot::StatsSnapshot},
 };

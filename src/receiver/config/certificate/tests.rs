@@ -45,13 +45,13 @@ fn a_bad_pair_leaves_the_good_one_in_use_until_that_expires() {
     let at = |text: &str| text.parse().unwrap();
     let certificate = Certificate::default();
     assert!(!certificate.status(at("2026-01-01T00:00:00Z")).serving);
-    certificate.take(parse(&good, &key));
+    certificate.update(parse(&good, &key));
     assert_eq!(certificate.status(at("2026-01-01T00:00:00Z")).problem, None);
-    certificate.take(parse(&other, &key));
+    certificate.update(parse(&other, &key));
     let status = certificate.status(at("2026-01-01T00:00:00Z"));
     assert_eq!((status.serving, status.problem), (true, Some(PairError::Mismatch.to_string())));
     assert!(!certificate.status(at("2030-01-02T00:00:00Z")).serving);
-    certificate.take(parse(&good, &key));
+    certificate.update(parse(&good, &key));
     let late = certificate.status(at("2030-01-02T00:00:00Z"));
     assert_eq!(late.problem.unwrap(), "the certificate expired at 2030-01-01T00:00:00Z");
 }

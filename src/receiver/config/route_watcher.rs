@@ -7,17 +7,19 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{fs, sync::watch, time::sleep};
 use zeroize::Zeroizing;
 
-use super::{
-    config::Config,
-    journal::{Journal, Settings},
-    stats::counters::DeliveryStats,
+use super::Config;
+use crate::{
+    receiver::{
+        journal::{Journal, Settings},
+        stats::counters::DeliveryStats,
+    },
+    route::{Route, RouteError},
 };
-use crate::route::{Route, RouteError};
 
-const EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Watches one route file.
-pub struct Reloader {
+pub struct RouteWatcher {
     file: PathBuf,
     journal: Arc<dyn Journal>,
     stats: Arc<DeliveryStats>,
@@ -26,9 +28,9 @@ pub struct Reloader {
     last: Option<Finding>,
 }
 
-impl std::fmt::Debug for Reloader {
+impl std::fmt::Debug for RouteWatcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reloader").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("RouteWatcher").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -40,7 +42,7 @@ enum Finding {
     None(String),
 }
 
-impl Reloader {
+impl RouteWatcher {
     #[must_use]
     pub fn new(
         file: PathBuf,
@@ -48,19 +50,19 @@ impl Reloader {
         stats: Arc<DeliveryStats>,
         config: watch::Sender<Option<Arc<Config>>>,
     ) -> Self {
-        Reloader { file, journal, stats, config, last: None }
+        RouteWatcher { file, journal, stats, config, last: None }
     }
 
     /// Looks again and again, and never ends. It may be dropped at any time.
     pub async fn run(mut self) {
         loop {
-            self.look().await;
-            sleep(EVERY).await;
+            self.poll().await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
     /// Looks once and takes up what is new.
-    async fn look(&mut self) {
+    async fn poll(&mut self) {
         // The file holds secrets, so its bytes are wiped as well.
         let read = fs::read(&self.file).await.map(Zeroizing::new).map_err(RouteError::Read);
         let finding = match &read {
@@ -71,22 +73,22 @@ impl Reloader {
             return;
         }
         let config = read.and_then(|bytes| Config::new(Route::parse(&bytes)?, Route::digest(&bytes)));
-        let taken_up = match config {
-            Ok(config) => self.take_up(config).await,
+        let applied = match config {
+            Ok(config) => self.apply(config).await,
             Err(error) => {
                 let in_use = self.config.borrow().as_ref().map(|config| config.digest.clone());
                 tracing::error!(file = %self.file.display(), %error, in_use, "the route file is not used");
                 true
             }
         };
-        if taken_up {
+        if applied {
             self.last = Some(finding);
         }
     }
 
     /// Has the journal take the route up, then everything else. Returns whether it did; if not, the next look tries
     /// again.
-    async fn take_up(&self, config: Config) -> bool {
+    async fn apply(&self, config: Config) -> bool {
         let Config { route, digest, .. } = &config;
         if let Err(error) = self.journal.configure(Settings::of(route)).await {
             tracing::error!(%error, "the journal does not take the new route up yet");
@@ -120,17 +122,17 @@ mod tests {
         let journal = SqliteJournal::open(&directory.path().join("journal"), Histogram::new([0.1])).unwrap();
         let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
         let (publish, config) = watch::channel(None);
-        let mut reloader = Reloader::new(file.clone(), Arc::new(journal), Arc::new(stats), publish);
+        let mut watcher = RouteWatcher::new(file.clone(), Arc::new(journal), Arc::new(stats), publish);
         let in_use = || config.borrow().as_ref().map(|config: &Arc<Config>| config.digest.clone());
         let good = route().render().unwrap();
         std::fs::write(&file, &good).unwrap();
-        reloader.look().await;
+        watcher.poll().await;
         assert_eq!(in_use(), Some(Route::digest(&good)));
         std::fs::write(&file, "{ not a route").unwrap();
-        reloader.look().await;
+        watcher.poll().await;
         assert_eq!(in_use(), Some(Route::digest(&good)));
         std::fs::remove_file(&file).unwrap();
-        reloader.look().await;
+        watcher.poll().await;
         assert_eq!(in_use(), Some(Route::digest(&good)));
     }
 }

@@ -2,11 +2,7 @@
 //! They are compared by content every second, for the reasons of [`super::reload`]. A pair that is no good leaves the
 //! last good one in use, and what is wrong with it is in the status.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use rustls::{
@@ -16,14 +12,9 @@ use rustls::{
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use sha2::{Digest, Sha256};
-use tokio::{fs, time::sleep};
 use tokio_rustls::TlsAcceptor;
-use zeroize::Zeroizing;
 
-use crate::{clock, route, serve::Transport};
-
-const EVERY: Duration = Duration::from_secs(1);
+use crate::{route, serve::Transport};
 
 /// Why a pair of files is not used. Never shows a file's content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,14 +35,19 @@ pub enum PairError {
 
 /// A certificate with its key, ready to be served.
 #[derive(Debug)]
-struct Pair {
+pub(super) struct Pair {
     key: Arc<CertifiedKey>,
     expires: Timestamp,
 }
 
 impl Pair {
     /// Checks that the two belong together and that the certificate holds at `now`.
-    fn parse(certificate: &[u8], key: &[u8], provider: &CryptoProvider, now: Timestamp) -> Result<Self, PairError> {
+    pub(super) fn parse(
+        certificate: &[u8],
+        key: &[u8],
+        provider: &CryptoProvider,
+        now: Timestamp,
+    ) -> Result<Self, PairError> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
             .collect::<Result<_, _>>()
             .map_err(|_| PairError::NoCertificate)?;
@@ -118,9 +114,9 @@ impl Certificate {
         }
     }
 
-    fn take(&self, looked: Result<Pair, PairError>) {
+    pub(super) fn update(&self, result: Result<Pair, PairError>) {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        match looked {
+        match result {
             Ok(pair) => {
                 tracing::info!(expires = %pair.expires, "a new certificate is in use");
                 *state = State { in_use: Some(pair), problem: None };
@@ -138,65 +134,6 @@ impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
         state.in_use.as_ref().map(|pair| Arc::clone(&pair.key))
-    }
-}
-
-/// Watches the two files.
-#[derive(Debug)]
-pub struct Watcher {
-    directory: PathBuf,
-    certificate: Arc<Certificate>,
-    /// What the last look found, so that each finding is told once.
-    last: Option<Result<[u8; 32], PairError>>,
-}
-
-/// Both files, or which could not be read and why.
-type Files = Result<(Vec<u8>, Zeroizing<Vec<u8>>), PairError>;
-
-impl Watcher {
-    #[must_use]
-    pub fn new(directory: PathBuf, certificate: Arc<Certificate>) -> Self {
-        Watcher { directory, certificate, last: None }
-    }
-
-    /// What it keeps up to date.
-    #[must_use]
-    pub fn certificate(&self) -> &Arc<Certificate> {
-        &self.certificate
-    }
-
-    /// Looks again and again, and never ends. It may be dropped at any time.
-    pub async fn run(mut self) {
-        loop {
-            self.look().await;
-            sleep(EVERY).await;
-        }
-    }
-
-    /// Looks once and takes up what is new.
-    async fn look(&mut self) {
-        let files = self.read().await;
-        let finding = match &files {
-            Ok((certificate, key)) => Ok(Sha256::new().chain_update(certificate).chain_update(key).finalize().into()),
-            Err(error) => Err(error.clone()),
-        };
-        // The two change together; where they changed in between, the next look has both.
-        if self.last.as_ref() == Some(&finding) || self.read().await != files {
-            return;
-        }
-        let provider = aws_lc_rs::default_provider();
-        let pair = files.and_then(|(certificate, key)| Pair::parse(&certificate, &key, &provider, clock::now()));
-        self.certificate.take(pair);
-        self.last = Some(finding);
-    }
-
-    async fn read(&self) -> Files {
-        let read = async |file| {
-            let unreadable = |error: std::io::Error| PairError::Unreadable { file, problem: error.to_string() };
-            fs::read(self.directory.join(file)).await.map_err(unreadable)
-        };
-        let certificate = read(route::CERTIFICATE_FILE).await?;
-        Ok((certificate, Zeroizing::new(read(route::CERTIFICATE_KEY_FILE).await?)))
     }
 }
 
