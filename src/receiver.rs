@@ -20,7 +20,10 @@ use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    browse::Shelf,
+    admin::{
+        journal::JournalApi,
+        status::{self, Sources},
+    },
     config::{certificate_watcher::CertificateWatcher, route_watcher::RouteWatcher},
     forward::{context::Context, scheduler},
     ingest::handler::{self, Handler},
@@ -32,22 +35,20 @@ use self::{
     },
     sink::{egress::Egress, http::Clients},
     stats::{counters::DeliveryStats, metrics::Metrics},
-    status::Sources,
 };
 use crate::{
-    admin::{self, Readiness},
+    admin::{self as admin_port, Readiness},
     route,
     serve::{self, Transport},
 };
 
-pub mod browse;
+pub mod admin;
 pub mod config;
 pub mod forward;
 pub mod ingest;
 pub mod journal;
 pub mod sink;
 pub mod stats;
-pub mod status;
 
 /// How often the metrics of what waits are brought up to date.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -197,8 +198,9 @@ impl Receiver {
         let handler = Handler::new(config.clone(), Arc::clone(&journal), Arc::clone(&stats));
         let context =
             Context { config: config.clone(), journal: Arc::clone(&journal), stats: Arc::clone(&stats), clients };
-        let shelf = Shelf { config: config.clone(), journal: inspect };
-        let sources = Sources { config, journal: Arc::clone(&journal), stats: Arc::clone(&stats), shelf, certificate };
+        let api = JournalApi { config: config.clone(), journal: Arc::clone(&inspect) };
+        let sources =
+            Sources { config, journal: Arc::clone(&journal), stats: Arc::clone(&stats), inspect, certificate };
         let answer = service_fn(move |request| {
             let handler = handler.clone();
             async move { Ok::<_, Infallible>(handler.answer(request).await) }
@@ -219,7 +221,7 @@ impl Receiver {
             idle.run_until_cancelled(RouteWatcher::new(route_file, Arc::clone(&journal), stats, publish).run()),
             idle.run_until_cancelled(OptionFuture::from(tls.map(CertificateWatcher::run))),
             scheduler::run(context, idle.clone()),
-            admin::serve(admin, admin_router(registry, &sources), idle.clone()),
+            admin_port::serve(admin, admin_router(registry, &sources, api), idle.clone()),
             idle.run_until_cancelled(measure(&sources)),
             idle.run_until_cancelled(end),
         );
@@ -229,10 +231,10 @@ impl Receiver {
     }
 }
 
-fn admin_router(registry: Registry, sources: &Sources) -> axum::Router {
+fn admin_router(registry: Registry, sources: &Sources, api: JournalApi) -> axum::Router {
     let readiness = sources.clone();
-    let common = admin::router(Arc::new(registry), Readiness::new(move || readiness.ready()));
-    common.merge(status::router(sources.clone())).merge(browse::router(sources.shelf.clone()))
+    let common = admin_port::router(Arc::new(registry), Readiness::new(move || readiness.ready()));
+    common.merge(status::router(sources.clone())).merge(admin::journal::router(api))
 }
 
 async fn measure(sources: &Sources) {

@@ -12,33 +12,35 @@ use axum::{
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{
-    config::{Config, Current},
-    journal::{JournalError, Position, inspect::Inspect},
-    status::authorized,
+use super::auth;
+use crate::{
+    receiver::{
+        config::Current,
+        journal::{JournalError, Position, inspect::Inspect},
+    },
+    route::journal::{Body, Detail, Page},
 };
-use crate::route::journal::{Body, Detail, Page};
 
 /// The largest page, and how long one is by itself.
-const LIMIT_MAX: usize = 500;
-const LIMIT: usize = 100;
+const PAGE_MAX: usize = 500;
+const PAGE_DEFAULT: usize = 100;
 
 /// Where entries come from.
 #[derive(Clone)]
-pub struct Shelf {
+pub struct JournalApi {
     pub config: Current,
     pub journal: Arc<dyn Inspect>,
 }
 
-impl std::fmt::Debug for Shelf {
+impl std::fmt::Debug for JournalApi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shelf").finish_non_exhaustive()
+        f.debug_struct("JournalApi").finish_non_exhaustive()
     }
 }
 
 /// The routes, to be merged into the admin router.
-pub fn router(shelf: Shelf) -> Router {
-    Router::new().route("/journal", get(list)).route("/journal/{position}", get(show)).with_state(shelf)
+pub fn router(api: JournalApi) -> Router {
+    Router::new().route("/journal", get(list)).route("/journal/{position}", get(show)).with_state(api)
 }
 
 #[derive(Deserialize)]
@@ -49,14 +51,14 @@ struct Range {
 }
 
 async fn list(
-    State(shelf): State<Shelf>,
+    State(api): State<JournalApi>,
     header: HeaderMap,
     Query(Range { after, limit }): Query<Range>,
 ) -> Result<Json<Page>, StatusCode> {
-    shelf.admit(&header)?;
-    let limit = limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX);
+    auth::authorize(&api.config, &header)?;
+    let limit = limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     // One more than is shown tells whether there is another page.
-    let mut entries = shelf.journal.list(after, limit + 1).await.map_err(|error| unavailable(&error))?;
+    let mut entries = api.journal.list(after, limit + 1).await.map_err(|error| unavailable(&error))?;
     let more = entries.len() > limit;
     entries.truncate(limit);
     let next = entries.last().filter(|_| more).map(|entry| entry.position);
@@ -64,26 +66,18 @@ async fn list(
 }
 
 async fn show(
-    State(shelf): State<Shelf>,
+    State(api): State<JournalApi>,
     header: HeaderMap,
     Path(position): Path<Position>,
 ) -> Result<Json<Detail>, StatusCode> {
-    let config = shelf.admit(&header)?;
-    let found = shelf.journal.show(position).await.map_err(|error| unavailable(&error))?;
-    let (entry, body, sinks) = found.ok_or(StatusCode::NOT_FOUND)?;
+    let config = auth::authorize(&api.config, &header)?;
+    let found = api.journal.show(position).await.map_err(|error| unavailable(&error))?;
+    let (entry, bytes, sinks) = found.ok_or(StatusCode::NOT_FOUND)?;
     // It was redacted when it was kept, but the route may ask for more now.
-    Ok(Json(Detail { entry, body: shown(config.redaction.apply(body)), sinks }))
+    Ok(Json(Detail { entry, body: body(config.redaction.apply(bytes)), sinks }))
 }
 
-impl Shelf {
-    /// The route in use, for whoever may know it.
-    fn admit(&self, header: &HeaderMap) -> Result<Arc<Config>, StatusCode> {
-        let config = self.config.borrow().clone().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-        if authorized(header, &config.route.admin_token) { Ok(config) } else { Err(StatusCode::UNAUTHORIZED) }
-    }
-}
-
-fn shown(body: Bytes) -> Body {
+fn body(body: Bytes) -> Body {
     match String::from_utf8(body.into()) {
         Ok(text) => Body::Text(text),
         Err(error) => Body::Hex(hex::encode(error.into_bytes())),

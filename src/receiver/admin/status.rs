@@ -5,19 +5,21 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::State,
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    http::{HeaderMap, StatusCode},
     routing::get,
 };
 
-use super::{
-    browse::Shelf,
-    config::{Config, Current, certificate::Certificate},
-    journal::{Backlog, Journal, JournalError, inspect::Inventory},
-    stats::{counters::DeliveryStats, snapshot::StatsSnapshot},
-};
+use super::auth;
 use crate::{
     clock,
-    linktree::secret::Secret,
+    receiver::{
+        config::{Config, Current, certificate::Certificate},
+        journal::{
+            Backlog, Journal, JournalError,
+            inspect::{Inspect, Inventory},
+        },
+        stats::{counters::DeliveryStats, snapshot::StatsSnapshot},
+    },
     route::{
         self,
         status::{JournalHealth, Milestones, ReceiverStatus, SinkStatus},
@@ -30,7 +32,7 @@ pub struct Sources {
     pub config: Current,
     pub journal: Arc<dyn Journal>,
     pub stats: Arc<DeliveryStats>,
-    pub shelf: Shelf,
+    pub inspect: Arc<dyn Inspect>,
     pub certificate: Option<Arc<Certificate>>,
 }
 
@@ -70,7 +72,7 @@ impl Sources {
 
     /// Brings what is measured up to date. Returns what waits, and what there is.
     pub async fn measure(&self) -> Result<(Vec<Backlog>, Inventory), JournalError> {
-        let (backlog, inventory) = tokio::try_join!(self.journal.backlog(), self.shelf.journal.inventory())?;
+        let (backlog, inventory) = tokio::try_join!(self.journal.backlog(), self.inspect.inventory())?;
         let now = clock::now().as_second();
         self.stats.metrics().gauges.set(&backlog, &inventory, &self.stats.snapshot(), now);
         Ok((backlog, inventory))
@@ -78,10 +80,7 @@ impl Sources {
 }
 
 async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Json<ReceiverStatus>, StatusCode> {
-    let config = sources.config.borrow().clone().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-    if !authorized(&header, &config.route.admin_token) {
-        return Err(StatusCode::UNAUTHORIZED);
-    }
+    let config = auth::authorize(&sources.config, &header)?;
     // A journal that cannot be read is said by its health; the rest of the status is worth having all the same.
     let (backlog, milestones) = match sources.measure().await {
         Ok((backlog, inventory)) => (backlog, Some(Milestones { last_time: inventory.last_milestone })),
@@ -93,12 +92,6 @@ async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Jso
         milestones,
         ..compose(&config, health, &stats, &backlog, clock::now().as_second())
     }))
-}
-
-/// Whether the bearer token is `token`, compared in constant time. An empty token authorizes nobody.
-pub(super) fn authorized(header: &HeaderMap, token: &Secret) -> bool {
-    let given = header.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    !token.is_empty() && given.is_some_and(|given| Secret::new(given) == *token)
 }
 
 /// Puts the status together, but for the certificate and milestones. Pure.
@@ -135,21 +128,5 @@ fn compose(
         last_hour: stats.last_hour(now),
         backlog: backlog.iter().map(|backlog| backlog.waiting).sum(),
         sinks: sinks.collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_token_authorizes_and_an_empty_one_nobody() {
-        let header = |value: &str| HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
-        assert!(authorized(&header("Bearer t0ken"), &Secret::new("t0ken")));
-        for wrong in ["Bearer t0ke", "Bearer t0kenn", "t0ken", "Basic t0ken", "Bearer "] {
-            assert!(!authorized(&header(wrong), &Secret::new("t0ken")), "{wrong}");
-        }
-        assert!(!authorized(&HeaderMap::new(), &Secret::new("t0ken")));
-        assert!(!authorized(&header("Bearer "), &Secret::new("")));
     }
 }
