@@ -30,8 +30,8 @@ use self::{
     journal::{
         Journal,
         inspect::Inspect,
-        refused::Refused,
-        sqlite::{OpenError, SqliteJournal},
+        sqlite::{SqliteJournal, error::OpenError},
+        unavailable::UnavailableJournal,
     },
     sink::{egress::Egress, http::Clients},
     stats::{counters::DeliveryStats, metrics::Metrics},
@@ -152,8 +152,8 @@ impl Receiver {
                 }
                 Err(error) if error.is_final() => {
                     tracing::error!(%error, directory = %directory.display(), "deliveries are answered 503");
-                    let refused = Arc::new(Refused::new(error.to_string()));
-                    (Arc::clone(&refused) as _, refused, CancellationToken::new())
+                    let unavailable = Arc::new(UnavailableJournal::new(error.to_string()));
+                    (Arc::clone(&unavailable) as _, unavailable, CancellationToken::new())
                 }
                 Err(source) => return Err(ReceiverError::Journal { directory, source }),
             };

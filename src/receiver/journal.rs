@@ -14,8 +14,8 @@ use crate::{
 };
 
 pub mod inspect;
-pub mod refused;
 pub mod sqlite;
+pub mod unavailable;
 
 /// How many appends may wait at once: what two commits take. More would only wait longer.
 pub const WAITING: usize = 512;

@@ -9,7 +9,6 @@ use std::{
 
 use async_trait::async_trait;
 use prometheus_client::metrics::histogram::Histogram;
-use rusqlite::ErrorCode;
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -17,8 +16,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    checkpoint::Log,
-    identities::Unfiled,
+    checkpoint::Wal,
+    error::OpenError,
+    identities::PendingIdentities,
     reader::Reader,
     writer::{Answer, Request, Work, Writer},
 };
@@ -28,13 +28,14 @@ use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth}
 mod append;
 mod checkpoint;
 mod due;
+pub mod error;
 mod identities;
 mod inspect;
+mod pending_index;
 mod prune;
 mod reader;
 mod schema;
 mod settle;
-mod sweep;
 mod volume;
 mod writer;
 
@@ -46,36 +47,6 @@ pub struct SqliteJournal {
     health: watch::Receiver<JournalHealth>,
     appended: watch::Receiver<Position>,
     lost: CancellationToken,
-}
-
-/// Why a journal could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("another process uses this journal")]
-    Locked,
-    #[error(
-        "the volume is on a network file system ({kind}), on which nothing can be kept for sure: use a StorageClass of block volumes or local disks"
-    )]
-    Network { kind: &'static str },
-    #[error("the journal was written by a later version ({version}; this one knows up to {known})")]
-    TooNew { version: usize, known: usize },
-    #[error("the journal cannot keep a write-ahead log; it is in mode {mode}")]
-    NoLog { mode: String },
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
-}
-
-impl OpenError {
-    /// Whether it would be the same at every further try, on this volume and with this version.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        match self {
-            OpenError::Network { .. } | OpenError::TooNew { .. } => true,
-            OpenError::Locked | OpenError::NoLog { .. } | OpenError::Io(_) | OpenError::Sqlite(_) => false,
-        }
-    }
 }
 
 impl SqliteJournal {
@@ -94,7 +65,7 @@ impl SqliteJournal {
         let reader = Reader::start(schema::open_for_reading(directory)?)?;
         let last = append::last_position(&connection)?;
         let last_identity = identities::last_number(&connection)?;
-        let unfiled = Unfiled::load(&connection)?;
+        let pending = PendingIdentities::load(&connection)?;
         let (requests, waiting) = mpsc::sync_channel(WAITING);
         let (health, health_seen) = watch::channel(JournalHealth::Healthy);
         let (appended, appended_seen) = watch::channel(last);
@@ -105,23 +76,23 @@ impl SqliteJournal {
             capacity_bytes: u64::MAX,
         };
         let lost = CancellationToken::new();
-        let log = Log::watch(&mut connection, directory, lost.clone())?;
+        let wal = Wal::watch(&mut connection, directory, lost.clone())?;
         let writer = Writer {
             connection,
-            log,
+            wal,
             lock,
             requests: waiting,
             settings,
             last,
             last_identity,
-            unfiled,
+            pending,
             health,
             appended,
             commits,
             runtime: Handle::current(),
             nothing_to_evict: false,
             began: clock::monotonic(),
-            company: false,
+            group_commit: false,
             lost: lost.clone(),
         };
         thread::Builder::new().name("journal-writer".into()).spawn(move || writer.run())?;
@@ -206,15 +177,6 @@ fn make_durable(directory: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-impl From<rusqlite::Error> for JournalError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => JournalError::Full,
-            Some(_) | None => JournalError::Failed { problem: error.to_string() },
-        }
-    }
 }
 
 #[cfg(test)]

@@ -19,32 +19,35 @@ use std::{
 use rusqlite::{Connection, Result};
 use tokio_util::sync::CancellationToken;
 
-use super::{OpenError, schema, writer::sync_failed};
+use super::{
+    error::{OpenError, sync_failed},
+    schema,
+};
 
-/// From so many pages (of 8 KiB) on, the log is brought into the database.
-const LONG: u32 = 250;
+/// From so many pages (of 8 KiB) on, the log is checkpointed into the database.
+const CHECKPOINT_AT_PAGES: u32 = 250;
 /// From so many on, the writer does what is left, once that is little: a write and a sync of the database.
-const LONGER: u32 = 8 * LONG;
-const LITTLE: u32 = 64;
+const INLINE_AT_PAGES: u32 = 8 * CHECKPOINT_AT_PAGES;
+const INLINE_MAX_PAGES: u32 = 64;
 /// At so many the writer waits for the thread, or the log would grow for as long as the disk is slow.
-const LONGEST: u32 = 16 * LONG;
+const BLOCK_AT_PAGES: u32 = 16 * CHECKPOINT_AT_PAGES;
 
-/// After a failure it is tried again this much later.
-const PAUSE: Duration = Duration::from_secs(1);
+/// After a failure it is tried retry_at this much later.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The log, as the writer sees it.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct Wal {
     /// How many pages it has had at the last commit.
     pages: Arc<AtomicU32>,
     /// How many of them are in the database.
-    brought: u32,
+    checkpointed: u32,
     /// After a failure, when it is tried again.
-    again: Option<Instant>,
+    retry_at: Option<Instant>,
     thread: Checkpointer,
 }
 
-impl Log {
+impl Wal {
     /// Watches the log of `connection`, the writer's, to the database in `directory`. `lost` is cancelled by a sync that fails.
     pub(super) fn watch(
         connection: &mut Connection,
@@ -58,47 +61,47 @@ impl Log {
             seen.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Log { pages, brought: 0, again: None, thread: Checkpointer::start(directory.to_owned(), lost)? })
+        Ok(Wal { pages, checkpointed: 0, retry_at: None, thread: Checkpointer::start(directory.to_owned(), lost)? })
     }
 
-    /// Whether it could be brought in, the last time that was tried.
-    pub(super) fn is_well(&self) -> bool {
-        self.again.is_none()
+    /// Whether it could be checkpointed in, the last time that was tried.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.retry_at.is_none()
     }
 
     /// Does what is to be done after a commit of `connection`.
     ///
     /// # Errors
     /// When log or database cannot be written or synced. Nothing that was committed is in doubt.
-    pub(super) fn keep_short(&mut self, connection: &Connection, now: Instant) -> Result<()> {
-        if self.again.is_some_and(|again| now < again) {
+    pub(super) fn maybe_checkpoint(&mut self, connection: &Connection, now: Instant) -> Result<()> {
+        if self.retry_at.is_some_and(|retry_at| now < retry_at) {
             return Ok(());
         }
-        let done = self.try_keep_short(connection);
+        let done = self.try_checkpoint(connection);
         match &done {
-            Ok(true) => self.again = None,
+            Ok(true) => self.retry_at = None,
             Ok(false) => {}
-            Err(_) => self.again = Some(now + PAUSE),
+            Err(_) => self.retry_at = Some(now + RETRY_DELAY),
         }
         done.map(|_| ())
     }
 
-    /// Returns whether the log is short, or a piece of it was brought in.
-    fn try_keep_short(&mut self, connection: &Connection) -> Result<bool> {
+    /// Returns whether the log is short, or a piece of it was checkpointed in.
+    fn try_checkpoint(&mut self, connection: &Connection) -> Result<bool> {
         let pages = self.pages.load(Ordering::Relaxed);
         // Fewer than are in the database: it has begun anew.
-        self.brought = self.brought.min(pages);
-        let mut fine = pages < LONG;
-        if let Some(brought) = self.thread.done(pages >= LONGEST) {
-            self.brought = brought?;
+        self.checkpointed = self.checkpointed.min(pages);
+        let mut fine = pages < CHECKPOINT_AT_PAGES;
+        if let Some(checkpointed) = self.thread.done(pages >= BLOCK_AT_PAGES) {
+            self.checkpointed = checkpointed?;
             fine = true;
         }
-        if pages < LONG || self.thread.at_work {
+        if pages < CHECKPOINT_AT_PAGES || self.thread.running {
             return Ok(fine);
         }
-        let last_bit = pages >= LONGER && pages - self.brought <= LITTLE;
-        if last_bit || !self.thread.begin() {
-            self.brought = checkpoint(connection)?;
+        let inline = pages >= INLINE_AT_PAGES && pages - self.checkpointed <= INLINE_MAX_PAGES;
+        if inline || !self.thread.begin() {
+            self.checkpointed = passive_checkpoint(connection)?;
             fine = true;
         }
         Ok(fine)
@@ -110,7 +113,7 @@ impl Log {
 struct Checkpointer {
     asked: Option<SyncSender<()>>,
     done: Receiver<Result<u32>>,
-    at_work: bool,
+    running: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -121,32 +124,32 @@ impl Checkpointer {
         let thread = thread::Builder::new().name("journal-log".into()).spawn(move || {
             let mut connection = None;
             for () in asking {
-                let brought = bring_in(&mut connection, &directory);
-                if brought.as_ref().is_err_and(sync_failed) {
+                let checkpointed = checkpoint(&mut connection, &directory);
+                if checkpointed.as_ref().is_err_and(sync_failed) {
                     // Before the writer can be told: it answers nothing any more from here on.
                     lost.cancel();
                 }
-                if tell.send(brought).is_err() {
+                if tell.send(checkpointed).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Checkpointer { asked: Some(asked), done, at_work: false, thread: Some(thread) })
+        Ok(Checkpointer { asked: Some(asked), done, running: false, thread: Some(thread) })
     }
 
     /// Has it done. Returns whether the thread is still there to do it.
     fn begin(&mut self) -> bool {
-        self.at_work = self.asked.as_ref().is_some_and(|asked| asked.try_send(()).is_ok());
-        self.at_work
+        self.running = self.asked.as_ref().is_some_and(|asked| asked.try_send(()).is_ok());
+        self.running
     }
 
     /// How many pages of the log are in the database, if what was begun has ended; that is waited for if need be.
     fn done(&mut self, wait: bool) -> Option<Result<u32>> {
-        if !self.at_work {
+        if !self.running {
             return None;
         }
         let done = if wait { self.done.recv().map_err(TryRecvError::from) } else { self.done.try_recv() };
-        self.at_work = matches!(done, Err(TryRecvError::Empty));
+        self.running = matches!(done, Err(TryRecvError::Empty));
         done.ok()
     }
 }
@@ -162,23 +165,23 @@ impl Drop for Checkpointer {
 
 /// Brings the log in over a connection of the thread's own. It is made anew after a failure: where SQLite could not open
 /// the files for writing it goes on with what can only be read, for good.
-fn bring_in(connection: &mut Option<Connection>, directory: &Path) -> Result<u32> {
+fn checkpoint(connection: &mut Option<Connection>, directory: &Path) -> Result<u32> {
     let open = match connection.take() {
         Some(open) => open,
         None => schema::open_for_checkpoints(directory)?,
     };
-    let brought = checkpoint(&open)?;
+    let checkpointed = passive_checkpoint(&open)?;
     *connection = Some(open);
-    Ok(brought)
+    Ok(checkpointed)
 }
 
 /// Brings into the database what no reader stands in the way of, without waiting for anybody. Returns how many pages of
 /// the log are in it, from the log's beginning.
-fn checkpoint(connection: &Connection) -> Result<u32> {
+fn passive_checkpoint(connection: &Connection) -> Result<u32> {
     let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
-    let brought: i64 = statement.query_row([], |row| row.get(2))?;
+    let checkpointed: i64 = statement.query_row([], |row| row.get(2))?;
     // -1 where there is no log.
-    Ok(u32::try_from(brought).unwrap_or(0))
+    Ok(u32::try_from(checkpointed).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -190,7 +193,7 @@ mod tests {
     struct Writing {
         directory: tempfile::TempDir,
         connection: Connection,
-        log: Log,
+        wal: Wal,
         commits: u32,
     }
 
@@ -201,33 +204,33 @@ mod tests {
             // Nothing is cut off here, and a thousand syncs take their time.
             connection.pragma_update(None, "synchronous", "OFF").unwrap();
             connection.execute_batch("CREATE TABLE written (id INTEGER PRIMARY KEY, body BLOB)").unwrap();
-            let log = Log::watch(&mut connection, directory.path(), CancellationToken::new()).unwrap();
-            Writing { directory, connection, log, commits: 0 }
+            let wal = Wal::watch(&mut connection, directory.path(), CancellationToken::new()).unwrap();
+            Writing { directory, connection, wal, commits: 0 }
         }
 
         /// Writes until `enough`; returns how long the log has been at most.
-        fn until(&mut self, enough: impl Fn(&Log) -> bool) -> u32 {
+        fn until(&mut self, enough: impl Fn(&Wal) -> bool) -> u32 {
             let mut longest = 0;
             for _ in 0..20_000 {
-                if enough(&self.log) {
+                if enough(&self.wal) {
                     return longest;
                 }
                 self.connection.execute("INSERT INTO written (body) VALUES (zeroblob(100000))", []).unwrap();
                 self.commits += 1;
                 longest = longest.max(self.pages());
-                self.log.keep_short(&self.connection, clock::monotonic()).unwrap();
+                self.wal.maybe_checkpoint(&self.connection, clock::monotonic()).unwrap();
             }
-            panic!("not after {} commits: {:?}", self.commits, self.log)
+            panic!("not after {} commits: {:?}", self.commits, self.wal)
         }
 
         fn pages(&self) -> u32 {
-            self.log.pages.load(Ordering::Relaxed)
+            self.wal.pages.load(Ordering::Relaxed)
         }
 
         /// Whether all is there for who has only the database.
         fn end(self) {
-            let Writing { directory, connection, log, commits } = self;
-            drop((log, connection));
+            let Writing { directory, connection, wal, commits } = self;
+            drop((wal, connection));
             let connection = schema::open(directory.path()).unwrap();
             let there = "SELECT count(*) FROM written WHERE length(body) = 100000";
             assert_eq!(connection.query_row(there, [], |row| row.get::<_, u32>(0)).unwrap(), commits);
@@ -238,9 +241,9 @@ mod tests {
     fn the_log_begins_anew_again_and_again_while_the_writer_goes_on() {
         let mut writing = Writing::begin();
         for _ in 0..3 {
-            writing.until(|log| log.pages.load(Ordering::Relaxed) >= LONG);
-            let longest = writing.until(|log| log.pages.load(Ordering::Relaxed) < LONG);
-            assert!(longest < LONGEST + LONG, "{longest} pages");
+            writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES);
+            let longest = writing.until(|wal| wal.pages.load(Ordering::Relaxed) < CHECKPOINT_AT_PAGES);
+            assert!(longest < BLOCK_AT_PAGES + CHECKPOINT_AT_PAGES, "{longest} pages");
         }
         writing.end();
     }
@@ -248,14 +251,14 @@ mod tests {
     #[test]
     fn a_reader_holds_it_up_no_longer_than_it_reads() {
         let mut writing = Writing::begin();
-        writing.until(|log| log.pages.load(Ordering::Relaxed) >= LONG / 2);
+        writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES / 2);
         let mut reader = schema::open_for_reading(writing.directory.path()).unwrap();
         let reading = reader.transaction().unwrap();
         reading.query_row("SELECT count(*) FROM written", [], |_| Ok(())).unwrap();
-        writing.until(|log| log.pages.load(Ordering::Relaxed) >= 2 * LONG);
-        assert!(writing.log.brought < LONG, "what is read stays where it is");
+        writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= 2 * CHECKPOINT_AT_PAGES);
+        assert!(writing.wal.checkpointed < CHECKPOINT_AT_PAGES, "what is read stays where it is");
         drop(reading);
-        writing.until(|log| log.pages.load(Ordering::Relaxed) < LONG);
+        writing.until(|wal| wal.pages.load(Ordering::Relaxed) < CHECKPOINT_AT_PAGES);
         drop(reader);
         writing.end();
     }
@@ -263,19 +266,19 @@ mod tests {
     #[test]
     fn a_connection_that_cannot_write_is_given_up() {
         let mut writing = Writing::begin();
-        writing.until(|log| log.pages.load(Ordering::Relaxed) >= LONG / 2);
+        writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES / 2);
         let directory = writing.directory.path();
         let mut connection = Some(schema::open_for_reading(directory).unwrap());
-        assert!(bring_in(&mut connection, directory).is_err());
-        assert!(bring_in(&mut connection, directory).unwrap() >= LONG / 2);
+        assert!(checkpoint(&mut connection, directory).is_err());
+        assert!(checkpoint(&mut connection, directory).unwrap() >= CHECKPOINT_AT_PAGES / 2);
     }
 
     #[test]
-    fn a_log_that_has_become_short_is_well_whatever_went_wrong_before() {
+    fn a_log_that_has_become_short_is_healthy_whatever_went_wrong_before() {
         let mut writing = Writing::begin();
-        writing.log.again = Some(clock::monotonic());
-        assert!(!writing.log.is_well());
-        writing.until(|log| log.is_well());
+        writing.wal.retry_at = Some(clock::monotonic());
+        assert!(!writing.wal.is_healthy());
+        writing.until(|wal| wal.is_healthy());
         assert_eq!(writing.commits, 1);
     }
 }

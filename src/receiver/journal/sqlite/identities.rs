@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 
-use super::sweep::{self, Key, Number, Piece, Waiting};
+use super::pending_index::{self, Chunk, Key, Number, PendingIndex};
 use crate::receiver::ingest::event::{Event, HalfDigest, Identity};
 
 /// Half of a delivery's digest, for a smaller index. Should two deliveries share it, which takes billions of them, their
@@ -38,7 +38,7 @@ impl Key for Delivery {
     const DELETE: &'static str = "DELETE FROM deliveries WHERE delivery = ?1 AND identity = ?2";
     const FIND: &'static str = "SELECT identity FROM deliveries WHERE delivery = ?1";
 
-    fn place(row: &Row<'_>) -> Result<(Self, Number)> {
+    fn read(row: &Row<'_>) -> Result<(Self, Number)> {
         Ok((Delivery(row.get(0)?), row.get(1)?))
     }
 
@@ -59,7 +59,7 @@ impl Key for Signed {
     const DELETE: &'static str = "DELETE FROM signed WHERE sent_at = ?1 AND body = ?2 AND identity = ?3";
     const FIND: &'static str = "SELECT identity FROM signed WHERE sent_at = ?1 AND body = ?2";
 
-    fn place(row: &Row<'_>) -> Result<(Self, Number)> {
+    fn read(row: &Row<'_>) -> Result<(Self, Number)> {
         Ok((Signed(row.get(0)?, row.get(1)?), row.get(2)?))
     }
 
@@ -72,9 +72,9 @@ impl Key for Signed {
     }
 }
 
-/// An identity's places in both indexes.
+/// An identity's keys in both indexes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Places {
+pub(super) struct IndexKeys {
     number: Number,
     delivery: Delivery,
     signed: Signed,
@@ -82,45 +82,45 @@ pub(super) struct Places {
 
 /// What is not in the indexes yet.
 #[derive(Debug)]
-pub(super) struct Unfiled {
-    deliveries: Waiting<Delivery>,
-    signed: Waiting<Signed>,
+pub(super) struct PendingIdentities {
+    deliveries: PendingIndex<Delivery>,
+    signed: PendingIndex<Signed>,
 }
 
 /// What one commit files, once it is committed.
 #[derive(Debug)]
-pub(super) struct Filed {
-    deliveries: Piece<Delivery>,
-    signed: Piece<Signed>,
+pub(super) struct FlushedChunks {
+    deliveries: Chunk<Delivery>,
+    signed: Chunk<Signed>,
 }
 
-impl Unfiled {
+impl PendingIdentities {
     /// Reads what an earlier process left.
     pub(super) fn load(connection: &Connection) -> Result<Self> {
-        Ok(Unfiled { deliveries: Waiting::load(connection)?, signed: Waiting::load(connection)? })
+        Ok(PendingIdentities { deliveries: PendingIndex::load(connection)?, signed: PendingIndex::load(connection)? })
     }
 
-    /// Files a piece, see [`Waiting::file`].
-    pub(super) fn file(&self, connection: &Connection, adding: usize, last: Number) -> Result<Filed> {
-        Ok(Filed {
-            deliveries: self.deliveries.file(connection, adding, last)?,
-            signed: self.signed.file(connection, adding, last)?,
+    /// Files a piece, see [`PendingIndex::flush`].
+    pub(super) fn flush(&self, connection: &Connection, adding: usize, last: Number) -> Result<FlushedChunks> {
+        Ok(FlushedChunks {
+            deliveries: self.deliveries.flush(connection, adding, last)?,
+            signed: self.signed.flush(connection, adding, last)?,
         })
     }
 
     /// Takes note of what a commit has filed and of what it has added.
-    pub(super) fn follow(&mut self, Filed { deliveries, signed }: Filed, added: &[Places]) {
-        self.deliveries.follow(deliveries);
-        self.signed.follow(signed);
-        for Places { number, delivery, signed } in added {
+    pub(super) fn apply(&mut self, FlushedChunks { deliveries, signed }: FlushedChunks, added: &[IndexKeys]) {
+        self.deliveries.apply(deliveries);
+        self.signed.apply(signed);
+        for IndexKeys { number, delivery, signed } in added {
             self.deliveries.insert(*delivery, *number);
             self.signed.insert(*signed, *number);
         }
     }
 
     /// Takes note of what is forgotten.
-    pub(super) fn forget(&mut self, forgotten: &[Places]) {
-        for Places { number, delivery, signed } in forgotten {
+    pub(super) fn forget(&mut self, forgotten: &[IndexKeys]) {
+        for IndexKeys { number, delivery, signed } in forgotten {
             self.deliveries.forget(*delivery, *number);
             self.signed.forget(*signed, *number);
         }
@@ -141,19 +141,19 @@ pub(super) enum Seen {
 }
 
 /// Looks the identity of `event` up among those seen at `since` or later (seconds since the epoch): in the indexes, among
-/// the `unfiled`, and among the `added` of the same commit.
+/// the `pending`, and among the `added` of the same commit.
 pub(super) fn seen(
     connection: &Connection,
     event: &Event,
     since: i64,
-    unfiled: &Unfiled,
-    added: &[Places],
+    pending: &PendingIdentities,
+    added: &[IndexKeys],
 ) -> Result<Seen> {
     let Event { sent_at, identity, .. } = event;
     let key = Signed::of(*sent_at, &identity.body);
-    let now = added.iter().filter(|places| places.signed == key).map(|places| places.number);
-    let numbers = sweep::find(connection, key)?;
-    for number in numbers.into_iter().chain(unfiled.signed.numbers(key)).chain(now) {
+    let now = added.iter().filter(|keys| keys.signed == key).map(|keys| keys.number);
+    let numbers = pending_index::find(connection, key)?;
+    for number in numbers.into_iter().chain(pending.signed.numbers(key)).chain(now) {
         let mut statement = connection.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM identities
              WHERE id = ?1 AND body = ?2 AND signature = ?3 AND sent_at + delay >= ?4)",
@@ -163,10 +163,10 @@ pub(super) fn seen(
         }
     }
     let key = Delivery::of(identity);
-    let now = added.iter().filter(|places| places.delivery == key).map(|places| places.number);
-    let numbers = sweep::find(connection, key)?;
+    let now = added.iter().filter(|keys| keys.delivery == key).map(|keys| keys.number);
+    let numbers = pending_index::find(connection, key)?;
     let mut seen = Seen::Never;
-    for number in numbers.into_iter().chain(unfiled.deliveries.numbers(key)).chain(now) {
+    for number in numbers.into_iter().chain(pending.deliveries.numbers(key)).chain(now) {
         let mut statement =
             connection.prepare_cached("SELECT body FROM identities WHERE id = ?1 AND sent_at + delay >= ?2")?;
         let body: Option<HalfDigest> = statement.query_row([number, since], |row| row.get(0)).optional()?;
@@ -180,7 +180,7 @@ pub(super) fn seen(
 }
 
 /// Remembers the identity of `event` under a number that no identity has had.
-pub(super) fn remember(connection: &Connection, number: Number, event: &Event) -> Result<Places> {
+pub(super) fn remember(connection: &Connection, number: Number, event: &Event) -> Result<IndexKeys> {
     let Event { sent_at, received_at, identity, .. } = event;
     let (delivery, signed) = (Delivery::of(identity), Signed::of(*sent_at, &identity.body));
     connection.prepare_cached("INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
@@ -191,22 +191,22 @@ pub(super) fn remember(connection: &Connection, number: Number, event: &Event) -
         sent_at,
         received_at.saturating_sub(*sent_at)
     ])?;
-    Ok(Places { number, delivery, signed })
+    Ok(IndexKeys { number, delivery, signed })
 }
 
 /// Forgets the oldest identities seen before `before` (seconds since the epoch), at most `piece` of them. Returns them.
-pub(super) fn forget(connection: &Connection, before: i64, piece: usize) -> Result<Vec<Places>> {
+pub(super) fn forget(connection: &Connection, before: i64, limit: usize) -> Result<Vec<IndexKeys>> {
     let old = "SELECT id, delivery, sent_at, substr(body, 1, 8) FROM (SELECT * FROM identities ORDER BY id LIMIT ?2)
         WHERE sent_at + delay < ?1";
     let mut statement = connection.prepare_cached(old)?;
-    let old = statement.query_map(params![before, piece as i64], |row| {
-        Ok(Places { number: row.get(0)?, delivery: Delivery(row.get(1)?), signed: Signed(row.get(2)?, row.get(3)?) })
+    let old = statement.query_map(params![before, limit as i64], |row| {
+        Ok(IndexKeys { number: row.get(0)?, delivery: Delivery(row.get(1)?), signed: Signed(row.get(2)?, row.get(3)?) })
     })?;
     let old = old.collect::<Result<Vec<_>>>()?;
     let mut deliveries = connection.prepare_cached(Delivery::DELETE)?;
     let mut signatures = connection.prepare_cached(Signed::DELETE)?;
     let mut identities = connection.prepare_cached("DELETE FROM identities WHERE id = ?1")?;
-    for Places { number, delivery, signed } in &old {
+    for IndexKeys { number, delivery, signed } in &old {
         deliveries.execute(delivery.with(*number))?;
         signatures.execute(signed.with(*number))?;
         identities.execute([number])?;

@@ -4,7 +4,7 @@ use std::{fs::File, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::OpenError;
+use super::error::OpenError;
 
 /// The tables, one step per version; `user_version` counts the steps that were taken. A step that has been released
 /// is never changed: a change is another step.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use prometheus_client::metrics::histogram::Histogram;
-use rusqlite::{Connection, Result, Transaction, TransactionBehavior, ffi};
+use rusqlite::{Connection, Result, Transaction, TransactionBehavior};
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -27,12 +27,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     append,
-    checkpoint::Log,
-    identities::{self, Filed, Places, Seen, Unfiled},
+    checkpoint::Wal,
+    error::sync_failed,
+    identities::{self, FlushedChunks, IndexKeys, PendingIdentities, Seen},
+    pending_index::Number,
     prune,
     schema::Lock,
     settle,
-    sweep::Number,
 };
 use crate::{
     clock,
@@ -46,10 +47,10 @@ use crate::{
 
 /// The most requests that share one commit: bounds how long the first of them waits for the last.
 const BATCH: usize = 256;
-/// From so many requests to a commit on, company is expected for those of the next one.
-const COMPANY: usize = 4;
+/// From so many requests to a commit on, group_commit is expected for those of the next one.
+const GROUP_COMMIT_MIN: usize = 4;
 /// How far apart commits begin then. The writer sleeps meanwhile: woken by each request, it would cost more than it saves.
-const APART: Duration = Duration::from_millis(1);
+const GROUP_COMMIT_INTERVAL: Duration = Duration::from_millis(1);
 /// How often the writer looks for what can go, and, while in trouble, whether it is over.
 const TICK: Duration = Duration::from_secs(1);
 /// What an event takes up besides its body.
@@ -76,7 +77,7 @@ pub(super) enum Work {
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
-    pub(super) log: Log,
+    pub(super) wal: Wal,
     pub(super) lock: Lock,
     pub(super) requests: Receiver<Request>,
     pub(super) settings: Settings,
@@ -84,7 +85,7 @@ pub(super) struct Writer {
     pub(super) last: Position,
     /// The number of the last identity.
     pub(super) last_identity: Number,
-    pub(super) unfiled: Unfiled,
+    pub(super) pending: PendingIdentities,
     pub(super) health: watch::Sender<JournalHealth>,
     pub(super) appended: watch::Sender<Position>,
     pub(super) commits: Histogram,
@@ -94,7 +95,7 @@ pub(super) struct Writer {
     pub(super) nothing_to_evict: bool,
     /// When the last commit began, and whether it had many requests.
     pub(super) began: Instant,
-    pub(super) company: bool,
+    pub(super) group_commit: bool,
     /// Cancelled after a failed sync.
     pub(super) lost: CancellationToken,
 }
@@ -105,9 +106,9 @@ struct Committed {
     last: Position,
     last_identity: Number,
     /// Identities of this batch.
-    added: Vec<Places>,
+    added: Vec<IndexKeys>,
     /// Those of earlier batches that are in the index now.
-    filed: Filed,
+    flushed: FlushedChunks,
     /// When the last milestone of this batch came.
     milestone: Option<i64>,
     settings: Settings,
@@ -117,7 +118,7 @@ struct Committed {
 impl Writer {
     /// Writes until it is told to close, or nobody is left to tell it anything.
     pub(super) fn run(mut self) {
-        let mut tidied = clock::monotonic();
+        let mut pruned = clock::monotonic();
         let mut more = false;
         loop {
             let wait = if more { Duration::ZERO } else { TICK };
@@ -127,51 +128,51 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             if let Some(closed) = close {
-                drop(self.log);
+                drop(self.wal);
                 drop(self.connection);
                 drop(self.lock);
                 let _ = closed.send(Ok(None));
                 return;
             }
-            if !self.lost.is_cancelled() && (more || tidied.elapsed() >= TICK) {
-                tidied = clock::monotonic();
-                more = self.tidy();
+            if !self.lost.is_cancelled() && (more || pruned.elapsed() >= TICK) {
+                pruned = clock::monotonic();
+                more = self.prune();
             }
             if self.lost.is_cancelled() {
-                self.give_up();
-            } else if let Err(error) = self.log.keep_short(&self.connection, clock::monotonic()) {
-                self.fell_ill(error);
+                self.shut_down();
+            } else if let Err(error) = self.wal.maybe_checkpoint(&self.connection, clock::monotonic()) {
+                self.mark_failed(error);
             }
         }
     }
 
     /// Commits `first` and all that waits behind it. Returns where to say that the journal is closed, if it is to be.
     fn commit(&mut self, first: Request) -> Option<oneshot::Sender<Answer>> {
-        if self.company {
-            thread::sleep(APART.saturating_sub(self.began.elapsed()));
+        if self.group_commit {
+            thread::sleep(GROUP_COMMIT_INTERVAL.saturating_sub(self.began.elapsed()));
         }
         self.began = clock::monotonic();
         let waiting = std::iter::from_fn(|| self.requests.try_recv().ok());
         let mut batch: Vec<Request> = std::iter::once(first).chain(waiting.take(BATCH - 1)).collect();
-        self.company = batch.len() >= COMPANY;
+        self.group_commit = batch.len() >= GROUP_COMMIT_MIN;
         let close = batch.iter().position(|request| matches!(request.work, Work::Close));
         let close = close.map(|at| batch.split_off(at).swap_remove(0).answer);
         if batch.is_empty() {
             return close;
         }
         if self.lost.is_cancelled() {
-            refuse(batch, &self.give_up());
+            refuse(batch, &self.shut_down());
             return close;
         }
         match self.transact(&batch) {
             // A sync that failed beside it may have been to keep what this commit wrote.
-            Ok(_) if self.lost.is_cancelled() => refuse(batch, &self.give_up()),
+            Ok(_) if self.lost.is_cancelled() => refuse(batch, &self.shut_down()),
             Ok(committed) => {
                 self.commits.observe(self.began.elapsed().as_secs_f64());
                 self.publish(committed, batch);
             }
             Err(error) => {
-                let error = self.fell_ill(error);
+                let error = self.mark_failed(error);
                 refuse(batch, &error);
             }
         }
@@ -187,7 +188,7 @@ impl Writer {
             last: self.last,
             last_identity: self.last_identity,
             added: Vec::with_capacity(appends),
-            filed: self.unfiled.file(&transaction, appends, self.last_identity)?,
+            flushed: self.pending.flush(&transaction, appends, self.last_identity)?,
             milestone: None,
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
@@ -199,7 +200,7 @@ impl Writer {
         }
         for Request { work, .. } in batch {
             let answer = match work {
-                Work::Append(event) => committed.append(&transaction, &self.unfiled, event, &mut room)?,
+                Work::Append(event) => committed.append(&transaction, &self.pending, event, &mut room)?,
                 Work::Settle { sink, settlements } => {
                     settle::settle(&transaction, sink, settlements)?;
                     committed.nothing_to_evict = false;
@@ -225,16 +226,16 @@ impl Writer {
 
     /// Takes up what was committed, then tells those who wait for it.
     fn publish(&mut self, committed: Committed, batch: Vec<Request>) {
-        let Committed { answers, last, last_identity, added, filed, milestone: _, settings, nothing_to_evict } =
+        let Committed { answers, last, last_identity, added, flushed, milestone: _, settings, nothing_to_evict } =
             committed;
-        self.unfiled.follow(filed, &added);
+        self.pending.apply(flushed, &added);
         self.last_identity = last_identity;
         self.settings = settings;
         self.nothing_to_evict = nothing_to_evict;
         if answers.contains(&Err(JournalError::Full)) {
-            self.say(JournalHealth::Full);
+            self.set_health(JournalHealth::Full);
         } else if last > self.last {
-            self.say(JournalHealth::Healthy);
+            self.set_health(JournalHealth::Healthy);
         }
         if last > self.last {
             self.last = last;
@@ -251,22 +252,22 @@ impl Writer {
 
     /// Lets a piece of what is old go and, while in trouble, finds out whether it is over. Returns whether there is
     /// more to let go of.
-    fn tidy(&mut self) -> bool {
+    fn prune(&mut self) -> bool {
         let ill = *self.health.borrow() != JournalHealth::Healthy;
-        match self.try_tidy(ill) {
+        match self.try_prune(ill) {
             Ok((more, room, forgotten)) => {
-                self.unfiled.forget(&forgotten);
-                self.say(if room > 0 { JournalHealth::Healthy } else { JournalHealth::Full });
+                self.pending.forget(&forgotten);
+                self.set_health(if room > 0 { JournalHealth::Healthy } else { JournalHealth::Full });
                 more
             }
             Err(error) => {
-                self.fell_ill(error);
+                self.mark_failed(error);
                 false
             }
         }
     }
 
-    fn try_tidy(&mut self, ill: bool) -> Result<(bool, i128, Vec<Places>)> {
+    fn try_prune(&mut self, ill: bool) -> Result<(bool, i128, Vec<IndexKeys>)> {
         let now = clock::now().as_second();
         let transaction = self.connection.transaction()?;
         if ill {
@@ -288,13 +289,13 @@ impl Writer {
     }
 
     /// Takes note of what went wrong.
-    pub(super) fn fell_ill(&self, error: rusqlite::Error) -> JournalError {
+    pub(super) fn mark_failed(&self, error: rusqlite::Error) -> JournalError {
         if sync_failed(&error) {
             tracing::error!(%error, "the disk did not keep what it was told to keep: nothing is written any more");
-            return self.give_up();
+            return self.shut_down();
         }
         let error = JournalError::from(error);
-        self.say(match &error {
+        self.set_health(match &error {
             JournalError::Full => JournalHealth::Full,
             JournalError::Overloaded | JournalError::Failed { .. } | JournalError::Closed => {
                 JournalHealth::Failed { problem: error.to_string() }
@@ -304,28 +305,22 @@ impl Writer {
     }
 
     /// Nothing is written any more.
-    fn give_up(&self) -> JournalError {
+    fn shut_down(&self) -> JournalError {
         self.lost.cancel();
-        self.say(JournalHealth::Failed { problem: LOST.to_owned() });
-        JournalError::Failed { problem: LOST.to_owned() }
+        self.set_health(JournalHealth::Failed { problem: SYNC_FAILED.to_owned() });
+        JournalError::Failed { problem: SYNC_FAILED.to_owned() }
     }
 
     /// Tells how the journal is. It is not healthy while its log cannot be brought in, although that takes events still.
-    fn say(&self, health: JournalHealth) {
-        if health != JournalHealth::Healthy || self.log.is_well() {
+    fn set_health(&self, health: JournalHealth) {
+        if health != JournalHealth::Healthy || self.wal.is_healthy() {
             self.health.send_if_modified(|now| change(now, health));
         }
     }
 }
 
 /// What is said from the first failed sync on.
-const LOST: &str = "a sync failed, so it is not known what the disk has kept; the receiver starts again";
-
-/// Whether the disk was asked to keep something and did not say that it has.
-pub(super) fn sync_failed(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error().map(|error| error.extended_code);
-    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
-}
+const SYNC_FAILED: &str = "a sync failed, so it is not known what the disk has kept; the receiver starts again";
 
 fn refuse(batch: Vec<Request>, error: &JournalError) {
     for Request { answer, .. } in batch {
@@ -337,7 +332,7 @@ impl Committed {
     fn append(
         &mut self,
         transaction: &Transaction<'_>,
-        earlier: &Unfiled,
+        earlier: &PendingIdentities,
         event: &Event,
         room: &mut i128,
     ) -> Result<Answer> {

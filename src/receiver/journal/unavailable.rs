@@ -17,18 +17,18 @@ use crate::{
     },
 };
 
-/// A journal that there is not.
+/// A journal that cannot be used: it fails every append with one reason.
 #[derive(Debug)]
-pub struct Refused {
+pub struct UnavailableJournal {
     problem: String,
     appended: watch::Sender<Position>,
 }
 
-impl Refused {
+impl UnavailableJournal {
     /// `problem` says why, in words that are safe to show.
     #[must_use]
     pub fn new(problem: String) -> Self {
-        Refused { problem, appended: watch::Sender::new(0) }
+        UnavailableJournal { problem, appended: watch::Sender::new(0) }
     }
 
     fn error(&self) -> JournalError {
@@ -37,7 +37,7 @@ impl Refused {
 }
 
 #[async_trait]
-impl Journal for Refused {
+impl Journal for UnavailableJournal {
     async fn append(&self, _: Event) -> Result<Appended, JournalError> {
         Err(self.error())
     }
@@ -76,7 +76,7 @@ impl Journal for Refused {
 }
 
 #[async_trait]
-impl Inspect for Refused {
+impl Inspect for UnavailableJournal {
     async fn inventory(&self) -> Result<Inventory, JournalError> {
         Ok(Inventory::default())
     }
