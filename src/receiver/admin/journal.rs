@@ -1,5 +1,5 @@
-//! `GET /journal` and `GET /journal/POSITION` on the admin port: what is in the journal, for whoever has the route's
-//! admin token. It changes nothing.
+//! `GET /journal` and `GET /journal/POSITION` on the admin port: the entries of the journal, for requests with the
+//! route's admin token. Read-only.
 
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ use crate::{
     route::journal::{Body, Detail, Page},
 };
 
-/// The largest page, and how long one is by itself.
+/// The largest and the default page size.
 const PAGE_MAX: usize = 500;
 const PAGE_DEFAULT: usize = 100;
 
-/// Where entries come from.
+/// The state of the journal API.
 #[derive(Clone)]
 pub struct JournalApi {
     pub config: Current,
@@ -38,7 +38,7 @@ impl std::fmt::Debug for JournalApi {
     }
 }
 
-/// The routes, to be merged into the admin router.
+/// The routes, to merge into the admin router.
 pub fn router(api: JournalApi) -> Router {
     Router::new().route("/journal", get(list)).route("/journal/{position}", get(show)).with_state(api)
 }
@@ -57,7 +57,7 @@ async fn list(
 ) -> Result<Json<Page>, StatusCode> {
     auth::authorize(&api.config, &header)?;
     let limit = limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    // One more than is shown tells whether there is another page.
+    // One more than the page holds shows whether there is another page.
     let mut entries = api.journal.list(after, limit + 1).await.map_err(|error| unavailable(&error))?;
     let more = entries.len() > limit;
     entries.truncate(limit);
@@ -73,7 +73,7 @@ async fn show(
     let config = auth::authorize(&api.config, &header)?;
     let found = api.journal.show(position).await.map_err(|error| unavailable(&error))?;
     let (entry, bytes, sinks) = found.ok_or(StatusCode::NOT_FOUND)?;
-    // It was redacted when it was kept, but the route may ask for more now.
+    // The body was redacted before it was stored, but the route may redact more fields now.
     Ok(Json(Detail { entry, body: body(config.redaction.apply(bytes)), sinks }))
 }
 

@@ -1,4 +1,4 @@
-//! `GET /status` on the admin port: what the receiver knows of itself, for whoever has the route's admin token.
+//! `GET /status` on the admin port: the state of the receiver, for requests with the route's admin token.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// What the status is made of.
+/// The sources of the status.
 #[derive(Clone)]
 pub struct Sources {
     pub config: Current,
@@ -42,22 +42,22 @@ impl std::fmt::Debug for Sources {
     }
 }
 
-/// The route `/status`, to be merged into the admin router.
+/// The route `/status`, to merge into the admin router.
 pub fn router(sources: Sources) -> Router {
     Router::new().route("/status", get(status)).with_state(sources)
 }
 
 impl Sources {
-    /// Whether a signed delivery that came now would be kept, or why not.
+    /// Whether the receiver can accept a signed delivery now.
     ///
     /// # Errors
-    /// The reason, in words that are safe to show.
+    /// The reason why not, without secrets.
     pub fn ready(&self) -> Result<(), String> {
         if self.config.borrow().is_none() {
-            return Err("there is no usable route file yet".to_owned());
+            return Err("no valid route file has been loaded yet".to_owned());
         }
         if let Some(route::status::Certificate { serving: false, problem, .. }) = self.certificate() {
-            return Err(problem.unwrap_or_else(|| "the certificate was not read yet".to_owned()));
+            return Err(problem.unwrap_or_else(|| "the certificate has not been loaded yet".to_owned()));
         }
         match self.journal.health() {
             JournalHealth::Healthy => Ok(()),
@@ -70,7 +70,7 @@ impl Sources {
         self.certificate.as_ref().map(|certificate| certificate.status(clock::now()))
     }
 
-    /// Brings what is measured up to date. Returns what waits, and what there is.
+    /// Updates the gauges. Returns the backlog and the inventory of the journal.
     pub async fn measure(&self) -> Result<(Vec<Backlog>, Inventory), JournalError> {
         let (backlog, inventory) = tokio::try_join!(self.journal.backlog(), self.inspect.inventory())?;
         let now = clock::now().as_second();
@@ -81,7 +81,7 @@ impl Sources {
 
 async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Json<ReceiverStatus>, StatusCode> {
     let config = auth::authorize(&sources.config, &header)?;
-    // A journal that cannot be read is said by its health; the rest of the status is worth having all the same.
+    // The health reports a journal that cannot be read; the rest of the status is still useful.
     let (backlog, milestones) = match sources.measure().await {
         Ok((backlog, inventory)) => (backlog, Some(Milestones { last_time: inventory.last_milestone })),
         Err(_) => (Vec::new(), None),
@@ -94,7 +94,7 @@ async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Jso
     }))
 }
 
-/// Puts the status together, but for the certificate and milestones. Pure.
+/// Composes the status without the certificate and the milestones. Pure.
 fn compose(
     config: &Config,
     journal: JournalHealth,

@@ -1,6 +1,5 @@
-//! The certificate that deliveries are served with, where the receiver ends TLS itself: kept as its two files have it.
-//! They are compared by content every second, for the reasons of [`super::reload`]. A pair that is no good leaves the
-//! last good one in use, and what is wrong with it is in the status.
+//! The certificate for deliveries, if the receiver terminates TLS itself. An invalid pair of files leaves the last
+//! valid one in use, and the status reports the problem.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{route, serve::Transport};
 
-/// Why a pair of files is not used. Never shows a file's content.
+/// Why a pair of files is rejected. Never shows a file's content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PairError {
     #[error("{file} cannot be read: {problem}")]
@@ -33,7 +32,7 @@ pub enum PairError {
     Unusable { problem: String },
 }
 
-/// A certificate with its key, ready to be served.
+/// A certificate with its key, ready to serve.
 #[derive(Debug)]
 pub(super) struct Pair {
     key: Arc<CertifiedKey>,
@@ -41,7 +40,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Checks that the two belong together and that the certificate holds at `now`.
+    /// Checks that key and certificate match and that the certificate is valid at `now`.
     pub(super) fn parse(
         certificate: &[u8],
         key: &[u8],
@@ -65,16 +64,16 @@ impl Pair {
     }
 }
 
-/// When a certificate ends to be valid.
+/// The expiration time of a certificate.
 fn expiration(certificate: &CertificateDer<'_>) -> Result<Timestamp, PairError> {
     let unusable = |problem: String| PairError::Unusable { problem };
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| unusable(error.to_string()))?;
     let second = parsed.validity().not_after.timestamp();
-    // What lies beyond the years we can write down does not expire in our time.
+    // A time beyond the range of a timestamp does not expire in practice.
     Ok(Timestamp::from_second(second).unwrap_or(Timestamp::MAX))
 }
 
-/// What is served, and what is wrong with what should be. Shared by the watcher, the handshakes and the status.
+/// The certificate in use and the problem with a newer one. Shared by the watcher, the handshakes and the status.
 #[derive(Debug, Default)]
 pub struct Certificate(RwLock<State>);
 
@@ -85,11 +84,11 @@ struct State {
 }
 
 impl Certificate {
-    /// Serves deliveries over TLS 1.2 and later with whatever pair is in use when a connection is made. Sessions are not
-    /// resumed: each new connection sees the certificate there is now.
+    /// Serves TLS 1.2 and later with the pair that is in use when a connection opens. Session resumption is off, so
+    /// each new connection gets the current certificate.
     ///
     /// # Errors
-    /// Never with the provider that is built in.
+    /// Never with the built-in provider.
     pub fn transport(self: &Arc<Self>) -> Result<Transport, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
@@ -101,7 +100,7 @@ impl Certificate {
         Ok(Transport::Tls(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// What there is to say of it at `now`.
+    /// The status of the certificate at `now`.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> route::status::Certificate {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -118,12 +117,12 @@ impl Certificate {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(pair) => {
-                tracing::info!(expires = %pair.expires, "a new certificate is in use");
+                tracing::info!(expires = %pair.expires, "certificate loaded");
                 *state = State { in_use: Some(pair), problem: None };
             }
             Err(error) => {
                 let in_use = state.in_use.is_some();
-                tracing::error!(%error, in_use, "the certificate is not used");
+                tracing::error!(%error, in_use, "certificate rejected");
                 state.problem = Some(error.to_string());
             }
         }

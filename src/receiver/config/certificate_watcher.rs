@@ -1,5 +1,5 @@
-//! Keeps the [`Certificate`] in use as its two files have it. The files are compared by content every second, for the
-//! reasons of [`super::route_watcher`].
+//! Loads the [`Certificate`] from its two files. The files are compared by content every second, for the reasons of
+//! [`super::route_watcher`].
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,11 +18,11 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub struct CertificateWatcher {
     directory: PathBuf,
     certificate: Arc<Certificate>,
-    /// What the last look found, so that each finding is told once.
+    /// The last result, so that each result is logged once.
     last: Option<Result<[u8; 32], PairError>>,
 }
 
-/// Both files, or which could not be read and why.
+/// The content of both files, or the error of one.
 type Files = Result<(Vec<u8>, Zeroizing<Vec<u8>>), PairError>;
 
 impl CertificateWatcher {
@@ -31,13 +31,13 @@ impl CertificateWatcher {
         CertificateWatcher { directory, certificate, last: None }
     }
 
-    /// What it keeps up to date.
+    /// The certificate that it updates.
     #[must_use]
     pub fn certificate(&self) -> &Arc<Certificate> {
         &self.certificate
     }
 
-    /// Looks again and again, and never ends. It may be dropped at any time.
+    /// Polls the files and never returns. Cancel-safe.
     pub async fn run(mut self) {
         loop {
             self.poll().await;
@@ -45,14 +45,14 @@ impl CertificateWatcher {
         }
     }
 
-    /// Looks once and takes up what is new.
+    /// Polls the files once and loads a new pair.
     async fn poll(&mut self) {
         let files = self.read().await;
         let finding = match &files {
             Ok((certificate, key)) => Ok(Sha256::new().chain_update(certificate).chain_update(key).finalize().into()),
             Err(error) => Err(error.clone()),
         };
-        // The two change together; where they changed in between, the next look has both.
+        // The two files change together; if they change between the reads, the next poll sees both.
         if self.last.as_ref() == Some(&finding) || self.read().await != files {
             return;
         }

@@ -1,6 +1,6 @@
-//! Keeps the route in use as the file has it. The file is compared by content every second: a mounted Secret changes
-//! by swapping symbolic links, which file notifications see in a different way on every volume. A file that is not
-//! good leaves the last good route in use.
+//! Loads the route from its file. The file is compared by content every second: a mounted Secret changes by swapping
+//! symbolic links, and file notifications for that differ between volumes. An invalid file leaves the last valid route
+//! in use.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ pub struct RouteWatcher {
     journal: Arc<dyn Journal>,
     stats: Arc<DeliveryStats>,
     config: watch::Sender<Option<Arc<Config>>>,
-    /// What the last look found, so that each finding is logged once.
+    /// The last result, so that each result is logged once.
     last: Option<Finding>,
 }
 
@@ -36,9 +36,9 @@ impl std::fmt::Debug for RouteWatcher {
 
 #[derive(Clone, PartialEq, Eq)]
 enum Finding {
-    /// A file of this digest, good or not.
+    /// A file of this digest, valid or not.
     File(String),
-    /// No file; the reason.
+    /// No file, with the reason.
     None(String),
 }
 
@@ -53,7 +53,7 @@ impl RouteWatcher {
         RouteWatcher { file, journal, stats, config, last: None }
     }
 
-    /// Looks again and again, and never ends. It may be dropped at any time.
+    /// Polls the file and never returns. Cancel-safe.
     pub async fn run(mut self) {
         loop {
             self.poll().await;
@@ -61,9 +61,9 @@ impl RouteWatcher {
         }
     }
 
-    /// Looks once and takes up what is new.
+    /// Polls the file once and applies a new route.
     async fn poll(&mut self) {
-        // The file holds secrets, so its bytes are wiped as well.
+        // The file holds secrets, so the buffer is zeroed too.
         let read = fs::read(&self.file).await.map(Zeroizing::new).map_err(RouteError::Read);
         let finding = match &read {
             Ok(bytes) => Finding::File(Route::digest(bytes)),
@@ -77,7 +77,7 @@ impl RouteWatcher {
             Ok(config) => self.apply(config).await,
             Err(error) => {
                 let in_use = self.config.borrow().as_ref().map(|config| config.digest.clone());
-                tracing::error!(file = %self.file.display(), %error, in_use, "the route file is not used");
+                tracing::error!(file = %self.file.display(), %error, in_use, "route file rejected");
                 true
             }
         };
@@ -86,18 +86,18 @@ impl RouteWatcher {
         }
     }
 
-    /// Has the journal take the route up, then everything else. Returns whether it did; if not, the next look tries
-    /// again.
+    /// Applies the route to the journal, then to the rest. Returns whether the journal applied it; if not, the next
+    /// poll retries.
     async fn apply(&self, config: Config) -> bool {
         let Config { route, digest, .. } = &config;
         if let Err(error) = self.journal.configure(Settings::of(route)).await {
-            tracing::error!(%error, "the journal does not take the new route up yet");
+            tracing::error!(%error, "cannot apply the route to the journal, retrying");
             return false;
         }
         let (keys, sinks) = (route.keys.len(), route.sinks.len());
-        tracing::info!(digest, path = route.path, keys, sinks, "a new route is in use");
+        tracing::info!(digest, path = route.path, keys, sinks, "route loaded");
         let after = route.keys.clone();
-        // What was concluded from the old keys ends only when no delivery is judged by them any more.
+        // Conclusions about the old keys end only once no delivery is verified with them any more.
         if let Some(before) = self.config.send_replace(Some(Arc::new(config))) {
             self.stats.keys_changed(&before.route.keys, &after);
         }
@@ -116,7 +116,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_file_that_is_bad_or_gone_leaves_the_last_good_route_in_use() {
+    async fn an_invalid_or_missing_file_leaves_the_last_valid_route_in_use() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("route");
         let journal = SqliteJournal::open(&directory.path().join("journal"), Histogram::new([0.1])).unwrap();

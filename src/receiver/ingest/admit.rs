@@ -1,8 +1,8 @@
-//! Decides whether a request is a delivery that Linktree signed. Pure: no clock, no IO, no journal; whether it has come
-//! before is the journal's to say.
+//! Decides whether a request is a delivery that Linktree signed. Pure: no clock, no IO, no journal; the journal detects
+//! duplicates.
 //!
-//! It has two halves, so that a request without credentials costs nothing: [`Credentials::read`] looks at the header
-//! alone, before the body is read; [`admit`] verifies.
+//! It has two halves, so that a request without credentials costs nothing: [`Credentials::read`] parses the headers
+//! before the body is read; [`admit`] verifies the signature.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -17,33 +17,33 @@ use crate::{
     route::{Key, Route, StaleDeliveryPolicy},
 };
 
-/// What a delivery carries in its header, in strict grammar but not yet verified.
+/// The credentials of a delivery, parsed from its headers but not yet verified.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     signature: Signature,
     sent_at: SentAt,
-    /// `None` where it is absent, doubled or malformed: it is not signed, so it cannot discredit a delivery.
+    /// `None` if absent, repeated or malformed: the id is not signed, so it cannot discredit a delivery.
     delivery_id: Option<DeliveryId>,
 }
 
-/// Why a request is not admitted.
+/// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// The signature or the timestamp header is absent or empty (the page: 401).
+    /// The signature or the timestamp header is absent or empty (the Linktree page: 401).
     MissingHeader,
-    /// Signature or timestamp do not follow their grammar, or came twice.
+    /// The signature or the timestamp is malformed or repeated.
     Malformed,
-    /// No key made this signature. `recent` when its timestamp was inside the window: then either somebody forges, or
-    /// our keys are not Linktree's.
+    /// No key verifies the signature. `recent` if its timestamp is inside the window: then either the request is
+    /// forged, or our keys are not Linktree's.
     Unverified { recent: bool },
-    /// A key made this signature, but `off` seconds ago, which is too long, or in the future, where it is negative.
+    /// The signature is valid but its timestamp is outside the window: `off` seconds ago, or negative in the future.
     Stale { off: i64 },
-    /// There is no key yet to verify with: our fault, not the sender's.
+    /// There is no key yet to verify with: a failure of ours, not of the sender.
     NoKeys,
 }
 
 impl Credentials {
-    /// Reads the credentials of a request.
+    /// Parses the credentials of a request.
     ///
     /// # Errors
     /// [`Rejection::MissingHeader`] or [`Rejection::Malformed`].
@@ -58,7 +58,7 @@ impl Credentials {
     }
 }
 
-/// When a delivery may have been signed, in seconds before or after it comes.
+/// The accepted age of a delivery, in seconds before or after its arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     tolerance: i64,
@@ -66,8 +66,9 @@ pub struct Window {
 }
 
 impl Window {
-    /// What a route allows. With `AcceptOnce` a delivery may be so old that it would still be remembered had it come
-    /// before. It may then have come `tolerance` earlier than it was signed, and been forgotten that much sooner.
+    /// The window of a route. With `AcceptOnce` a delivery may be as old as the deduplication window allows, less the
+    /// tolerance: its first copy may have come `tolerance` before the signed time, and its identity expires that much
+    /// sooner.
     #[must_use]
     pub fn of(route: &Route) -> Self {
         let tolerance = i64::from(route.timestamp_tolerance_seconds);
@@ -88,10 +89,10 @@ impl Window {
     }
 }
 
-/// Verifies a delivery against the keys in their order. The comparison takes the same time wherever the MACs differ.
+/// Verifies a delivery against the keys in their order. The comparison takes constant time.
 ///
 /// # Errors
-/// Why it is not admitted; [`Rejection::MissingHeader`] and [`Rejection::Malformed`] do not occur any more.
+/// Why it is rejected, except [`Rejection::MissingHeader`] and [`Rejection::Malformed`].
 pub fn admit(
     keys: &[Key],
     window: Window,
@@ -111,7 +112,7 @@ pub fn admit(
     }
 }
 
-/// The one value of a header. Empty counts as absent, as it does in the page's own handler.
+/// The single value of a header. An empty value counts as absent, as in the Linktree page's own handler.
 fn single<'a>(header: &'a HeaderMap, name: &str) -> Result<&'a [u8], Rejection> {
     let mut values = header.get_all(name).iter();
     match (values.next().map(HeaderValue::as_bytes), values.next()) {

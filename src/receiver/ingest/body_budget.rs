@@ -1,5 +1,5 @@
-//! Reads a body within bounds: its size, its time, and what all bodies together take up. BodyBudget is taken as bytes arrive,
-//! not as they are announced: who only announces much keeps nobody out.
+//! Reads a body within limits of size, time and the memory of all bodies together. Memory is reserved as bytes arrive,
+//! not by `Content-Length`: a request that only announces a large body takes nothing from others.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use super::verdict::Verdict;
 
 /// From the end of the header to the end of the body.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How much all bodies being held may take up, in KiB: memory stays flat whatever comes in at once.
+/// The memory limit for all bodies in flight, in KiB.
 const BUDGET_KIB: usize = 32 * 1024;
 
-/// The room for all bodies.
+/// The memory budget for all bodies.
 #[derive(Debug)]
 pub(super) struct BodyBudget(Semaphore);
 
-/// A body, and the room it takes up until it is dropped.
+/// A body and its share of the budget, which dropping it releases.
 #[derive(Debug)]
 pub(super) struct BodyPermit<'a> {
     pub(super) bytes: Bytes,
@@ -39,7 +39,7 @@ impl BodyBudget {
     /// Reads a body of at most `limit` bytes.
     ///
     /// # Errors
-    /// The verdict on a body that is too large, too late or incomplete, or that there is no room for.
+    /// The verdict on a body that is too large, late or incomplete, or that exceeds the budget.
     pub(super) async fn read(&self, body: Incoming, limit: u64) -> Result<BodyPermit<'_>, Verdict> {
         if body.size_hint().lower() > limit {
             return Err(Verdict::TooLarge);
@@ -54,11 +54,11 @@ impl BodyBudget {
         mut body: Incoming,
         limit: u64,
     ) -> Result<BodyPermit<'a>, Verdict> {
-        // A frame is part of the connection's buffer, which is larger and is wanted for the next request.
+        // A frame shares the connection's buffer, which is larger and which the next request needs.
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Verdict::BodyBroken)?;
-            // Trailers say nothing that is signed.
+            // Trailers are not signed.
             let Ok(data) = frame.into_data() else { continue };
             let length = whole.len() + data.len();
             if length as u64 > limit {

@@ -1,4 +1,4 @@
-//! A verified delivery, as it is kept and forwarded: what it is and by what it is known again. No IO.
+//! A verified delivery as it is stored and forwarded, and its identity for deduplication. No IO.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -10,39 +10,39 @@ use crate::linktree::{
     signature::Signature,
 };
 
-/// The longest event type kept as it came; the documented ones have under 20 bytes.
+/// The longest event type that is stored as it came; the documented ones have under 20 bytes.
 const EVENT_TYPE_MAX: usize = 128;
-/// What an event without a usable `type` is filed under.
+/// The type of an event without a valid `type`.
 const NO_TYPE: &str = "unknown";
 
-/// A delivery that a key verified. Everything in it came from the sender, so nothing of it is printed unescaped.
+/// A verified delivery. All content comes from the sender, so none of it is printed unescaped.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The delivery id, or a name made from the signature where there was none.
+    /// The delivery id, or a name derived from the signature if there is no valid id.
     pub id: String,
     pub event_type: EventType,
     /// When it was signed, in seconds since the epoch.
     pub sent_at: i64,
-    /// When it came in, in seconds since the epoch.
+    /// When it was received, in seconds since the epoch.
     pub received_at: i64,
     /// The name of the key that verified it.
     pub key: String,
     pub identity: Identity,
-    /// The body as it is kept: byte for byte as it was signed, but for what is redacted. `identity` is of the signed one.
+    /// The stored body: as it was signed, byte for byte, except for redacted values. `identity` is of the signed one.
     pub body: Bytes,
 }
 
 /// The first half of a SHA-256.
 pub type HalfDigest = [u8; 16];
 
-/// By what a delivery is known again. The delivery id is not covered by the signature, so it does not suffice: the
-/// same id with another body is another event, and the same signature under another id is the same one. A signature is
-/// made of nothing but the key, the second and the body, so second and body stand for it, and a little of it for the key.
+/// The identity for deduplication. The signature does not cover the delivery id, so the id does not suffice: the same
+/// id with another body is another event, and the same signature under another id is the same one. A signature depends
+/// only on key, second and body, so second and body represent it, with 4 bytes of it to distinguish keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub delivery: HalfDigest,
     pub body: HalfDigest,
-    /// Of the signature, what tells those of different keys apart.
+    /// Distinguishes signatures of different keys.
     pub signature: [u8; 4],
 }
 
@@ -54,8 +54,8 @@ impl Identity {
     }
 }
 
-/// What an event is called. A verified delivery without a usable id is kept all the same, under a name made of its
-/// signature, so that at least an exact repetition is known again.
+/// The id of an event. A verified delivery without a valid id is stored under a name derived from its signature, so
+/// that at least an exact repetition is recognised.
 #[must_use]
 pub fn name(delivery_id: Option<&DeliveryId>, signature: &Signature) -> String {
     match delivery_id {
@@ -64,8 +64,8 @@ pub fn name(delivery_id: Option<&DeliveryId>, signature: &Signature) -> String {
     }
 }
 
-/// The `type` of a delivery's body. A verified body is kept whatever it is: one that is no JSON object, or whose type
-/// is absent, too long or not printable ASCII, is of an unknown type.
+/// The `type` of a delivery's body. A verified body is always stored: if it is not a JSON object, or its type is
+/// absent, too long or not printable ASCII, the type is unknown.
 #[must_use]
 pub fn event_type(body: &[u8]) -> EventType {
     #[derive(Deserialize)]
@@ -73,7 +73,7 @@ pub fn event_type(body: &[u8]) -> EventType {
         #[serde(rename = "type")]
         event_type: EventType,
     }
-    // serde reads a struct from an array too.
+    // serde also reads a struct from an array.
     let object = body.trim_ascii_start().starts_with(b"{");
     match serde_json::from_slice(body) {
         Ok(Typed { event_type }) if object && printable(event_type.as_str()) => event_type,
@@ -82,7 +82,7 @@ pub fn event_type(body: &[u8]) -> EventType {
 }
 
 impl Event {
-    /// Puts together what [`super::admit`] found out about a verified delivery.
+    /// Builds an event from the verified parts of a delivery.
     #[must_use]
     pub fn new(
         delivery_id: Option<&DeliveryId>,
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verified_body_has_a_type_whatever_it_is() {
+    fn every_verified_body_has_a_type() {
         let long = format!(r#"{{"type":"{}"}}"#, "x".repeat(EVENT_TYPE_MAX + 1));
         for (body, expected) in [
             (r#"{"type":"link.created","data":{}}"#, "link.created"),

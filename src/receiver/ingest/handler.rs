@@ -1,5 +1,5 @@
-//! Answers requests to the delivery port: looks at the header, reads the body within bounds, has it verified and kept,
-//! and only then says 200. One instance serves all connections.
+//! Answers requests to the delivery port: parses the header, reads the body within limits, verifies and stores the
+//! delivery, and only then answers 200. One instance serves all connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,27 +30,28 @@ use crate::{
     serve::Limits,
 };
 
-/// What the delivery port allows.
+/// The limits of the delivery port.
 pub const LIMITS: Limits = Limits {
     connections: 1024,
     connections_per_address: 512,
     streams: 64,
     handshake: Duration::from_secs(10),
     header: Duration::from_secs(15),
-    // Longer than proxies keep theirs (60 s is common): so they let go first, and no delivery meets a close.
+    // Longer than the keep-alive of proxies (60 s is common): the proxy closes first, and no delivery meets a closed
+    // connection.
     idle: Duration::from_secs(120),
     header_fields: 64,
     header_bytes: 16 * 1024,
     drain: Duration::from_secs(15),
 };
-/// A disk that does not answer within this will not answer before the sender gives up.
+/// Timeout of an append. A disk that is slower does not answer before the sender gives up.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much later who is refused for want of room is told. To refuse costs nearly half of what it costs to accept: whoever
-/// then asks again at once would take it from those who were accepted.
+/// Delay before a 503 under overload, so that clients that retry at once do not crowd out accepted requests: a 503
+/// costs nearly half as much as an accepted delivery.
 const OVERLOAD_DELAY: Duration = Duration::from_millis(15);
 
-/// Takes deliveries in.
+/// Accepts deliveries.
 #[derive(Clone)]
 pub struct Handler {
     config: Current,
@@ -71,7 +72,7 @@ impl Handler {
         Handler { config, journal, stats, bodies: Arc::default() }
     }
 
-    /// Answers one request and keeps account of it.
+    /// Answers one request and counts it.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if request.version() == Version::HTTP_11 && !has_host(request.headers()) {
             return self.account(Verdict::BadHost).response(false);
@@ -96,7 +97,7 @@ impl Handler {
         verdict.response(true)
     }
 
-    /// What becomes of a delivery. `Err` ends it early; it is a verdict like any other.
+    /// Processes a delivery. `Err` is a verdict too: it ends the processing early.
     async fn deliver(&self, config: &Config, header: &HeaderMap, body: Incoming) -> Result<Verdict, Verdict> {
         let route = &config.route;
         let credentials = Credentials::read(header)?;
@@ -110,7 +111,7 @@ impl Handler {
         if route.keys.is_empty() {
             return Err(Verdict::NotConfigured);
         }
-        // What the journal could not take anyway is not read.
+        // A body that the journal has no capacity for is not read.
         let appending = &self.stats.metrics().appending;
         if appending.get() >= journal::WAITING as i64 {
             sleep(OVERLOAD_DELAY).await;
@@ -135,8 +136,8 @@ impl Handler {
     }
 }
 
-/// Whether there is one `Host`, and it is empty or a host with or without a port: anything else is understood in one way
-/// here and in another by a proxy (RFC 9112, section 3.2).
+/// Whether there is exactly one `Host`, and it is empty or a host with an optional port. A proxy may interpret any
+/// other request differently (RFC 9112, section 3.2).
 fn has_host(header: &HeaderMap) -> bool {
     let mut hosts = header.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
@@ -144,7 +145,7 @@ fn has_host(header: &HeaderMap) -> bool {
     host.is_empty() || host.to_str().is_ok_and(names_one)
 }
 
-/// A delivery that waits for the journal, until it is dropped: also when whoever sent it hangs up.
+/// Counts a delivery that waits for the journal until it is dropped, also when the sender disconnects.
 struct Appending<'a>(&'a Gauge);
 
 impl<'a> Appending<'a> {
@@ -160,8 +161,8 @@ impl Drop for Appending<'_> {
     }
 }
 
-/// The operator's own look from outside. An attacker may say so too, and is then not counted as a sender who forgot to
-/// sign.
+/// Whether this is the operator's probe. An attacker can send the same header; its request is then not counted as one
+/// with a missing signature.
 fn is_probe(header: &HeaderMap) -> bool {
     header.contains_key(route::RECEIVER_HEADER)
 }

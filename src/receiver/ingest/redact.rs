@@ -1,16 +1,16 @@
-//! Takes the values of configured fields out of a body before it is kept. Pure.
+//! Removes the values of configured fields from a body before it is stored. Pure.
 //!
-//! It works on the text, not on a parsed tree: everything but the values stays byte for byte as it came, numbers and
-//! the order of fields included, and a body in which nothing matches is not even copied. A broken JSON text is redacted
-//! as far as it can be read; what is no JSON has no fields.
+//! It works on the text, not on a parsed tree: all bytes outside the values stay as they came, including numbers and
+//! the order of fields, and a body without a match is not copied. Broken JSON is redacted as far as it can be parsed; a
+//! body that is not JSON has no fields.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
-/// What stands in the place of a value.
+/// The replacement of a value.
 const REDACTED: &[u8] = br#""[redacted]""#;
 
-/// The fields whose values are taken out, at any depth, wherever they are in an object.
+/// The fields to redact, at any depth.
 #[derive(Clone, Debug, Default)]
 pub struct Redaction {
     names: Vec<Finder<'static>>,
@@ -21,7 +21,7 @@ impl Redaction {
         Redaction { names: names.into_iter().map(|name| Finder::new(name.as_bytes()).into_owned()).collect() }
     }
 
-    /// The body without the values of the fields: the same bytes where there are none.
+    /// The redacted body: the same bytes if no field matches.
     #[must_use]
     pub fn apply(&self, body: Bytes) -> Bytes {
         if !self.may_match(&body) {
@@ -46,13 +46,13 @@ impl Redaction {
         redacted.freeze()
     }
 
-    /// Whether a closer look is worth it. A name may be spelt with escapes, and then is not found as it is.
+    /// Whether the body must be scanned. An escaped field name does not occur literally.
     fn may_match(&self, body: &[u8]) -> bool {
         let escaped = || memchr::memchr(b'\\', body).is_some();
         !self.names.is_empty() && (self.names.iter().any(|name| name.find(body).is_some()) || escaped())
     }
 
-    /// Whether a string, as it stands in the text with its quotes, is the name of one of the fields.
+    /// Whether a string, with its quotes, is the name of a configured field.
     fn names_one(&self, quoted: &[u8]) -> bool {
         let is = |name: &[u8]| self.names.iter().any(|finder| finder.needle() == name);
         if memchr::memchr(b'\\', quoted).is_none() {
@@ -62,14 +62,14 @@ impl Redaction {
     }
 }
 
-/// A place in a JSON text.
+/// A position in a JSON text.
 struct Text<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Text<'a> {
-    /// The next string that names a field, with its quotes; then the place is behind its colon.
+    /// Advances past the next field name and its colon; returns the name with its quotes.
     fn next_name(&mut self) -> Option<&'a [u8]> {
         loop {
             self.at += memchr::memchr(b'"', &self.bytes[self.at..])?;
@@ -84,7 +84,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Behind the string that begins here, or the end of the text.
+    /// Advances past the string that starts here, or to the end of the text.
     fn skip_string(&mut self) {
         self.at += 1;
         while let Some(found) = memchr::memchr2(b'"', b'\\', &self.bytes[self.at..]) {
@@ -97,7 +97,7 @@ impl<'a> Text<'a> {
         self.at = self.bytes.len();
     }
 
-    /// Behind the value that begins here: before the comma or bracket that ends it, or the end of the text.
+    /// Advances past the value that starts here, to the comma or bracket behind it, or to the end of the text.
     fn skip_value(&mut self) {
         let mut depth = 0_usize;
         while let Some(byte) = self.peek() {

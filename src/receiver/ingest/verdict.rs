@@ -1,5 +1,5 @@
-//! What became of a request, and everything that follows from it: the answer (the page's words to the letter), the
-//! place in the tally, the label in metrics and log. Pure.
+//! The result of a request and all that follows from it: the answer (in the Linktree page's exact words), the count and
+//! the label in metrics and log. Pure.
 
 use bytes::Bytes;
 use http::{
@@ -14,20 +14,20 @@ use crate::{
     route,
 };
 
-/// Sent with 503. Linktree's own first retry comes after as many seconds.
+/// `Retry-After` of a 503, in seconds: the delay of Linktree's own first retry.
 const RETRY_AFTER_SECONDS: &str = "10";
 
-/// What became of a request. Each has one answer.
+/// The result of a request. Each has one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Verified and new: kept.
+    /// Verified and new: stored.
     Verified,
-    /// Verified and kept before.
+    /// Verified and already stored.
     Duplicate,
-    /// Verified; the delivery id had come with another body. Kept.
+    /// Verified, but its delivery id is stored with another body. Stored.
     Conflict,
     MissingHeader,
-    /// Credentials that do not follow their grammar.
+    /// Malformed credentials.
     Malformed,
     Unverified {
         recent: bool,
@@ -35,26 +35,26 @@ pub enum Verdict {
     Stale {
         off: i64,
     },
-    /// There is no key, or no route file at all, yet.
+    /// There is no key, or no route file, yet.
     NotConfigured,
     Overloaded,
     JournalFull,
     JournalFailed,
-    /// HTTP/1.1 without one good `Host` (RFC 9112, section 3.2).
+    /// HTTP/1.1 without exactly one valid `Host` (RFC 9112, section 3.2).
     BadHost,
     NotFound,
     MethodNotAllowed,
     /// The body is larger than the route allows.
     TooLarge,
-    /// The body is encoded in some way; it is signed as it is, so it must come as it is.
+    /// The body has a content encoding; the signature covers the plain body, so it must be sent plain.
     Encoded,
-    /// The body did not come in time.
+    /// The body was not received in time.
     BodyTimeout,
-    /// The body broke off.
+    /// The connection closed within the body.
     BodyBroken,
 }
 
-/// A column of [`crate::route::status::DeliveryCounts`] that a request falls into.
+/// The field of [`crate::route::status::DeliveryCounts`] that counts a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bucket {
     Verified,
@@ -73,7 +73,7 @@ impl Verdict {
             Verdict::Verified | Verdict::Duplicate | Verdict::Conflict => StatusCode::OK,
             Verdict::MissingHeader => StatusCode::UNAUTHORIZED,
             Verdict::Malformed | Verdict::Unverified { .. } | Verdict::Stale { .. } => StatusCode::FORBIDDEN,
-            // Anything else than 2xx feeds Linktree's failure clock, but a 4xx would also say that it is their fault.
+            // Every other status than 2xx feeds Linktree's failure clock, but a 4xx would also blame the sender.
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -86,7 +86,7 @@ impl Verdict {
         }
     }
 
-    /// The body of the answer. Says nothing about keys, routes or the journal.
+    /// The body of the answer. It reveals nothing about keys, routes or the journal.
     #[must_use]
     pub fn body(self) -> &'static str {
         match self {
@@ -107,7 +107,7 @@ impl Verdict {
         }
     }
 
-    /// A static word for metrics and log.
+    /// A static label for metrics and log.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -132,7 +132,7 @@ impl Verdict {
         }
     }
 
-    /// Where it counts; `None` for what is not a delivery, or never came to be one.
+    /// The count that it belongs to; `None` if the request is not a delivery.
     #[must_use]
     pub fn bucket(self) -> Option<Bucket> {
         match self {
@@ -155,8 +155,8 @@ impl Verdict {
         }
     }
 
-    /// The answer. Those on the route's path carry [`route::RECEIVER_HEADER`], so that the operator's probe knows
-    /// them for ours.
+    /// The answer. On the route's path it carries [`route::RECEIVER_HEADER`], by which the operator's probe recognises
+    /// the receiver.
     #[must_use]
     pub fn response(self, on_path: bool) -> Response<Full<Bytes>> {
         let status = self.status();
@@ -175,7 +175,7 @@ impl Verdict {
             Verdict::MethodNotAllowed => {
                 header.insert(ALLOW, HeaderValue::from_static("POST"));
             }
-            // What is left of the body is not wanted.
+            // The rest of the body is not read.
             Verdict::BadHost | Verdict::TooLarge | Verdict::BodyTimeout | Verdict::BodyBroken => {
                 header.insert(CONNECTION, HeaderValue::from_static("close"));
             }

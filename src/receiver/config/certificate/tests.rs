@@ -1,4 +1,4 @@
-//! Pairs that are refused, each in its own words, and what stays in use meanwhile.
+//! Each invalid pair has its own message, and the last valid pair stays in use.
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
@@ -18,10 +18,10 @@ fn parse(certificate: &str, key: &str) -> Result<Pair, PairError> {
 }
 
 #[test]
-fn each_bad_pair_is_refused_in_its_own_words_and_none_is_quoted() {
+fn each_invalid_pair_has_its_own_message_without_content() {
     let ((good, key), (other, other_key), (old, old_key)) = (pair(2030), pair(2031), pair(2025));
     assert!(parse(&good, &key).is_ok());
-    assert!(parse(&format!("{good}{other}"), &key).is_ok(), "a chain: the first is ours");
+    assert!(parse(&format!("{good}{other}"), &key).is_ok(), "a chain: the first is the leaf");
     for (certificate, key, expected) in [
         ("", key.as_str(), "tls.crt holds no certificate in PEM"),
         (&key, &key, "tls.crt holds no certificate in PEM"),
@@ -40,7 +40,7 @@ fn each_bad_pair_is_refused_in_its_own_words_and_none_is_quoted() {
 }
 
 #[test]
-fn a_bad_pair_leaves_the_good_one_in_use_until_that_expires() {
+fn an_invalid_pair_leaves_the_last_valid_one_in_use_until_it_expires() {
     let ((good, key), (other, _)) = (pair(2030), pair(2031));
     let at = |text: &str| text.parse().unwrap();
     let certificate = Certificate::default();

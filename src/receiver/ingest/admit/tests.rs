@@ -1,4 +1,4 @@
-//! What is admitted and what is refused, as tables; that nothing but what was signed gets in, as a property.
+//! Table tests of accepted and rejected requests, and a property: only a signed delivery is admitted.
 
 use http::HeaderName;
 use proptest::prelude::*;
@@ -37,7 +37,7 @@ fn window(policy: StaleDeliveryPolicy, remembered: u64) -> Window {
     })
 }
 
-/// The verdict on a request with these fields, at [`NOW`] and with 300 s of tolerance.
+/// The result for a request with these fields, at [`NOW`] and with 300 s of tolerance.
 fn verdict(fields: &[(&'static str, &str)], body: &[u8]) -> Result<Event, Rejection> {
     let credentials = Credentials::read(&header(fields))?;
     admit(
@@ -58,7 +58,7 @@ fn signed(secret: &str, sent_at: i64, body: &[u8]) -> Result<Event, Rejection> {
 }
 
 #[test]
-fn a_signed_delivery_is_admitted_by_whichever_key_signed_it() {
+fn a_delivery_signed_with_any_key_is_admitted() {
     let event = signed("secret-new", NOW, BODY).unwrap();
     assert_eq!((event.id.as_str(), event.event_type.as_str()), ("d1", "link.created"));
     assert_eq!((event.key.as_str(), event.sent_at, event.received_at), ("new", NOW, NOW));
@@ -68,7 +68,7 @@ fn a_signed_delivery_is_admitted_by_whichever_key_signed_it() {
 }
 
 #[test]
-fn the_window_is_three_hundred_seconds_on_either_side() {
+fn the_window_is_300_seconds_in_both_directions() {
     for age in [-300, -1, 0, 299, 300] {
         assert!(signed("secret-new", NOW - age, BODY).is_ok(), "{age}");
     }
@@ -79,7 +79,7 @@ fn the_window_is_three_hundred_seconds_on_either_side() {
 }
 
 #[test]
-fn a_stale_delivery_is_accepted_once_for_as_long_as_it_would_be_remembered() {
+fn a_stale_delivery_is_accepted_within_the_deduplication_window() {
     let accept_once = window(StaleDeliveryPolicy::AcceptOnce, 3600);
     for age in [-300, 0, 301, 1210, 3299] {
         assert!(accept_once.allows(age), "{age}");
@@ -87,13 +87,13 @@ fn a_stale_delivery_is_accepted_once_for_as_long_as_it_would_be_remembered() {
     for age in [-301, 3300, 3600, i64::MAX, i64::MIN] {
         assert!(!accept_once.allows(age), "{age}");
     }
-    assert!(!accept_once.is_recent(301), "an unverified one says nothing about our keys");
-    assert!(window(StaleDeliveryPolicy::AcceptOnce, 100).allows(300), "never less than the tolerance");
+    assert!(!accept_once.is_recent(301), "an unverified delivery proves nothing about our keys");
+    assert!(window(StaleDeliveryPolicy::AcceptOnce, 100).allows(300), "the tolerance is the minimum");
     assert!(!window(StaleDeliveryPolicy::Reject, 3600).allows(301));
 }
 
 #[test]
-fn a_request_without_signature_or_timestamp_is_missing_them_even_when_they_are_there_but_empty() {
+fn an_absent_or_empty_signature_or_timestamp_is_a_missing_header() {
     let signature = signature("secret-new", NOW, BODY);
     let (sign, time) = ((headers::SIGNATURE, signature.as_str()), (headers::TIMESTAMP, "1700000000"));
     for fields in [
@@ -109,7 +109,7 @@ fn a_request_without_signature_or_timestamp_is_missing_them_even_when_they_are_t
 }
 
 #[test]
-fn credentials_have_one_spelling() {
+fn credentials_follow_one_grammar() {
     let good = signature("secret-new", NOW, BODY);
     let upper = good.to_uppercase();
     let time = (headers::TIMESTAMP, "1700000000");
@@ -131,7 +131,7 @@ fn credentials_have_one_spelling() {
 }
 
 #[test]
-fn a_doubled_header_is_refused_even_when_both_values_agree() {
+fn a_repeated_header_is_rejected_even_with_equal_values() {
     let signature = signature("secret-new", NOW, BODY);
     let (sign, time) = ((headers::SIGNATURE, signature.as_str()), (headers::TIMESTAMP, "1700000000"));
     for fields in [vec![sign, sign, time], vec![sign, time, time]] {
@@ -140,7 +140,7 @@ fn a_doubled_header_is_refused_even_when_both_values_agree() {
 }
 
 #[test]
-fn a_verified_delivery_without_a_usable_id_is_kept_under_a_name_of_its_own() {
+fn a_verified_delivery_without_a_valid_id_gets_an_id_from_its_signature() {
     let signature = signature("secret-new", NOW, BODY);
     let (sign, time) = ((headers::SIGNATURE, signature.as_str()), (headers::TIMESTAMP, "1700000000"));
     let id = (headers::DELIVERY_ID, "d1");
@@ -153,7 +153,7 @@ fn a_verified_delivery_without_a_usable_id_is_kept_under_a_name_of_its_own() {
 }
 
 #[test]
-fn without_keys_nothing_can_be_said_about_a_signature() {
+fn without_keys_a_delivery_is_rejected_as_no_keys() {
     let signature = signature("secret-new", NOW, BODY);
     let header = header(&[(headers::SIGNATURE, &signature), (headers::TIMESTAMP, "1700000000")]);
     let credentials = Credentials::read(&header).unwrap();
@@ -165,7 +165,7 @@ fn without_keys_nothing_can_be_said_about_a_signature() {
 }
 
 #[test]
-fn identity_tells_apart_what_the_delivery_id_does_not() {
+fn the_identity_covers_body_and_key_besides_the_delivery_id() {
     let first = signed("secret-new", NOW, BODY).unwrap().identity;
     let resigned = signed("secret-new", NOW + 10, BODY).unwrap().identity;
     let poisoned = signed("secret-new", NOW, b"{}").unwrap().identity;
@@ -200,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_signed_is_admitted_byte_for_byte(body: Vec<u8>, age in -300_i64..=300) {
+    fn every_signed_body_is_admitted_byte_for_byte(body: Vec<u8>, age in -300_i64..=300) {
         let event = signed("secret-old", NOW - age, &body);
         prop_assert_eq!(&event.unwrap().body[..], &body[..]);
     }

@@ -1,4 +1,4 @@
-//! What happens before a body is read.
+//! Requests that are answered before their body is read.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -27,7 +27,7 @@ use crate::{
     serve,
 };
 
-/// A disk that never answers.
+/// A journal on a disk that never answers.
 struct Stuck;
 
 #[async_trait]
@@ -69,7 +69,7 @@ impl Journal for Stuck {
     }
 }
 
-/// An handler on a port of its own, over a disk that never answers; and how many deliveries wait for it.
+/// A handler on its own port over a [`Stuck`] journal, and the gauge of waiting deliveries.
 async fn start(route: Route) -> (SocketAddr, Gauge, DropGuard) {
     let stats = Arc::new(DeliveryStats::new(Metrics::register(&mut Registry::default())));
     let config = watch::channel(Some(Arc::new(Config::new(route, String::new()).unwrap()))).1;
@@ -86,7 +86,7 @@ async fn start(route: Route) -> (SocketAddr, Gauge, DropGuard) {
     (address, appending, shutdown.drop_guard())
 }
 
-/// The answer to a request whose body never comes.
+/// The answer to a request that never sends its body.
 async fn answer_without_body(address: SocketAddr, route: &Route) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let (signature, sent_at) = ("ab".repeat(32), clock::now().as_second());
@@ -101,7 +101,7 @@ async fn answer_without_body(address: SocketAddr, route: &Route) -> String {
 }
 
 #[tokio::test]
-async fn when_the_journal_is_full_of_work_deliveries_are_refused_before_their_body_is_read() {
+async fn an_overloaded_journal_rejects_deliveries_before_their_body_is_read() {
     let route = route::tests::route();
     let (address, appending, _shutdown) = start(route.clone()).await;
     let url = format!("http://{address}{}", route.path);
@@ -131,7 +131,7 @@ async fn when_the_journal_is_full_of_work_deliveries_are_refused_before_their_bo
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(JOURNAL_TIMEOUT, none).await.expect("who hangs up does not wait any more");
+    timeout(JOURNAL_TIMEOUT, none).await.expect("a disconnected sender does not count as waiting");
 }
 
 #[tokio::test]

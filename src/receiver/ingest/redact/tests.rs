@@ -1,4 +1,4 @@
-//! What is taken out, and that nothing else changes: as a table, and against a parser as properties.
+//! Redaction as a table, and against a parser as properties.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -11,7 +11,7 @@ fn redact(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_value_goes_whatever_it_is_and_all_else_stays_as_it_came() {
+fn any_value_is_replaced_and_all_other_bytes_stay() {
     for (body, expected) in [
         (r#"{"ip_address":"203.0.113.9"}"#, r#"{"ip_address":"[redacted]"}"#),
         (r#"{ "ip_address" : 7 , "n": 1.10 }"#, r#"{ "ip_address" : "[redacted]", "n": 1.10 }"#),
@@ -26,7 +26,7 @@ fn the_value_goes_whatever_it_is_and_all_else_stays_as_it_came() {
 }
 
 #[test]
-fn what_is_no_field_of_that_name_stays() {
+fn other_fields_and_strings_stay() {
     for body in [
         r#"{"title":"ip_address","a":["geo_city"]}"#,
         r#"{"my_ip_address":"x","IP_ADDRESS":"x","ip_address ":"x"}"#,
@@ -42,7 +42,7 @@ fn what_is_no_field_of_that_name_stays() {
 }
 
 #[test]
-fn a_broken_text_is_redacted_as_far_as_it_can_be_read() {
+fn broken_json_is_redacted_as_far_as_it_can_be_parsed() {
     for (body, expected) in [
         (r#"{"ip_address":"203.0.113.9"#, r#"{"ip_address":"[redacted]""#),
         (r#"{"ip_address":"#, r#"{"ip_address":"[redacted]""#),
@@ -60,7 +60,7 @@ fn a_body_without_such_fields_is_not_copied() {
     assert_eq!(kept.as_ptr(), body.as_ptr());
 }
 
-/// What a parser makes of it: the reference.
+/// The reference: redaction of the parsed tree.
 fn redact_tree(value: &mut Value) {
     match value {
         Value::Object(fields) => {
