@@ -1,4 +1,4 @@
-//! What was taken from the journal at once, and what became of it. Says which event may go next; no IO.
+//! A batch of due events and their outcomes. Decides which event may be sent next; no IO.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use crate::receiver::{
     sink::cloudevent,
 };
 
-/// Some due events, oldest first.
+/// A batch of due events, oldest first.
 #[derive(Debug)]
 pub(super) struct Batch {
     waiting: VecDeque<Queued>,
@@ -19,12 +19,12 @@ pub(super) struct Batch {
 #[derive(Clone, Debug)]
 struct Queued {
     event: Pending,
-    /// What the event speaks of; `None` where the sink asks for no order.
+    /// The resource that the event concerns; `None` if the sink has no ordering.
     resource: Option<String>,
 }
 
 impl Batch {
-    /// `events` for a sink; `ordered` if it wants those of one resource in order.
+    /// A batch of `events` for a sink; `ordered` if the sink orders events by resource.
     pub(super) fn new(mut events: Vec<Pending>, ordered: bool) -> Self {
         events.sort_by_key(|event| event.position);
         let queued =
@@ -32,8 +32,8 @@ impl Batch {
         Batch { waiting: events.into_iter().map(queued).collect(), in_flight: Vec::new(), settled: Vec::new() }
     }
 
-    /// The next event to send: the oldest that need not wait for another one of its resource. One that has to wait for
-    /// an event that is not in this batch is put off until that one is due, or `now` if it is.
+    /// The next event to send: the oldest that no earlier event of its resource blocks. An event that is blocked by one
+    /// outside this batch is postponed until that one is due, or `now` if it is due already.
     pub(super) fn next(&mut self, order: &mut ResourceOrder, now: i64) -> Option<Pending> {
         let mut index = 0;
         while let Some(queued) = self.waiting.get(index) {
@@ -54,7 +54,7 @@ impl Batch {
         None
     }
 
-    /// Records what became of an event that [`Batch::next`] gave.
+    /// Records the outcome of an event that [`Batch::next`] returned.
     pub(super) fn settle(&mut self, position: Position, outcome: Outcome, order: &mut ResourceOrder) {
         if let Some(index) = self.in_flight.iter().position(|queued| queued.event.position == position) {
             let queued = self.in_flight.swap_remove(index);
@@ -62,8 +62,8 @@ impl Batch {
         }
     }
 
-    /// What is to be recorded in the journal, where a sink's position leaves behind all that came before it: an event
-    /// that was passed over is due again at `now`, as if it had not been looked at.
+    /// The settlements for the journal. A sink's position advances to the last of them, so an event before it that was
+    /// skipped is due again at `now`, with its attempts unchanged.
     pub(super) fn finish(mut self, order: &mut ResourceOrder, now: i64) -> Vec<Settlement> {
         let last = self.settled.iter().map(|settled| settled.position).max();
         let left: Vec<Queued> = self.waiting.drain(..).chain(self.in_flight.drain(..)).collect();
@@ -74,7 +74,7 @@ impl Batch {
         self.settled
     }
 
-    /// Whether an event of the same resource is under way, or waits before it in this batch.
+    /// Whether an event of the same resource is in flight, or waits before it in this batch.
     fn is_blocked(&self, index: usize, queued: &Queued) -> bool {
         let before = self.in_flight.iter().chain(self.waiting.iter().take(index));
         queued.resource.is_some() && before.into_iter().any(|other| other.resource == queued.resource)
@@ -111,7 +111,7 @@ mod tests {
         Batch::new(vec![event(3, "b"), event(1, "a"), event(2, "a"), event(4, "a")], ordered)
     }
 
-    /// The positions that may be under way at the same time.
+    /// The positions that may be in flight at the same time.
     fn all_next(batch: &mut Batch, order: &mut ResourceOrder) -> Vec<Position> {
         std::iter::from_fn(|| batch.next(order, 10)).map(|event| event.position).collect()
     }
@@ -121,12 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn without_an_order_all_may_go_at_once() {
+    fn without_ordering_all_events_may_be_in_flight() {
         assert_eq!(all_next(&mut batch(false), &mut ResourceOrder::default()), [1, 2, 3, 4]);
     }
 
     #[test]
-    fn one_of_each_resource_goes_at_a_time_in_their_order() {
+    fn one_event_per_resource_is_in_flight_in_order() {
         let (mut batch, mut order) = (batch(true), ResourceOrder::default());
         assert_eq!(all_next(&mut batch, &mut order), [1, 3]);
         batch.settle(1, Outcome::Done, &mut order);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_holds_back_what_comes_after_it_and_nothing_else() {
+    fn a_failed_event_blocks_only_later_events_of_its_resource() {
         let (mut batch, mut order) = (batch(true), ResourceOrder::default());
         assert_eq!(all_next(&mut batch, &mut order), [1, 3]);
         batch.settle(1, retry(500), &mut order);
@@ -145,7 +145,7 @@ mod tests {
         let put_off = |position| Settlement { position, outcome: Outcome::Retry { attempts: 0, due_at: 500 } };
         let settled = batch.finish(&mut order, 10);
         assert!(settled.contains(&put_off(2)) && settled.contains(&put_off(4)), "{settled:?}");
-        // Later they come again, in an order of their own.
+        // Later they are due again, in any order.
         let mut later = Batch::new(vec![event(4, "a"), event(1, "a"), event(2, "a"), event(9, "a")], true);
         assert_eq!(all_next(&mut later, &mut order), [1]);
         later.settle(1, Outcome::Done, &mut order);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_passed_over_is_not_left_behind() {
+    fn skipped_events_are_due_again() {
         let (mut batch, mut order) = (batch(false), ResourceOrder::default());
         for _ in 0..3 {
             batch.next(&mut order, 10);
@@ -165,12 +165,12 @@ mod tests {
         assert_eq!(
             settled,
             [again(1), again(2), Settlement { position: 3, outcome: Outcome::Done }],
-            "4 is still ahead"
+            "4 is beyond the new position"
         );
         assert_eq!(
             super::Batch::new(vec![event(1, "a")], true).finish(&mut order, 10),
             [],
-            "nothing tried, nothing moved"
+            "without an attempt the position stays"
         );
     }
 }

@@ -1,22 +1,22 @@
-//! The order of events that speak of the same link or profile, for a sink that asks for it: none goes before one that
-//! came earlier and is not settled. No IO; times are milliseconds since the epoch.
+//! Ordering of events per resource (link or profile), for a sink that requests it: no event is sent before an earlier
+//! one of its resource that is not settled. No IO; times are milliseconds since the epoch.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::receiver::journal::{Outcome, Position};
 
-/// Which events wait for another attempt, by what they speak of. As many entries as the sink has retries waiting.
+/// The events that wait for a retry, by resource. Its size is the sink's number of waiting retries.
 #[derive(Debug, Default)]
 pub(super) struct ResourceOrder(HashMap<String, BTreeMap<Position, i64>>);
 
 impl ResourceOrder {
-    /// When the earliest event is due that `position` has to wait for; `None` if it need not wait.
+    /// When the earliest event that blocks `position` is due; `None` if no event blocks it.
     pub(super) fn blocked_until(&self, resource: &str, position: Position) -> Option<i64> {
         let (first, due_at) = self.0.get(resource)?.first_key_value()?;
         (*first < position).then_some(*due_at)
     }
 
-    /// Takes note of what became of an event.
+    /// Records the outcome of an event.
     pub(super) fn record(&mut self, resource: &str, position: Position, outcome: &Outcome) {
         match outcome {
             Outcome::Retry { due_at, .. } => {
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_waits_for_earlier_ones_of_its_own_resource() {
+    fn an_event_waits_for_earlier_events_of_its_resource() {
         let mut order = ResourceOrder::default();
         order.record("l1", 5, &retry(900));
         assert_eq!(order.blocked_until("l1", 6), Some(900));
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_settled_or_given_up_lets_the_next_go_and_leaves_nothing_behind() {
+    fn a_settled_or_dead_event_unblocks_the_next_and_is_removed() {
         let mut order = ResourceOrder::default();
         for outcome in [DONE, Outcome::DeadLetter { failure: String::new(), at: 0 }] {
             order.record("l1", 5, &retry(900));

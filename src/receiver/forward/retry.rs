@@ -1,5 +1,4 @@
-//! What a failed attempt means for its event: when it is tried again, or that it is given up. Pure: the jitter is
-//! passed in like the time.
+//! The outcome of a failed attempt: a retry at some time, or a dead letter. Pure: jitter and time are passed in.
 
 use std::time::Duration;
 
@@ -8,9 +7,9 @@ use crate::{
     route::Retry,
 };
 
-/// What becomes of an event that failed for the `attempts`-th time, at `now` (milliseconds since the epoch). `jitter`
-/// is from 0 to 1: a delay is shortened by up to half, so that events that failed together do not all come again
-/// together. The sink's own `Retry-After` is never undercut.
+/// The outcome for an event that failed for the `attempts`-th time, at `now` (milliseconds since the epoch). `jitter`
+/// is from 0 to 1 and shortens a delay by up to half, so that events that failed together are not retried together. The
+/// delay is never shorter than the sink's `Retry-After`.
 #[must_use]
 pub fn after(failure: &Failure, retry: &Retry, attempts: u32, jitter: f64, now: i64) -> Outcome {
     if !is_retryable(failure) || attempts > retry.limit {
@@ -22,12 +21,12 @@ pub fn after(failure: &Failure, retry: &Retry, attempts: u32, jitter: f64, now: 
     Outcome::Retry { attempts, due_at: now.saturating_add(millis) }
 }
 
-/// Whether the same request may fare better later (Knative's data-plane contract): 408, 409, 429, any 5xx, and
-/// whatever never became an answer.
+/// Whether the same request may succeed later (Knative's data-plane contract): 408, 409, 429, any 5xx, and every
+/// attempt without a response.
 fn is_retryable(failure: &Failure) -> bool {
     match failure {
         Failure::Status { code, .. } => matches!(code, 408 | 409 | 429 | 500..=599),
-        // Names may lead elsewhere the next time, and rules be changed.
+        // The name may resolve to another address next time, and the rules may change.
         Failure::TimedOut | Failure::Unreachable | Failure::Forbidden { .. } => true,
         // The same event makes the same request.
         Failure::Unfit { .. } => false,
@@ -58,7 +57,7 @@ mod tests {
         Failure::Status { code, retry_after: None }
     }
 
-    /// Milliseconds until the next attempt; `None` once it is given up.
+    /// Milliseconds until the next attempt; `None` for a dead letter.
     fn delay(failure: &Failure, attempts: u32, jitter: f64) -> Option<i64> {
         match after(failure, &RETRY, attempts, jitter, 1_000_000) {
             Outcome::Retry { due_at, .. } => Some(due_at - 1_000_000),
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again() {
+    fn only_transient_failures_are_retried() {
         for again in [status(408), status(409), status(429), status(500), status(503), status(599)] {
             assert!(delay(&again, 1, 0.0).is_some(), "{again}");
         }
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_doubles_up_to_its_maximum_and_the_limit_ends_it() {
+    fn the_delay_doubles_up_to_its_maximum_until_the_limit() {
         let delays: Vec<_> = (1..=9).map(|attempts| delay(&status(500), attempts, 0.0)).collect();
         let seconds = [2, 4, 8, 16, 32, 64, 128, 256].map(|seconds| Some(seconds * 1000));
         assert_eq!(delays[..8], seconds);
@@ -100,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_asks_for_time_gets_it() {
-        let asked = |seconds| Failure::Status { code: 429, retry_after: Some(Duration::from_secs(seconds)) };
-        assert_eq!(delay(&asked(60), 1, 1.0), Some(60_000));
-        assert_eq!(delay(&asked(1), 3, 0.0), Some(8000), "but not sooner than its turn");
+    fn retry_after_extends_the_delay() {
+        let after_seconds = |seconds| Failure::Status { code: 429, retry_after: Some(Duration::from_secs(seconds)) };
+        assert_eq!(delay(&after_seconds(60), 1, 1.0), Some(60_000));
+        assert_eq!(delay(&after_seconds(1), 3, 0.0), Some(8000), "but not sooner than the backoff");
     }
 
     #[test]
-    fn without_retries_the_first_failure_is_the_last() {
+    fn without_retries_the_first_failure_is_a_dead_letter() {
         let once = Retry { limit: 0, ..RETRY };
         let outcome = after(&Failure::TimedOut, &once, 1, 0.0, 5);
         assert_eq!(outcome, Outcome::DeadLetter { failure: "did not answer in time".into(), at: 5 });

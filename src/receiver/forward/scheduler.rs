@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{context::Context, worker::Worker};
 
-/// Keeps a worker for every sink of the route until `shutdown`; returns when the last one has recorded what it did.
+/// Runs a worker for every sink of the route until `shutdown`; returns once every worker has recorded its outcomes.
 pub async fn run(mut context: Context, shutdown: CancellationToken) {
     let workers = TaskTracker::new();
     let mut running: HashMap<String, CancellationToken> = HashMap::new();
@@ -28,7 +28,7 @@ pub async fn run(mut context: Context, shutdown: CancellationToken) {
                 stop
             });
         }
-        // The sender lives as long as the receiver, so an error means that it is ending.
+        // The sender lives as long as the receiver, so an error means that the receiver shuts down.
         if !matches!(shutdown.run_until_cancelled(context.config.changed()).await, Some(Ok(()))) {
             break;
         }

@@ -1,5 +1,5 @@
-//! Brings events to one sink, some at a time. An event that fails steps aside until it is due again; those behind it go
-//! on, but for those that have to keep the order. A sink that fails time and again is left in peace for a while.
+//! Delivers events to one sink, several at a time. A failed event waits for its retry while later events are delivered,
+//! except those that the ordering blocks. A circuit breaker pauses a sink that fails repeatedly.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,13 +29,13 @@ use crate::{
     route::Ordering,
 };
 
-/// How many events are taken from the journal at once, and how many of them are under way at the same time.
+/// The size of a batch from the journal, and how many of its events are in flight at the same time.
 const BATCH: usize = 64;
 const IN_FLIGHT: usize = 8;
-/// No attempt is begun later than this after the first of its batch: then what became of them is recorded, so that a
-/// crash repeats little.
+/// No attempt of a batch starts later than this after the first: then the outcomes are recorded, so that a crash
+/// repeats little.
 const RECORD_AFTER: Duration = Duration::from_millis(200);
-/// How long to wait after the journal refused, and at most between two looks into it.
+/// The delay after an error of the journal, and the longest time between two polls of it.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -45,7 +45,7 @@ pub(super) struct Worker {
     appended: watch::Receiver<Position>,
     stop: CancellationToken,
     breaker: Breaker,
-    /// `None` while the sink asks for no order, or before what waits was looked through.
+    /// `None` if the sink has no ordering, or before the waiting events are loaded.
     order: Option<ResourceOrder>,
 }
 
@@ -55,18 +55,18 @@ impl Worker {
         Worker { sink, context, appended, stop, breaker: Breaker::new(), order: None }
     }
 
-    /// Works until it is stopped.
+    /// Runs until it is stopped.
     pub(super) async fn run(mut self) {
         while !self.stop.is_cancelled() {
             self.appended.mark_unchanged();
             if let Err(error) = self.step().await {
-                tracing::error!(sink = self.sink, %error, "cannot read what is due");
+                tracing::error!(sink = self.sink, %error, "cannot read due events, retrying");
                 self.pause(JOURNAL_RETRY).await;
             }
         }
     }
 
-    /// Sends some of what is due, or waits for something to be.
+    /// Delivers a batch of due events, or waits until an event is due.
     async fn step(&mut self) -> Result<(), JournalError> {
         let Some(destination) = self.destination() else {
             self.wait_for_route().await;
@@ -90,7 +90,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for a route that says where the sink is; or to be stopped, where it has the sink no more.
+    /// Waits for a route with the sink's address, or for the end of the worker if the route has the sink no more.
     async fn wait_for_route(&mut self) {
         tokio::select! {
             Ok(()) = self.context.config.changed() => {}
@@ -98,7 +98,7 @@ impl Worker {
         }
     }
 
-    /// Waits until there is something new, or something is due again.
+    /// Waits for a new event, or until a retry is due.
     async fn idle(&mut self, next: Option<i64>) {
         let until = next.map_or(POLL_INTERVAL, duration_until);
         tokio::select! {
@@ -112,7 +112,7 @@ impl Worker {
         self.stop.run_until_cancelled(sleep(duration)).await;
     }
 
-    /// Finds out which events wait, where their order matters: what was put off before a restart is in the journal.
+    /// Loads the waiting events if their order matters: retries from before a restart are in the journal.
     async fn load_order(&mut self, ordering: Ordering) -> Result<(), JournalError> {
         match ordering {
             Ordering::None => self.order = None,
@@ -150,7 +150,7 @@ impl Worker {
             {
                 in_flight.push(attempt(&context.clients, destination, event));
             }
-            // Stopped in the middle of an attempt, it is as if that had not been made: the event comes again.
+            // A cancelled attempt counts as not made: the event is sent again.
             let Some(Some((event, result))) = stop.run_until_cancelled(in_flight.next()).await else { break };
             let outcome = settle_attempt(destination, &event, result, breaker, &context.stats);
             batch.settle(event.position, outcome, order);
@@ -166,32 +166,32 @@ impl Worker {
         }
     }
 
-    /// Records what became of events. While the journal refuses, nothing more is sent: it would be sent again.
+    /// Records outcomes. While the journal fails, no further event is sent: it would be sent twice.
     async fn record(&self, settlements: Vec<Settlement>) {
         loop {
             match self.context.journal.settle(&self.sink, settlements.clone()).await {
                 Ok(()) | Err(JournalError::Closed) => return,
                 Err(error) if self.stop.is_cancelled() => {
-                    tracing::warn!(sink = self.sink, %error, "some events will be sent again after the restart");
+                    tracing::warn!(sink = self.sink, %error, "cannot record delivered events, they are sent again after the restart");
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(sink = self.sink, %error, "cannot record what was sent");
+                    tracing::warn!(sink = self.sink, %error, "cannot record delivered events, retrying");
                     self.pause(JOURNAL_RETRY).await;
                 }
             }
         }
     }
 
-    /// The sink as the route has it now; `None` if nothing is to be sent, the route does not say where the sink is, or has
-    /// it no more.
+    /// The sink in the current route; `None` if forwarding is paused, the route has no address for the sink, or has the
+    /// sink no more.
     fn destination(&mut self) -> Option<Arc<Destination>> {
         let config = self.context.config.borrow_and_update().clone().filter(|it| it.route.forwarding.is_on())?;
         config.destinations.iter().find(|destination| destination.sink.name == self.sink).cloned()
     }
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 enum Attempt {
     Unwanted,
     Delivered,
@@ -210,7 +210,7 @@ async fn attempt(clients: &Clients, destination: &Destination, event: Pending) -
     (event, attempt)
 }
 
-/// Keeps account of an attempt, and says what becomes of its event.
+/// Counts an attempt and returns the outcome of its event.
 fn settle_attempt(
     Destination { sink, .. }: &Destination,
     event: &Pending,
@@ -236,10 +236,10 @@ fn settle_attempt(
     let outcome = retry::after(&failure, &sink.retry, event.attempts.saturating_add(1), rand::random(), now());
     match &outcome {
         Outcome::DeadLetter { .. } => {
-            stats.dead_lettered(&sink.name, clock::now().as_second(), clock::monotonic());
+            stats.dead_lettered(&sink.name, &event.id, clock::now().as_second(), clock::monotonic());
         }
         Outcome::Retry { attempts, .. } => {
-            tracing::debug!(sink = sink.name, event = ?event.id, %failure, attempts, "an attempt failed");
+            tracing::debug!(sink = sink.name, event = ?event.id, %failure, attempts, "delivery failed, retrying");
         }
         Outcome::Done => {}
     }

@@ -1,6 +1,6 @@
-//! An event as a CloudEvent (CloudEvents 1.0): in binary mode the attributes are in the header and the delivery's body,
-//! untouched, is the data (HTTP protocol binding 3.1); in structured mode all of it is one JSON object (JSON format 3).
-//! Pure.
+//! Maps an event to a CloudEvent (CloudEvents 1.0). In binary mode the attributes are headers and the delivery's
+//! unmodified body is the data (HTTP protocol binding 3.1); in structured mode all of it is one JSON object (JSON
+//! format 3). Pure.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
@@ -17,13 +17,13 @@ use crate::{
     },
 };
 
-/// What names the shape of each documented type's data. It is a name: nothing needs to be found there. Another shape
-/// is another version.
+/// The prefix of `dataschema`, which names the shape of each documented type's data. It is only a name and need not
+/// resolve. Another shape is another version.
 const SCHEMA_PREFIX: &str = "https://webhooks.linktree-operator.dev/schemas/v1/";
-/// The longest subject; Linktree's ids and user names have under a hundred characters.
+/// The longest subject; Linktree's ids and user names have under 100 characters.
 const SUBJECT_MAX: usize = 256;
 
-/// The attributes of one event, in the order they are written in.
+/// A CloudEvent, with its attributes in the order of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudEvent {
     attributes: Vec<(&'static str, String)>,
@@ -31,7 +31,7 @@ pub struct CloudEvent {
 }
 
 impl CloudEvent {
-    /// `event`, which came in through `webhook`.
+    /// The CloudEvent of `event`, received by `webhook`.
     #[must_use]
     pub fn new(webhook: &WebhookName, event: &Pending) -> Self {
         let mut attributes = vec![
@@ -44,19 +44,19 @@ impl CloudEvent {
         attributes.extend(schema(&event.event_type).map(|schema| ("dataschema", schema)));
         attributes.extend(resource(&event.body).map(|subject| ("subject", subject)));
         attributes.extend(time(event.sent_at).map(|time| ("time", time)));
-        // The same for equal bodies, whatever the delivery id says: docs/adr/0007.
+        // Equal for equal bodies, whatever the delivery id: docs/adr/0007.
         attributes.push(("bodydigest", hex::encode(half_digest(&event.body))));
         CloudEvent { attributes, body: event.body.clone() }
     }
 
-    /// The header of binary mode; the body is the delivery's.
+    /// The headers of binary mode; the body is the delivery's.
     #[must_use]
     pub fn binary(&self) -> HeaderMap {
         let mut header = HeaderMap::with_capacity(self.attributes.len() + 4);
         for (name, value) in &self.attributes {
             let key =
                 if *name == "datacontenttype" { Ok(CONTENT_TYPE) } else { format!("ce-{name}").parse::<HeaderName>() };
-            // What `encode` returns is printable ASCII, which is always a header value.
+            // `encode` returns printable ASCII, which is always a valid header value.
             if let (Ok(key), Ok(value)) = (key, HeaderValue::try_from(encode(value))) {
                 header.insert(key, value);
             }
@@ -64,15 +64,15 @@ impl CloudEvent {
         header
     }
 
-    /// The body of structured mode. The delivery's body is in it byte for byte: as `data` where it is JSON, and in
-    /// base64 where it is not.
+    /// The body of structured mode. It contains the delivery's body byte for byte: as `data` if it is JSON, otherwise
+    /// in base64.
     #[must_use]
     pub fn structured(&self) -> Bytes {
         use base64::prelude::{BASE64_STANDARD, Engine};
         let attributes: Map<String, Value> =
             self.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
         let mut text = Value::Object(attributes).to_string().into_bytes();
-        // The closing brace makes room for one more member.
+        // Replace the closing brace by one more member.
         text.pop();
         if serde_json::from_slice::<IgnoredAny>(&self.body).is_ok() {
             text.extend_from_slice(b",\"data\":");
@@ -88,11 +88,11 @@ impl CloudEvent {
 /// The content type of structured mode.
 pub const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
 
-/// What filters and templates see as `event`: the delivery's `type`, `data` and `timestamp`, with the `id`, `time` and
+/// The `event` that filters and templates see: the delivery's `type`, `data` and `timestamp`, with the `id`, `time` and
 /// `subject` of the CloudEvent.
 ///
 /// # Errors
-/// When the body is not a JSON object.
+/// If the body is not a JSON object.
 pub fn view(event: &Pending) -> Result<Value, String> {
     let Ok(Value::Object(mut view)) = serde_json::from_slice(&event.body) else {
         return Err("the event is not a JSON object".to_owned());
@@ -104,7 +104,7 @@ pub fn view(event: &Pending) -> Result<Value, String> {
     Ok(Value::Object(view))
 }
 
-/// What an event speaks of: the id of its link, or the profile's user name.
+/// The resource that an event concerns: the id of its link, or the profile's user name.
 #[must_use]
 pub fn resource(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
@@ -133,7 +133,7 @@ fn time(second: i64) -> Option<String> {
     Some(Timestamp::from_second(second).ok()?.to_string())
 }
 
-/// Percent-encodes what a header value must not hold as it is: everything but printable ASCII, and space, `"` and `%`.
+/// Percent-encodes all that a header value must not contain: everything except printable ASCII, and space, `"`, `%`.
 fn encode(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {
@@ -184,15 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_sender_chose_cannot_break_out_of_a_header() {
+    fn input_of_a_sender_cannot_break_out_of_a_header() {
         let header = cloud_event("a\"b%c~d", "a b\r\nx: é", "").binary();
         assert_eq!(header["ce-id"], "a%22b%25c~d");
         assert_eq!(header["ce-type"], "dev.linktree-operator.a%20b%0D%0Ax:%20%C3%A9");
-        assert!(!header.contains_key("ce-dataschema"), "of an unknown type nothing is promised");
+        assert!(!header.contains_key("ce-dataschema"), "an unknown type has no schema");
     }
 
     #[test]
-    fn structured_mode_holds_the_body_as_it_came() {
+    fn structured_mode_contains_the_unmodified_body() {
         let body = r#"{"type":"link.created", "data":{"position":1.0e2,"link_id":"ü"}}"#;
         let structured = cloud_event("dlv\"1", "link.created", body).structured();
         assert!(std::str::from_utf8(&structured).unwrap().contains(body));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_and_templates_see_the_delivery_and_its_name() {
+    fn filters_and_templates_see_the_delivery_and_its_identity() {
         let view =
             view(&event("dlv_1", "link.created", r#"{"type":"x","data":{"link_id":"l1"},"timestamp":1}"#)).unwrap();
         assert_eq!(

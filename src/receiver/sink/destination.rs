@@ -8,7 +8,7 @@ use crate::{
     route::{Format, RouteError, Sink, WebhookName, filter::Filter, template::Template},
 };
 
-/// A sink, ready to be sent to.
+/// A sink that is ready to send to.
 #[derive(Debug)]
 pub struct Destination {
     pub sink: Sink,
@@ -18,7 +18,7 @@ pub struct Destination {
     pub(super) form: Form,
 }
 
-/// The form of the requests, with its template compiled.
+/// The format of the requests, with its template compiled.
 #[derive(Debug)]
 pub(super) enum Form {
     CloudEvent,
@@ -28,10 +28,10 @@ pub(super) enum Form {
 }
 
 impl Destination {
-    /// Makes a sink ready; `None` if it is not known where it is.
+    /// Compiles a sink; `None` if its address is unknown.
     ///
     /// # Errors
-    /// When its template or its filter does not compile.
+    /// If its template or its filter does not compile.
     pub fn new(webhook: &WebhookName, sink: &Sink) -> Result<Option<Self>, RouteError> {
         let unusable = |problem| RouteError::Sink { name: sink.name.clone(), problem };
         let filter = sink.filter.as_deref().map(Filter::compile).transpose();
@@ -49,10 +49,10 @@ impl Destination {
         Ok(Some(Destination { sink: sink.clone(), url, filter, webhook: webhook.clone(), form }))
     }
 
-    /// Whether the sink wants `event`.
+    /// Whether the sink accepts `event` by its event types and filter.
     ///
     /// # Errors
-    /// [`Failure::Unfit`], when its filter cannot say.
+    /// [`Failure::Unfit`], if the filter fails on the event.
     pub fn wants(&self, event: &Pending) -> Result<bool, Failure> {
         if !self.sink.wants(&event.event_type) {
             return Ok(false);

@@ -4,23 +4,23 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use super::egress::Denied;
 
-/// Why a sink did not take an event. Holds nothing the sink answered but the status and its `Retry-After`.
+/// Why an attempt failed. Of the response it contains only the status and `Retry-After`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It answered, but not with 2xx.
+    /// The response is not 2xx.
     Status { code: u16, retry_after: Option<Duration> },
-    /// It did not answer in time.
+    /// No response within the timeout.
     TimedOut,
-    /// There was no connection, or it broke.
+    /// The connection failed or broke.
     Unreachable,
-    /// It was not asked: its address is one that events must not be sent to.
+    /// Not sent: the egress rules deny the sink's address.
     Forbidden { address: IpAddr },
-    /// It was not asked: the event cannot be brought into the form it wants. Without any value of the event.
+    /// Not sent: the event does not fit the sink's format or filter. Contains no value of the event.
     Unfit { problem: String },
 }
 
 impl Failure {
-    /// Whether it says something about the sink, not about the event alone.
+    /// Whether the sink caused it, not the event alone.
     #[must_use]
     pub fn is_the_sinks(&self) -> bool {
         match self {
@@ -36,8 +36,8 @@ impl fmt::Display for Failure {
             Failure::Status { code, .. } => write!(f, "answered {code}"),
             Failure::TimedOut => f.write_str("did not answer in time"),
             Failure::Unreachable => f.write_str("could not be reached"),
-            Failure::Forbidden { address } => write!(f, "was not asked: {}", Denied { address: *address }),
-            Failure::Unfit { problem } => write!(f, "was not asked: {problem}"),
+            Failure::Forbidden { address } => write!(f, "not sent: {}", Denied { address: *address }),
+            Failure::Unfit { problem } => write!(f, "not sent: {problem}"),
         }
     }
 }

@@ -1,15 +1,15 @@
-//! Notices that this machine's clock and the one that signs deliveries disagree. Pure: it sees when deliveries that a
-//! key verified were signed and when they came, and nobody can forge those.
+//! Detects that this machine's clock and the one that signs deliveries disagree. Pure: it compares the signed time of
+//! verified deliveries, which cannot be forged, with their arrival.
 //!
-//! A retry that was not signed afresh looks late too, but retries come 10, 40, 130, 400 and 1,210 s after the first
-//! attempt, so a row of them does not agree on one offset; a wrong clock makes all of them agree.
+//! A retry with the original signature also arrives late, but retries come 10, 40, 130, 400 and 1,210 s after the first
+//! attempt, so consecutive ones do not agree on one offset; with a wrong clock all deliveries agree.
 
-/// So many deliveries in a row have to agree, each signed in a second of its own.
+/// The number of consecutive deliveries that must agree, each signed in a different second.
 const SAMPLES: usize = 8;
-/// By so much they may differ: the time deliveries are under way, and Linktree's own machines.
+/// The tolerance within the samples: the network delay of deliveries, and Linktree's own machines.
 const SPREAD_SECONDS: i64 = 10;
-/// Less is no skew, but a slow network or an early tick.
-const LEAST_SECONDS: i64 = 30;
+/// A smaller offset is a slow network or an early tick, not a skew.
+const MIN_SECONDS: i64 = 30;
 
 /// The last deliveries, as seconds from signature to arrival.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,8 +25,8 @@ struct Sample {
 }
 
 impl ClockSkew {
-    /// A delivery signed at `sent_at` came at `now`, both in seconds since the epoch. Another one signed in a second
-    /// that is among the samples tells nothing new: it may be a repetition.
+    /// Records a delivery signed at `sent_at` that arrived at `now`, both in seconds since the epoch. A delivery signed
+    /// in the same second as a sample is ignored: it may be a repetition.
     pub fn observe(&mut self, sent_at: i64, now: i64) {
         if self.samples.iter().flatten().any(|sample| sample.sent_at == sent_at) {
             return;
@@ -35,7 +35,7 @@ impl ClockSkew {
         self.next = (self.next + 1) % SAMPLES;
     }
 
-    /// By how many seconds this machine's clock is ahead (negative: behind), once the last deliveries agree on it.
+    /// By how many seconds this machine's clock is ahead (negative: behind), once the samples agree.
     #[must_use]
     pub fn estimate(&self) -> Option<i64> {
         let mut offs = [0; SAMPLES];
@@ -45,7 +45,7 @@ impl ClockSkew {
         offs.sort_unstable();
         let (least, most) = (offs[0], offs[SAMPLES - 1]);
         let agree = most.saturating_sub(least) <= SPREAD_SECONDS;
-        let off = least >= LEAST_SECONDS || most <= -LEAST_SECONDS;
+        let off = least >= MIN_SECONDS || most <= -MIN_SECONDS;
         (agree && off).then_some(offs[SAMPLES / 2])
     }
 }
@@ -56,7 +56,7 @@ mod tests {
 
     const START: i64 = 1_700_000_000;
 
-    /// What is estimated after deliveries signed 60 s apart arrived with these offsets.
+    /// The estimate after deliveries signed 60 s apart arrived with these offsets.
     fn estimate(offs: &[i64]) -> Option<i64> {
         let mut skew = ClockSkew::default();
         for (sent_at, off) in (START..).step_by(60).zip(offs) {
@@ -66,14 +66,14 @@ mod tests {
     }
 
     #[test]
-    fn deliveries_that_agree_show_by_how_much_the_clock_is_off() {
+    fn deliveries_that_agree_show_the_offset_of_the_clock() {
         assert_eq!(estimate(&[95, 96, 95, 97, 95, 95, 99, 95]), Some(95));
         assert_eq!(estimate(&[-3600; 8]), Some(-3600));
         assert_eq!(estimate(&[0, 1, 0, 500, 95, 95, 95, 95, 95, 95, 95, 95]), Some(95), "the last eight count");
     }
 
     #[test]
-    fn what_does_not_agree_or_is_little_or_few_shows_nothing() {
+    fn too_few_or_disagreeing_or_small_offsets_show_nothing() {
         for offs in [
             &[][..],
             &[95; 7],
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn one_delivery_that_comes_again_and_again_counts_once() {
+    fn a_repeated_delivery_counts_once() {
         let mut skew = ClockSkew::default();
         for later in 0..100 {
             skew.observe(START, START + 400 + later % 5);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_mended_is_seen_with_the_next_delivery() {
+    fn a_corrected_clock_shows_with_the_next_delivery() {
         assert_eq!(estimate(&[95, 95, 95, 95, 95, 95, 95, 95, 1]), None);
     }
 }

@@ -1,7 +1,7 @@
-//! Keeps account of what became of deliveries and of attempts to forward them: for the status, the metrics and the
-//! log. It decides nothing and writes nothing down: whoever sends what is refused must not be able to keep the disk busy.
-//! So a restart forgets the last hour, and how a sink is shows at the next attempt; what must not be forgotten is in the
-//! journal, and the operator keeps the times of before.
+//! Counts deliveries and attempts to forward them, for the status, the metrics and the log. It decides nothing and
+//! stores nothing on disk: rejected requests must not be able to keep the disk busy. A restart therefore resets the
+//! last hour, and the health of a sink shows at the next attempt; durable facts are in the journal, and the operator
+//! keeps earlier times.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The delivery statistics, shared by all that counts.
+/// The delivery statistics, shared by all parts of the receiver.
 #[derive(Debug)]
 pub struct DeliveryStats {
     metrics: Metrics,
@@ -55,7 +55,7 @@ impl DeliveryStats {
         &self.metrics
     }
 
-    /// A key verified a delivery signed at `sent_at`, whatever becomes of it then.
+    /// Records that a key verified a delivery signed at `sent_at`, whatever its verdict.
     pub fn verified(&self, key: &str, sent_at: i64, now: i64) {
         let mut state = self.lock();
         state.snapshot.last_verified = Some(now);
@@ -66,8 +66,8 @@ impl DeliveryStats {
         }
     }
 
-    /// Deliveries are judged by these keys from now on: that the old ones verified none says nothing about them, and
-    /// which one verified the last delivery only says something while that is the first one still.
+    /// Records a change of the keys: failures of the old keys say nothing about the new ones, and the key of the last
+    /// delivery is only kept while it is still the first one.
     pub fn keys_changed(&self, before: &[Key], after: &[Key]) {
         if before == after {
             return;
@@ -79,7 +79,7 @@ impl DeliveryStats {
         state.snapshot.last_key = current.map(|current| current.name.clone());
     }
 
-    /// A request was answered.
+    /// Records the answer to a request.
     pub fn answered(&self, verdict: Verdict, now: i64, moment: Instant) {
         let label = verdict.label();
         self.metrics.requests.get_or_create(&VerdictLabel { verdict: label }).inc();
@@ -113,24 +113,28 @@ impl DeliveryStats {
             | Verdict::BodyTimeout
             | Verdict::BodyBroken => {}
         }
-        if let Some(suppressed) = state.log_limiters.entry(label).or_default().admit(moment) {
-            tracing::warn!(verdict = label, status = verdict.status().as_u16(), suppressed, "a request of note");
+        let Some(suppressed) = state.log_limiters.entry(label).or_default().admit(moment) else { return };
+        let status = verdict.status().as_u16();
+        if verdict == Verdict::Conflict {
+            tracing::warn!(verdict = label, status, suppressed, "event stored with a reused delivery id");
+        } else {
+            tracing::warn!(verdict = label, status, suppressed, "delivery rejected");
         }
     }
 
-    /// The operator looked whether the receiver is there: not a delivery.
+    /// Records a probe of the operator, which is not a delivery.
     pub fn probed(&self) {
         self.metrics.requests.get_or_create(&VerdictLabel { verdict: "probe" }).inc();
     }
 
-    /// A verified event is of a type this version does not know.
+    /// Records a verified event of a type that this version does not know.
     pub fn unknown_type(&self, event_type: &EventType, moment: Instant) {
         if let Some(suppressed) = self.lock().log_limiters.entry("unknown_type").or_default().admit(moment) {
-            tracing::warn!(event_type = ?event_type.as_str(), suppressed, "an event of unknown type was kept");
+            tracing::warn!(event_type = ?event_type.as_str(), suppressed, "event of unknown type stored");
         }
     }
 
-    /// A sink took an event.
+    /// Records an event that a sink accepted.
     pub fn forwarded(&self, sink: &str, now: i64) {
         self.metrics.forwarded.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
         let mut state = self.lock();
@@ -139,7 +143,7 @@ impl DeliveryStats {
         (health.last_success, health.consecutive_failures) = (Some(now), 0);
     }
 
-    /// A sink did not take an event.
+    /// Records a failed attempt.
     pub fn failed(&self, sink: &str, failure: &str) {
         self.metrics.failed.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
         let mut state = self.lock();
@@ -148,28 +152,28 @@ impl DeliveryStats {
         health.last_failure = Some(failure.to_owned());
     }
 
-    /// An event does not fit a sink; that says nothing about how the sink is.
+    /// Records an event that does not fit a sink; it says nothing about the health of the sink.
     pub fn unfit(&self, sink: &str, failure: &str) {
         self.lock().snapshot.sinks.entry(sink.to_owned()).or_default().last_failure = Some(failure.to_owned());
     }
 
-    /// A sink's circuit is open until then, or not open.
+    /// Records until when a sink's circuit is open, or that it is closed.
     pub fn circuit(&self, sink: &str, open_until: Option<i64>) {
         self.lock().snapshot.sinks.entry(sink.to_owned()).or_default().circuit_open_until = open_until;
     }
 
-    /// An event was given up for a sink.
-    pub fn dead_lettered(&self, sink: &str, now: i64, moment: Instant) {
+    /// Records that an event became a dead letter at a sink.
+    pub fn dead_lettered(&self, sink: &str, id: &str, now: i64, moment: Instant) {
         self.metrics.dead_lettered.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
         let mut state = self.lock();
         state.snapshot.last_hour.at(now).dead_lettered += 1;
         if let Some(suppressed) = state.log_limiters.entry("dead_letter").or_default().admit(moment) {
             let failure = state.snapshot.sinks.get(sink).and_then(|health| health.last_failure.as_deref());
-            tracing::error!(sink, failure, suppressed, "an event became a dead letter");
+            tracing::error!(sink, event = ?id, failure, suppressed, "event moved to dead letters");
         }
     }
 
-    /// The account survives a panic of whoever held it: counters are never half-written in a way that matters.
+    /// The statistics survive a panic of a lock holder: a half-written update of counters does no harm.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,11 +200,11 @@ mod tests {
     use crate::{clock, linktree::secret::Secret};
 
     #[test]
-    fn a_run_of_unverified_deliveries_lasts_until_one_is_verified() {
+    fn a_run_of_unverified_deliveries_ends_with_a_verified_one() {
         let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
         let answered = |verdict, now| stats.answered(verdict, now, clock::monotonic());
         answered(Verdict::Unverified { recent: false }, 1);
-        assert_eq!(stats.snapshot().unverified_run, None, "an old capture says nothing about our keys");
+        assert_eq!(stats.snapshot().unverified_run, None, "an old capture proves nothing about our keys");
         answered(Verdict::Unverified { recent: true }, 2);
         answered(Verdict::MissingHeader, 3);
         answered(Verdict::Unverified { recent: true }, 4);
@@ -214,16 +218,16 @@ mod tests {
     }
 
     #[test]
-    fn changed_keys_end_what_was_concluded_from_the_old_ones() {
+    fn changed_keys_reset_the_conclusions_about_the_old_keys() {
         let key = |name: &str, secret: &str| Key { name: name.into(), secret: Secret::new(secret) };
         let old = [key("k1", "a"), key("k0", "z")];
         for (sentence, after, run, last) in [
-            ("nothing changed", vec![key("k1", "a"), key("k0", "z")], 1, Some("k1")),
-            ("the first has another name", vec![key("now", "a")], 0, Some("now")),
-            ("another came behind it", vec![key("k1", "a"), key("k2", "b")], 0, Some("k1")),
-            ("another came before it", vec![key("k2", "b"), key("k1", "a")], 0, None),
-            ("its name stands for another secret", vec![key("k1", "b")], 0, None),
-            ("all are gone", vec![], 0, None),
+            ("no change", vec![key("k1", "a"), key("k0", "z")], 1, Some("k1")),
+            ("the first key is renamed", vec![key("now", "a")], 0, Some("now")),
+            ("a key is appended", vec![key("k1", "a"), key("k2", "b")], 0, Some("k1")),
+            ("a key is prepended", vec![key("k2", "b"), key("k1", "a")], 0, None),
+            ("the name has another secret", vec![key("k1", "b")], 0, None),
+            ("all keys are removed", vec![], 0, None),
         ] {
             let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
             stats.verified("k1", 5, 5);
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_is_failing_until_it_takes_one() {
+    fn a_sink_is_failing_until_it_accepts_an_event() {
         let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
         stats.failed("cms", "answered 503");
         stats.failed("cms", "answered 503");

@@ -1,4 +1,4 @@
-//! What is measured from time to time rather than counted as it happens. Nothing here is on a delivery's way.
+//! Gauges that are measured periodically, off the path of deliveries.
 
 use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::receiver::journal::{Backlog, inspect::Inventory};
 
-/// Handles to everything that is measured.
+/// Handles to all gauges.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
     backlog: Family<SinkLabel, Gauge>,
@@ -30,21 +30,33 @@ impl Gauges {
         let gauges = Gauges::default();
         let Gauges { backlog, oldest, failures, last_success, last_verified, clock_offset, events, identities, bytes } =
             gauges.clone();
-        registry.register("backlog", "Events that wait for a sink, a retry's delay included", backlog);
-        registry.register("oldest_undelivered_seconds", "Since when the oldest of them waits", oldest);
-        registry.register("sink_consecutive_failures", "Failed attempts since a sink last took an event", failures);
-        registry.register("sink_last_success_timestamp_seconds", "When a sink last took an event", last_success);
-        let last = "When a delivery was last verified, and the name of the key it was signed with";
+        registry.register(
+            "backlog",
+            "Events not yet delivered to the sink, including those that wait for a retry",
+            backlog,
+        );
+        registry.register(
+            "oldest_undelivered_seconds",
+            "Age in seconds of the oldest event not yet delivered to the sink",
+            oldest,
+        );
+        registry.register("sink_consecutive_failures", "Failed attempts since the last delivered event", failures);
+        registry.register(
+            "sink_last_success_timestamp_seconds",
+            "Unix time of the last event delivered to the sink",
+            last_success,
+        );
+        let last = "Unix time of the last verified delivery, by the name of the key that verified it";
         registry.register("last_verified_timestamp_seconds", last, last_verified);
-        let offset = "By how much this clock is ahead of the signed timestamps; 0 while the deliveries do not agree";
+        let offset = "Seconds by which this clock is ahead of the signed timestamps; 0 while deliveries do not agree";
         registry.register("clock_offset_seconds", offset, clock_offset);
-        registry.register("journal_events", "Events in the journal, delivered ones included", events);
-        registry.register("journal_identities", "Identities remembered so that nothing is taken twice", identities);
-        registry.register("journal_bytes", "What the journal takes up, but for its write-ahead log", bytes);
+        registry.register("journal_events", "Events in the journal, including delivered ones", events);
+        registry.register("journal_identities", "Identities stored for deduplication", identities);
+        registry.register("journal_bytes", "Bytes used by the journal, without its write-ahead log", bytes);
         gauges
     }
 
-    /// Brings everything up to date, as of `now` (seconds since the epoch).
+    /// Updates all gauges, as of `now` (seconds since the epoch).
     pub fn set(&self, backlog: &[Backlog], inventory: &Inventory, stats: &StatsSnapshot, now: i64) {
         for family in [&self.backlog, &self.oldest, &self.failures, &self.last_success] {
             family.clear();

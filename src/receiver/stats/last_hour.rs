@@ -1,10 +1,10 @@
-//! Counts what became of deliveries in the last hour: one bucket per minute, in a ring. Pure.
+//! Counts of the last hour: one slot per minute, in a ring. Pure.
 
 use crate::route::status::DeliveryCounts;
 
 const MINUTES: usize = 60;
 
-/// The tally of the running minute and the 59 before it.
+/// The counts of the current minute and the 59 before it.
 #[derive(Clone, Debug)]
 pub struct LastHour([(i64, DeliveryCounts); MINUTES]);
 
@@ -15,7 +15,7 @@ impl Default for LastHour {
 }
 
 impl LastHour {
-    /// The bucket of the minute that `now` (seconds since the epoch) falls into, to count in.
+    /// The counts of the minute that contains `now` (seconds since the epoch), to increment.
     pub fn at(&mut self, now: i64) -> &mut DeliveryCounts {
         let minute = now.div_euclid(60);
         let (slot, counts) = &mut self.0[minute.rem_euclid(MINUTES as i64) as usize];
@@ -25,8 +25,7 @@ impl LastHour {
         counts
     }
 
-    /// The sum over the hour that ends at `now`. What was counted after `now`, before a clock was set back, is left
-    /// out.
+    /// The sum over the hour that ends at `now`. Counts after `now`, from before a clock was set back, are excluded.
     #[must_use]
     pub fn sum(&self, now: i64) -> DeliveryCounts {
         let minute = now.div_euclid(60);
@@ -35,7 +34,7 @@ impl LastHour {
     }
 }
 
-/// Written out field by field, so that a new column that nobody adds up does not compile.
+/// Written out field by field, so that a new field that is not summed does not compile.
 fn add(left: DeliveryCounts, right: DeliveryCounts) -> DeliveryCounts {
     let DeliveryCounts {
         verified,
@@ -77,7 +76,7 @@ mod tests {
         hour.at(NOON).verified += 1;
         hour.at(NOON + 59).verified += 1;
         hour.at(NOON + 60).verified += 1;
-        assert_eq!(verified(&hour, NOON), 2, "the minute after has not come yet");
+        assert_eq!(verified(&hour, NOON), 2, "the next minute is in the future");
         assert_eq!(verified(&hour, NOON + 60), 3);
         assert_eq!(verified(&hour, NOON + 59 * 60 + 59), 3);
         assert_eq!(verified(&hour, NOON + 60 * 60), 1);
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_comes_round_again_starts_from_nothing() {
+    fn a_reused_slot_starts_from_zero() {
         let mut hour = LastHour::default();
         hour.at(NOON).forwarded += 5;
         hour.at(NOON + 3600).forwarded += 1;
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_shows_nothing_of_the_future() {
+    fn counts_of_the_future_are_excluded_after_a_clock_is_set_back() {
         let mut hour = LastHour::default();
         hour.at(NOON).verified += 1;
         assert_eq!(verified(&hour, NOON - 7200), 0);

@@ -1,12 +1,12 @@
-//! Keeps one kind of log line to one per [`PERIOD`], however often it has a reason: anybody can send what is refused,
-//! and nobody should be able to fill a disk with it. Pure.
+//! Limits one kind of log line to one per [`PERIOD`]: anyone can send requests that are rejected, and they must not
+//! fill a disk. Pure.
 
 use std::time::{Duration, Instant};
 
-/// How far apart two lines of a kind are.
+/// The minimum interval between two lines of a kind.
 pub const PERIOD: Duration = Duration::from_secs(10);
 
-/// One kind of log line.
+/// The rate limit of one kind of log line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogLimiter {
     last: Option<Instant>,
@@ -14,7 +14,7 @@ pub struct LogLimiter {
 }
 
 impl LogLimiter {
-    /// Whether a line may be written at `now`; then how many were held back since the one before.
+    /// Whether a line may be written at `now`; if so, the number of lines suppressed since the last one.
     pub fn admit(&mut self, now: Instant) -> Option<u64> {
         match self.last {
             Some(last) if now.duration_since(last) < PERIOD => {
@@ -35,7 +35,7 @@ mod tests {
     use crate::clock;
 
     #[test]
-    fn the_first_line_passes_and_later_ones_are_counted() {
+    fn the_first_line_is_written_and_suppressed_lines_are_counted() {
         let (start, mut limiter) = (clock::monotonic(), LogLimiter::default());
         assert_eq!(limiter.admit(start), Some(0));
         assert_eq!(limiter.admit(start + Duration::from_secs(1)), None);

@@ -1,5 +1,5 @@
-//! What the receiver counts for Prometheus. Labels are our own static words and the sinks' names; nothing a sender
-//! wrote ever becomes one.
+//! The receiver's Prometheus counters and histograms. Label values are static words and names of sinks; never a
+//! sender's input.
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -11,10 +11,10 @@ use super::{
     labels::{SinkLabel, VerdictLabel},
 };
 
-/// From a tenth of a millisecond, a fast disk, to five seconds, a sick one.
+/// From 0.1 ms, a fast disk, to 5 s, a failing one.
 const COMMIT_SECONDS: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.25, 1.0, 5.0];
 
-/// Handles to everything that is counted. Cloning one shares it.
+/// Handles to all metrics. Cloning it shares them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pub requests: Family<VerdictLabel, Counter>,
@@ -28,7 +28,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers everything with `registry`.
+    /// Registers all metrics with `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("linktree_receiver");
         let metrics = Metrics {
@@ -41,11 +41,11 @@ impl Metrics {
             gauges: Gauges::register(registry),
         };
         let Metrics { requests, commits, forwarded, failed, dead_lettered, appending, gauges: _ } = metrics.clone();
-        registry.register("requests", "Requests to the delivery port by what became of them", requests);
-        registry.register("journal_commit_seconds", "How long a durable commit of the journal took", commits);
-        registry.register("forwarded", "Events that a sink took", forwarded);
-        registry.register("forward_failures", "Attempts that a sink did not take", failed);
-        registry.register("dead_letters", "Events given up for a sink and kept in the journal", dead_lettered);
+        registry.register("requests", "Requests to the delivery port, by verdict", requests);
+        registry.register("journal_commit_seconds", "Duration of a durable commit of the journal", commits);
+        registry.register("forwarded", "Events delivered to the sink", forwarded);
+        registry.register("forward_failures", "Failed attempts to deliver an event", failed);
+        registry.register("dead_letters", "Events moved to dead letters", dead_lettered);
         registry.register("journal_queue", "Deliveries that wait for a commit of the journal", appending);
         metrics
     }
