@@ -1,4 +1,4 @@
-//! The embedded journal: one SQLite database in a directory of its own, which one process at a time may use.
+//! The embedded journal: one SQLite database in its own directory, which only one process at a time can use.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ mod settle;
 mod volume;
 mod writer;
 
-/// A journal in a directory. Dropping it ends its threads; [`Journal::close`] also waits for what was begun.
+/// A journal in a directory. Dropping it ends its threads; [`Journal::close`] also waits for writes that have started.
 #[derive(Debug)]
 pub struct SqliteJournal {
     requests: SyncSender<Request>,
@@ -50,11 +50,13 @@ pub struct SqliteJournal {
 }
 
 impl SqliteJournal {
-    /// Opens the journal in `directory`, which is made where it is missing. Commits are timed into `commits`. Until
-    /// the first [`Journal::configure`], nothing is let go of. Called inside a Tokio runtime, on which answers are given.
+    /// Opens the journal in `directory`, which is created if missing. `commits` records the duration of commits.
+    /// Nothing expires before the first [`Journal::configure`]. Must be called inside a Tokio runtime, which sends the
+    /// answers.
     ///
     /// # Errors
-    /// When another process uses it, it is of a later version, or the volume fails or is on a network.
+    /// If another process uses it, it is of a later version, the volume fails, or the volume is on a network file
+    /// system.
     pub fn open(directory: &Path, commits: Histogram) -> Result<Self, OpenError> {
         make_durable(directory)?;
         if let Some(kind) = volume::network(directory)? {
@@ -99,14 +101,14 @@ impl SqliteJournal {
         Ok(SqliteJournal { requests, reader, health: health_seen, appended: appended_seen, lost })
     }
 
-    /// Cancelled once the disk has failed to keep what it was told to keep. From then on nothing is written any more,
-    /// and only another process, which reads what really is on the disk, can go on.
+    /// Cancelled once a sync has failed. From then on nothing is written; only another process can continue, because it
+    /// reads the true state of the disk.
     #[must_use]
     pub fn lost(&self) -> CancellationToken {
         self.lost.clone()
     }
 
-    /// Has `work` done. It is queued or refused at once, and never waits for room in the queue.
+    /// Queues `work` and waits for its answer. It fails at once if the queue is full.
     async fn write(&self, work: Work) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.requests.try_send(Request { work, answer }).map_err(|error| match error {
@@ -148,7 +150,7 @@ impl Journal for SqliteJournal {
     fn health(&self) -> JournalHealth {
         match self.health.has_changed() {
             Ok(_) => self.health.borrow().clone(),
-            Err(_) => JournalHealth::Failed { problem: "the journal's writer has ended".to_owned() },
+            Err(_) => JournalHealth::Failed { problem: "the journal's writer thread has ended".to_owned() },
         }
     }
 
@@ -161,13 +163,13 @@ impl Journal for SqliteJournal {
     }
 }
 
-/// Makes a directory that survives a power cut: its name is on the disk only once its parent is synced, and SQLite
-/// syncs no further up than the directory itself.
+/// Creates a directory that survives a power cut: its name is durable only once its parent is synced, and SQLite syncs
+/// no directory above its own.
 fn make_durable(directory: &Path) -> std::io::Result<()> {
     let missing = directory.ancestors().take_while(|ancestor| !ancestor.exists()).count();
     fs::create_dir_all(directory)?;
-    // An earlier process may have made the last one and died before it was synced, so that parent is always synced;
-    // where it is not ours to read, the directory is a mounted volume and was not made here.
+    // An earlier process may have created the last one and crashed before the sync, so that parent is always synced; if
+    // it is not readable for us, the directory is a mounted volume that was not created here.
     for parent in directory.ancestors().skip(1).take(missing.max(1)) {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         match fs::File::open(parent) {

@@ -1,5 +1,5 @@
-//! What stands in for a journal that cannot be used on this volume and never will be: it takes nothing, so that every
-//! delivery is answered 503, and says why for as long as anybody asks. Ending instead would tell nobody but the log.
+//! Stands in for a journal that is permanently unusable on this volume: every delivery is answered 503, and the status
+//! reports the reason. If the process exited instead, the reason would be in the log only.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// A journal that cannot be used: it fails every append with one reason.
+/// A journal that fails every append with one reason.
 #[derive(Debug)]
 pub struct UnavailableJournal {
     problem: String,
@@ -25,7 +25,7 @@ pub struct UnavailableJournal {
 }
 
 impl UnavailableJournal {
-    /// `problem` says why, in words that are safe to show.
+    /// A journal that fails with `problem`, which must not contain secrets.
     #[must_use]
     pub fn new(problem: String) -> Self {
         UnavailableJournal { problem, appended: watch::Sender::new(0) }

@@ -1,9 +1,9 @@
-//! Keeps the write-ahead log short. SQLite by itself brings a long log into the database within a commit, and everybody who
-//! waits for that commit waits for it too. Here a thread with a connection of its own does it while the writer goes on, in
-//! passes that become shorter, until one ends before the writer writes again; then the log begins anew. Where the writer
-//! never pauses for that long, it does the last little bit itself.
+//! Checkpoints the write-ahead log (WAL). SQLite by itself checkpoints a long log within a commit, which delays every
+//! request that waits for that commit. Here a thread with its own connection does it while the writer continues, in
+//! passes that become shorter, until one ends before the next write; then the log restarts. If the writer never pauses
+//! that long, it checkpoints the small remainder itself.
 //!
-//! Until its pages are synced in the database, the log has them: a checkpoint that fails loses nothing.
+//! Until its pages are synced in the database, the log has them: a failed checkpoint loses nothing.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,31 +24,32 @@ use super::{
     schema,
 };
 
-/// From so many pages (of 8 KiB) on, the log is checkpointed into the database.
+/// Length of the log, in pages of 8 KiB, that starts a checkpoint.
 const CHECKPOINT_AT_PAGES: u32 = 250;
-/// From so many on, the writer does what is left, once that is little: a write and a sync of the database.
+/// Length from which the writer checkpoints the rest itself, once that is at most [`INLINE_MAX_PAGES`]: one write and
+/// one sync of the database.
 const INLINE_AT_PAGES: u32 = 8 * CHECKPOINT_AT_PAGES;
 const INLINE_MAX_PAGES: u32 = 64;
-/// At so many the writer waits for the thread, or the log would grow for as long as the disk is slow.
+/// Length at which the writer waits for the thread, or the log would grow as long as the disk is slow.
 const BLOCK_AT_PAGES: u32 = 16 * CHECKPOINT_AT_PAGES;
 
-/// After a failure it is tried retry_at this much later.
+/// The delay before a failed checkpoint is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The log, as the writer sees it.
+/// The write-ahead log, as the writer sees it.
 #[derive(Debug)]
 pub(super) struct Wal {
-    /// How many pages it has had at the last commit.
+    /// The length of the log at the last commit, in pages.
     pages: Arc<AtomicU32>,
     /// How many of them are in the database.
     checkpointed: u32,
-    /// After a failure, when it is tried again.
+    /// After a failure, when the next attempt is due.
     retry_at: Option<Instant>,
     thread: Checkpointer,
 }
 
 impl Wal {
-    /// Watches the log of `connection`, the writer's, to the database in `directory`. `lost` is cancelled by a sync that fails.
+    /// Watches the log of `connection`, the writer's, to the database in `directory`. A failed sync cancels `lost`.
     pub(super) fn watch(
         connection: &mut Connection,
         directory: &Path,
@@ -56,7 +57,7 @@ impl Wal {
     ) -> std::result::Result<Self, OpenError> {
         let pages = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&pages);
-        // A hook of one's own takes the place of SQLite's, which is what makes a commit do it.
+        // Our hook replaces SQLite's own, which checkpoints within a commit.
         connection.wal_hook(Some(move |_: &mut _, pages| {
             seen.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
             Ok(())
@@ -64,15 +65,15 @@ impl Wal {
         Ok(Wal { pages, checkpointed: 0, retry_at: None, thread: Checkpointer::start(directory.to_owned(), lost)? })
     }
 
-    /// Whether it could be checkpointed in, the last time that was tried.
+    /// Whether the last checkpoint succeeded.
     pub(super) fn is_healthy(&self) -> bool {
         self.retry_at.is_none()
     }
 
-    /// Does what is to be done after a commit of `connection`.
+    /// Starts or completes a checkpoint if the log is long. Called after each commit of `connection`.
     ///
     /// # Errors
-    /// When log or database cannot be written or synced. Nothing that was committed is in doubt.
+    /// If log or database cannot be written or synced. Committed transactions are not affected.
     pub(super) fn maybe_checkpoint(&mut self, connection: &Connection, now: Instant) -> Result<()> {
         if self.retry_at.is_some_and(|retry_at| now < retry_at) {
             return Ok(());
@@ -86,10 +87,10 @@ impl Wal {
         done.map(|_| ())
     }
 
-    /// Returns whether the log is short, or a piece of it was checkpointed in.
+    /// Returns whether the log is short or a checkpoint made progress.
     fn try_checkpoint(&mut self, connection: &Connection) -> Result<bool> {
         let pages = self.pages.load(Ordering::Relaxed);
-        // Fewer than are in the database: it has begun anew.
+        // Fewer pages than are in the database: the log has restarted.
         self.checkpointed = self.checkpointed.min(pages);
         let mut fine = pages < CHECKPOINT_AT_PAGES;
         if let Some(checkpointed) = self.thread.done(pages >= BLOCK_AT_PAGES) {
@@ -108,10 +109,10 @@ impl Wal {
     }
 }
 
-/// The thread, which ends when this is dropped.
+/// The checkpoint thread, which ends when this is dropped.
 #[derive(Debug)]
 struct Checkpointer {
-    asked: Option<SyncSender<()>>,
+    start: Option<SyncSender<()>>,
     done: Receiver<Result<u32>>,
     running: bool,
     thread: Option<JoinHandle<()>>,
@@ -119,31 +120,31 @@ struct Checkpointer {
 
 impl Checkpointer {
     fn start(directory: PathBuf, lost: CancellationToken) -> std::io::Result<Self> {
-        let (asked, asking) = mpsc::sync_channel(1);
-        let (tell, done) = mpsc::sync_channel(1);
+        let (start, starts) = mpsc::sync_channel(1);
+        let (results, done) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("journal-log".into()).spawn(move || {
             let mut connection = None;
-            for () in asking {
+            for () in starts {
                 let checkpointed = checkpoint(&mut connection, &directory);
                 if checkpointed.as_ref().is_err_and(sync_failed) {
-                    // Before the writer can be told: it answers nothing any more from here on.
+                    // Before the result reaches the writer, which answers no request from here on.
                     lost.cancel();
                 }
-                if tell.send(checkpointed).is_err() {
+                if results.send(checkpointed).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Checkpointer { asked: Some(asked), done, running: false, thread: Some(thread) })
+        Ok(Checkpointer { start: Some(start), done, running: false, thread: Some(thread) })
     }
 
-    /// Has it done. Returns whether the thread is still there to do it.
+    /// Starts a checkpoint. Returns whether the thread is still running to do it.
     fn begin(&mut self) -> bool {
-        self.running = self.asked.as_ref().is_some_and(|asked| asked.try_send(()).is_ok());
+        self.running = self.start.as_ref().is_some_and(|start| start.try_send(()).is_ok());
         self.running
     }
 
-    /// How many pages of the log are in the database, if what was begun has ended; that is waited for if need be.
+    /// The number of checkpointed pages, if the checkpoint has ended; waits for that if `wait`.
     fn done(&mut self, wait: bool) -> Option<Result<u32>> {
         if !self.running {
             return None;
@@ -156,15 +157,15 @@ impl Checkpointer {
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        drop(self.asked.take());
+        drop(self.start.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// Brings the log in over a connection of the thread's own. It is made anew after a failure: where SQLite could not open
-/// the files for writing it goes on with what can only be read, for good.
+/// Checkpoints over the thread's own connection, which is reopened after a failure: if SQLite could not open the files
+/// for writing, it would stay read-only.
 fn checkpoint(connection: &mut Option<Connection>, directory: &Path) -> Result<u32> {
     let open = match connection.take() {
         Some(open) => open,
@@ -175,12 +176,12 @@ fn checkpoint(connection: &mut Option<Connection>, directory: &Path) -> Result<u
     Ok(checkpointed)
 }
 
-/// Brings into the database what no reader stands in the way of, without waiting for anybody. Returns how many pages of
-/// the log are in it, from the log's beginning.
+/// Checkpoints all pages that no reader blocks, without waiting. Returns the number of pages of the log that are in the
+/// database, counted from its start.
 fn passive_checkpoint(connection: &Connection) -> Result<u32> {
     let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
     let checkpointed: i64 = statement.query_row([], |row| row.get(2))?;
-    // -1 where there is no log.
+    // -1 without a log.
     Ok(u32::try_from(checkpointed).unwrap_or(0))
 }
 
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    /// Commits of the writer's, a dozen pages each, of which none may be missing in the end.
+    /// A writer that commits a dozen pages at a time and checks in the end that none is missing.
     struct Writing {
         directory: tempfile::TempDir,
         connection: Connection,
@@ -201,14 +202,14 @@ mod tests {
         fn begin() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let mut connection = schema::open(directory.path()).unwrap();
-            // Nothing is cut off here, and a thousand syncs take their time.
+            // No power cut is simulated here, and a thousand syncs take their time.
             connection.pragma_update(None, "synchronous", "OFF").unwrap();
             connection.execute_batch("CREATE TABLE written (id INTEGER PRIMARY KEY, body BLOB)").unwrap();
             let wal = Wal::watch(&mut connection, directory.path(), CancellationToken::new()).unwrap();
             Writing { directory, connection, wal, commits: 0 }
         }
 
-        /// Writes until `enough`; returns how long the log has been at most.
+        /// Writes until `enough`; returns the maximum length of the log.
         fn until(&mut self, enough: impl Fn(&Wal) -> bool) -> u32 {
             let mut longest = 0;
             for _ in 0..20_000 {
@@ -227,7 +228,7 @@ mod tests {
             self.wal.pages.load(Ordering::Relaxed)
         }
 
-        /// Whether all is there for who has only the database.
+        /// Checks that the database alone has all commits.
         fn end(self) {
             let Writing { directory, connection, wal, commits } = self;
             drop((wal, connection));
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_begins_anew_again_and_again_while_the_writer_goes_on() {
+    fn the_log_restarts_repeatedly_while_the_writer_writes() {
         let mut writing = Writing::begin();
         for _ in 0..3 {
             writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES);
@@ -249,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_holds_it_up_no_longer_than_it_reads() {
+    fn a_reader_blocks_the_checkpoint_only_while_it_reads() {
         let mut writing = Writing::begin();
         writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES / 2);
         let mut reader = schema::open_for_reading(writing.directory.path()).unwrap();
         let reading = reader.transaction().unwrap();
         reading.query_row("SELECT count(*) FROM written", [], |_| Ok(())).unwrap();
         writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= 2 * CHECKPOINT_AT_PAGES);
-        assert!(writing.wal.checkpointed < CHECKPOINT_AT_PAGES, "what is read stays where it is");
+        assert!(writing.wal.checkpointed < CHECKPOINT_AT_PAGES, "pages in use by a reader stay in the log");
         drop(reading);
         writing.until(|wal| wal.pages.load(Ordering::Relaxed) < CHECKPOINT_AT_PAGES);
         drop(reader);
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_cannot_write_is_given_up() {
+    fn a_connection_that_cannot_write_is_reopened() {
         let mut writing = Writing::begin();
         writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES / 2);
         let directory = writing.directory.path();
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_has_become_short_is_healthy_whatever_went_wrong_before() {
+    fn a_short_log_is_healthy_after_earlier_failures() {
         let mut writing = Writing::begin();
         writing.wal.retry_at = Some(clock::monotonic());
         assert!(!writing.wal.is_healthy());

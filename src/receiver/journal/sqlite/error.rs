@@ -10,12 +10,12 @@ pub enum OpenError {
     #[error("another process uses this journal")]
     Locked,
     #[error(
-        "the volume is on a network file system ({kind}), on which nothing can be kept for sure: use a StorageClass of block volumes or local disks"
+        "the volume is on a network file system ({kind}), which does not guarantee durable syncs: use a StorageClass of block volumes or local disks"
     )]
     Network { kind: &'static str },
     #[error("the journal was written by a later version ({version}; this one knows up to {known})")]
     TooNew { version: usize, known: usize },
-    #[error("the journal cannot keep a write-ahead log; it is in mode {mode}")]
+    #[error("SQLite did not enable the write-ahead log: the journal mode is {mode}")]
     NoLog { mode: String },
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -24,7 +24,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether it would be the same at every further try, on this volume and with this version.
+    /// Whether every further attempt fails too, on this volume and with this version.
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
@@ -43,7 +43,7 @@ impl From<rusqlite::Error> for JournalError {
     }
 }
 
-/// Whether the disk was asked to keep something and did not say that it has.
+/// Whether a sync failed, so that the state of the disk is unknown.
 pub(super) fn sync_failed(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))

@@ -1,12 +1,12 @@
-//! Identities, and the two ways in which one is known again: by its delivery, and by what was signed.
+//! Identities for deduplication, indexed by delivery and by signed content.
 
 use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 
 use super::pending_index::{self, Chunk, Key, Number, PendingIndex};
 use crate::receiver::ingest::event::{Event, HalfDigest, Identity};
 
-/// Half of a delivery's digest, for a smaller index. Should two deliveries share it, which takes billions of them, their
-/// bodies still differ, and both are kept.
+/// Half of a delivery's digest, for a smaller index. If two deliveries share it, which takes billions of them, their
+/// bodies still differ, and both are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Delivery(pub(super) i64);
 
@@ -72,7 +72,7 @@ impl Key for Signed {
     }
 }
 
-/// An identity's keys in both indexes.
+/// The keys of an identity in both indexes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IndexKeys {
     number: Number,
@@ -80,14 +80,14 @@ pub(super) struct IndexKeys {
     signed: Signed,
 }
 
-/// What is not in the indexes yet.
+/// The identities that are not in the indexes yet.
 #[derive(Debug)]
 pub(super) struct PendingIdentities {
     deliveries: PendingIndex<Delivery>,
     signed: PendingIndex<Signed>,
 }
 
-/// What one commit files, once it is committed.
+/// The index entries that one transaction flushes, to apply once it is committed.
 #[derive(Debug)]
 pub(super) struct FlushedChunks {
     deliveries: Chunk<Delivery>,
@@ -95,12 +95,12 @@ pub(super) struct FlushedChunks {
 }
 
 impl PendingIdentities {
-    /// Reads what an earlier process left.
+    /// Loads the identities that an earlier process did not flush.
     pub(super) fn load(connection: &Connection) -> Result<Self> {
         Ok(PendingIdentities { deliveries: PendingIndex::load(connection)?, signed: PendingIndex::load(connection)? })
     }
 
-    /// Files a piece, see [`PendingIndex::flush`].
+    /// Flushes a chunk of both, see [`PendingIndex::flush`].
     pub(super) fn flush(&self, connection: &Connection, adding: usize, last: Number) -> Result<FlushedChunks> {
         Ok(FlushedChunks {
             deliveries: self.deliveries.flush(connection, adding, last)?,
@@ -108,7 +108,7 @@ impl PendingIdentities {
         })
     }
 
-    /// Takes note of what a commit has filed and of what it has added.
+    /// Applies a committed transaction: removes what it flushed and adds its new identities.
     pub(super) fn apply(&mut self, FlushedChunks { deliveries, signed }: FlushedChunks, added: &[IndexKeys]) {
         self.deliveries.apply(deliveries);
         self.signed.apply(signed);
@@ -118,7 +118,7 @@ impl PendingIdentities {
         }
     }
 
-    /// Takes note of what is forgotten.
+    /// Removes expired identities.
     pub(super) fn forget(&mut self, forgotten: &[IndexKeys]) {
         for IndexKeys { number, delivery, signed } in forgotten {
             self.deliveries.forget(*delivery, *number);
@@ -127,21 +127,21 @@ impl PendingIdentities {
     }
 }
 
-/// What the journal knows of an identity.
+/// The match of an identity in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Never,
-    /// The same delivery, or another with the same signature: signed in the same second, with the same key, over the same
-    /// body. It is the same request whatever delivery id it now bears.
+    /// The same delivery, or another with the same signature: signed in the same second, with the same key, over the
+    /// same body. It is the same request, whatever its delivery id.
     Same,
-    /// The same delivery under a signature of its own: a retry that was signed afresh.
+    /// The same delivery with another signature: a retry that was signed again.
     Resigned,
-    /// Its delivery id, with another body.
+    /// The same delivery id with another body.
     OtherBody,
 }
 
-/// Looks the identity of `event` up among those seen at `since` or later (seconds since the epoch): in the indexes, among
-/// the `pending`, and among the `added` of the same commit.
+/// Looks up the identity of `event` among those seen at `since` or later (seconds since the epoch): in the indexes, in
+/// the `pending` ones, and in the `added` ones of the same transaction.
 pub(super) fn seen(
     connection: &Connection,
     event: &Event,
@@ -179,7 +179,7 @@ pub(super) fn seen(
     Ok(seen)
 }
 
-/// Remembers the identity of `event` under a number that no identity has had.
+/// Stores the identity of `event` under a new number.
 pub(super) fn remember(connection: &Connection, number: Number, event: &Event) -> Result<IndexKeys> {
     let Event { sent_at, received_at, identity, .. } = event;
     let (delivery, signed) = (Delivery::of(identity), Signed::of(*sent_at, &identity.body));
@@ -194,7 +194,7 @@ pub(super) fn remember(connection: &Connection, number: Number, event: &Event) -
     Ok(IndexKeys { number, delivery, signed })
 }
 
-/// Forgets the oldest identities seen before `before` (seconds since the epoch), at most `piece` of them. Returns them.
+/// Deletes the oldest identities seen before `before` (seconds since the epoch), at most `limit`. Returns them.
 pub(super) fn forget(connection: &Connection, before: i64, limit: usize) -> Result<Vec<IndexKeys>> {
     let old = "SELECT id, delivery, sent_at, substr(body, 1, 8) FROM (SELECT * FROM identities ORDER BY id LIMIT ?2)
         WHERE sent_at + delay < ?1";
@@ -214,7 +214,7 @@ pub(super) fn forget(connection: &Connection, before: i64, limit: usize) -> Resu
     Ok(old)
 }
 
-/// The highest number given to an identity.
+/// The highest number of an identity.
 pub(super) fn last_number(connection: &Connection) -> Result<Number> {
     let last = "SELECT max(coalesce((SELECT max(id) FROM identities), 0), (SELECT max(last) FROM filed))";
     connection.query_row(last, [], |row| row.get(0))
@@ -226,7 +226,7 @@ mod tests {
     use crate::receiver::journal::sqlite::schema;
 
     #[test]
-    fn no_number_is_given_twice_when_all_identities_are_forgotten() {
+    fn numbers_stay_unique_after_all_identities_have_expired() {
         let connection = Connection::open_in_memory().unwrap();
         schema::MIGRATIONS.iter().for_each(|step| connection.execute_batch(step).unwrap());
         connection.execute("UPDATE filed SET last = 4096 WHERE name = 'signed'", []).unwrap();

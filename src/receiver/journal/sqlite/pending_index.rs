@@ -1,32 +1,31 @@
-//! An index that is filled in sweeps. What identities are found by has no order, or all that comes in one second comes in
-//! none: put into an index one by one, each would write a page of its own. So the newest are found in memory, and when
-//! they are many, they are filed into the index in its order, so that those which land on one page are mostly written at
-//! once: a piece with each commit, so that no commit takes much longer than others. What was not filed yet is read again
-//! at the start.
+//! A write-buffered index, like a memtable. The keys of identities arrive in random order, so inserting them one by one
+//! would write one page each. The newest keys are therefore found in memory; once there are many, they are flushed into
+//! the index in its order, so that neighbours share a page write: one chunk per commit, so that no commit takes much
+//! longer than others. Unflushed keys are read again at the start.
 
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Params, Result, Row};
 
-/// From so many on a flush begins. Fewer would be more pages to write for each of them.
+/// The number of pending keys that starts a flush. Fewer would write more pages per key.
 const FLUSH_AT: usize = 4096;
-/// How many are filed with one commit, for each that it adds: the flush ends before there are as many again.
+/// How many keys a commit flushes for each that it adds: the flush ends before as many again are pending.
 const FLUSH_RATIO: usize = 2;
 
-/// The number of an identity, in the order of arrival. None is given twice.
+/// The number of an identity, in the order of arrival. Unique.
 pub(super) type Number = i64;
 
-/// What identities are found by in one index. Its statements take the key's columns, then the identity's number.
+/// A key of one index. Its statements take the key's columns, then the identity's number.
 pub(super) trait Key: Copy + Ord {
-    /// No other comes before it.
+    /// The minimum.
     const FIRST: Self;
-    /// The index's row in `filed`, which says up to which number all identities are in it.
+    /// The index's row in `filed`, which holds the number up to which all identities are flushed.
     const INDEX: &'static str;
-    /// Selects the entries of identities beyond a number, `?1`.
+    /// Selects the keys of identities with a number above `?1`.
     const BEYOND: &'static str;
     const INSERT: &'static str;
     const DELETE: &'static str;
-    /// Selects the numbers behind a key.
+    /// Selects the numbers of a key.
     const FIND: &'static str;
 
     fn read(row: &Row<'_>) -> Result<(Self, Number)>;
@@ -34,23 +33,23 @@ pub(super) trait Key: Copy + Ord {
     fn with(self, number: Number) -> impl Params;
 }
 
-/// The identities that are not in the index yet.
+/// The keys that are not in the index yet.
 #[derive(Debug)]
 pub(super) struct PendingIndex<K> {
     entries: BTreeSet<(K, Number)>,
     flush: Option<Flush<K>>,
 }
 
-/// A flush that has begun.
+/// A flush in progress.
 #[derive(Clone, Copy, Debug)]
 struct Flush<K> {
-    /// The last identity there was when it began: all up to it are filed when it ends.
+    /// The last identity at its start: when it ends, all up to it are in the index.
     last: Number,
-    /// What comes before this in the index is filed, but for what came since.
+    /// All keys before this one are flushed, except those added since the start.
     reached: (K, Number),
 }
 
-/// What one commit files, once it is committed.
+/// The entries that one transaction flushes, to apply once it is committed.
 #[derive(Debug)]
 pub(super) struct Chunk<K> {
     entries: Vec<(K, Number)>,
@@ -58,7 +57,7 @@ pub(super) struct Chunk<K> {
 }
 
 impl<K: Key> PendingIndex<K> {
-    /// Reads those that an earlier process left. Some may be filed already, if it ended in the middle of a flush.
+    /// Loads the keys that an earlier process did not flush. Some may be flushed already, if it stopped during a flush.
     pub(super) fn load(connection: &Connection) -> Result<Self> {
         let mut statement = connection.prepare(K::BEYOND)?;
         let entries = statement.query_map([flushed(connection, K::INDEX)?], K::read)?;
@@ -69,12 +68,12 @@ impl<K: Key> PendingIndex<K> {
         self.entries.insert((key, number));
     }
 
-    /// The numbers behind a key, but for those in the index.
+    /// The pending numbers of a key.
     pub(super) fn numbers(&self, key: K) -> impl Iterator<Item = Number> {
         self.entries.range((key, Number::MIN)..=(key, Number::MAX)).map(|(_, number)| *number)
     }
 
-    /// Files a piece, if there are many, inside the caller's transaction, which is about to add `adding` at most.
+    /// Flushes a chunk, if many keys are pending, inside the caller's transaction, which adds at most `adding` keys.
     /// `last` is the last identity.
     pub(super) fn flush(&self, connection: &Connection, adding: usize, last: Number) -> Result<Chunk<K>> {
         let begun = || (self.entries.len() >= FLUSH_AT).then_some(Flush { last, reached: (K::FIRST, Number::MIN) });
@@ -94,7 +93,7 @@ impl<K: Key> PendingIndex<K> {
         Ok(Chunk { entries, flush: Some(flush) })
     }
 
-    /// Takes note of what a commit has filed.
+    /// Applies a committed chunk.
     pub(super) fn apply(&mut self, Chunk { entries, flush }: Chunk<K>) {
         for entry in entries {
             self.entries.remove(&entry);
@@ -107,12 +106,12 @@ impl<K: Key> PendingIndex<K> {
     }
 }
 
-/// Up to which number all identities are in an index.
+/// The number up to which all identities are in an index.
 pub(super) fn flushed(connection: &Connection, index: &str) -> Result<Number> {
     connection.query_row("SELECT last FROM filed WHERE name = ?1", [index], |row| row.get(0))
 }
 
-/// The numbers behind a key that are in the index.
+/// The numbers of a key in the index.
 pub(super) fn find<K: Key>(connection: &Connection, key: K) -> Result<Vec<Number>> {
     let mut statement = connection.prepare_cached(K::FIND)?;
     statement.query_map(key.columns(), |row| row.get(0))?.collect()

@@ -1,4 +1,4 @@
-//! What a failed sync ends.
+//! The writer after a failed sync and after other failures.
 
 use std::sync::mpsc;
 
@@ -21,7 +21,7 @@ fn event() -> Event {
     Event::new(None, &signature, &sent_at, "k1", Bytes::from_static(b"{}"), sent_at.seconds())
 }
 
-/// What an append is answered with after a commit has failed with this code, and whether the journal is lost.
+/// The answer to an append after a commit failed with this code, whether the journal is lost, and its health.
 async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
     let directory = tempfile::tempdir().unwrap();
     let (requests, waiting) = mpsc::sync_channel(4);
@@ -63,13 +63,13 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
     let thread = std::thread::spawn(move || writer.run());
     let appended = appended.await.unwrap();
     let health = seen.borrow().clone();
-    assert_eq!(closed.await.unwrap(), Ok(None), "it still closes in good order");
+    assert_eq!(closed.await.unwrap(), Ok(None), "it still closes");
     thread.join().unwrap();
     (appended, lost.is_cancelled(), health)
 }
 
 #[tokio::test]
-async fn after_a_failed_sync_nothing_is_written_any_more() {
+async fn after_a_failed_sync_the_writer_is_shut_down() {
     for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC] {
         let (answer, lost, health) = after(code).await;
         assert_eq!(answer, Err(JournalError::Failed { problem: SYNC_FAILED.to_owned() }));
