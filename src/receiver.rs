@@ -5,9 +5,9 @@
 //! Path of a delivery: [`ingest::handler`] → [`ingest::admit`] → [`ingest::redact`] → [`journal`] → 200 → [`forward`] →
 //! [`sink`].
 //!
-//! Imports point down only, file by file: this file → [`admin`] | [`ingest::handler`] | [`forward`] | the watchers of
-//! [`config`] → [`config`] → [`sink`] → [`stats`] → [`ingest::verdict`] → [`journal`] | [`ingest::admit`] →
-//! [`ingest::event`]. The parent file of a room only lists its modules, or defines types that its modules use.
+//! Imports point down only, also between the files of a room: this file → [`admin`] → [`ingest::handler`] | [`forward`]
+//! → [`config`] → [`stats`] → [`ingest::verdict`] → [`sink`] → [`journal`] → [`ingest::admit`] | [`ingest::redact`] →
+//! [`ingest::event`]. The pure files of `ingest` are at the bottom, because the journal stores its events.
 
 use std::{
     convert::Infallible,
