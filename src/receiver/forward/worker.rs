@@ -172,11 +172,11 @@ impl Worker {
             match self.context.journal.settle(&self.sink, settlements.clone()).await {
                 Ok(()) | Err(JournalError::Closed) => return,
                 Err(error) if self.stop.is_cancelled() => {
-                    tracing::warn!(sink = self.sink, %error, "cannot record delivered events, they are sent again after the restart");
+                    tracing::warn!(sink = self.sink, %error, "cannot record outcomes, the events are sent again after the restart");
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(sink = self.sink, %error, "cannot record delivered events, retrying");
+                    tracing::warn!(sink = self.sink, %error, "cannot record outcomes, retrying");
                     self.pause(JOURNAL_RETRY).await;
                 }
             }
