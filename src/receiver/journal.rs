@@ -18,7 +18,7 @@ pub mod sqlite;
 pub mod unavailable;
 
 /// The limit of queued appends: the size of two commits. More would only wait longer.
-pub const WAITING: usize = 512;
+pub const QUEUE_CAPACITY: usize = 512;
 
 /// The position of an event in the order of arrival. Higher is later.
 pub type Position = i64;

@@ -113,7 +113,7 @@ impl Handler {
         }
         // A body that the journal has no capacity for is not read.
         let appending = &self.stats.metrics().appending;
-        if appending.get() >= journal::WAITING as i64 {
+        if appending.get() >= journal::QUEUE_CAPACITY as i64 {
             sleep(OVERLOAD_DELAY).await;
             return Err(Verdict::Overloaded);
         }

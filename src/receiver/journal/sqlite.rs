@@ -22,7 +22,7 @@ use self::{
     reader::Reader,
     writer::{Answer, Request, Work, Writer},
 };
-use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement, WAITING};
+use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, QUEUE_CAPACITY, Settings, Settlement};
 use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth};
 
 mod append;
@@ -68,7 +68,7 @@ impl SqliteJournal {
         let last = append::last_position(&connection)?;
         let last_identity = identities::last_number(&connection)?;
         let pending = PendingIdentities::load(&connection)?;
-        let (requests, waiting) = mpsc::sync_channel(WAITING);
+        let (requests, waiting) = mpsc::sync_channel(QUEUE_CAPACITY);
         let (health, health_seen) = watch::channel(JournalHealth::Healthy);
         let (appended, appended_seen) = watch::channel(last);
         let settings = Settings {

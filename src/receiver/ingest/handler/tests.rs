@@ -107,7 +107,7 @@ async fn an_overloaded_journal_rejects_deliveries_before_their_body_is_read() {
     let url = format!("http://{address}{}", route.path);
     let sent_at = SentAt::from_seconds(clock::now().as_second()).unwrap();
     let signature = Signature::sign(&route.keys[0].secret, &sent_at, b"{}").to_hex();
-    let senders = journal::WAITING / LIMITS.streams as usize;
+    let senders = journal::QUEUE_CAPACITY / LIMITS.streams as usize;
     let clients = (0..senders).map(|_| reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap());
     let mut waiting = tokio::task::JoinSet::new();
     for client in clients {
@@ -117,7 +117,7 @@ async fn an_overloaded_journal_rejects_deliveries_before_their_body_is_read() {
         }
     }
     let all = async {
-        while appending.get() < journal::WAITING as i64 {
+        while appending.get() < journal::QUEUE_CAPACITY as i64 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -129,8 +129,8 @@ impl PendingIdentities {
 
 /// The match of an identity in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    Never,
+pub(super) enum Match {
+    None,
     /// The same delivery, or another with the same signature: signed in the same second, with the same key, over the
     /// same body. It is the same request, whatever its delivery id.
     Same,
@@ -142,13 +142,13 @@ pub(super) enum Seen {
 
 /// Looks up the identity of `event` among those seen at `since` or later (seconds since the epoch): in the indexes, in
 /// the `pending` ones, and in the `added` ones of the same transaction.
-pub(super) fn seen(
+pub(super) fn find_match(
     connection: &Connection,
     event: &Event,
     since: i64,
     pending: &PendingIdentities,
     added: &[IndexKeys],
-) -> Result<Seen> {
+) -> Result<Match> {
     let Event { sent_at, identity, .. } = event;
     let key = Signed::of(*sent_at, &identity.body);
     let now = added.iter().filter(|keys| keys.signed == key).map(|keys| keys.number);
@@ -159,24 +159,24 @@ pub(super) fn seen(
              WHERE id = ?1 AND body = ?2 AND signature = ?3 AND sent_at + delay >= ?4)",
         )?;
         if statement.query_row(params![number, identity.body, identity.signature, since], |row| row.get(0))? {
-            return Ok(Seen::Same);
+            return Ok(Match::Same);
         }
     }
     let key = Delivery::of(identity);
     let now = added.iter().filter(|keys| keys.delivery == key).map(|keys| keys.number);
     let numbers = pending_index::find(connection, key)?;
-    let mut seen = Seen::Never;
+    let mut found = Match::None;
     for number in numbers.into_iter().chain(pending.deliveries.numbers(key)).chain(now) {
         let mut statement =
             connection.prepare_cached("SELECT body FROM identities WHERE id = ?1 AND sent_at + delay >= ?2")?;
         let body: Option<HalfDigest> = statement.query_row([number, since], |row| row.get(0)).optional()?;
         match body {
-            Some(body) if body == identity.body => return Ok(Seen::Resigned),
-            Some(_) => seen = Seen::OtherBody,
+            Some(body) if body == identity.body => return Ok(Match::Resigned),
+            Some(_) => found = Match::OtherBody,
             None => {}
         }
     }
-    Ok(seen)
+    Ok(found)
 }
 
 /// Stores the identity of `event` under a new number.

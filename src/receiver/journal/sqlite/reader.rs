@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::receiver::journal::JournalError;
 
 /// The limit of queued reads; there is one per sink, and the occasional status request.
-const WAITING: usize = 256;
+const QUEUE_CAPACITY: usize = 256;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -21,7 +21,7 @@ pub(super) struct Reader(SyncSender<Job>);
 
 impl Reader {
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
-        let (jobs, waiting) = mpsc::sync_channel::<Job>(WAITING);
+        let (jobs, waiting) = mpsc::sync_channel::<Job>(QUEUE_CAPACITY);
         thread::Builder::new().name("journal-reader".into()).spawn(move || {
             for job in waiting {
                 job(&connection);

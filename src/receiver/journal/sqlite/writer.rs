@@ -28,7 +28,7 @@ use super::{
     append,
     checkpoint::Wal,
     error::sync_failed,
-    identities::{self, FlushedChunks, IndexKeys, PendingIdentities, Seen},
+    identities::{self, FlushedChunks, IndexKeys, Match, PendingIdentities},
     pending_index::Number,
     prune,
     schema::Lock,
@@ -194,14 +194,14 @@ impl Writer {
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
         };
-        let mut room = room(&transaction, &committed.settings)?;
-        if room <= 0 && !committed.nothing_to_evict {
+        let mut free = free_bytes(&transaction, &committed.settings)?;
+        if free <= 0 && !committed.nothing_to_evict {
             committed.nothing_to_evict = prune::evict_events(&transaction)? == 0;
-            room = self::room(&transaction, &committed.settings)?;
+            free = free_bytes(&transaction, &committed.settings)?;
         }
         for Request { work, .. } in batch {
             let answer = match work {
-                Work::Append(event) => committed.append(&transaction, &self.pending, event, &mut room)?,
+                Work::Append(event) => committed.append(&transaction, &self.pending, event, &mut free)?,
                 Work::Settle { sink, settlements } => {
                     settle::settle(&transaction, sink, settlements)?;
                     committed.nothing_to_evict = false;
@@ -211,7 +211,7 @@ impl Writer {
                     settle::set_sinks(&transaction, &settings.sinks, committed.last)?;
                     committed.settings = settings.clone();
                     committed.nothing_to_evict = false;
-                    room = self::room(&transaction, settings)?;
+                    free = free_bytes(&transaction, settings)?;
                     Ok(None)
                 }
                 Work::Close => Err(JournalError::Closed),
@@ -256,9 +256,9 @@ impl Writer {
     fn prune(&mut self) -> bool {
         let failed = *self.health.borrow() != JournalHealth::Healthy;
         match self.try_prune(failed) {
-            Ok((more, room, forgotten)) => {
+            Ok((more, free, forgotten)) => {
                 self.pending.forget(&forgotten);
-                self.set_health(if room > 0 { JournalHealth::Healthy } else { JournalHealth::Full });
+                self.set_health(if free > 0 { JournalHealth::Healthy } else { JournalHealth::Full });
                 more
             }
             Err(error) => {
@@ -277,17 +277,17 @@ impl Writer {
         let expired = prune::expire_events(&transaction, ago(now, self.settings.retention_seconds))?;
         let window = self.settings.deduplication_window_seconds;
         let forgotten = identities::forget(&transaction, ago(now, window), prune::DELETE_BATCH)?;
-        let mut room = room(&transaction, &self.settings)?;
+        let mut free = free_bytes(&transaction, &self.settings)?;
         let mut evicted = 0;
-        if room <= 0 && !self.nothing_to_evict {
+        if free <= 0 && !self.nothing_to_evict {
             evicted = prune::evict_events(&transaction)?;
             self.nothing_to_evict = evicted == 0;
-            room = self::room(&transaction, &self.settings)?;
+            free = free_bytes(&transaction, &self.settings)?;
         }
         transaction.commit()?;
         let more =
-            expired == prune::DELETE_BATCH || forgotten.len() == prune::DELETE_BATCH || (evicted > 0 && room <= 0);
-        Ok((more, room, forgotten))
+            expired == prune::DELETE_BATCH || forgotten.len() == prune::DELETE_BATCH || (evicted > 0 && free <= 0);
+        Ok((more, free, forgotten))
     }
 
     /// Records a failure in the health.
@@ -336,23 +336,23 @@ impl Committed {
         transaction: &Transaction<'_>,
         earlier: &PendingIdentities,
         event: &Event,
-        room: &mut i128,
+        free: &mut i128,
     ) -> Result<Answer> {
         let since = ago(event.received_at, self.settings.deduplication_window_seconds);
-        let conflict = match identities::seen(transaction, event, since, earlier, &self.added)? {
-            Seen::Same => return Ok(Ok(Some(Appended::Duplicate))),
-            Seen::Resigned => {
+        let conflict = match identities::find_match(transaction, event, since, earlier, &self.added)? {
+            Match::Same => return Ok(Ok(Some(Appended::Duplicate))),
+            Match::Resigned => {
                 // Its signature is stored as well, or this retry could be replayed under a fresh id.
                 self.remember(transaction, event)?;
                 return Ok(Ok(Some(Appended::Duplicate)));
             }
-            Seen::OtherBody => true,
-            Seen::Never => false,
+            Match::OtherBody => true,
+            Match::None => false,
         };
-        if *room <= 0 {
+        if *free <= 0 {
             return Ok(Err(JournalError::Full));
         }
-        *room -= event.body.len() as i128 + OVERHEAD_BYTES;
+        *free -= event.body.len() as i128 + OVERHEAD_BYTES;
         self.last += 1;
         self.remember(transaction, event)?;
         if event.event_type == EventType::AnalyticsMilestone {
@@ -369,7 +369,7 @@ impl Committed {
 }
 
 /// The remaining capacity in bytes; nothing fits unless it is positive.
-fn room(connection: &Connection, settings: &Settings) -> Result<i128> {
+fn free_bytes(connection: &Connection, settings: &Settings) -> Result<i128> {
     Ok(i128::from(settings.capacity_bytes) - i128::from(prune::used_bytes(connection)?))
 }
 
