@@ -194,7 +194,7 @@ impl Receiver {
         self.admin.local_addr()
     }
 
-    /// Serves until `shutdown`, or until [`FAILED_JOURNAL_GRACE`] after a failure of the journal. Shutdown order:
+    /// Serves until `shutdown`, or until `FAILED_JOURNAL_GRACE` after a failure of the journal. Shutdown order:
     /// deliveries, then forwarding, then the journal.
     pub async fn serve(self, shutdown: CancellationToken) {
         let Receiver { journal, inspect, lost, stats, registry, clients, route_file, tls, transport, delivery, admin } =

@@ -1,4 +1,4 @@
-//! Accepts deliveries: [`handler`] reads a request within [`body_budget`], [`admit`] verifies it, [`redact`] removes
+//! Accepts deliveries: [`handler`] reads a request within a memory budget, [`admit`] verifies it, [`redact`] removes
 //! configured fields, and the answer follows from the [`verdict`]. Only the handler does IO.
 
 pub mod admit;

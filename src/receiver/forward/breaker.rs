@@ -125,7 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_never_stays_shut_for_longer_than_a_minute(results in proptest::collection::vec(any::<bool>(), 0..200)) {
+        fn it_never_stays_open_for_longer_than_a_minute(results in proptest::collection::vec(any::<bool>(), 0..200)) {
             let (mut breaker, mut now) = (Breaker::new(), 0);
             for ok in results {
                 if let Permit::NoneUntil(until) = breaker.permit(now) {

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_has_its_content_type_and_body() {
+    fn each_format_has_its_content_type_and_body() {
         for (format, content_type, body) in [
             (Format::CloudEvent, "application/json", BODY.to_owned()),
             (Format::Raw, "application/json", BODY.to_owned()),

@@ -178,7 +178,7 @@ fn the_identity_covers_body_and_key_besides_the_delivery_id() {
 
 proptest! {
     #[test]
-    fn any_flipped_bit_of_body_signature_or_timestamp_is_refused(bit in 0..8 * (BODY.len() + 32 + 10)) {
+    fn any_flipped_bit_of_body_signature_or_timestamp_is_rejected(bit in 0..8 * (BODY.len() + 32 + 10)) {
         let (byte, mask) = (bit / 8, 1 << (bit % 8));
         let mut body = BODY.to_vec();
         let mut mac = hex::decode(signature("secret-new", NOW, BODY)).unwrap();
