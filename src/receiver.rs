@@ -1,8 +1,13 @@
-//! The receiver: verifies deliveries, keeps them in a journal before it answers 200, and forwards them to the sinks.
-//! It faces the internet and holds no Kubernetes credentials: what it needs to know comes as a file, what it knows is
-//! asked for on its admin port.
+//! The receiver: verifies deliveries, stores them in a journal before it answers 200, and forwards them to the sinks.
+//! It faces the internet and holds no Kubernetes credentials: its configuration comes as a file, and the operator polls
+//! its state on the admin port.
 //!
-//! One delivery's way: [`intake`] → [`admit`] → [`redact`] → [`journal`] → 200 → [`forward`] → [`sink`].
+//! Path of a delivery: [`ingest::handler`] → [`ingest::admit`] → [`ingest::redact`] → [`journal`] → 200 → [`forward`] →
+//! [`sink`].
+//!
+//! Imports point down only, also between the files of a room: this file → [`admin`] → [`ingest::handler`] | [`forward`]
+//! → [`config`] → [`stats`] → [`ingest::verdict`] → [`sink`] → [`journal`] → [`ingest::admit`] | [`ingest::redact`] →
+//! [`ingest::event`]. The pure files of `ingest` are at the bottom, because the journal stores its events.
 
 use std::{
     convert::Infallible,
@@ -20,88 +25,74 @@ use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    browse::Shelf,
-    certificate::Watcher,
-    forward::Forwarder,
-    intake::Intake,
+    admin::{
+        journal::JournalApi,
+        status::{self, Sources},
+    },
+    config::{certificate_watcher::CertificateWatcher, route_watcher::RouteWatcher},
+    forward::{context::Context, scheduler},
+    ingest::handler::{self, Handler},
     journal::{
         Journal,
         inspect::Inspect,
-        refused::Refused,
-        sqlite::{OpenError, SqliteJournal},
+        sqlite::{SqliteJournal, error::OpenError},
+        unavailable::UnavailableJournal,
     },
-    ledger::Ledger,
-    metrics::Metrics,
-    reload::Reloader,
     sink::{egress::Egress, http::Clients},
-    status::Sources,
+    stats::{counters::DeliveryStats, metrics::Metrics},
 };
 use crate::{
-    admin::{self, Readiness},
+    admin::{self as admin_port, Readiness},
     route,
     serve::{self, Transport},
 };
 
-pub mod admit;
-pub mod browse;
-pub mod certificate;
-pub mod cloudevent;
+pub mod admin;
 pub mod config;
-pub mod event;
 pub mod forward;
-pub mod intake;
+pub mod ingest;
 pub mod journal;
-pub mod ledger;
-pub mod metrics;
-pub mod redact;
-pub mod reload;
-pub mod retry;
 pub mod sink;
-pub mod skew;
-pub mod status;
-pub mod tally;
-pub mod throttle;
-pub mod verdict;
+pub mod stats;
 
-/// How often the metrics of what waits are brought up to date.
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// How often the gauges of the journal are updated.
+const GAUGES_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a receiver that has lost its journal stays, answering 503, so that the operator gets to know why.
-const LAST_WORDS: Duration = Duration::from_secs(30);
+/// How long a receiver with a failed journal stays up and answers 503, so that the operator can read the reason.
+const FAILED_JOURNAL_GRACE: Duration = Duration::from_secs(30);
 
-/// What a receiver is started with.
+/// Command-line arguments of a receiver.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The route file, as the operator renders it. Waited for where it is missing, and reloaded when it changes.
+    /// The route file, as the operator renders it. A missing file is waited for; a changed one is reloaded.
     #[arg(long)]
     pub route_file: PathBuf,
-    /// The directory of the journal. One process at a time may use it.
+    /// The directory of the journal. Only one process at a time can use it.
     #[arg(long)]
     pub journal: PathBuf,
-    /// Where deliveries arrive.
+    /// Address for deliveries.
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, route::DELIVERY_PORT)))]
     pub delivery_address: SocketAddr,
-    /// Where probes, metrics and the status are asked for. Not for the public internet.
+    /// Address for probes, metrics and the status. Not for the public internet.
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, route::ADMIN_PORT)))]
     pub admin_address: SocketAddr,
-    /// The directory with tls.crt and tls.key. Where it is given, deliveries are served over TLS and nothing else; a
-    /// change is taken up without a restart.
+    /// The directory with tls.crt and tls.key. If set, deliveries are served over TLS only; a changed certificate is
+    /// reloaded without a restart.
     #[arg(long)]
     pub tls_directory: Option<PathBuf>,
-    /// A network that sinks may be in although the rules for egress deny it, such as a company's own; may be given
-    /// several times.
+    /// A network that sinks may be in although the egress rules deny it, such as a company's own. Repeatable.
     #[arg(long = "egress-allow", value_name = "CIDR")]
     pub egress_allow: Vec<IpNet>,
 }
 
-/// Why a receiver could not start.
+/// Why a receiver failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
     #[error("cannot open the journal in {directory}: {source}")]
     Journal { directory: PathBuf, source: OpenError },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("a sync of the journal failed: what is on the disk has to be read anew")]
+    #[error("a sync of the journal failed, so the state of the disk is unknown: restart to read it again")]
     JournalLost,
     #[error("cannot set up TLS to the sinks: {0}")]
     Tls(#[from] reqwest::Error),
@@ -109,17 +100,17 @@ pub enum ReceiverError {
     ServeTls(#[from] rustls::Error),
 }
 
-/// A receiver that has its journal and its ports, and does not serve yet.
+/// A receiver with an open journal and bound ports that does not serve yet.
 pub struct Receiver {
     journal: Arc<dyn Journal>,
     inspect: Arc<dyn Inspect>,
-    /// Cancelled once the journal must not be used any more by this process.
+    /// Cancelled once this process must not use the journal any more.
     lost: CancellationToken,
-    ledger: Arc<Ledger>,
+    stats: Arc<DeliveryStats>,
     registry: Registry,
     clients: Clients,
     route_file: PathBuf,
-    tls: Option<Watcher>,
+    tls: Option<CertificateWatcher>,
     transport: Transport,
     delivery: TcpListener,
     admin: TcpListener,
@@ -131,11 +122,12 @@ impl std::fmt::Debug for Receiver {
     }
 }
 
-/// Runs a receiver until `shutdown`. Then requests in flight are answered, what was sent is recorded, and the journal
-/// is let go.
+/// Runs a receiver until `shutdown`. It then answers the requests in flight, records the finished attempts and closes
+/// the journal.
 ///
 /// # Errors
-/// When it cannot start, or a sync of the journal failed. A missing or bad route file is not an error: it is waited for.
+/// If it cannot start, or if a sync of the journal failed. A missing or invalid route file is not an error: the
+/// receiver waits for a valid one.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), ReceiverError> {
     let receiver = Receiver::bind(args).await?;
     if let (Ok(delivery), Ok(admin)) = (receiver.delivery_address(), receiver.admin_address()) {
@@ -150,11 +142,12 @@ impl Receiver {
     /// Opens the journal and both ports.
     ///
     /// # Errors
-    /// When the journal cannot be opened for now, or a port is taken. One that never will be is said in the status.
+    /// If the journal cannot be opened for now, or a port is taken. A permanent failure of the journal is not an error:
+    /// the status reports it.
     pub async fn bind(args: Args) -> Result<Self, ReceiverError> {
         let Args { route_file, journal: directory, delivery_address, admin_address, tls_directory, egress_allow } =
             args;
-        let tls = tls_directory.map(|directory| Watcher::new(directory, Arc::default()));
+        let tls = tls_directory.map(|directory| CertificateWatcher::new(directory, Arc::default()));
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let (journal, inspect, lost): (Arc<dyn Journal>, Arc<dyn Inspect>, _) =
@@ -164,9 +157,9 @@ impl Receiver {
                     (Arc::clone(&journal) as _, journal, lost)
                 }
                 Err(error) if error.is_final() => {
-                    tracing::error!(%error, directory = %directory.display(), "deliveries are answered 503");
-                    let refused = Arc::new(Refused::new(error.to_string()));
-                    (Arc::clone(&refused) as _, refused, CancellationToken::new())
+                    tracing::error!(%error, directory = %directory.display(), "journal unavailable, answering 503");
+                    let unavailable = Arc::new(UnavailableJournal::new(error.to_string()));
+                    (Arc::clone(&unavailable) as _, unavailable, CancellationToken::new())
                 }
                 Err(source) => return Err(ReceiverError::Journal { directory, source }),
             };
@@ -174,7 +167,7 @@ impl Receiver {
             journal,
             inspect,
             lost,
-            ledger: Arc::new(Ledger::new(metrics)),
+            stats: Arc::new(DeliveryStats::new(metrics)),
             registry,
             clients: Clients::new(Egress::new(egress_allow))?,
             route_file,
@@ -185,69 +178,69 @@ impl Receiver {
         })
     }
 
-    /// Where deliveries arrive: the port the system chose, where 0 was asked for.
+    /// The bound address for deliveries, with the port that the system chose if the arguments say 0.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// If the system does not report it.
     pub fn delivery_address(&self) -> std::io::Result<SocketAddr> {
         self.delivery.local_addr()
     }
 
-    /// Where the admin port is.
+    /// The bound address of the admin port.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// If the system does not report it.
     pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
         self.admin.local_addr()
     }
 
-    /// Serves until `shutdown`, or until the journal is lost and that has been said for [`LAST_WORDS`]. The order of the
-    /// end: no more deliveries, then no more forwarding, then the journal.
+    /// Serves until `shutdown`, or until `FAILED_JOURNAL_GRACE` after a failure of the journal. Shutdown order:
+    /// deliveries, then forwarding, then the journal.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Receiver { journal, inspect, lost, ledger, registry, clients, route_file, tls, transport, delivery, admin } =
+        let Receiver { journal, inspect, lost, stats, registry, clients, route_file, tls, transport, delivery, admin } =
             self;
         let certificate = tls.as_ref().map(|tls| Arc::clone(tls.certificate()));
         let (publish, config) = watch::channel(None);
-        let intake = Intake::new(config.clone(), Arc::clone(&journal), Arc::clone(&ledger));
-        let forwarder =
-            Forwarder { config: config.clone(), journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), clients };
-        let shelf = Shelf { config: config.clone(), journal: inspect };
+        let handler = Handler::new(config.clone(), Arc::clone(&journal), Arc::clone(&stats));
+        let context =
+            Context { config: config.clone(), journal: Arc::clone(&journal), stats: Arc::clone(&stats), clients };
+        let api = JournalApi { config: config.clone(), journal: Arc::clone(&inspect) };
         let sources =
-            Sources { config, journal: Arc::clone(&journal), ledger: Arc::clone(&ledger), shelf, certificate };
+            Sources { config, journal: Arc::clone(&journal), stats: Arc::clone(&stats), inspect, certificate };
         let answer = service_fn(move |request| {
-            let intake = intake.clone();
-            async move { Ok::<_, Infallible>(intake.answer(request).await) }
+            let handler = handler.clone();
+            async move { Ok::<_, Infallible>(handler.answer(request).await) }
         });
-        // Probes are still answered, and the route is still watched, while the last requests are.
+        // Probes are still answered, and the route is still watched, while requests in flight complete.
         let idle = CancellationToken::new();
         let deliveries = async {
-            serve::serve(delivery, transport, answer, intake::LIMITS, shutdown.clone()).await;
+            serve::serve(delivery, transport, answer, handler::LIMITS, shutdown.clone()).await;
             idle.cancel();
         };
         let end = async {
             lost.cancelled().await;
-            sleep(LAST_WORDS).await;
+            sleep(FAILED_JOURNAL_GRACE).await;
             shutdown.cancel();
         };
         tokio::join!(
             deliveries,
-            idle.run_until_cancelled(Reloader::new(route_file, Arc::clone(&journal), ledger, publish).run()),
-            idle.run_until_cancelled(OptionFuture::from(tls.map(Watcher::run))),
-            forwarder.run(idle.clone()),
-            admin::serve(admin, admin_router(registry, &sources), idle.clone()),
+            idle.run_until_cancelled(RouteWatcher::new(route_file, Arc::clone(&journal), stats, publish).run()),
+            idle.run_until_cancelled(OptionFuture::from(tls.map(CertificateWatcher::run))),
+            scheduler::run(context, idle.clone()),
+            admin_port::serve(admin, admin_router(registry, &sources, api), idle.clone()),
             idle.run_until_cancelled(measure(&sources)),
             idle.run_until_cancelled(end),
         );
         if let Err(error) = journal.close().await {
-            tracing::warn!(%error, "the journal was not closed in good order");
+            tracing::warn!(%error, "cannot close the journal");
         }
     }
 }
 
-fn admin_router(registry: Registry, sources: &Sources) -> axum::Router {
+fn admin_router(registry: Registry, sources: &Sources, api: JournalApi) -> axum::Router {
     let readiness = sources.clone();
-    let common = admin::router(Arc::new(registry), Readiness::new(move || readiness.ready()));
-    common.merge(status::router(sources.clone())).merge(browse::router(sources.shelf.clone()))
+    let common = admin_port::router(Arc::new(registry), Readiness::new(move || readiness.ready()));
+    common.merge(status::router(sources.clone())).merge(admin::journal::router(api))
 }
 
 async fn measure(sources: &Sources) {
@@ -255,7 +248,7 @@ async fn measure(sources: &Sources) {
         if let Err(error) = sources.measure().await {
             tracing::debug!(%error, "cannot measure the backlog");
         }
-        sleep(MEASURE_EVERY).await;
+        sleep(GAUGES_INTERVAL).await;
     }
 }
 

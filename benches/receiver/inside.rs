@@ -19,11 +19,12 @@ use linktree_operator::{
     receiver::{
         self,
         config::Config,
-        event::Event,
-        intake::{self, Intake},
+        ingest::{
+            event::Event,
+            handler::{self, Handler},
+        },
         journal::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement},
-        ledger::Ledger,
-        metrics::Metrics,
+        stats::{counters::DeliveryStats, metrics::Metrics},
     },
     route::{Route, status::JournalHealth},
     serve, shutdown,
@@ -76,13 +77,13 @@ async fn bare(listener: TcpListener) -> Result<()> {
 async fn forgetful(listener: TcpListener, route_file: &Path) -> Result<()> {
     let config = Config::new(Route::load(route_file)?, String::new())?;
     let (_publish, config) = watch::channel(Some(Arc::new(config)));
-    let ledger = Ledger::new(Metrics::register(&mut Default::default()));
-    let intake = Intake::new(config, Arc::new(Forgetful), Arc::new(ledger));
+    let stats = DeliveryStats::new(Metrics::register(&mut Default::default()));
+    let handler = Handler::new(config, Arc::new(Forgetful), Arc::new(stats));
     let answer = service_fn(move |request| {
-        let intake = intake.clone();
-        async move { Ok::<_, Infallible>(intake.answer(request).await) }
+        let handler = handler.clone();
+        async move { Ok::<_, Infallible>(handler.answer(request).await) }
     });
-    serve::serve(listener, serve::Transport::Tcp, answer, intake::LIMITS, shutdown::on_signal()?).await;
+    serve::serve(listener, serve::Transport::Tcp, answer, handler::LIMITS, shutdown::on_signal()?).await;
     Ok(())
 }
 

@@ -4,28 +4,36 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{admit::Window, redact::Redaction, sink::Destination};
+use super::{
+    ingest::{admit::Window, redact::Redaction},
+    sink::destination::Destination,
+};
 use crate::route::{Route, RouteError};
 
-/// A route that was loaded and that the journal has taken up.
+pub mod certificate;
+pub mod certificate_watcher;
+pub mod route_watcher;
+
+/// A valid route that the journal has applied.
 #[derive(Debug)]
 pub struct Config {
     pub route: Route,
     /// [`Route::digest`] of the file.
     pub digest: String,
-    /// When a delivery may have been signed.
+    /// The accepted age of a delivery.
     pub window: Window,
-    /// What is never kept.
+    /// The fields that are never stored.
     pub redaction: Redaction,
-    /// The route's sinks, ready to be sent to, but for those of which it is not known where they are.
+    /// The route's sinks, ready to send to, except those whose address is unknown.
     pub destinations: Vec<Arc<Destination>>,
 }
 
 impl Config {
-    /// Prepares what every delivery and every attempt needs of a route.
+    /// Compiles the route for deliveries and attempts.
     ///
     /// # Errors
-    /// When a sink's template or filter does not compile: the operator has tried it before, so the two are not of one version.
+    /// If a sink's template or filter does not compile. The operator compiles them too, so it must be of another
+    /// version.
     pub fn new(route: Route, digest: String) -> Result<Self, RouteError> {
         let destinations = route.sinks.iter().filter_map(|sink| Destination::new(&route.webhook, sink).transpose());
         let destinations = destinations.map(|destination| destination.map(Arc::new)).collect::<Result<_, _>>()?;
@@ -34,5 +42,5 @@ impl Config {
     }
 }
 
-/// The route in use, as everything in the receiver sees it; `None` until there was a first good one.
+/// The route in use; `None` until the first valid route is loaded.
 pub type Current = watch::Receiver<Option<Arc<Config>>>;

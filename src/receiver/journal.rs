@@ -1,80 +1,80 @@
-//! Where verified deliveries are kept: what the rest of the receiver may rely on. An event is acknowledged only after
-//! [`Journal::append`] returned, and from then on it is not lost (goals.md, I1) nor stored twice (I2).
+//! The journal of verified deliveries: the guarantees that the rest of the receiver relies on. An event is acknowledged
+//! only after [`Journal::append`] returned; from then on it is neither lost nor stored twice.
 //!
-//! Each sink has a position of its own: all events up to it are settled for that sink, but for those it tries again.
+//! Each sink has its own position: all events up to it are settled for that sink, except those that wait for a retry.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::event::Event;
+use super::ingest::event::Event;
 use crate::{
     linktree::event::EventType,
     route::{Route, status::JournalHealth},
 };
 
 pub mod inspect;
-pub mod refused;
 pub mod sqlite;
+pub mod unavailable;
 
-/// How many appends may wait at once: what two commits take. More would only wait longer.
-pub const WAITING: usize = 512;
+/// The limit of queued appends: the size of two commits. More would only wait longer.
+pub const QUEUE_CAPACITY: usize = 512;
 
-/// The order in which events came in. Higher is later.
+/// The position of an event in the order of arrival. Higher is later.
 pub type Position = i64;
 
 /// A durable journal. All times are milliseconds since the epoch.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
-    /// Checks the identity and keeps the event, in one durable step: when this returns `Ok`, a power cut cannot undo
-    /// it. After an error the event may or may not have been kept; the sender's retry finds out.
+    /// Checks the identity and stores the event, in one durable step: once this returns `Ok`, a power cut cannot undo
+    /// it. After an error the event may or may not be stored; the sender's retry is deduplicated.
     async fn append(&self, event: Event) -> Result<Appended, JournalError>;
 
-    /// Takes up limits and sinks. A new sink gets the events that come from now on; what was still waiting for a sink
-    /// that is gone is given up, its dead letters stay.
+    /// Applies limits and sinks. A new sink gets the events from now on; the waiting events of a removed sink are
+    /// dropped, its dead letters stay.
     async fn configure(&self, settings: Settings) -> Result<(), JournalError>;
 
-    /// What is to be sent to `sink` at `now`, oldest first, at most `limit` events; empty if the sink is not known.
+    /// The events that are due for `sink` at `now`, oldest first, at most `limit`; empty if the sink is unknown.
     async fn due(&self, sink: &str, now: i64, limit: usize) -> Result<Due, JournalError>;
 
-    /// The events that are to be tried again at `sink`, due or not, and when each is due: at most `limit` of those
-    /// behind `after`, in order.
+    /// The events that wait for a retry at `sink`, due or not, each with its due time: at most `limit` of those after
+    /// the position `after`, in order.
     async fn waiting(&self, sink: &str, after: Position, limit: usize) -> Result<Vec<(Pending, i64)>, JournalError>;
 
-    /// Records what became of events that were due for `sink`, in the order in which they were tried.
+    /// Records the outcomes of due events of `sink`, in the order of the attempts.
     async fn settle(&self, sink: &str, settlements: Vec<Settlement>) -> Result<(), JournalError>;
 
-    /// What waits for each sink.
+    /// The backlog of each sink.
     async fn backlog(&self) -> Result<Vec<Backlog>, JournalError>;
 
-    /// Whether deliveries can be kept right now.
+    /// Whether deliveries can be stored right now.
     fn health(&self) -> JournalHealth;
 
-    /// Changes whenever there is something new to send.
+    /// Changes whenever there is a new event to send.
     fn appended(&self) -> watch::Receiver<Position>;
 
-    /// Finishes what was begun and lets the journal go, so that another process may open it.
+    /// Completes the writes that have started and closes the journal, so that another process can open it.
     async fn close(&self) -> Result<(), JournalError>;
 }
 
-/// What [`Journal::append`] found.
+/// The result of [`Journal::append`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// New, and kept.
+    /// New, and stored.
     Stored,
-    /// Kept before: the same delivery again, or a captured one under another delivery id.
+    /// Already stored: the same delivery again, or a captured one under another delivery id.
     Duplicate,
-    /// Kept, although its delivery id had come with another body before.
+    /// Stored, although its delivery id is stored with another body.
     Conflict,
 }
 
-/// Why the journal did not do it.
+/// Why an operation of the journal failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    /// More is waiting to be written than can be written in time.
-    #[error("too many deliveries are waiting to be written")]
+    /// More writes are queued than can be written in time.
+    #[error("too many writes are queued in the journal")]
     Overloaded,
-    /// The volume, or the configured capacity, is used up by events that are not delivered yet.
+    /// Undelivered events use up the volume or the configured capacity.
     #[error("the journal is full")]
     Full,
     #[error("the journal failed: {problem}")]
@@ -83,7 +83,7 @@ pub enum JournalError {
     Closed,
 }
 
-/// What a route says about the journal.
+/// The settings of a route for the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The sinks' names.
@@ -105,19 +105,19 @@ impl Settings {
     }
 }
 
-/// What is to be sent to a sink.
+/// The events to send to a sink now.
 #[derive(Debug, Default)]
 pub struct Due {
     pub events: Vec<Pending>,
-    /// When the next event that is not due yet will be.
+    /// When the next retry is due.
     pub next: Option<i64>,
 }
 
-/// An event that a sink has not had yet.
+/// An event that a sink has not received yet.
 #[derive(Clone, Debug)]
 pub struct Pending {
     pub position: Position,
-    /// How often it was tried in vain.
+    /// The number of failed attempts.
     pub attempts: u32,
     /// The delivery id; for a conflict, made unique by its body's digest.
     pub id: String,
@@ -127,7 +127,7 @@ pub struct Pending {
     pub body: Bytes,
 }
 
-/// What became of an event that was due.
+/// The outcome of a due event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
     pub position: Position,
@@ -136,15 +136,15 @@ pub struct Settlement {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The sink has it, or does not want it.
+    /// The sink has accepted it, or its filter excludes it.
     Done,
-    /// It was tried `attempts` times in vain and is due again at `due_at`.
+    /// It failed `attempts` times and is due again at `due_at`.
     Retry { attempts: u32, due_at: i64 },
-    /// It is not tried again. It stays in the journal for as long as a delivered event does.
+    /// It is not retried. It stays in the journal as long as a delivered event.
     DeadLetter { failure: String, at: i64 },
 }
 
-/// What waits for one sink.
+/// The backlog of one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backlog {
     pub sink: String,

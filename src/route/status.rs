@@ -25,7 +25,7 @@ pub struct ReceiverStatus {
     /// By how much the receiver's clock is ahead of the timestamps Linktree signs (negative: behind), once the last
     /// deliveries agree on it; `None` while they do not, or it is little.
     pub clock_offset_seconds: Option<i64>,
-    pub last_hour: Tally,
+    pub last_hour: DeliveryCounts,
     /// Events not yet settled, over all sinks.
     pub backlog: u64,
     pub sinks: Vec<SinkStatus>,
@@ -45,7 +45,7 @@ impl ReceiverStatus {
             milestones: Some(Milestones { last_time: None }),
             unverified_run: None,
             clock_offset_seconds: None,
-            last_hour: Tally::default(),
+            last_hour: DeliveryCounts::default(),
             backlog: 0,
             sinks: Vec::new(),
         }
@@ -96,7 +96,7 @@ pub struct UnverifiedRun {
 /// What became of deliveries. One per verdict, so that the sum is what was received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Tally {
+pub struct DeliveryCounts {
     pub verified: u64,
     pub duplicate: u64,
     /// The delivery id had come before with another body: kept, counted, flagged.

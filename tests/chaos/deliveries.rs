@@ -13,7 +13,7 @@ use linktree_operator::{
         secret::Secret,
         signature::Signature,
     },
-    receiver::event::Event,
+    receiver::ingest::event::Event,
 };
 
 pub const PATH: &str = "/h/abc";

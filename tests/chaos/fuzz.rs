@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use linktree_operator::{
-    receiver::{
+    receiver::ingest::{
         admit::{Credentials, Window, admit},
         event,
     },

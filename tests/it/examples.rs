@@ -4,7 +4,7 @@ use bytes::Bytes;
 use linktree_operator::{
     api::{sink, webhook::LinktreeWebhook},
     linktree::event::EventType,
-    receiver::{cloudevent, journal::Pending},
+    receiver::{journal::Pending, sink::cloudevent},
     route::{TemplateSource, filter::Filter, template::Template},
 };
 use serde_json::{Value, json};

@@ -1,24 +1,24 @@
-//! A circuit breaker: a sink that fails time and again is left in peace, but for a probe now and then. Its events keep
-//! their retries meanwhile. Pure; times are milliseconds since the epoch.
+//! A circuit breaker: a sink that fails repeatedly gets no events except for a probe from time to time. Its events keep
+//! their retries. Pure; times are milliseconds since the epoch.
 
-/// Failures in a row that open the circuit.
+/// Consecutive failures that open the circuit.
 const FAILURES: u32 = 5;
-/// How long it stays open the first time; doubled with each probe that fails, up to the second.
+/// How long it stays open at first; doubled by each failed probe up to the maximum.
 const COOLDOWN: i64 = 1_000;
 const COOLDOWN_MAX: i64 = 60_000;
 
 /// One sink's circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Breaker {
-    /// All goes through; so many attempts failed in a row.
+    /// All attempts are allowed; `failures` attempts failed in a row.
     Closed { failures: u32 },
-    /// Nothing goes through before `until`.
+    /// No attempt is allowed before `until`.
     Open { until: i64, cooldown: i64 },
     /// One attempt decides.
     HalfOpen { cooldown: i64 },
 }
 
-/// What may be sent.
+/// The attempts that are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Permit {
     All,
@@ -31,7 +31,7 @@ impl Breaker {
         Breaker::Closed { failures: 0 }
     }
 
-    /// What may be sent at `now`. An open circuit whose time has come is half open from here on.
+    /// The attempts allowed at `now`. An open circuit whose cooldown is over becomes half open.
     pub(super) fn permit(&mut self, now: i64) -> Permit {
         match *self {
             Breaker::Closed { .. } => Permit::All,
@@ -43,12 +43,12 @@ impl Breaker {
         }
     }
 
-    /// The sink took an event.
+    /// Records a delivered event.
     pub(super) fn succeeded(&mut self) {
         *self = Breaker::new();
     }
 
-    /// The sink did not take an event at `now`. What was on its way when the circuit opened changes nothing.
+    /// Records a failed attempt at `now`. Attempts that were in flight when the circuit opened change nothing.
     pub(super) fn failed(&mut self, now: i64) {
         *self = match *self {
             Breaker::Closed { failures } if failures + 1 < FAILURES => Breaker::Closed { failures: failures + 1 },
@@ -61,7 +61,7 @@ impl Breaker {
         };
     }
 
-    /// Until when nothing is sent; `None` while the circuit is not open.
+    /// When the cooldown ends; `None` while the circuit is not open.
     pub(super) fn open_until(&self) -> Option<i64> {
         match self {
             Breaker::Open { until, .. } => Some(*until),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn five_failures_in_a_row_open_it_and_a_success_between_them_starts_anew() {
+    fn five_failures_in_a_row_open_it_and_a_success_resets_the_count() {
         let mut breaker = Breaker::new();
         for _ in 0..3 {
             (0..4).for_each(|_| breaker.failed(0));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn when_its_time_has_come_one_attempt_decides() {
+    fn after_the_cooldown_one_attempt_decides() {
         let mut breaker = opened(0);
         assert_eq!(breaker.permit(999), Permit::NoneUntil(1_000));
         assert_eq!(breaker.permit(1_000), Permit::One);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn each_probe_that_fails_doubles_the_wait_up_to_a_minute() {
+    fn each_failed_probe_doubles_the_cooldown_up_to_a_minute() {
         let (mut breaker, mut now, mut waits) = (opened(0), 0, Vec::new());
         for _ in 0..8 {
             let Permit::NoneUntil(until) = breaker.permit(now) else { panic!("{breaker:?}") };
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_on_its_way_when_it_opened_does_not_hold_it_open_longer() {
+    fn attempts_in_flight_when_it_opened_do_not_extend_the_cooldown() {
         let mut breaker = opened(0);
         breaker.failed(900);
         assert_eq!(breaker.open_until(), Some(1_000));
@@ -125,7 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_never_stays_shut_for_longer_than_a_minute(results in proptest::collection::vec(any::<bool>(), 0..200)) {
+        fn it_never_stays_open_for_longer_than_a_minute(results in proptest::collection::vec(any::<bool>(), 0..200)) {
             let (mut breaker, mut now) = (Breaker::new(), 0);
             for ok in results {
                 if let Permit::NoneUntil(until) = breaker.permit(now) {

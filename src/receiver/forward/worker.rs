@@ -1,5 +1,5 @@
-//! Brings events to one sink, some at a time. An event that fails steps aside until it is due again; those behind it go
-//! on, but for those that have to keep the order. A sink that fails time and again is left in peace for a while.
+//! Delivers events to one sink, several at a time. A failed event waits for its retry while later events are delivered,
+//! except those that the ordering blocks. A circuit breaker pauses a sink that fails repeatedly.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,65 +8,66 @@ use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Forwarder,
     batch::Batch,
     breaker::{Breaker, Permit},
-    lanes::Lanes,
+    context::Context,
+    ordering::ResourceOrder,
+    retry,
 };
 use crate::{
     clock,
     receiver::{
-        cloudevent,
         journal::{JournalError, Outcome, Pending, Position, Settlement},
-        ledger::Ledger,
-        retry,
         sink::{
-            Destination, Failure,
+            cloudevent,
+            destination::Destination,
+            failure::Failure,
             http::{self, Clients},
         },
+        stats::counters::DeliveryStats,
     },
     route::Ordering,
 };
 
-/// How many events are taken from the journal at once, and how many of them are under way at the same time.
+/// The size of a batch from the journal, and how many of its events are in flight at the same time.
 const BATCH: usize = 64;
-const UNDER_WAY: usize = 8;
-/// No attempt is begun later than this after the first of its batch: then what became of them is recorded, so that a
-/// crash repeats little.
+const IN_FLIGHT: usize = 8;
+/// No attempt of a batch starts later than this after the first: then the outcomes are recorded, so that a crash
+/// repeats little.
 const RECORD_AFTER: Duration = Duration::from_millis(200);
-/// How long to wait after the journal refused, and at most between two looks into it.
+/// The delay after an error of the journal, and the longest time between two polls of it.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker {
     sink: String,
-    forwarder: Forwarder,
+    context: Context,
     appended: watch::Receiver<Position>,
     stop: CancellationToken,
     breaker: Breaker,
-    /// `None` while the sink asks for no order, or before what waits was looked through.
-    lanes: Option<Lanes>,
+    /// `None` if the sink has no ordering, or before the waiting events are loaded.
+    order: Option<ResourceOrder>,
 }
 
 impl Worker {
-    pub(super) fn new(sink: String, forwarder: Forwarder, stop: CancellationToken) -> Self {
-        let appended = forwarder.journal.appended();
-        Worker { sink, forwarder, appended, stop, breaker: Breaker::new(), lanes: None }
+    pub(super) fn new(sink: String, context: Context, stop: CancellationToken) -> Self {
+        let appended = context.journal.appended();
+        Worker { sink, context, appended, stop, breaker: Breaker::new(), order: None }
     }
 
-    /// Works until it is stopped.
+    /// Runs until it is stopped.
     pub(super) async fn run(mut self) {
         while !self.stop.is_cancelled() {
             self.appended.mark_unchanged();
-            if let Err(error) = self.turn().await {
-                tracing::error!(sink = self.sink, %error, "cannot read what is due");
+            if let Err(error) = self.step().await {
+                tracing::error!(sink = self.sink, %error, "cannot read due events, retrying");
                 self.pause(JOURNAL_RETRY).await;
             }
         }
     }
 
-    /// Sends some of what is due, or waits for something to be.
-    async fn turn(&mut self) -> Result<(), JournalError> {
+    /// Delivers a batch of due events, or waits until an event is due.
+    async fn step(&mut self) -> Result<(), JournalError> {
         let Some(destination) = self.destination() else {
             self.wait_for_route().await;
             return Ok(());
@@ -75,34 +76,34 @@ impl Worker {
             Permit::All => BATCH,
             Permit::One => 1,
             Permit::NoneUntil(until) => {
-                self.pause(until_then(until)).await;
+                self.pause(duration_until(until)).await;
                 return Ok(());
             }
         };
-        self.know_lanes(destination.sink.ordering).await?;
-        let due = self.forwarder.journal.due(&self.sink, now(), limit).await?;
+        self.load_order(destination.sink.ordering).await?;
+        let due = self.context.journal.due(&self.sink, now(), limit).await?;
         if due.events.is_empty() {
             self.idle(due.next).await;
         } else {
-            self.work_through(&destination, due.events).await;
+            self.deliver_batch(&destination, due.events).await;
         }
         Ok(())
     }
 
-    /// Waits for a route that says where the sink is; or to be stopped, where it has the sink no more.
+    /// Waits for a route with the sink's address, or for the end of the worker if the route has the sink no more.
     async fn wait_for_route(&mut self) {
         tokio::select! {
-            Ok(()) = self.forwarder.config.changed() => {}
+            Ok(()) = self.context.config.changed() => {}
             () = self.stop.cancelled() => {}
         }
     }
 
-    /// Waits until there is something new, or something is due again.
+    /// Waits for a new event, or until a retry is due.
     async fn idle(&mut self, next: Option<i64>) {
-        let until = next.map_or(LOOK_EVERY, until_then);
+        let until = next.map_or(POLL_INTERVAL, duration_until);
         tokio::select! {
             Ok(()) = self.appended.changed() => {}
-            () = sleep(until.min(LOOK_EVERY)) => {}
+            () = sleep(until.min(POLL_INTERVAL)) => {}
             () = self.stop.cancelled() => {}
         }
     }
@@ -111,89 +112,89 @@ impl Worker {
         self.stop.run_until_cancelled(sleep(duration)).await;
     }
 
-    /// Finds out which events wait, where their order matters: what was put off before a restart is in the journal.
-    async fn know_lanes(&mut self, ordering: Ordering) -> Result<(), JournalError> {
+    /// Loads the waiting events if their order matters: retries from before a restart are in the journal.
+    async fn load_order(&mut self, ordering: Ordering) -> Result<(), JournalError> {
         match ordering {
-            Ordering::None => self.lanes = None,
-            Ordering::ByResource if self.lanes.is_some() => {}
+            Ordering::None => self.order = None,
+            Ordering::ByResource if self.order.is_some() => {}
             Ordering::ByResource => {
-                let (mut lanes, mut after) = (Lanes::default(), Position::MIN);
+                let (mut order, mut after) = (ResourceOrder::default(), Position::MIN);
                 loop {
-                    let waiting = self.forwarder.journal.waiting(&self.sink, after, BATCH).await?;
+                    let waiting = self.context.journal.waiting(&self.sink, after, BATCH).await?;
                     let Some((last, _)) = waiting.last() else { break };
                     after = last.position;
                     for (event, due_at) in &waiting {
                         if let Some(resource) = cloudevent::resource(&event.body) {
                             let outcome = Outcome::Retry { attempts: event.attempts, due_at: *due_at };
-                            lanes.note(&resource, event.position, &outcome);
+                            order.record(&resource, event.position, &outcome);
                         }
                     }
                 }
-                self.lanes = Some(lanes);
+                self.order = Some(order);
             }
         }
         Ok(())
     }
 
-    async fn work_through(&mut self, destination: &Destination, events: Vec<Pending>) {
-        let Worker { sink, forwarder, stop, breaker, lanes, .. } = self;
-        let mut batch = Batch::new(events, lanes.is_some());
-        let lanes = lanes.get_or_insert_default();
-        let mut under_way = FuturesUnordered::new();
+    async fn deliver_batch(&mut self, destination: &Destination, events: Vec<Pending>) {
+        let Worker { sink, context, stop, breaker, order, .. } = self;
+        let mut batch = Batch::new(events, order.is_some());
+        let order = order.get_or_insert_default();
+        let mut in_flight = FuturesUnordered::new();
         let started = clock::monotonic();
         loop {
-            while under_way.len() < UNDER_WAY
+            while in_flight.len() < IN_FLIGHT
                 && started.elapsed() < RECORD_AFTER
                 && breaker.open_until().is_none()
-                && let Some(event) = batch.next(lanes, now())
+                && let Some(event) = batch.next(order, now())
             {
-                under_way.push(attempt(&forwarder.clients, destination, event));
+                in_flight.push(attempt(&context.clients, destination, event));
             }
-            // Stopped in the middle of an attempt, it is as if that had not been made: the event comes again.
-            let Some(Some((event, result))) = stop.run_until_cancelled(under_way.next()).await else { break };
-            let outcome = judge(destination, &event, result, breaker, &forwarder.ledger);
-            batch.settle(event.position, outcome, lanes);
+            // A cancelled attempt counts as not made: the event is sent again.
+            let Some(Some((event, result))) = stop.run_until_cancelled(in_flight.next()).await else { break };
+            let outcome = settle_attempt(destination, &event, result, breaker, &context.stats);
+            batch.settle(event.position, outcome, order);
         }
-        drop(under_way);
-        forwarder.ledger.circuit(sink, breaker.open_until().map(|until| until / 1000));
-        let settlements = batch.finish(lanes, now());
+        drop(in_flight);
+        context.stats.circuit(sink, breaker.open_until().map(|until| until / 1000));
+        let settlements = batch.finish(order, now());
         if destination.sink.ordering == Ordering::None {
-            self.lanes = None;
+            self.order = None;
         }
         if !settlements.is_empty() {
             self.record(settlements).await;
         }
     }
 
-    /// Records what became of events. While the journal refuses, nothing more is sent: it would be sent again.
+    /// Records outcomes. While the journal fails, no further event is sent: it would be sent twice.
     async fn record(&self, settlements: Vec<Settlement>) {
         loop {
-            match self.forwarder.journal.settle(&self.sink, settlements.clone()).await {
+            match self.context.journal.settle(&self.sink, settlements.clone()).await {
                 Ok(()) | Err(JournalError::Closed) => return,
                 Err(error) if self.stop.is_cancelled() => {
-                    tracing::warn!(sink = self.sink, %error, "some events will be sent again after the restart");
+                    tracing::warn!(sink = self.sink, %error, "cannot record outcomes, the events are sent again after the restart");
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(sink = self.sink, %error, "cannot record what was sent");
+                    tracing::warn!(sink = self.sink, %error, "cannot record outcomes, retrying");
                     self.pause(JOURNAL_RETRY).await;
                 }
             }
         }
     }
 
-    /// The sink as the route has it now; `None` if nothing is to be sent, the route does not say where the sink is, or has
-    /// it no more.
+    /// The sink in the current route; `None` if forwarding is paused, the route has no address for the sink, or has the
+    /// sink no more.
     fn destination(&mut self) -> Option<Arc<Destination>> {
-        let config = self.forwarder.config.borrow_and_update().clone().filter(|it| it.route.forwarding.is_on())?;
+        let config = self.context.config.borrow_and_update().clone().filter(|it| it.route.forwarding.is_on())?;
         config.destinations.iter().find(|destination| destination.sink.name == self.sink).cloned()
     }
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 enum Attempt {
     Unwanted,
-    Taken,
+    Delivered,
     Failed(Failure),
 }
 
@@ -201,7 +202,7 @@ async fn attempt(clients: &Clients, destination: &Destination, event: Pending) -
     let attempt = match destination.wants(&event) {
         Ok(false) => Attempt::Unwanted,
         Ok(true) => match http::deliver(clients, destination, &event).await {
-            Ok(()) => Attempt::Taken,
+            Ok(()) => Attempt::Delivered,
             Err(failure) => Attempt::Failed(failure),
         },
         Err(failure) => Attempt::Failed(failure),
@@ -209,36 +210,36 @@ async fn attempt(clients: &Clients, destination: &Destination, event: Pending) -
     (event, attempt)
 }
 
-/// Keeps account of an attempt, and says what becomes of its event.
-fn judge(
+/// Counts an attempt and returns the outcome of its event.
+fn settle_attempt(
     Destination { sink, .. }: &Destination,
     event: &Pending,
     attempt: Attempt,
     breaker: &mut Breaker,
-    ledger: &Ledger,
+    stats: &DeliveryStats,
 ) -> Outcome {
     let failure = match attempt {
         Attempt::Unwanted => return Outcome::Done,
-        Attempt::Taken => {
+        Attempt::Delivered => {
             breaker.succeeded();
-            ledger.forwarded(&sink.name, clock::now().as_second());
+            stats.forwarded(&sink.name, clock::now().as_second());
             return Outcome::Done;
         }
         Attempt::Failed(failure) => failure,
     };
     if failure.is_the_sinks() {
         breaker.failed(now());
-        ledger.failed(&sink.name, &failure.to_string());
+        stats.failed(&sink.name, &failure.to_string());
     } else {
-        ledger.unfit(&sink.name, &failure.to_string());
+        stats.unfit(&sink.name, &failure.to_string());
     }
     let outcome = retry::after(&failure, &sink.retry, event.attempts.saturating_add(1), rand::random(), now());
     match &outcome {
         Outcome::DeadLetter { .. } => {
-            ledger.dead_lettered(&sink.name, clock::now().as_second(), clock::monotonic());
+            stats.dead_lettered(&sink.name, &event.id, clock::now().as_second(), clock::monotonic());
         }
         Outcome::Retry { attempts, .. } => {
-            tracing::debug!(sink = sink.name, event = ?event.id, %failure, attempts, "an attempt failed");
+            tracing::debug!(sink = sink.name, event = ?event.id, %failure, attempts, "delivery failed, retrying");
         }
         Outcome::Done => {}
     }
@@ -250,6 +251,6 @@ fn now() -> i64 {
     clock::now().as_millisecond()
 }
 
-fn until_then(millisecond: i64) -> Duration {
+fn duration_until(millisecond: i64) -> Duration {
     Duration::from_millis(u64::try_from(millisecond.saturating_sub(now())).unwrap_or(0))
 }

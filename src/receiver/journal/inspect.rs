@@ -1,4 +1,4 @@
-//! Looking into a journal without changing it: for the metrics and for people's tools.
+//! Read-only access to a journal, for metrics and tools.
 
 use std::collections::BTreeMap;
 
@@ -8,29 +8,29 @@ use bytes::Bytes;
 use super::{JournalError, Position};
 use crate::route::journal::{Entry, SinkEntry};
 
-/// A journal that can be looked into.
+/// A journal that can be inspected.
 #[async_trait]
 pub trait Inspect: Send + Sync + 'static {
-    /// How much there is.
+    /// The size of the journal.
     async fn inventory(&self) -> Result<Inventory, JournalError>;
 
-    /// The entries behind `after`, in the order in which they came in, at most `limit`.
+    /// The entries after position `after`, in the order of arrival, at most `limit`.
     async fn list(&self, after: Position, limit: usize) -> Result<Vec<Entry>, JournalError>;
 
-    /// One entry with its body and what became of it at each sink; `None` if it is not there, or not any more.
+    /// One entry with its body and its state at each sink; `None` if it does not exist or has expired.
     async fn show(&self, position: Position) -> Result<Option<(Entry, Bytes, Vec<SinkEntry>)>, JournalError>;
 }
 
-/// How much a journal holds.
+/// The size of a journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     pub events: u64,
-    /// Identities that are remembered, so that nothing is taken twice.
+    /// Identities stored for deduplication.
     pub identities: u64,
-    /// What of the volume is in use, but for the write-ahead log.
+    /// The used bytes of the volume, without the write-ahead log.
     pub bytes: u64,
-    /// When a milestone was last kept, in seconds since the epoch; also after its event has gone.
+    /// When a milestone was last stored, in seconds since the epoch; also after its event has expired.
     pub last_milestone: Option<i64>,
-    /// When the oldest event that a sink still waits for came in, in seconds since the epoch, by sink.
+    /// When the oldest undelivered event was received, in seconds since the epoch, by sink.
     pub oldest: BTreeMap<String, i64>,
 }

@@ -1,4 +1,4 @@
-//! The embedded journal: one SQLite database in a directory of its own, which one process at a time may use.
+//! The embedded journal: one SQLite database in its own directory, which only one process at a time can use.
 
 use std::{
     fs,
@@ -9,7 +9,6 @@ use std::{
 
 use async_trait::async_trait;
 use prometheus_client::metrics::histogram::Histogram;
-use rusqlite::ErrorCode;
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -17,28 +16,30 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    checkpoint::Log,
-    identities::Unfiled,
+    checkpoint::Wal,
+    error::OpenError,
+    identities::PendingIdentities,
     reader::Reader,
     writer::{Answer, Request, Work, Writer},
 };
-use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement, WAITING};
-use crate::{clock, receiver::event::Event, route::status::JournalHealth};
+use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, QUEUE_CAPACITY, Settings, Settlement};
+use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth};
 
 mod append;
 mod checkpoint;
 mod due;
+pub mod error;
 mod identities;
 mod inspect;
+mod pending_index;
 mod prune;
 mod reader;
 mod schema;
 mod settle;
-mod sweep;
 mod volume;
 mod writer;
 
-/// A journal in a directory. Dropping it ends its threads; [`Journal::close`] also waits for what was begun.
+/// A journal in a directory. Dropping it ends its threads; [`Journal::close`] also waits for writes that have started.
 #[derive(Debug)]
 pub struct SqliteJournal {
     requests: SyncSender<Request>,
@@ -48,42 +49,14 @@ pub struct SqliteJournal {
     lost: CancellationToken,
 }
 
-/// Why a journal could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("another process uses this journal")]
-    Locked,
-    #[error(
-        "the volume is on a network file system ({kind}), on which nothing can be kept for sure: use a StorageClass of block volumes or local disks"
-    )]
-    Network { kind: &'static str },
-    #[error("the journal was written by a later version ({version}; this one knows up to {known})")]
-    TooNew { version: usize, known: usize },
-    #[error("the journal cannot keep a write-ahead log; it is in mode {mode}")]
-    NoLog { mode: String },
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
-}
-
-impl OpenError {
-    /// Whether it would be the same at every further try, on this volume and with this version.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        match self {
-            OpenError::Network { .. } | OpenError::TooNew { .. } => true,
-            OpenError::Locked | OpenError::NoLog { .. } | OpenError::Io(_) | OpenError::Sqlite(_) => false,
-        }
-    }
-}
-
 impl SqliteJournal {
-    /// Opens the journal in `directory`, which is made where it is missing. Commits are timed into `commits`. Until
-    /// the first [`Journal::configure`], nothing is let go of. Called inside a Tokio runtime, on which answers are given.
+    /// Opens the journal in `directory`, which is created if missing. `commits` records the duration of commits.
+    /// Nothing expires before the first [`Journal::configure`]. Must be called inside a Tokio runtime, which sends the
+    /// answers.
     ///
     /// # Errors
-    /// When another process uses it, it is of a later version, or the volume fails or is on a network.
+    /// If another process uses it, it is of a later version, the volume fails, or the volume is on a network file
+    /// system.
     pub fn open(directory: &Path, commits: Histogram) -> Result<Self, OpenError> {
         make_durable(directory)?;
         if let Some(kind) = volume::network(directory)? {
@@ -94,8 +67,8 @@ impl SqliteJournal {
         let reader = Reader::start(schema::open_for_reading(directory)?)?;
         let last = append::last_position(&connection)?;
         let last_identity = identities::last_number(&connection)?;
-        let unfiled = Unfiled::load(&connection)?;
-        let (requests, waiting) = mpsc::sync_channel(WAITING);
+        let pending = PendingIdentities::load(&connection)?;
+        let (requests, waiting) = mpsc::sync_channel(QUEUE_CAPACITY);
         let (health, health_seen) = watch::channel(JournalHealth::Healthy);
         let (appended, appended_seen) = watch::channel(last);
         let settings = Settings {
@@ -105,37 +78,37 @@ impl SqliteJournal {
             capacity_bytes: u64::MAX,
         };
         let lost = CancellationToken::new();
-        let log = Log::watch(&mut connection, directory, lost.clone())?;
+        let wal = Wal::watch(&mut connection, directory, lost.clone())?;
         let writer = Writer {
             connection,
-            log,
+            wal,
             lock,
             requests: waiting,
             settings,
             last,
             last_identity,
-            unfiled,
+            pending,
             health,
             appended,
             commits,
             runtime: Handle::current(),
             nothing_to_evict: false,
             began: clock::monotonic(),
-            company: false,
+            group_commit: false,
             lost: lost.clone(),
         };
         thread::Builder::new().name("journal-writer".into()).spawn(move || writer.run())?;
         Ok(SqliteJournal { requests, reader, health: health_seen, appended: appended_seen, lost })
     }
 
-    /// Cancelled once the disk has failed to keep what it was told to keep. From then on nothing is written any more,
-    /// and only another process, which reads what really is on the disk, can go on.
+    /// Cancelled once a sync has failed. From then on nothing is written; only another process can continue, because it
+    /// reads the true state of the disk.
     #[must_use]
     pub fn lost(&self) -> CancellationToken {
         self.lost.clone()
     }
 
-    /// Has `work` done. It is queued or refused at once, and never waits for room in the queue.
+    /// Queues `work` and waits for its answer. It fails at once if the queue is full.
     async fn write(&self, work: Work) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.requests.try_send(Request { work, answer }).map_err(|error| match error {
@@ -177,7 +150,7 @@ impl Journal for SqliteJournal {
     fn health(&self) -> JournalHealth {
         match self.health.has_changed() {
             Ok(_) => self.health.borrow().clone(),
-            Err(_) => JournalHealth::Failed { problem: "the journal's writer has ended".to_owned() },
+            Err(_) => JournalHealth::Failed { problem: "the journal's writer thread has ended".to_owned() },
         }
     }
 
@@ -190,13 +163,13 @@ impl Journal for SqliteJournal {
     }
 }
 
-/// Makes a directory that survives a power cut: its name is on the disk only once its parent is synced, and SQLite
-/// syncs no further up than the directory itself.
+/// Creates a directory that survives a power cut: its name is durable only once its parent is synced, and SQLite syncs
+/// no directory above its own.
 fn make_durable(directory: &Path) -> std::io::Result<()> {
     let missing = directory.ancestors().take_while(|ancestor| !ancestor.exists()).count();
     fs::create_dir_all(directory)?;
-    // An earlier process may have made the last one and died before it was synced, so that parent is always synced;
-    // where it is not ours to read, the directory is a mounted volume and was not made here.
+    // An earlier process may have created the last one and crashed before the sync, so that parent is always synced; if
+    // it is not readable for us, the directory is a mounted volume that was not created here.
     for parent in directory.ancestors().skip(1).take(missing.max(1)) {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         match fs::File::open(parent) {
@@ -206,15 +179,6 @@ fn make_durable(directory: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-impl From<rusqlite::Error> for JournalError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => JournalError::Full,
-            Some(_) | None => JournalError::Failed { problem: error.to_string() },
-        }
-    }
 }
 
 #[cfg(test)]

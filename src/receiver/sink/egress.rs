@@ -1,41 +1,42 @@
-//! Which addresses a receiver may connect to on behalf of a sink. Whoever may write a custom resource chooses the URL;
-//! that must not let them have the receiver ask what only it can reach: itself, the node, a cloud's metadata service, the
-//! company's network. What counts is the address that is connected to, whatever the URL or the DNS said. Pure.
+//! Egress rules: the addresses that a receiver may connect to on behalf of a sink. The author of a custom resource
+//! chooses the URL; this must not give access to addresses that only the receiver can reach: itself, the node, a
+//! cloud's metadata service, the company's network. The rules apply to the address of the connection, whatever the URL
+//! or the DNS says. Pure.
 //!
 //! | address | a sink in the cluster (host ends in `.svc` or `.svc.cluster.local`) | any other sink |
 //! |---|---|---|
 //! | public | yes | yes |
 //! | private (RFC 1918, RFC 6598, RFC 2544, `fc00::/7`) | yes | no |
 //! | loopback, link-local, metadata services, multicast, reserved, documentation | no | no |
-//! | what `--egress-allow` names | yes | yes |
+//! | networks of `--egress-allow` | yes | yes |
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use url::{Host, Url};
 
-/// What may be connected to: the rules, and the exceptions that whoever runs the operator made.
+/// The egress rules with the exceptions of the operator's configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Egress {
     allowed: Vec<IpNet>,
 }
 
-/// Where a sink says that it is.
+/// The location of a sink by its URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The name of a Service: whoever answers to it is in the cluster.
+    /// The name of a Service: the connection leads into the cluster.
     Cluster,
     Public,
 }
 
-/// An address that must not be connected to.
+/// An address that the egress rules deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{address} is not an address that events may be sent to")]
 pub struct Denied {
     pub address: IpAddr,
 }
 
-/// How an address is seen, before exceptions.
+/// The class of an address, before exceptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Public,
@@ -44,7 +45,7 @@ enum Kind {
 }
 
 impl Reach {
-    /// Where a URL leads, by its host.
+    /// The location by a URL's host.
     #[must_use]
     pub fn of(url: &Url) -> Self {
         let host = match url.host() {
@@ -62,10 +63,10 @@ impl Egress {
         Egress { allowed }
     }
 
-    /// Whether `address` may be connected to for a sink that is said to be there.
+    /// Checks `address` for a sink with this location.
     ///
     /// # Errors
-    /// When it must not.
+    /// If the rules deny it.
     pub fn check(&self, address: IpAddr, reach: Reach) -> Result<(), Denied> {
         let allowed = self.allowed.iter().any(|net| net.contains(&address.to_canonical()));
         let permitted = match (kind(address), reach) {
@@ -75,10 +76,10 @@ impl Egress {
         if allowed || permitted { Ok(()) } else { Err(Denied { address }) }
     }
 
-    /// Whether a URL whose host is an address leads where it may. One with a name is checked once that is resolved.
+    /// Checks a URL whose host is an address. A host name is checked once it is resolved.
     ///
     /// # Errors
-    /// When it does not.
+    /// If the rules deny the address.
     pub fn check_literal(&self, url: &Url) -> Result<(), Denied> {
         match url.host() {
             Some(Host::Ipv4(address)) => self.check(address.into(), Reach::of(url)),
@@ -95,7 +96,7 @@ fn kind(address: IpAddr) -> Kind {
     }
 }
 
-/// By the registries of special-purpose addresses (RFC 6890), and the addresses of metadata services that are none.
+/// By the registries of special-purpose addresses (RFC 6890), plus the addresses of metadata services outside them.
 fn kind_of_v4(address: Ipv4Addr) -> Kind {
     match address.octets() {
         [0 | 127 | 224.., ..]
@@ -119,17 +120,17 @@ fn kind_of_v6(address: Ipv6Addr) -> Kind {
         kind_of_v4(Ipv4Addr::new(a, b, c, d))
     };
     match address.segments() {
-        // An IPv4 address in disguise is what it stands for: mapped, NAT64, 6to4.
+        // An embedded IPv4 address counts as that address: mapped, NAT64, 6to4.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             embedded(high, low)
         }
-        // Metadata services: AWS, Google Cloud. Then Teredo, and what is for documentation.
+        // Metadata services: AWS, Google Cloud. Then Teredo and documentation.
         [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
         | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
         | [0x2001, 0 | 0xdb8, ..]
         | [0x3fff, 0..=0x0fff, ..] => Kind::Never,
         [0xfc00..=0xfdff, ..] => Kind::Private,
-        // What is global so far is in 2000::/3; everything else is loopback, link-local, multicast or unknown.
+        // 2000::/3 is global unicast; everything else is loopback, link-local, multicast or unassigned.
         [0x2000..=0x3fff, ..] => Kind::Public,
         _ => Kind::Never,
     }

@@ -6,19 +6,20 @@ use reqwest::{Client, redirect};
 use url::Url;
 
 use super::{
-    Destination, Failure,
+    destination::Destination,
     egress::{Denied, Egress, Reach},
+    failure::Failure,
     message::Message,
     resolver::Resolver,
 };
 use crate::{clock, receiver::journal::Pending, retry_after};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of an answer is read, so that its connection can be used again. Nobody looks at it.
+/// How much of a response body is read so that the connection can be reused. The content is ignored.
 const ANSWER_MAX: usize = 64 * 1024;
 
-/// The clients that all sinks share, one for those in the cluster and one for all others: a connection that was made
-/// for the one kind is never used for the other.
+/// The HTTP clients of all sinks, one for sinks in the cluster and one for the others: a connection of one kind is
+/// never reused for the other.
 #[derive(Clone, Debug)]
 pub struct Clients {
     cluster: Client,
@@ -27,11 +28,11 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients that connect to what `egress` lets them. They follow no redirect and no proxy setting: an event goes
-    /// where the route says, or nowhere.
+    /// Clients that connect only to addresses that `egress` permits. They follow neither redirects nor proxy settings:
+    /// an event is sent to the route's URL only.
     ///
     /// # Errors
-    /// When TLS cannot be set up, for want of certificate authorities for one.
+    /// If TLS cannot be set up, for example without certificate authorities.
     pub fn new(egress: Egress) -> Result<Self, reqwest::Error> {
         let client = |reach| {
             Client::builder()
@@ -56,11 +57,11 @@ impl Clients {
     }
 }
 
-/// Posts `event` to where `destination` is.
+/// Posts `event` to `destination`.
 ///
 /// # Errors
-/// When the event does not fit, or the sink did not answer 2xx within its timeout. It may have taken the event all the
-/// same.
+/// If the event does not fit, or the sink does not answer 2xx within its timeout. It may have accepted the event
+/// anyway.
 pub async fn deliver(clients: &Clients, destination: &Destination, event: &Pending) -> Result<(), Failure> {
     let Message { header, body } = destination.message(event, rand::random(), clock::now().as_second())?;
     let request = clients
@@ -94,10 +95,4 @@ fn failure(error: &reqwest::Error) -> Failure {
         cause = error.source();
     }
     if error.is_timeout() { Failure::TimedOut } else { Failure::Unreachable }
-}
-
-impl From<Denied> for Failure {
-    fn from(Denied { address }: Denied) -> Self {
-        Failure::Forbidden { address }
-    }
 }

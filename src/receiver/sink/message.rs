@@ -1,5 +1,5 @@
-//! The request an event becomes: header and body in the sink's form, credentials, signature, trace. Pure: the time and
-//! the random part are passed in.
+//! Builds the request for an event: header and body in the sink's format, credentials, signature, trace. Pure: time and
+//! randomness are passed in.
 
 use bytes::Bytes;
 use http::{
@@ -8,16 +8,15 @@ use http::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Destination, Failure, Form, signature};
-use crate::{
-    receiver::{
-        cloudevent::{self, CloudEvent},
-        journal::Pending,
-    },
-    route::WebhookName,
+use super::{
+    cloudevent::{self, CloudEvent},
+    destination::{Destination, Form},
+    failure::Failure,
+    signature,
 };
+use crate::{receiver::journal::Pending, route::WebhookName};
 
-/// What is sent.
+/// A request to a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub header: HeaderMap,
@@ -25,11 +24,11 @@ pub struct Message {
 }
 
 impl Destination {
-    /// The request for `event` at `now` (seconds since the epoch). `attempt` is random: it names this attempt in the
-    /// trace that all attempts of an event share.
+    /// The request for `event` at `now` (seconds since the epoch). `attempt` is random: it identifies this attempt in
+    /// the trace that all attempts of an event share.
     ///
     /// # Errors
-    /// [`Failure::Unfit`], when the event cannot be brought into the sink's form.
+    /// [`Failure::Unfit`], if the event cannot be converted to the sink's format.
     pub fn message(&self, event: &Pending, attempt: u64, now: i64) -> Result<Message, Failure> {
         let Message { mut header, body } = self.form(event)?;
         let mut set = |name: HeaderName, value: &str, sensitive: bool| {
@@ -73,12 +72,12 @@ impl Destination {
     }
 }
 
-/// W3C Trace Context: a trace per event, made from what it is so that every attempt, also after a restart, is of the
-/// same one, and a span per attempt.
+/// W3C Trace Context: one trace per event, derived from its identity so that all attempts share it, also after a
+/// restart, and one span per attempt.
 fn traceparent(webhook: &WebhookName, event: &Pending, attempt: u64) -> String {
     let WebhookName { namespace, name } = webhook;
     let digest = Sha256::digest(format!("{namespace}/{name}\n{}\n{}\n{}", event.position, event.sent_at, event.id));
-    // A span of zeros would be none.
+    // A span id of zeros is invalid.
     format!("00-{}-{:016x}-01", hex::encode(&digest[..16]), attempt.max(1))
 }
 
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_has_its_content_type_and_body() {
+    fn each_format_has_its_content_type_and_body() {
         for (format, content_type, body) in [
             (Format::CloudEvent, "application/json", BODY.to_owned()),
             (Format::Raw, "application/json", BODY.to_owned()),
@@ -139,10 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_does_not_fit_is_not_sent() {
+    fn an_event_that_does_not_fit_the_format_is_not_sent() {
         let destination = destination(|sink| sink.format = template("{{ event.data.none }}"));
         let failure = destination.message(&event("d1", 0), 1, 2).unwrap_err();
-        assert_eq!(failure.to_string(), "was not asked: line 1: uses a field the event does not have");
+        assert_eq!(failure.to_string(), "not sent: line 1: uses a field the event does not have");
         assert!(!failure.is_the_sinks());
     }
 
@@ -160,7 +159,7 @@ mod tests {
         assert_eq!(first[..35], again[..35]);
         assert_ne!(first, again);
         assert_ne!(first[..35], other[..35]);
-        assert!(trace("d1", 0, 0).ends_with("-0000000000000001-01"), "zeros would be no span");
+        assert!(trace("d1", 0, 0).ends_with("-0000000000000001-01"), "a span of zeros is invalid");
     }
 
     #[test]

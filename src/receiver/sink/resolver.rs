@@ -1,5 +1,5 @@
-//! Resolves the names of sinks and passes on only what may be connected to. It is asked for each new connection, so a
-//! name that leads elsewhere the second time is checked the second time too.
+//! Resolves the names of sinks and returns only addresses that the egress rules permit. It runs for each new
+//! connection, so a name whose address changes is checked again.
 
 use std::net::SocketAddr;
 
@@ -18,11 +18,11 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let Resolver { egress, reach } = self.clone();
         Box::pin(async move {
-            // The port is set by whoever asked.
+            // The connector sets the port.
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let checked: Result<Vec<SocketAddr>, Denied> =
                 found.into_iter().map(|address| egress.check(address.ip(), reach).map(|()| address)).collect();
-            // One bad address among good ones is no accident either.
+            // One denied address among permitted ones denies the name: it is no accident either.
             let addresses: Addrs = Box::new(checked?.into_iter());
             Ok(addresses)
         })

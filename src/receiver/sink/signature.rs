@@ -1,4 +1,4 @@
-//! Signs what is sent, as Standard Webhooks has it (specification 1.0, symmetric): `v1,` and the base64 of the
+//! Signs requests as Standard Webhooks defines it (specification 1.0, symmetric): `v1,` and the base64 of the
 //! HMAC-SHA256 of `id.timestamp.body`. Pure.
 
 use base64::{
@@ -12,27 +12,27 @@ use zeroize::Zeroizing;
 
 use crate::linktree::secret::Secret;
 
-/// What a secret begins with that is written as the specification recommends: the rest is base64.
+/// The prefix of a secret in the specification's recommended form: the rest is base64.
 const PREFIX: &str = "whsec_";
-/// Some write the padding of a secret, some do not.
+/// Secrets occur with and without padding.
 const SECRETS: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The signature of `body`. A secret that begins with `whsec_` stands for the bytes its rest encodes, any other for its
-/// own bytes.
+/// The signature of `body`. A secret that begins with `whsec_` is decoded from base64, any other is used as its own
+/// bytes.
 #[must_use]
 pub fn sign(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> String {
-    // HMAC takes a key of any length.
+    // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key(secret)) else { return String::new() };
     mac.update(format!("{id}.{timestamp}.").as_bytes());
     mac.update(body);
     format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
 }
 
-/// The `webhook-id` of an event: its id, with everything percent-encoded that a header or the signed text must not
-/// hold; a dot would be taken for the end of the id.
+/// The `webhook-id` of an event: its id, with every byte percent-encoded that a header or the signed text must not
+/// contain; a dot would end the id in the signed text.
 #[must_use]
 pub fn message_id(id: &str) -> String {
     id.bytes().fold(String::with_capacity(id.len()), |mut encoded, byte| {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_is_as_the_specifications_own_example_has_it() {
+    fn a_signature_matches_the_example_of_the_specification() {
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let body = br#"{"test": 2432232314}"#;
         let signature = sign(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_without_the_prefix_is_its_own_bytes() {
+    fn a_secret_without_the_prefix_is_used_as_bytes() {
         let plain = sign(&Secret::new("abc"), "i", 1, b"x");
         assert_eq!(plain, sign(&Secret::new("whsec_YWJj"), "i", 1, b"x"));
         assert_eq!(sign(&Secret::new("whsec_YQ=="), "i", 1, b"x"), sign(&Secret::new("whsec_YQ"), "i", 1, b"x"));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn no_id_can_be_read_as_an_id_and_a_time() {
+    fn an_id_cannot_be_parsed_as_an_id_and_a_timestamp() {
         assert_eq!(message_id("dlv_1.2 é"), "dlv_1%2E2%20%C3%A9");
     }
 }

@@ -26,8 +26,8 @@ async fn a_delivery_is_received_and_the_second_time_a_duplicate() {
     assert_eq!(receiver.deliver(&replayed).await, answer(200, r#"{"duplicate":true}"#), "a replay under a fresh id");
     let conflict = delivery("d1", r#"{"type":"link.deleted"}"#, SECRET);
     assert_eq!(receiver.deliver(&conflict).await, answer(200, r#"{"received":true}"#), "never dropped");
-    let tally = receiver.status().await.last_hour;
-    assert_eq!((tally.verified, tally.duplicate, tally.conflict), (1, 3, 1));
+    let counts = receiver.status().await.last_hour;
+    assert_eq!((counts.verified, counts.duplicate, counts.conflict), (1, 3, 1));
 }
 
 #[tokio::test]

@@ -101,11 +101,11 @@ async fn what_goes_wrong_on_the_way_neither_loses_nor_doubles_an_event() {
         // Within the first retries, a delivery that is not signed afresh is still inside the window.
         world.simulator.advance(10).await;
         assert_eq!(world.arrived().await, 6, "resigned: {resigned}");
-        let tally = world.receiver.status().await.last_hour;
-        assert_eq!((tally.verified, tally.conflict), (6, 0), "{tally:?}");
+        let counts = world.receiver.status().await.last_hour;
+        assert_eq!((counts.verified, counts.conflict), (6, 0), "{counts:?}");
         assert!(
-            tally.duplicate >= 2 && tally.rejected_signature >= 1 && tally.rejected_missing_header >= 1,
-            "{tally:?}"
+            counts.duplicate >= 2 && counts.rejected_signature >= 1 && counts.rejected_missing_header >= 1,
+            "{counts:?}"
         );
     }
 }

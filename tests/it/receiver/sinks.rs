@@ -64,7 +64,7 @@ async fn an_event_that_does_not_fit_a_template_is_kept_with_the_reason_and_the_n
     until("the next arrived", async || collector.taken().len() == 1).await;
     let status = receiver.status().await.sinks.remove(0);
     assert_eq!(status.consecutive_failures, 0, "it was not the sink that failed");
-    assert_eq!(status.last_failure.as_deref(), Some("was not asked: line 1: uses a field the event does not have"));
+    assert_eq!(status.last_failure.as_deref(), Some("not sent: line 1: uses a field the event does not have"));
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn nobody_is_asked_at_an_address_that_sinks_must_not_have() {
         .await;
     for sink in receiver.status().await.sinks {
         let failure = sink.last_failure.unwrap();
-        assert!(failure.starts_with("was not asked: ") && failure.ends_with("events may be sent to"), "{failure}");
+        assert!(failure.starts_with("not sent: ") && failure.ends_with("events may be sent to"), "{failure}");
     }
     assert!(collector.asked().is_empty());
 }

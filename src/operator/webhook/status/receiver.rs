@@ -9,7 +9,7 @@ use crate::{
         kubernetes::apply::in_order_kept,
         webhook::observed::{Observed, Unresolved},
     },
-    route::status::{self as route_status, Tally},
+    route::status as route_status,
 };
 
 /// The receiver's own word; without one, what was known before.
@@ -58,8 +58,8 @@ fn sink(sink: &route_status::SinkStatus, unresolved: &[Unresolved]) -> SinkStatu
     }
 }
 
-fn counts(tally: Tally) -> DeliveryCounts {
-    let Tally {
+fn counts(counts: route_status::DeliveryCounts) -> DeliveryCounts {
+    let route_status::DeliveryCounts {
         verified,
         duplicate,
         conflict,
@@ -69,7 +69,7 @@ fn counts(tally: Tally) -> DeliveryCounts {
         unavailable,
         forwarded,
         dead_lettered,
-    } = tally;
+    } = counts;
     DeliveryCounts {
         verified: count(verified),
         duplicate: count(duplicate),

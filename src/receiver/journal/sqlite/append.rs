@@ -1,17 +1,17 @@
-//! The insertion of events, inside the caller's transaction.
+//! Inserts events inside the caller's transaction.
 
 use rusqlite::{Connection, Result, params};
 
 use crate::receiver::{
-    event::Event,
+    ingest::event::Event,
     journal::{Appended, Position},
 };
 
-/// Keeps an event under a number that no event has had.
+/// Stores an event under a new number.
 pub(super) fn insert(connection: &Connection, position: Position, event: &Event, conflict: bool) -> Result<Appended> {
     let Event { id, event_type, sent_at, received_at, key, identity, body } = event;
-    // A consumer knows an event by its id (CloudEvents: source and id are unique together), so a conflict must not
-    // bear the id of the event it is in conflict with, or it would be dropped there.
+    // A consumer identifies an event by its id (CloudEvents: source and id are unique together), so a conflict must not
+    // have the id of the event that it conflicts with, or the consumer would drop it.
     let name = if conflict { format!("{id}~{}", hex::encode(identity.body)) } else { id.clone() };
     connection.prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
         position,
@@ -26,13 +26,13 @@ pub(super) fn insert(connection: &Connection, position: Position, event: &Event,
     Ok(if conflict { Appended::Conflict } else { Appended::Stored })
 }
 
-/// Remembers that a milestone came.
+/// Records the arrival of a milestone.
 pub(super) fn note_milestone(connection: &Connection, received_at: i64) -> Result<()> {
     connection.prepare_cached("UPDATE milestones SET last = ?1")?.execute([received_at])?;
     Ok(())
 }
 
-/// The highest number given to an event that anything still refers to.
+/// The highest number of an event that is still referenced.
 pub(super) fn last_position(connection: &Connection) -> Result<Position> {
     let last = "SELECT max(
         coalesce((SELECT max(id) FROM events), 0),

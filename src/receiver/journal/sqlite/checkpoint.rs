@@ -1,9 +1,9 @@
-//! Keeps the write-ahead log short. SQLite by itself brings a long log into the database within a commit, and everybody who
-//! waits for that commit waits for it too. Here a thread with a connection of its own does it while the writer goes on, in
-//! passes that become shorter, until one ends before the writer writes again; then the log begins anew. Where the writer
-//! never pauses for that long, it does the last little bit itself.
+//! Checkpoints the write-ahead log (WAL). SQLite by itself checkpoints a long log within a commit, which delays every
+//! request that waits for that commit. Here a thread with its own connection does it while the writer continues, in
+//! passes that become shorter, until one ends before the next write; then the log restarts. If the writer never pauses
+//! that long, it checkpoints the small remainder itself.
 //!
-//! Until its pages are synced in the database, the log has them: a checkpoint that fails loses nothing.
+//! Until its pages are synced in the database, the log has them: a failed checkpoint loses nothing.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,33 +19,37 @@ use std::{
 use rusqlite::{Connection, Result};
 use tokio_util::sync::CancellationToken;
 
-use super::{OpenError, schema, writer::sync_failed};
+use super::{
+    error::{OpenError, sync_failed},
+    schema,
+};
 
-/// From so many pages (of 8 KiB) on, the log is brought into the database.
-const LONG: u32 = 250;
-/// From so many on, the writer does what is left, once that is little: a write and a sync of the database.
-const LONGER: u32 = 8 * LONG;
-const LITTLE: u32 = 64;
-/// At so many the writer waits for the thread, or the log would grow for as long as the disk is slow.
-const LONGEST: u32 = 16 * LONG;
+/// Length of the log, in pages of 8 KiB, that starts a checkpoint.
+const CHECKPOINT_AT_PAGES: u32 = 250;
+/// Length from which the writer checkpoints the rest itself, once that is at most [`INLINE_MAX_PAGES`]: one write and
+/// one sync of the database.
+const INLINE_AT_PAGES: u32 = 8 * CHECKPOINT_AT_PAGES;
+const INLINE_MAX_PAGES: u32 = 64;
+/// Length at which the writer waits for the thread, or the log would grow as long as the disk is slow.
+const BLOCK_AT_PAGES: u32 = 16 * CHECKPOINT_AT_PAGES;
 
-/// After a failure it is tried again this much later.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The delay before a failed checkpoint is retried.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The log, as the writer sees it.
+/// The write-ahead log, as the writer sees it.
 #[derive(Debug)]
-pub(super) struct Log {
-    /// How many pages it has had at the last commit.
+pub(super) struct Wal {
+    /// The length of the log at the last commit, in pages.
     pages: Arc<AtomicU32>,
     /// How many of them are in the database.
-    brought: u32,
-    /// After a failure, when it is tried again.
-    again: Option<Instant>,
+    checkpointed: u32,
+    /// After a failure, when the next attempt is due.
+    retry_at: Option<Instant>,
     thread: Checkpointer,
 }
 
-impl Log {
-    /// Watches the log of `connection`, the writer's, to the database in `directory`. `lost` is cancelled by a sync that fails.
+impl Wal {
+    /// Watches the log of `connection`, the writer's, to the database in `directory`. A failed sync cancels `lost`.
     pub(super) fn watch(
         connection: &mut Connection,
         directory: &Path,
@@ -53,132 +57,132 @@ impl Log {
     ) -> std::result::Result<Self, OpenError> {
         let pages = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&pages);
-        // A hook of one's own takes the place of SQLite's, which is what makes a commit do it.
+        // Our hook replaces SQLite's own, which checkpoints within a commit.
         connection.wal_hook(Some(move |_: &mut _, pages| {
             seen.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Log { pages, brought: 0, again: None, thread: Checkpointer::start(directory.to_owned(), lost)? })
+        Ok(Wal { pages, checkpointed: 0, retry_at: None, thread: Checkpointer::start(directory.to_owned(), lost)? })
     }
 
-    /// Whether it could be brought in, the last time that was tried.
-    pub(super) fn is_well(&self) -> bool {
-        self.again.is_none()
+    /// Whether the last checkpoint succeeded.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.retry_at.is_none()
     }
 
-    /// Does what is to be done after a commit of `connection`.
+    /// Starts or completes a checkpoint if the log is long. Called after each commit of `connection`.
     ///
     /// # Errors
-    /// When log or database cannot be written or synced. Nothing that was committed is in doubt.
-    pub(super) fn keep_short(&mut self, connection: &Connection, now: Instant) -> Result<()> {
-        if self.again.is_some_and(|again| now < again) {
+    /// If log or database cannot be written or synced. Committed transactions are not affected.
+    pub(super) fn maybe_checkpoint(&mut self, connection: &Connection, now: Instant) -> Result<()> {
+        if self.retry_at.is_some_and(|retry_at| now < retry_at) {
             return Ok(());
         }
-        let done = self.try_keep_short(connection);
+        let done = self.try_checkpoint(connection);
         match &done {
-            Ok(true) => self.again = None,
+            Ok(true) => self.retry_at = None,
             Ok(false) => {}
-            Err(_) => self.again = Some(now + PAUSE),
+            Err(_) => self.retry_at = Some(now + RETRY_DELAY),
         }
         done.map(|_| ())
     }
 
-    /// Returns whether the log is short, or a piece of it was brought in.
-    fn try_keep_short(&mut self, connection: &Connection) -> Result<bool> {
+    /// Returns whether the log is short or a checkpoint made progress.
+    fn try_checkpoint(&mut self, connection: &Connection) -> Result<bool> {
         let pages = self.pages.load(Ordering::Relaxed);
-        // Fewer than are in the database: it has begun anew.
-        self.brought = self.brought.min(pages);
-        let mut fine = pages < LONG;
-        if let Some(brought) = self.thread.done(pages >= LONGEST) {
-            self.brought = brought?;
+        // Fewer pages than are in the database: the log has restarted.
+        self.checkpointed = self.checkpointed.min(pages);
+        let mut fine = pages < CHECKPOINT_AT_PAGES;
+        if let Some(checkpointed) = self.thread.done(pages >= BLOCK_AT_PAGES) {
+            self.checkpointed = checkpointed?;
             fine = true;
         }
-        if pages < LONG || self.thread.at_work {
+        if pages < CHECKPOINT_AT_PAGES || self.thread.running {
             return Ok(fine);
         }
-        let last_bit = pages >= LONGER && pages - self.brought <= LITTLE;
-        if last_bit || !self.thread.begin() {
-            self.brought = checkpoint(connection)?;
+        let inline = pages >= INLINE_AT_PAGES && pages - self.checkpointed <= INLINE_MAX_PAGES;
+        if inline || !self.thread.begin() {
+            self.checkpointed = passive_checkpoint(connection)?;
             fine = true;
         }
         Ok(fine)
     }
 }
 
-/// The thread, which ends when this is dropped.
+/// The checkpoint thread, which ends when this is dropped.
 #[derive(Debug)]
 struct Checkpointer {
-    asked: Option<SyncSender<()>>,
+    start: Option<SyncSender<()>>,
     done: Receiver<Result<u32>>,
-    at_work: bool,
+    running: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpointer {
     fn start(directory: PathBuf, lost: CancellationToken) -> std::io::Result<Self> {
-        let (asked, asking) = mpsc::sync_channel(1);
-        let (tell, done) = mpsc::sync_channel(1);
+        let (start, starts) = mpsc::sync_channel(1);
+        let (results, done) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("journal-log".into()).spawn(move || {
             let mut connection = None;
-            for () in asking {
-                let brought = bring_in(&mut connection, &directory);
-                if brought.as_ref().is_err_and(sync_failed) {
-                    // Before the writer can be told: it answers nothing any more from here on.
+            for () in starts {
+                let checkpointed = checkpoint(&mut connection, &directory);
+                if checkpointed.as_ref().is_err_and(sync_failed) {
+                    // Before the result reaches the writer, which answers no request from here on.
                     lost.cancel();
                 }
-                if tell.send(brought).is_err() {
+                if results.send(checkpointed).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Checkpointer { asked: Some(asked), done, at_work: false, thread: Some(thread) })
+        Ok(Checkpointer { start: Some(start), done, running: false, thread: Some(thread) })
     }
 
-    /// Has it done. Returns whether the thread is still there to do it.
+    /// Starts a checkpoint. Returns whether the thread is still running to do it.
     fn begin(&mut self) -> bool {
-        self.at_work = self.asked.as_ref().is_some_and(|asked| asked.try_send(()).is_ok());
-        self.at_work
+        self.running = self.start.as_ref().is_some_and(|start| start.try_send(()).is_ok());
+        self.running
     }
 
-    /// How many pages of the log are in the database, if what was begun has ended; that is waited for if need be.
+    /// The number of checkpointed pages, if the checkpoint has ended; waits for that if `wait`.
     fn done(&mut self, wait: bool) -> Option<Result<u32>> {
-        if !self.at_work {
+        if !self.running {
             return None;
         }
         let done = if wait { self.done.recv().map_err(TryRecvError::from) } else { self.done.try_recv() };
-        self.at_work = matches!(done, Err(TryRecvError::Empty));
+        self.running = matches!(done, Err(TryRecvError::Empty));
         done.ok()
     }
 }
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        drop(self.asked.take());
+        drop(self.start.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// Brings the log in over a connection of the thread's own. It is made anew after a failure: where SQLite could not open
-/// the files for writing it goes on with what can only be read, for good.
-fn bring_in(connection: &mut Option<Connection>, directory: &Path) -> Result<u32> {
+/// Checkpoints over the thread's own connection, which is reopened after a failure: if SQLite could not open the files
+/// for writing, it would stay read-only.
+fn checkpoint(connection: &mut Option<Connection>, directory: &Path) -> Result<u32> {
     let open = match connection.take() {
         Some(open) => open,
         None => schema::open_for_checkpoints(directory)?,
     };
-    let brought = checkpoint(&open)?;
+    let checkpointed = passive_checkpoint(&open)?;
     *connection = Some(open);
-    Ok(brought)
+    Ok(checkpointed)
 }
 
-/// Brings into the database what no reader stands in the way of, without waiting for anybody. Returns how many pages of
-/// the log are in it, from the log's beginning.
-fn checkpoint(connection: &Connection) -> Result<u32> {
+/// Checkpoints all pages that no reader blocks, without waiting. Returns the number of pages of the log that are in the
+/// database, counted from its start.
+fn passive_checkpoint(connection: &Connection) -> Result<u32> {
     let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
-    let brought: i64 = statement.query_row([], |row| row.get(2))?;
-    // -1 where there is no log.
-    Ok(u32::try_from(brought).unwrap_or(0))
+    let checkpointed: i64 = statement.query_row([], |row| row.get(2))?;
+    // -1 without a log.
+    Ok(u32::try_from(checkpointed).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -186,11 +190,11 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    /// Commits of the writer's, a dozen pages each, of which none may be missing in the end.
+    /// A writer that commits a dozen pages at a time and checks in the end that none is missing.
     struct Writing {
         directory: tempfile::TempDir,
         connection: Connection,
-        log: Log,
+        wal: Wal,
         commits: u32,
     }
 
@@ -198,36 +202,36 @@ mod tests {
         fn begin() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let mut connection = schema::open(directory.path()).unwrap();
-            // Nothing is cut off here, and a thousand syncs take their time.
+            // No power cut is simulated here, and a thousand syncs take their time.
             connection.pragma_update(None, "synchronous", "OFF").unwrap();
             connection.execute_batch("CREATE TABLE written (id INTEGER PRIMARY KEY, body BLOB)").unwrap();
-            let log = Log::watch(&mut connection, directory.path(), CancellationToken::new()).unwrap();
-            Writing { directory, connection, log, commits: 0 }
+            let wal = Wal::watch(&mut connection, directory.path(), CancellationToken::new()).unwrap();
+            Writing { directory, connection, wal, commits: 0 }
         }
 
-        /// Writes until `enough`; returns how long the log has been at most.
-        fn until(&mut self, enough: impl Fn(&Log) -> bool) -> u32 {
+        /// Writes until `enough`; returns the maximum length of the log.
+        fn until(&mut self, enough: impl Fn(&Wal) -> bool) -> u32 {
             let mut longest = 0;
             for _ in 0..20_000 {
-                if enough(&self.log) {
+                if enough(&self.wal) {
                     return longest;
                 }
                 self.connection.execute("INSERT INTO written (body) VALUES (zeroblob(100000))", []).unwrap();
                 self.commits += 1;
                 longest = longest.max(self.pages());
-                self.log.keep_short(&self.connection, clock::monotonic()).unwrap();
+                self.wal.maybe_checkpoint(&self.connection, clock::monotonic()).unwrap();
             }
-            panic!("not after {} commits: {:?}", self.commits, self.log)
+            panic!("not after {} commits: {:?}", self.commits, self.wal)
         }
 
         fn pages(&self) -> u32 {
-            self.log.pages.load(Ordering::Relaxed)
+            self.wal.pages.load(Ordering::Relaxed)
         }
 
-        /// Whether all is there for who has only the database.
+        /// Checks that the database alone has all commits.
         fn end(self) {
-            let Writing { directory, connection, log, commits } = self;
-            drop((log, connection));
+            let Writing { directory, connection, wal, commits } = self;
+            drop((wal, connection));
             let connection = schema::open(directory.path()).unwrap();
             let there = "SELECT count(*) FROM written WHERE length(body) = 100000";
             assert_eq!(connection.query_row(there, [], |row| row.get::<_, u32>(0)).unwrap(), commits);
@@ -235,47 +239,47 @@ mod tests {
     }
 
     #[test]
-    fn the_log_begins_anew_again_and_again_while_the_writer_goes_on() {
+    fn the_log_restarts_repeatedly_while_the_writer_writes() {
         let mut writing = Writing::begin();
         for _ in 0..3 {
-            writing.until(|log| log.pages.load(Ordering::Relaxed) >= LONG);
-            let longest = writing.until(|log| log.pages.load(Ordering::Relaxed) < LONG);
-            assert!(longest < LONGEST + LONG, "{longest} pages");
+            writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES);
+            let longest = writing.until(|wal| wal.pages.load(Ordering::Relaxed) < CHECKPOINT_AT_PAGES);
+            assert!(longest < BLOCK_AT_PAGES + CHECKPOINT_AT_PAGES, "{longest} pages");
         }
         writing.end();
     }
 
     #[test]
-    fn a_reader_holds_it_up_no_longer_than_it_reads() {
+    fn a_reader_blocks_the_checkpoint_only_while_it_reads() {
         let mut writing = Writing::begin();
-        writing.until(|log| log.pages.load(Ordering::Relaxed) >= LONG / 2);
+        writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES / 2);
         let mut reader = schema::open_for_reading(writing.directory.path()).unwrap();
         let reading = reader.transaction().unwrap();
         reading.query_row("SELECT count(*) FROM written", [], |_| Ok(())).unwrap();
-        writing.until(|log| log.pages.load(Ordering::Relaxed) >= 2 * LONG);
-        assert!(writing.log.brought < LONG, "what is read stays where it is");
+        writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= 2 * CHECKPOINT_AT_PAGES);
+        assert!(writing.wal.checkpointed < CHECKPOINT_AT_PAGES, "pages in use by a reader stay in the log");
         drop(reading);
-        writing.until(|log| log.pages.load(Ordering::Relaxed) < LONG);
+        writing.until(|wal| wal.pages.load(Ordering::Relaxed) < CHECKPOINT_AT_PAGES);
         drop(reader);
         writing.end();
     }
 
     #[test]
-    fn a_connection_that_cannot_write_is_given_up() {
+    fn a_connection_that_cannot_write_is_reopened() {
         let mut writing = Writing::begin();
-        writing.until(|log| log.pages.load(Ordering::Relaxed) >= LONG / 2);
+        writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES / 2);
         let directory = writing.directory.path();
         let mut connection = Some(schema::open_for_reading(directory).unwrap());
-        assert!(bring_in(&mut connection, directory).is_err());
-        assert!(bring_in(&mut connection, directory).unwrap() >= LONG / 2);
+        assert!(checkpoint(&mut connection, directory).is_err());
+        assert!(checkpoint(&mut connection, directory).unwrap() >= CHECKPOINT_AT_PAGES / 2);
     }
 
     #[test]
-    fn a_log_that_has_become_short_is_well_whatever_went_wrong_before() {
+    fn a_short_log_is_healthy_after_earlier_failures() {
         let mut writing = Writing::begin();
-        writing.log.again = Some(clock::monotonic());
-        assert!(!writing.log.is_well());
-        writing.until(|log| log.is_well());
+        writing.wal.retry_at = Some(clock::monotonic());
+        assert!(!writing.wal.is_healthy());
+        writing.until(|wal| wal.is_healthy());
         assert_eq!(writing.commits, 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What the reading connection is asked: what a sink should get next, and how much waits.
+//! Queries of the reading connection: due events and backlog.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
@@ -7,8 +7,8 @@ use crate::{
     receiver::journal::{Backlog, Due, Pending, Position},
 };
 
-/// What is due for `sink` at `now`, oldest first. Up to half of it are events tried before, so that neither they nor
-/// the new ones starve.
+/// The events due for `sink` at `now`, oldest first. Up to half of them are retries, so that neither retries nor new
+/// events starve.
 pub(super) fn due(connection: &Connection, sink: &str, now: i64, limit: usize) -> Result<Due> {
     let position = "SELECT position FROM sinks WHERE name = ?1";
     let position: Option<Position> =
@@ -31,7 +31,7 @@ pub(super) fn due(connection: &Connection, sink: &str, now: i64, limit: usize) -
     Ok(Due { events, next })
 }
 
-/// The events that are to be tried again at `sink`, those behind `after`, and when each is due.
+/// The events after position `after` that wait for a retry at `sink`, each with its due time.
 pub(super) fn waiting(
     connection: &Connection,
     sink: &str,
@@ -45,7 +45,7 @@ pub(super) fn waiting(
     rows.collect()
 }
 
-/// How much waits for each sink. Events are numbered without gaps, so what lies behind a position need not be counted.
+/// The backlog of each sink. Events are numbered without gaps, so the events after a position need not be counted.
 pub(super) fn backlog(connection: &Connection) -> Result<Vec<Backlog>> {
     let backlog = "SELECT name,
             max(0, coalesce((SELECT max(id) FROM events), 0) - position)

@@ -1,12 +1,12 @@
-//! Identities, and the two ways in which one is known again: by its delivery, and by what was signed.
+//! Identities for deduplication, indexed by delivery and by signed content.
 
 use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 
-use super::sweep::{self, Key, Number, Piece, Waiting};
-use crate::receiver::event::{Event, HalfDigest, Identity};
+use super::pending_index::{self, Chunk, Key, Number, PendingIndex};
+use crate::receiver::ingest::event::{Event, HalfDigest, Identity};
 
-/// Half of a delivery's digest, for a smaller index. Should two deliveries share it, which takes billions of them, their
-/// bodies still differ, and both are kept.
+/// Half of a delivery's digest, for a smaller index. If two deliveries share it, which takes billions of them, their
+/// bodies still differ, and both are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Delivery(pub(super) i64);
 
@@ -38,7 +38,7 @@ impl Key for Delivery {
     const DELETE: &'static str = "DELETE FROM deliveries WHERE delivery = ?1 AND identity = ?2";
     const FIND: &'static str = "SELECT identity FROM deliveries WHERE delivery = ?1";
 
-    fn place(row: &Row<'_>) -> Result<(Self, Number)> {
+    fn read(row: &Row<'_>) -> Result<(Self, Number)> {
         Ok((Delivery(row.get(0)?), row.get(1)?))
     }
 
@@ -59,7 +59,7 @@ impl Key for Signed {
     const DELETE: &'static str = "DELETE FROM signed WHERE sent_at = ?1 AND body = ?2 AND identity = ?3";
     const FIND: &'static str = "SELECT identity FROM signed WHERE sent_at = ?1 AND body = ?2";
 
-    fn place(row: &Row<'_>) -> Result<(Self, Number)> {
+    fn read(row: &Row<'_>) -> Result<(Self, Number)> {
         Ok((Signed(row.get(0)?, row.get(1)?), row.get(2)?))
     }
 
@@ -72,115 +72,115 @@ impl Key for Signed {
     }
 }
 
-/// An identity's places in both indexes.
+/// The keys of an identity in both indexes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Places {
+pub(super) struct IndexKeys {
     number: Number,
     delivery: Delivery,
     signed: Signed,
 }
 
-/// What is not in the indexes yet.
+/// The identities that are not in the indexes yet.
 #[derive(Debug)]
-pub(super) struct Unfiled {
-    deliveries: Waiting<Delivery>,
-    signed: Waiting<Signed>,
+pub(super) struct PendingIdentities {
+    deliveries: PendingIndex<Delivery>,
+    signed: PendingIndex<Signed>,
 }
 
-/// What one commit files, once it is committed.
+/// The index entries that one transaction flushes, to apply once it is committed.
 #[derive(Debug)]
-pub(super) struct Filed {
-    deliveries: Piece<Delivery>,
-    signed: Piece<Signed>,
+pub(super) struct FlushedChunks {
+    deliveries: Chunk<Delivery>,
+    signed: Chunk<Signed>,
 }
 
-impl Unfiled {
-    /// Reads what an earlier process left.
+impl PendingIdentities {
+    /// Loads the identities that an earlier process did not flush.
     pub(super) fn load(connection: &Connection) -> Result<Self> {
-        Ok(Unfiled { deliveries: Waiting::load(connection)?, signed: Waiting::load(connection)? })
+        Ok(PendingIdentities { deliveries: PendingIndex::load(connection)?, signed: PendingIndex::load(connection)? })
     }
 
-    /// Files a piece, see [`Waiting::file`].
-    pub(super) fn file(&self, connection: &Connection, adding: usize, last: Number) -> Result<Filed> {
-        Ok(Filed {
-            deliveries: self.deliveries.file(connection, adding, last)?,
-            signed: self.signed.file(connection, adding, last)?,
+    /// Flushes a chunk of both, see [`PendingIndex::flush`].
+    pub(super) fn flush(&self, connection: &Connection, adding: usize, last: Number) -> Result<FlushedChunks> {
+        Ok(FlushedChunks {
+            deliveries: self.deliveries.flush(connection, adding, last)?,
+            signed: self.signed.flush(connection, adding, last)?,
         })
     }
 
-    /// Takes note of what a commit has filed and of what it has added.
-    pub(super) fn follow(&mut self, Filed { deliveries, signed }: Filed, added: &[Places]) {
-        self.deliveries.follow(deliveries);
-        self.signed.follow(signed);
-        for Places { number, delivery, signed } in added {
+    /// Applies a committed transaction: removes what it flushed and adds its new identities.
+    pub(super) fn apply(&mut self, FlushedChunks { deliveries, signed }: FlushedChunks, added: &[IndexKeys]) {
+        self.deliveries.apply(deliveries);
+        self.signed.apply(signed);
+        for IndexKeys { number, delivery, signed } in added {
             self.deliveries.insert(*delivery, *number);
             self.signed.insert(*signed, *number);
         }
     }
 
-    /// Takes note of what is forgotten.
-    pub(super) fn forget(&mut self, forgotten: &[Places]) {
-        for Places { number, delivery, signed } in forgotten {
+    /// Removes expired identities.
+    pub(super) fn forget(&mut self, forgotten: &[IndexKeys]) {
+        for IndexKeys { number, delivery, signed } in forgotten {
             self.deliveries.forget(*delivery, *number);
             self.signed.forget(*signed, *number);
         }
     }
 }
 
-/// What the journal knows of an identity.
+/// The match of an identity in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    Never,
-    /// The same delivery, or another with the same signature: signed in the same second, with the same key, over the same
-    /// body. It is the same request whatever delivery id it now bears.
+pub(super) enum Match {
+    None,
+    /// The same delivery, or another with the same signature: signed in the same second, with the same key, over the
+    /// same body. It is the same request, whatever its delivery id.
     Same,
-    /// The same delivery under a signature of its own: a retry that was signed afresh.
+    /// The same delivery with another signature: a retry that was signed again.
     Resigned,
-    /// Its delivery id, with another body.
+    /// The same delivery id with another body.
     OtherBody,
 }
 
-/// Looks the identity of `event` up among those seen at `since` or later (seconds since the epoch): in the indexes, among
-/// the `unfiled`, and among the `added` of the same commit.
-pub(super) fn seen(
+/// Looks up the identity of `event` among those seen at `since` or later (seconds since the epoch): in the indexes, in
+/// the `pending` ones, and in the `added` ones of the same transaction.
+pub(super) fn find_match(
     connection: &Connection,
     event: &Event,
     since: i64,
-    unfiled: &Unfiled,
-    added: &[Places],
-) -> Result<Seen> {
+    pending: &PendingIdentities,
+    added: &[IndexKeys],
+) -> Result<Match> {
     let Event { sent_at, identity, .. } = event;
     let key = Signed::of(*sent_at, &identity.body);
-    let now = added.iter().filter(|places| places.signed == key).map(|places| places.number);
-    let numbers = sweep::find(connection, key)?;
-    for number in numbers.into_iter().chain(unfiled.signed.numbers(key)).chain(now) {
+    let now = added.iter().filter(|keys| keys.signed == key).map(|keys| keys.number);
+    let numbers = pending_index::find(connection, key)?;
+    for number in numbers.into_iter().chain(pending.signed.numbers(key)).chain(now) {
         let mut statement = connection.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM identities
              WHERE id = ?1 AND body = ?2 AND signature = ?3 AND sent_at + delay >= ?4)",
         )?;
         if statement.query_row(params![number, identity.body, identity.signature, since], |row| row.get(0))? {
-            return Ok(Seen::Same);
+            return Ok(Match::Same);
         }
     }
     let key = Delivery::of(identity);
-    let now = added.iter().filter(|places| places.delivery == key).map(|places| places.number);
-    let numbers = sweep::find(connection, key)?;
-    let mut seen = Seen::Never;
-    for number in numbers.into_iter().chain(unfiled.deliveries.numbers(key)).chain(now) {
+    let now = added.iter().filter(|keys| keys.delivery == key).map(|keys| keys.number);
+    let numbers = pending_index::find(connection, key)?;
+    let mut found = Match::None;
+    for number in numbers.into_iter().chain(pending.deliveries.numbers(key)).chain(now) {
         let mut statement =
             connection.prepare_cached("SELECT body FROM identities WHERE id = ?1 AND sent_at + delay >= ?2")?;
         let body: Option<HalfDigest> = statement.query_row([number, since], |row| row.get(0)).optional()?;
         match body {
-            Some(body) if body == identity.body => return Ok(Seen::Resigned),
-            Some(_) => seen = Seen::OtherBody,
+            Some(body) if body == identity.body => return Ok(Match::Resigned),
+            Some(_) => found = Match::OtherBody,
             None => {}
         }
     }
-    Ok(seen)
+    Ok(found)
 }
 
-/// Remembers the identity of `event` under a number that no identity has had.
-pub(super) fn remember(connection: &Connection, number: Number, event: &Event) -> Result<Places> {
+/// Stores the identity of `event` under a new number.
+pub(super) fn remember(connection: &Connection, number: Number, event: &Event) -> Result<IndexKeys> {
     let Event { sent_at, received_at, identity, .. } = event;
     let (delivery, signed) = (Delivery::of(identity), Signed::of(*sent_at, &identity.body));
     connection.prepare_cached("INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
@@ -191,22 +191,22 @@ pub(super) fn remember(connection: &Connection, number: Number, event: &Event) -
         sent_at,
         received_at.saturating_sub(*sent_at)
     ])?;
-    Ok(Places { number, delivery, signed })
+    Ok(IndexKeys { number, delivery, signed })
 }
 
-/// Forgets the oldest identities seen before `before` (seconds since the epoch), at most `piece` of them. Returns them.
-pub(super) fn forget(connection: &Connection, before: i64, piece: usize) -> Result<Vec<Places>> {
+/// Deletes the oldest identities seen before `before` (seconds since the epoch), at most `limit`. Returns them.
+pub(super) fn forget(connection: &Connection, before: i64, limit: usize) -> Result<Vec<IndexKeys>> {
     let old = "SELECT id, delivery, sent_at, substr(body, 1, 8) FROM (SELECT * FROM identities ORDER BY id LIMIT ?2)
         WHERE sent_at + delay < ?1";
     let mut statement = connection.prepare_cached(old)?;
-    let old = statement.query_map(params![before, piece as i64], |row| {
-        Ok(Places { number: row.get(0)?, delivery: Delivery(row.get(1)?), signed: Signed(row.get(2)?, row.get(3)?) })
+    let old = statement.query_map(params![before, limit as i64], |row| {
+        Ok(IndexKeys { number: row.get(0)?, delivery: Delivery(row.get(1)?), signed: Signed(row.get(2)?, row.get(3)?) })
     })?;
     let old = old.collect::<Result<Vec<_>>>()?;
     let mut deliveries = connection.prepare_cached(Delivery::DELETE)?;
     let mut signatures = connection.prepare_cached(Signed::DELETE)?;
     let mut identities = connection.prepare_cached("DELETE FROM identities WHERE id = ?1")?;
-    for Places { number, delivery, signed } in &old {
+    for IndexKeys { number, delivery, signed } in &old {
         deliveries.execute(delivery.with(*number))?;
         signatures.execute(signed.with(*number))?;
         identities.execute([number])?;
@@ -214,7 +214,7 @@ pub(super) fn forget(connection: &Connection, before: i64, piece: usize) -> Resu
     Ok(old)
 }
 
-/// The highest number given to an identity.
+/// The highest number of an identity.
 pub(super) fn last_number(connection: &Connection) -> Result<Number> {
     let last = "SELECT max(coalesce((SELECT max(id) FROM identities), 0), (SELECT max(last) FROM filed))";
     connection.query_row(last, [], |row| row.get(0))
@@ -226,7 +226,7 @@ mod tests {
     use crate::receiver::journal::sqlite::schema;
 
     #[test]
-    fn no_number_is_given_twice_when_all_identities_are_forgotten() {
+    fn numbers_stay_unique_after_all_identities_have_expired() {
         let connection = Connection::open_in_memory().unwrap();
         schema::MIGRATIONS.iter().for_each(|step| connection.execute_batch(step).unwrap());
         connection.execute("UPDATE filed SET last = 4096 WHERE name = 'signed'", []).unwrap();

@@ -1,4 +1,4 @@
-//! What the reading connection is asked by those who only look.
+//! Queries of the reading connection for metrics and tools.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,8 +31,8 @@ impl Inspect for SqliteJournal {
     }
 }
 
-/// Both tables are numbered in order and lose only their oldest rows, or nearly so: what lies between the ends need not
-/// be counted, however much it is.
+/// Both tables are numbered in order and lose almost only their oldest rows, so the rows between the ends need not be
+/// counted, however many there are.
 fn inventory(connection: &Connection) -> Result<Inventory> {
     let span = |table: &str| {
         let span = format!("SELECT coalesce((SELECT max(id) FROM {table}) - (SELECT min(id) FROM {table}) + 1, 0)");
@@ -71,7 +71,7 @@ fn show(connection: &Connection, position: Position) -> Result<Option<(Entry, By
     let Some((entry, body)) = connection.prepare_cached(show)?.query_row([position], read).optional()? else {
         return Ok(None);
     };
-    // Dead letters of sinks that are gone are shown as well; otherwise only sinks that are there.
+    // Dead letters of removed sinks are included; otherwise only current sinks.
     let sinks = "SELECT name, attempts, due_at / 1000, dead.at / 1000, failure, position < ?1
         FROM (SELECT name FROM sinks UNION SELECT sink FROM dead_letters WHERE event = ?1)
             LEFT JOIN sinks USING (name)

@@ -1,4 +1,4 @@
-//! The reading connection and its thread: reads never wait for writes, nor the other way round.
+//! The reading connection and its thread: reads never wait for writes, and writes never wait for reads.
 
 use std::{
     sync::mpsc::{self, SyncSender},
@@ -10,18 +10,18 @@ use tokio::sync::oneshot;
 
 use crate::receiver::journal::JournalError;
 
-/// How many reads may wait; there is one per sink, and the odd look at the status.
-const WAITING: usize = 256;
+/// The limit of queued reads; there is one per sink, and the occasional status request.
+const QUEUE_CAPACITY: usize = 256;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
-/// Where reads are sent. The thread ends when this is dropped.
+/// The queue of the reader thread, which ends when this is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Reader(SyncSender<Job>);
 
 impl Reader {
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
-        let (jobs, waiting) = mpsc::sync_channel::<Job>(WAITING);
+        let (jobs, waiting) = mpsc::sync_channel::<Job>(QUEUE_CAPACITY);
         thread::Builder::new().name("journal-reader".into()).spawn(move || {
             for job in waiting {
                 job(&connection);
@@ -37,7 +37,7 @@ impl Reader {
     ) -> Result<T, JournalError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            // Whoever asked may have gone; then nobody misses the answer.
+            // The caller may have gone; then the answer is dropped.
             let _ = answer.send(query(connection));
         });
         self.0.try_send(job).map_err(|error| match error {

@@ -1,22 +1,23 @@
-//! The database file: how it is opened, locked and brought to this version's tables.
+//! The database file: opening, locking and schema migrations.
 
 use std::{fs::File, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::OpenError;
+use super::error::OpenError;
 
-/// The tables, one step per version; `user_version` counts the steps that were taken. A step that has been released
-/// is never changed: a change is another step.
+/// The schema, one step per version; `user_version` counts the applied steps. A released step never changes: a change
+/// is another step.
 pub(super) const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4];
 
-/// Why these tables, and not one row per event and sink: an append then touches only `events` and `identities`, however
-/// many sinks there are, and delivering in order moves one number per sink and batch.
+/// Instead of one row per event and sink, each sink has a position: an append then writes only `events` and
+/// `identities`, however many sinks there are, and in-order delivery updates one number per sink and batch.
 ///
 /// `identities` outlive `events`; both are numbered in the order of arrival, so that the oldest are found without an
-/// index on time. What was signed is found behind the second it was signed in: there, all that come at one time are
-/// neighbours. A delivery's digest has no such neighbours, so `deliveries` is an index that is filled many at a time;
-/// `filed` says up to which identity. The `heartbeat` is what a journal in trouble writes to find out whether it is over.
+/// index on time. Signed content is indexed by the second of the signature: content that arrives together is adjacent
+/// there. The digest of a delivery has no such locality, so `deliveries` is an index that is written in flushes;
+/// `filed` holds the number up to which it is complete. A failed journal writes the `heartbeat` to find out whether it
+/// has recovered.
 const V1: &str = "
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,
@@ -68,8 +69,8 @@ CREATE TABLE heartbeat (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NU
 INSERT INTO heartbeat VALUES (1, 0);
 ";
 
-/// Identities with little of their signature: second and body stand for it, but for the key. When one was seen is written down
-/// as seconds since it was signed, which mostly takes one byte.
+/// Identities with a part of their signature: second and body represent the rest, except for the key. The time when one
+/// was seen is stored as seconds since its signature, which mostly takes one byte.
 const V2: &str = "
 CREATE TABLE compact (
     id INTEGER PRIMARY KEY,
@@ -85,8 +86,8 @@ ALTER TABLE compact RENAME TO identities;
 CREATE INDEX identities_by_body ON identities (sent_at, substr(body, 1, 8));
 ";
 
-/// What was signed is found in an index that is filled many at a time, like that of deliveries: a second in which thousands
-/// come is many pages, and those that come together are no neighbours among them.
+/// Signed content gets a write-buffered index like that of deliveries: a second with thousands of deliveries spans many
+/// pages, and deliveries that arrive together are not adjacent among them.
 const V3: &str = "
 DROP INDEX identities_by_body;
 CREATE TABLE signed (
@@ -103,22 +104,22 @@ DROP TABLE filed;
 ALTER TABLE filed_up_to RENAME TO filed;
 ";
 
-/// When a milestone last came, which is asked for after the event itself is gone. Of the events that are there the newest are
-/// looked through: all of them in most journals, and no more than a moment's worth in the largest.
+/// The time of the last milestone, which must outlive its event. The migration scans the newest events only: all of
+/// them in most journals, and a bounded number in the largest.
 const V4: &str = "
 CREATE TABLE milestones (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER);
 INSERT INTO milestones SELECT 1, max(received_at)
     FROM (SELECT type, received_at FROM events ORDER BY id DESC LIMIT 10000) WHERE type = 'analytics.milestone';
 ";
 
-/// How much of the database the writer keeps in memory.
+/// The writer's page cache.
 const CACHE_KIB: i64 = 16 * 1024;
 
 const DATABASE: &str = "journal.sqlite";
 const LOG: &str = "journal.sqlite-wal";
 const LOCK: &str = "journal.lock";
 
-/// Keeps every other process away from a journal for as long as it lives.
+/// Excludes all other processes from a journal.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
@@ -135,18 +136,18 @@ impl Lock {
     }
 }
 
-/// Opens the database for writing, made or migrated as needed.
+/// Opens the database for writing; creates or migrates it as needed.
 pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(directory.join(DATABASE))?;
     connection.pragma_update(None, "page_size", 8192)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // FULL: a commit returns only after fsync. This is what the 200 promises.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // The lock file keeps other writers away; should one come all the same, deliveries must not wait for it.
+    // The lock file excludes other writers; if one writes anyway, deliveries must not wait for it.
     connection.busy_timeout(Duration::ZERO)?;
-    // The container's file system cannot be written to, but for the journal's volume.
+    // The container's file system is read-only except for the journal's volume.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // What one batch touches stays in memory until its commit.
+    // The pages of one batch stay in memory until its commit.
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection)?;
@@ -155,38 +156,37 @@ pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Checks that the database keeps a write-ahead log. After an I/O error while it switches, SQLite goes on without one
-/// and says so only here; a commit can then come undone in a power cut, since it does not sync the removal of the
-/// rollback journal.
+/// Checks that the write-ahead log is on. After an I/O error during the switch, SQLite continues without it and reports
+/// that only here; a power cut can then undo a commit, since SQLite does not sync the removal of the rollback journal.
 fn check_log(connection: &Connection) -> Result<(), OpenError> {
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     if mode == "wal" { Ok(()) } else { Err(OpenError::NoLog { mode }) }
 }
 
-/// After a failed fsync the kernel may show pages that are not on the disk. What an earlier process left in the
-/// write-ahead log is therefore brought into the database and synced before anything is answered on its strength. The
-/// log's end is synced as well: on the disk it may still be the shorter one it was before the sync that failed, which
-/// after a power cut would be played over the newer database. A full volume is no reason to stop here: events that are
-/// on it can still be delivered, and so make room.
+/// Makes the write-ahead log of an earlier process durable before any answer relies on it: after a failed fsync the
+/// kernel may show pages that are not on the disk. The log is checkpointed and the database synced. The end of the log
+/// is synced as well: on the disk it may still have its length from before the failed sync, and a power cut would
+/// replay it over the newer database. A full volume is no reason to stop here: its events can still be delivered, which
+/// frees space.
 fn settle_log(connection: &Connection, directory: &Path) -> Result<(), OpenError> {
     match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-            tracing::warn!("the journal's volume is full");
+            tracing::warn!("journal volume full");
             return Ok(());
         }
         result => result?,
     }
-    // Not the database file: closing it would end SQLite's locks on it. On the log there are none.
+    // Not the database file: closing it would release SQLite's locks on it. The log has no locks.
     match File::open(directory.join(LOG)) {
         Ok(log) => log.sync_all()?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    // SQLite syncs the directory too when it makes the log, and takes no notice when that fails.
+    // SQLite also syncs the directory when it creates the log, but ignores a failure.
     Ok(File::open(directory)?.sync_all()?)
 }
 
-/// A second connection to an open database, which cannot write.
+/// A second, read-only connection to an open database.
 pub(super) fn open_for_reading(directory: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(directory.join(DATABASE), flags)?;
@@ -194,7 +194,7 @@ pub(super) fn open_for_reading(directory: &Path) -> Result<Connection, OpenError
     Ok(connection)
 }
 
-/// A connection to an open database that only brings its log in.
+/// A connection to an open database that only checkpoints it.
 pub(super) fn open_for_checkpoints(directory: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(directory.join(DATABASE), flags)?;
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_journal_is_open_once() {
+    fn a_journal_is_opened_once() {
         let directory = tempfile::tempdir().unwrap();
         let lock = Lock::acquire(directory.path()).unwrap();
         assert!(matches!(Lock::acquire(directory.path()), Err(OpenError::Locked)));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_of_a_later_version_is_left_alone() {
+    fn a_journal_of_a_later_version_is_not_opened() {
         let directory = tempfile::tempdir().unwrap();
         let journal = open(directory.path()).unwrap();
         journal.pragma_update(None, "user_version", 99).unwrap();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_of_an_earlier_version_is_brought_up_to_date() {
+    fn a_journal_of_an_earlier_version_is_migrated() {
         let directory = tempfile::tempdir().unwrap();
         let old = Connection::open(directory.path().join(DATABASE)).unwrap();
         old.execute_batch(V1).unwrap();
@@ -268,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_keeps_no_log_is_refused() {
+    fn a_database_without_a_write_ahead_log_is_rejected() {
         let without = Connection::open_in_memory().unwrap();
         assert!(matches!(check_log(&without), Err(OpenError::NoLog { .. })));
     }
 
     #[test]
-    fn a_commit_waits_for_the_disk() {
+    fn a_commit_syncs() {
         let directory = tempfile::tempdir().unwrap();
         let journal = open(directory.path()).unwrap();
         let mode: String = journal.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();

@@ -1,12 +1,12 @@
-//! What the sinks change: which there are, and what became of their events; inside the caller's transaction.
+//! Sets the sinks and records the outcomes of their events, inside the caller's transaction.
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use crate::receiver::journal::{Outcome, Position, Settlement};
 
-/// Makes `names` the sinks there are. A new one starts behind `last`; one that is gone is forgotten with all that
-/// waited for it, but for its dead letters.
-pub(super) fn follow(connection: &Connection, names: &[String], last: Position) -> Result<()> {
+/// Sets the sinks to `names`. A new one starts after `last`; a removed one is deleted with its waiting events, but its
+/// dead letters stay.
+pub(super) fn set_sinks(connection: &Connection, names: &[String], last: Position) -> Result<()> {
     let known: Vec<String> = {
         let mut statement = connection.prepare("SELECT name FROM sinks")?;
         statement.query_map([], |row| row.get(0))?.collect::<Result<_>>()?
@@ -21,7 +21,7 @@ pub(super) fn follow(connection: &Connection, names: &[String], last: Position) 
     Ok(())
 }
 
-/// Records what became of events. A sink that is no longer followed has nothing to record.
+/// Records outcomes of events. A removed sink has nothing to record.
 pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlement]) -> Result<()> {
     let position = "SELECT position FROM sinks WHERE name = ?1";
     let position: Option<Position> =

@@ -1,4 +1,4 @@
-//! The promises of [`Journal`], kept by the database in a directory of its own.
+//! The guarantees of [`Journal`] over the embedded database.
 
 use std::{path::Path, sync::LazyLock};
 
@@ -15,7 +15,7 @@ use crate::{
     receiver::journal::{Outcome, inspect::Inspect},
 };
 
-/// The journal forgets by the real clock, so deliveries come in now.
+/// Identities expire by the real clock, so deliveries arrive now.
 static NOW: LazyLock<i64> = LazyLock::new(|| clock::now().as_second());
 
 fn open(directory: &Path) -> SqliteJournal {
@@ -31,7 +31,7 @@ fn settings(sinks: &[&str]) -> Settings {
     }
 }
 
-/// A delivery `id` of `body`, signed at `sent_at` and received then.
+/// A delivery `id` of `body`, signed and received at `sent_at`.
 fn delivery(id: &str, body: &str, sent_at: i64) -> Event {
     let sent = SentAt::from_seconds(sent_at).unwrap();
     let signature = Signature::sign(&Secret::new("s3cret"), &sent, body.as_bytes());
@@ -60,7 +60,7 @@ async fn settle(journal: &SqliteJournal, sink: &str, position: Position, outcome
 }
 
 #[tokio::test]
-async fn the_same_delivery_is_kept_once_also_across_a_restart() {
+async fn a_delivery_is_stored_once_also_across_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     assert_eq!(append(&journal, "d1", "{}").await, Appended::Stored);
@@ -76,14 +76,14 @@ async fn append_error(journal: &SqliteJournal) -> JournalError {
 }
 
 #[tokio::test]
-async fn identity_is_more_than_the_delivery_id() {
+async fn the_identity_covers_more_than_the_delivery_id() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     journal.configure(settings(&["cms"])).await.unwrap();
     assert_eq!(append(&journal, "d1", "{}").await, Appended::Stored);
     assert_eq!(append(&journal, "d2", "{}").await, Appended::Duplicate, "replayed under a fresh id");
     let resigned = journal.append(delivery("d1", "{}", *NOW + 10)).await.unwrap();
-    assert_eq!(resigned, Appended::Duplicate, "a retry that was signed afresh");
+    assert_eq!(resigned, Appended::Duplicate, "a retry that was signed again");
     assert_eq!(append(&journal, "d1", "[]").await, Appended::Conflict, "the same id with another body");
     let equal = journal.append(rotated("d4", "{}", *NOW)).await.unwrap();
     assert_eq!(equal, Appended::Stored, "an equal body of the same second that another key signed is another request");
@@ -99,7 +99,7 @@ async fn identity_is_more_than_the_delivery_id() {
 }
 
 #[tokio::test]
-async fn a_delivery_is_remembered_for_the_window_and_longer_than_its_event() {
+async fn an_identity_lives_for_the_window_and_longer_than_its_event() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     journal.configure(Settings { retention_seconds: 0, ..settings(&["cms"]) }).await.unwrap();
@@ -113,7 +113,7 @@ async fn a_delivery_is_remembered_for_the_window_and_longer_than_its_event() {
 }
 
 #[tokio::test]
-async fn each_sink_has_a_position_of_its_own() {
+async fn each_sink_has_its_own_position() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     append(&journal, "d0", "[0]").await;
@@ -122,17 +122,17 @@ async fn each_sink_has_a_position_of_its_own() {
     append(&journal, "d2", "[2]").await;
     settle(&journal, "a", 2, Outcome::Done).await;
     assert_eq!(due(&journal, "a").await, ["d2"]);
-    assert_eq!(due(&journal, "b").await, ["d1", "d2"], "a new sink gets what comes from then on");
+    assert_eq!(due(&journal, "b").await, ["d1", "d2"], "a new sink gets the events from then on");
     journal.configure(settings(&["b", "c"])).await.unwrap();
-    assert!(due(&journal, "a").await.is_empty(), "gone");
+    assert!(due(&journal, "a").await.is_empty(), "removed");
     assert!(due(&journal, "c").await.is_empty(), "new");
     journal.configure(settings(&["a", "b", "c"])).await.unwrap();
     append(&journal, "d3", "[3]").await;
-    assert_eq!(due(&journal, "a").await, ["d3"], "what waited for a sink that went was given up");
+    assert_eq!(due(&journal, "a").await, ["d3"], "waiting events of a removed sink are dropped");
 }
 
 #[tokio::test]
-async fn what_failed_comes_again_when_it_is_due_and_does_not_hold_up_the_rest() {
+async fn a_failed_event_is_due_again_later_and_does_not_block_others() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     journal.configure(settings(&["cms"])).await.unwrap();
@@ -155,7 +155,7 @@ async fn what_failed_comes_again_when_it_is_due_and_does_not_hold_up_the_rest() 
 }
 
 #[tokio::test]
-async fn a_full_journal_refuses_new_events_drops_none_and_heals_when_room_returns() {
+async fn a_full_journal_rejects_new_events_drops_none_and_recovers() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     journal.configure(Settings { capacity_bytes: 200_000, ..settings(&["cms"]) }).await.unwrap();
@@ -166,18 +166,21 @@ async fn a_full_journal_refuses_new_events_drops_none_and_heals_when_room_return
     }
     assert!((1..10).contains(&kept), "{kept}");
     assert_eq!(journal.health(), JournalHealth::Full);
-    assert_eq!(append(&journal, "d0", &big(0)).await, Appended::Duplicate, "what is known is still known");
+    assert_eq!(append(&journal, "d0", &big(0)).await, Appended::Duplicate, "duplicates are still detected");
     assert_eq!(due(&journal, "cms").await.len(), kept, "nothing was dropped");
     settle(&journal, "cms", 1, Outcome::Retry { attempts: 1, due_at: 0 }).await;
-    assert!(journal.append(delivery("fresh", "[]", *NOW)).await.is_err(), "what is tried again makes no room");
+    assert!(
+        journal.append(delivery("fresh", "[]", *NOW)).await.is_err(),
+        "an event that waits for a retry frees no space"
+    );
     settle(&journal, "cms", 1, Outcome::Done).await;
     until(async || journal.append(delivery("fresh", "[]", *NOW)).await.is_ok()).await;
     until(async || journal.health() == JournalHealth::Healthy).await;
-    assert_eq!(due(&journal, "cms").await.len(), kept, "d0 made room for the fresh one");
+    assert_eq!(due(&journal, "cms").await.len(), kept, "d0 was evicted for the fresh one");
 }
 
 #[tokio::test]
-async fn that_a_milestone_came_is_remembered_across_a_restart_and_longer_than_the_event() {
+async fn the_last_milestone_is_stored_across_a_restart_and_longer_than_its_event() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     let last = async |journal: &SqliteJournal| journal.inventory().await.unwrap().last_milestone;
@@ -205,11 +208,11 @@ async fn an_event_that_a_sink_waits_for_outlives_its_retention() {
     settle(&journal, "b", 2, Outcome::DeadLetter { failure: "400".into(), at: *NOW }).await;
     until(async || count(directory.path(), "events") == 2).await;
     assert_eq!(due(&journal, "b").await, ["d1", "d3"]);
-    assert_eq!(count(directory.path(), "dead_letters"), 0, "a dead letter is kept as long as a delivered event");
+    assert_eq!(count(directory.path(), "dead_letters"), 0, "a dead letter stays as long as a delivered event");
 }
 
 #[tokio::test]
-async fn a_failing_database_is_said_and_healed_by_itself() {
+async fn a_failed_database_is_reported_and_recovers() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     append(&journal, "d1", "{}").await;
@@ -220,7 +223,7 @@ async fn a_failing_database_is_said_and_healed_by_itself() {
     assert!(matches!(journal.health(), JournalHealth::Failed { .. }));
     intruder.execute_batch("ROLLBACK").unwrap();
     until(async || journal.health() == JournalHealth::Healthy).await;
-    assert_eq!(append(&journal, "fresh", "{\"fresh\":1}").await, Appended::Stored, "the failed one was not kept");
+    assert_eq!(append(&journal, "fresh", "{\"fresh\":1}").await, Appended::Stored, "the failed one was not stored");
 }
 
 fn count(directory: &Path, table: &str) -> i64 {

@@ -1,12 +1,11 @@
-//! Which volumes a journal may be on. On a network file system neither its locks nor its shared memory nor its syncs can
-//! be relied on (SQLite's own documentation of its write-ahead log asks for a local one), so it is refused.
+//! Detects network file systems. On one, a journal cannot rely on locks, shared memory or syncs (SQLite's documentation
+//! of the write-ahead log requires a local file system), so it is rejected.
 
 use std::path::Path;
 
 use nix::sys::statfs::statfs;
 
-/// The magic numbers by which Linux tells file systems apart, and what people call them. Whatever is reached through
-/// FUSE is among them: what stands behind it cannot be told.
+/// Linux' magic numbers of file systems, with their common names. FUSE is included: the backing storage is unknown.
 const NETWORK: &[(u32, &str)] = &[
     (0x0000_6969, "NFS"),
     (0x0000_517b, "SMB"),
@@ -24,9 +23,9 @@ const NETWORK: &[(u32, &str)] = &[
     (0x1983_0326, "BeeGFS"),
 ];
 
-/// The network file system that `directory` is on, if it is on one.
+/// The network file system of `directory`, if it is on one.
 pub(super) fn network(directory: &Path) -> std::io::Result<Option<&'static str>> {
-    // The field's type differs from one platform to the next; the numbers have 32 bits.
+    // The field's type differs between platforms; the numbers have 32 bits.
     let magic = statfs(directory)?.filesystem_type().0 as u32;
     Ok(NETWORK.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name))
 }
@@ -36,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_local_directory_is_fine_and_one_that_is_not_there_is_an_error() {
+    fn a_local_directory_is_accepted_and_a_missing_one_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(network(directory.path()).unwrap(), None);
         assert!(network(&directory.path().join("missing")).is_err());

@@ -1,15 +1,14 @@
-//! The one thread that writes. Requests queue; the writer takes what is there, puts it into one transaction, and
-//! answers all of it when the commit, which is one fsync, has returned (group commit). A request that comes alone is
-//! written at once. While many come, commits begin a moment apart at least: what one costs, it costs for a few requests as
-//! for many.
+//! The writer thread. Requests queue; the writer puts all queued requests into one transaction and answers them once
+//! the commit, which is one fsync, has returned (group commit). A single request is written at once. Under load,
+//! commits start at a minimum interval: a commit costs about the same for few requests as for many.
 //!
-//! After an error everything of the batch is answered with that error, and the transaction is rolled back on the same
-//! connection: its index still ends where the last good commit ended, so the next one writes, and syncs, the same
-//! frames of the log anew. A failed commit is never tried again, nor taken for done.
+//! After an error all requests of the batch are answered with it, and the transaction is rolled back on the same
+//! connection: its WAL index still ends at the last good commit, so the next commit writes and syncs the same frames of
+//! the log again. A failed commit is neither retried nor assumed to be done.
 //!
-//! A failed sync is worse: the kernel may have dropped pages that it never wrote and now shows as clean, so a later
-//! sync that succeeds proves nothing. Then the writer writes nothing any more, and says so; what is on the disk is for
-//! another process to find out.
+//! A failed sync is worse: the kernel may have dropped dirty pages and now show them as clean, so a later sync that
+//! succeeds proves nothing. Then the writer shuts down and reports it; another process must find out the state of the
+//! disk.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -18,7 +17,7 @@ use std::{
 };
 
 use prometheus_client::metrics::histogram::Histogram;
-use rusqlite::{Connection, Result, Transaction, TransactionBehavior, ffi};
+use rusqlite::{Connection, Result, Transaction, TransactionBehavior};
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -27,35 +26,37 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     append,
-    checkpoint::Log,
-    identities::{self, Filed, Places, Seen, Unfiled},
+    checkpoint::Wal,
+    error::sync_failed,
+    identities::{self, FlushedChunks, IndexKeys, Match, PendingIdentities},
+    pending_index::Number,
     prune,
     schema::Lock,
     settle,
-    sweep::Number,
 };
 use crate::{
     clock,
     linktree::event::EventType,
     receiver::{
-        event::Event,
+        ingest::event::Event,
         journal::{Appended, JournalError, Position, Settings, Settlement},
     },
     route::status::JournalHealth,
 };
 
-/// The most requests that share one commit: bounds how long the first of them waits for the last.
+/// The maximum of requests in one commit: bounds how long the first of them waits for the last.
 const BATCH: usize = 256;
-/// From so many requests to a commit on, company is expected for those of the next one.
-const COMPANY: usize = 4;
-/// How far apart commits begin then. The writer sleeps meanwhile: woken by each request, it would cost more than it saves.
-const APART: Duration = Duration::from_millis(1);
-/// How often the writer looks for what can go, and, while in trouble, whether it is over.
+/// Once a commit batched this many requests, the next commit waits to batch more (group commit).
+const GROUP_COMMIT_MIN: usize = 4;
+/// The minimum interval between the starts of group commits. The writer sleeps meanwhile: a wake-up per request would
+/// cost more than it saves.
+const GROUP_COMMIT_INTERVAL: Duration = Duration::from_millis(1);
+/// How often the writer prunes and, after a failure, probes for recovery.
 const TICK: Duration = Duration::from_secs(1);
-/// What an event takes up besides its body.
+/// The estimated space of an event besides its body.
 const OVERHEAD_BYTES: i128 = 512;
 
-/// Something to write, and where to say that it is written. What was appended is said only of [`Work::Append`].
+/// A write, and the channel for its answer. Only [`Work::Append`] is answered with an [`Appended`].
 pub(super) struct Request {
     pub(super) work: Work,
     pub(super) answer: oneshot::Sender<Answer>,
@@ -70,13 +71,13 @@ pub(super) enum Work {
         settlements: Vec<Settlement>,
     },
     Configure(Settings),
-    /// Ends the thread, after what came before is written.
+    /// Ends the thread after earlier requests are written.
     Close,
 }
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
-    pub(super) log: Log,
+    pub(super) wal: Wal,
     pub(super) lock: Lock,
     pub(super) requests: Receiver<Request>,
     pub(super) settings: Settings,
@@ -84,40 +85,40 @@ pub(super) struct Writer {
     pub(super) last: Position,
     /// The number of the last identity.
     pub(super) last_identity: Number,
-    pub(super) unfiled: Unfiled,
+    pub(super) pending: PendingIdentities,
     pub(super) health: watch::Sender<JournalHealth>,
     pub(super) appended: watch::Sender<Position>,
     pub(super) commits: Histogram,
-    /// Where those run who wait for answers.
+    /// The runtime of the tasks that wait for answers.
     pub(super) runtime: Handle,
-    /// Whether looking for delivered events to evict is known to be in vain.
+    /// Whether there is no delivered event to evict.
     pub(super) nothing_to_evict: bool,
-    /// When the last commit began, and whether it had many requests.
+    /// When the last commit started, and whether the next one waits to batch more.
     pub(super) began: Instant,
-    pub(super) company: bool,
+    pub(super) group_commit: bool,
     /// Cancelled after a failed sync.
     pub(super) lost: CancellationToken,
 }
 
-/// What a batch came to, once it is committed.
+/// The result of a batch, to apply once it is committed.
 struct Committed {
     answers: Vec<Answer>,
     last: Position,
     last_identity: Number,
     /// Identities of this batch.
-    added: Vec<Places>,
-    /// Those of earlier batches that are in the index now.
-    filed: Filed,
-    /// When the last milestone of this batch came.
+    added: Vec<IndexKeys>,
+    /// Those of earlier batches that this transaction flushes into the indexes.
+    flushed: FlushedChunks,
+    /// When the last milestone of this batch was received.
     milestone: Option<i64>,
     settings: Settings,
     nothing_to_evict: bool,
 }
 
 impl Writer {
-    /// Writes until it is told to close, or nobody is left to tell it anything.
+    /// Runs until a request closes it, or all senders are gone.
     pub(super) fn run(mut self) {
-        let mut tidied = clock::monotonic();
+        let mut pruned = clock::monotonic();
         let mut more = false;
         loop {
             let wait = if more { Duration::ZERO } else { TICK };
@@ -127,58 +128,59 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             if let Some(closed) = close {
-                drop(self.log);
+                drop(self.wal);
                 drop(self.connection);
                 drop(self.lock);
                 let _ = closed.send(Ok(None));
                 return;
             }
-            if !self.lost.is_cancelled() && (more || tidied.elapsed() >= TICK) {
-                tidied = clock::monotonic();
-                more = self.tidy();
+            if !self.lost.is_cancelled() && (more || pruned.elapsed() >= TICK) {
+                pruned = clock::monotonic();
+                more = self.prune();
             }
             if self.lost.is_cancelled() {
-                self.give_up();
-            } else if let Err(error) = self.log.keep_short(&self.connection, clock::monotonic()) {
-                self.fell_ill(error);
+                self.shut_down();
+            } else if let Err(error) = self.wal.maybe_checkpoint(&self.connection, clock::monotonic()) {
+                self.mark_failed(error);
             }
         }
     }
 
-    /// Commits `first` and all that waits behind it. Returns where to say that the journal is closed, if it is to be.
+    /// Commits `first` and all queued requests. Returns the channel for the answer to [`Work::Close`], if it was among
+    /// them.
     fn commit(&mut self, first: Request) -> Option<oneshot::Sender<Answer>> {
-        if self.company {
-            thread::sleep(APART.saturating_sub(self.began.elapsed()));
+        if self.group_commit {
+            thread::sleep(GROUP_COMMIT_INTERVAL.saturating_sub(self.began.elapsed()));
         }
         self.began = clock::monotonic();
         let waiting = std::iter::from_fn(|| self.requests.try_recv().ok());
         let mut batch: Vec<Request> = std::iter::once(first).chain(waiting.take(BATCH - 1)).collect();
-        self.company = batch.len() >= COMPANY;
+        self.group_commit = batch.len() >= GROUP_COMMIT_MIN;
         let close = batch.iter().position(|request| matches!(request.work, Work::Close));
         let close = close.map(|at| batch.split_off(at).swap_remove(0).answer);
         if batch.is_empty() {
             return close;
         }
         if self.lost.is_cancelled() {
-            refuse(batch, &self.give_up());
+            reject(batch, &self.shut_down());
             return close;
         }
         match self.transact(&batch) {
-            // A sync that failed beside it may have been to keep what this commit wrote.
-            Ok(_) if self.lost.is_cancelled() => refuse(batch, &self.give_up()),
+            // The sync that failed meanwhile may have been for the pages of this commit.
+            Ok(_) if self.lost.is_cancelled() => reject(batch, &self.shut_down()),
             Ok(committed) => {
                 self.commits.observe(self.began.elapsed().as_secs_f64());
                 self.publish(committed, batch);
             }
             Err(error) => {
-                let error = self.fell_ill(error);
-                refuse(batch, &error);
+                let error = self.mark_failed(error);
+                reject(batch, &error);
             }
         }
         close
     }
 
-    /// Everything of a batch in one transaction. Changes nothing of `self`: it may not take effect.
+    /// Writes a batch in one transaction. Does not change `self`, because the transaction may fail.
     fn transact(&mut self, batch: &[Request]) -> Result<Committed> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let appends = batch.iter().filter(|request| matches!(request.work, Work::Append(_))).count();
@@ -187,29 +189,29 @@ impl Writer {
             last: self.last,
             last_identity: self.last_identity,
             added: Vec::with_capacity(appends),
-            filed: self.unfiled.file(&transaction, appends, self.last_identity)?,
+            flushed: self.pending.flush(&transaction, appends, self.last_identity)?,
             milestone: None,
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
         };
-        let mut room = room(&transaction, &committed.settings)?;
-        if room <= 0 && !committed.nothing_to_evict {
+        let mut free = free_bytes(&transaction, &committed.settings)?;
+        if free <= 0 && !committed.nothing_to_evict {
             committed.nothing_to_evict = prune::evict_events(&transaction)? == 0;
-            room = self::room(&transaction, &committed.settings)?;
+            free = free_bytes(&transaction, &committed.settings)?;
         }
         for Request { work, .. } in batch {
             let answer = match work {
-                Work::Append(event) => committed.append(&transaction, &self.unfiled, event, &mut room)?,
+                Work::Append(event) => committed.append(&transaction, &self.pending, event, &mut free)?,
                 Work::Settle { sink, settlements } => {
                     settle::settle(&transaction, sink, settlements)?;
                     committed.nothing_to_evict = false;
                     Ok(None)
                 }
                 Work::Configure(settings) => {
-                    settle::follow(&transaction, &settings.sinks, committed.last)?;
+                    settle::set_sinks(&transaction, &settings.sinks, committed.last)?;
                     committed.settings = settings.clone();
                     committed.nothing_to_evict = false;
-                    room = self::room(&transaction, settings)?;
+                    free = free_bytes(&transaction, settings)?;
                     Ok(None)
                 }
                 Work::Close => Err(JournalError::Closed),
@@ -223,78 +225,79 @@ impl Writer {
         Ok(committed)
     }
 
-    /// Takes up what was committed, then tells those who wait for it.
+    /// Applies a committed batch, then answers its requests.
     fn publish(&mut self, committed: Committed, batch: Vec<Request>) {
-        let Committed { answers, last, last_identity, added, filed, milestone: _, settings, nothing_to_evict } =
+        let Committed { answers, last, last_identity, added, flushed, milestone: _, settings, nothing_to_evict } =
             committed;
-        self.unfiled.follow(filed, &added);
+        self.pending.apply(flushed, &added);
         self.last_identity = last_identity;
         self.settings = settings;
         self.nothing_to_evict = nothing_to_evict;
         if answers.contains(&Err(JournalError::Full)) {
-            self.say(JournalHealth::Full);
+            self.set_health(JournalHealth::Full);
         } else if last > self.last {
-            self.say(JournalHealth::Healthy);
+            self.set_health(JournalHealth::Healthy);
         }
         if last > self.last {
             self.last = last;
             self.appended.send_replace(last);
         }
-        // Told by a task of theirs, all of them are woken with one call into their threads, not one each.
+        // A task on the runtime wakes all of them with one call into its threads, not one each.
         self.runtime.spawn(async move {
             for (Request { answer, .. }, result) in batch.into_iter().zip(answers) {
-                // Whoever asked may have gone: a sender that hung up will ask again, and find it stored.
+                // The caller may have gone: a sender that disconnected retries and finds it stored.
                 let _ = answer.send(result);
             }
         });
     }
 
-    /// Lets a piece of what is old go and, while in trouble, finds out whether it is over. Returns whether there is
-    /// more to let go of.
-    fn tidy(&mut self) -> bool {
-        let ill = *self.health.borrow() != JournalHealth::Healthy;
-        match self.try_tidy(ill) {
-            Ok((more, room, forgotten)) => {
-                self.unfiled.forget(&forgotten);
-                self.say(if room > 0 { JournalHealth::Healthy } else { JournalHealth::Full });
+    /// Deletes a batch of expired rows and, after a failure, probes for recovery. Returns whether there is more to
+    /// delete.
+    fn prune(&mut self) -> bool {
+        let failed = *self.health.borrow() != JournalHealth::Healthy;
+        match self.try_prune(failed) {
+            Ok((more, free, forgotten)) => {
+                self.pending.forget(&forgotten);
+                self.set_health(if free > 0 { JournalHealth::Healthy } else { JournalHealth::Full });
                 more
             }
             Err(error) => {
-                self.fell_ill(error);
+                self.mark_failed(error);
                 false
             }
         }
     }
 
-    fn try_tidy(&mut self, ill: bool) -> Result<(bool, i128, Vec<Places>)> {
+    fn try_prune(&mut self, failed: bool) -> Result<(bool, i128, Vec<IndexKeys>)> {
         let now = clock::now().as_second();
         let transaction = self.connection.transaction()?;
-        if ill {
+        if failed {
             transaction.execute("UPDATE heartbeat SET at = ?1", [now])?;
         }
         let expired = prune::expire_events(&transaction, ago(now, self.settings.retention_seconds))?;
         let window = self.settings.deduplication_window_seconds;
-        let forgotten = identities::forget(&transaction, ago(now, window), prune::PIECE)?;
-        let mut room = room(&transaction, &self.settings)?;
+        let forgotten = identities::forget(&transaction, ago(now, window), prune::DELETE_BATCH)?;
+        let mut free = free_bytes(&transaction, &self.settings)?;
         let mut evicted = 0;
-        if room <= 0 && !self.nothing_to_evict {
+        if free <= 0 && !self.nothing_to_evict {
             evicted = prune::evict_events(&transaction)?;
             self.nothing_to_evict = evicted == 0;
-            room = self::room(&transaction, &self.settings)?;
+            free = free_bytes(&transaction, &self.settings)?;
         }
         transaction.commit()?;
-        let more = expired == prune::PIECE || forgotten.len() == prune::PIECE || (evicted > 0 && room <= 0);
-        Ok((more, room, forgotten))
+        let more =
+            expired == prune::DELETE_BATCH || forgotten.len() == prune::DELETE_BATCH || (evicted > 0 && free <= 0);
+        Ok((more, free, forgotten))
     }
 
-    /// Takes note of what went wrong.
-    pub(super) fn fell_ill(&self, error: rusqlite::Error) -> JournalError {
+    /// Records a failure in the health.
+    pub(super) fn mark_failed(&self, error: rusqlite::Error) -> JournalError {
         if sync_failed(&error) {
-            tracing::error!(%error, "the disk did not keep what it was told to keep: nothing is written any more");
-            return self.give_up();
+            tracing::error!(%error, "sync failed, shutting down the journal");
+            return self.shut_down();
         }
         let error = JournalError::from(error);
-        self.say(match &error {
+        self.set_health(match &error {
             JournalError::Full => JournalHealth::Full,
             JournalError::Overloaded | JournalError::Failed { .. } | JournalError::Closed => {
                 JournalHealth::Failed { problem: error.to_string() }
@@ -303,31 +306,25 @@ impl Writer {
         error
     }
 
-    /// Nothing is written any more.
-    fn give_up(&self) -> JournalError {
+    /// Shuts down: nothing is written from now on.
+    fn shut_down(&self) -> JournalError {
         self.lost.cancel();
-        self.say(JournalHealth::Failed { problem: LOST.to_owned() });
-        JournalError::Failed { problem: LOST.to_owned() }
+        self.set_health(JournalHealth::Failed { problem: SYNC_FAILED.to_owned() });
+        JournalError::Failed { problem: SYNC_FAILED.to_owned() }
     }
 
-    /// Tells how the journal is. It is not healthy while its log cannot be brought in, although that takes events still.
-    fn say(&self, health: JournalHealth) {
-        if health != JournalHealth::Healthy || self.log.is_well() {
+    /// Sets the health. It does not become healthy while checkpoints fail, although events are still stored.
+    fn set_health(&self, health: JournalHealth) {
+        if health != JournalHealth::Healthy || self.wal.is_healthy() {
             self.health.send_if_modified(|now| change(now, health));
         }
     }
 }
 
-/// What is said from the first failed sync on.
-const LOST: &str = "a sync failed, so it is not known what the disk has kept; the receiver starts again";
+/// The problem reported after a failed sync.
+const SYNC_FAILED: &str = "a sync failed, so the state of the disk is unknown; the receiver restarts to read it";
 
-/// Whether the disk was asked to keep something and did not say that it has.
-pub(super) fn sync_failed(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error().map(|error| error.extended_code);
-    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
-}
-
-fn refuse(batch: Vec<Request>, error: &JournalError) {
+fn reject(batch: Vec<Request>, error: &JournalError) {
     for Request { answer, .. } in batch {
         let _ = answer.send(Err(error.clone()));
     }
@@ -337,25 +334,25 @@ impl Committed {
     fn append(
         &mut self,
         transaction: &Transaction<'_>,
-        earlier: &Unfiled,
+        earlier: &PendingIdentities,
         event: &Event,
-        room: &mut i128,
+        free: &mut i128,
     ) -> Result<Answer> {
         let since = ago(event.received_at, self.settings.deduplication_window_seconds);
-        let conflict = match identities::seen(transaction, event, since, earlier, &self.added)? {
-            Seen::Same => return Ok(Ok(Some(Appended::Duplicate))),
-            Seen::Resigned => {
-                // Its signature is remembered as well, or this retry could be replayed under a fresh id.
+        let conflict = match identities::find_match(transaction, event, since, earlier, &self.added)? {
+            Match::Same => return Ok(Ok(Some(Appended::Duplicate))),
+            Match::Resigned => {
+                // Its signature is stored as well, or this retry could be replayed under a fresh id.
                 self.remember(transaction, event)?;
                 return Ok(Ok(Some(Appended::Duplicate)));
             }
-            Seen::OtherBody => true,
-            Seen::Never => false,
+            Match::OtherBody => true,
+            Match::None => false,
         };
-        if *room <= 0 {
+        if *free <= 0 {
             return Ok(Err(JournalError::Full));
         }
-        *room -= event.body.len() as i128 + OVERHEAD_BYTES;
+        *free -= event.body.len() as i128 + OVERHEAD_BYTES;
         self.last += 1;
         self.remember(transaction, event)?;
         if event.event_type == EventType::AnalyticsMilestone {
@@ -371,25 +368,25 @@ impl Committed {
     }
 }
 
-/// How many bytes the journal may still grow by; nothing fits once it is not positive.
-fn room(connection: &Connection, settings: &Settings) -> Result<i128> {
+/// The remaining capacity in bytes; nothing fits unless it is positive.
+fn free_bytes(connection: &Connection, settings: &Settings) -> Result<i128> {
     Ok(i128::from(settings.capacity_bytes) - i128::from(prune::used_bytes(connection)?))
 }
 
-/// The second that lies `seconds` before `now`; a moment before all others where that cannot be expressed.
+/// The second `seconds` before `now`, or the minimum on overflow.
 fn ago(now: i64, seconds: u64) -> i64 {
     i64::try_from(seconds).ok().and_then(|seconds| now.checked_sub(seconds)).unwrap_or(i64::MIN)
 }
 
-/// Sets `now` to `next` and says whether that was a change, which is logged.
+/// Sets `now` to `next`, logs a change and returns whether there was one.
 fn change(now: &mut JournalHealth, next: JournalHealth) -> bool {
     if *now == next {
         return false;
     }
     match &next {
-        JournalHealth::Healthy => tracing::info!("the journal takes events again"),
-        JournalHealth::Full => tracing::error!("the journal is full: deliveries are answered 503"),
-        JournalHealth::Failed { problem } => tracing::error!(problem, "deliveries are answered 503"),
+        JournalHealth::Healthy => tracing::info!("journal healthy again"),
+        JournalHealth::Full => tracing::error!("journal full, answering 503"),
+        JournalHealth::Failed { problem } => tracing::error!(problem, "journal failed, answering 503"),
     }
     *now = next;
     true

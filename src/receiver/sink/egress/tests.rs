@@ -1,9 +1,9 @@
-//! Addresses in every spelling a URL knows, and which of them may be connected to.
+//! Addresses in every spelling that a URL allows, and whether the rules permit them.
 
 use super::*;
 
-/// `never`, wherever the sink says it is; `private`, only for a sink in the cluster; `public`, for any. The chaos tests
-/// try the first two as sinks.
+/// `never`: denied for every sink; `private`: only for a sink in the cluster; `public`: for any sink. The chaos tests
+/// use the first two as sinks.
 const TABLE: &str = include_str!("../../../../tests/golden/egress.txt");
 
 fn address(host: &str) -> IpAddr {
@@ -15,7 +15,7 @@ fn address(host: &str) -> IpAddr {
 }
 
 #[test]
-fn addresses_are_told_apart_in_every_spelling() {
+fn addresses_are_classified_in_every_spelling() {
     let egress = Egress::default();
     for line in TABLE.lines() {
         let (kind, host) = line.split_once(' ').unwrap();
@@ -54,7 +54,7 @@ fn only_the_name_of_a_service_is_in_the_cluster() {
 }
 
 #[test]
-fn an_exception_holds_for_its_network_alone_and_however_the_address_is_written() {
+fn an_exception_applies_to_its_network_only_in_every_spelling() {
     let egress = Egress::new(vec!["10.20.0.0/16".parse().unwrap(), "::1/128".parse().unwrap()]);
     for host in ["10.20.0.1", "10.20.255.255", "[::ffff:10.20.0.1]", "[::1]"] {
         assert_eq!(egress.check(address(host), Reach::Public), Ok(()), "{host}");

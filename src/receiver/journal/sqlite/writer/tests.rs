@@ -1,8 +1,9 @@
-//! What a failed sync ends.
+//! The writer after a failed sync and after other failures.
 
 use std::sync::mpsc;
 
 use bytes::Bytes;
+use rusqlite::ffi;
 
 use super::*;
 use crate::{
@@ -20,18 +21,18 @@ fn event() -> Event {
     Event::new(None, &signature, &sent_at, "k1", Bytes::from_static(b"{}"), sent_at.seconds())
 }
 
-/// What an append is answered with after a commit has failed with this code, and whether the journal is lost.
+/// The answer to an append after a commit failed with this code, whether the journal is lost, and its health.
 async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
     let directory = tempfile::tempdir().unwrap();
     let (requests, waiting) = mpsc::sync_channel(4);
     let (health, seen) = watch::channel(JournalHealth::Healthy);
     let lost = CancellationToken::new();
     let mut connection = schema::open(directory.path()).unwrap();
-    let log = Log::watch(&mut connection, directory.path(), lost.clone()).unwrap();
-    let unfiled = Unfiled::load(&connection).unwrap();
+    let wal = Wal::watch(&mut connection, directory.path(), lost.clone()).unwrap();
+    let pending = PendingIdentities::load(&connection).unwrap();
     let writer = Writer {
         connection,
-        log,
+        wal,
         lock: Lock::acquire(directory.path()).unwrap(),
         requests: waiting,
         settings: Settings {
@@ -42,17 +43,17 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         },
         last: 0,
         last_identity: 0,
-        unfiled,
+        pending,
         health,
         appended: watch::channel(0).0,
         commits: Histogram::new([0.1]),
         runtime: Handle::current(),
         nothing_to_evict: false,
         began: clock::monotonic(),
-        company: false,
+        group_commit: false,
         lost: lost.clone(),
     };
-    writer.fell_ill(failure(extended_code));
+    writer.mark_failed(failure(extended_code));
     let ask = |work| {
         let (answer, answered) = oneshot::channel();
         requests.send(Request { work, answer }).unwrap();
@@ -62,16 +63,16 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
     let thread = std::thread::spawn(move || writer.run());
     let appended = appended.await.unwrap();
     let health = seen.borrow().clone();
-    assert_eq!(closed.await.unwrap(), Ok(None), "it still closes in good order");
+    assert_eq!(closed.await.unwrap(), Ok(None), "it still closes");
     thread.join().unwrap();
     (appended, lost.is_cancelled(), health)
 }
 
 #[tokio::test]
-async fn after_a_failed_sync_nothing_is_written_any_more() {
+async fn after_a_failed_sync_the_writer_is_shut_down() {
     for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC] {
         let (answer, lost, health) = after(code).await;
-        assert_eq!(answer, Err(JournalError::Failed { problem: LOST.to_owned() }));
+        assert_eq!(answer, Err(JournalError::Failed { problem: SYNC_FAILED.to_owned() }));
         assert!(lost && matches!(health, JournalHealth::Failed { .. }));
     }
 }

@@ -1,0 +1,132 @@
+//! `GET /status` on the admin port: the state of the receiver, for requests with the route's admin token.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::get,
+};
+
+use super::auth;
+use crate::{
+    clock,
+    receiver::{
+        config::{Config, Current, certificate::Certificate},
+        journal::{
+            Backlog, Journal, JournalError,
+            inspect::{Inspect, Inventory},
+        },
+        stats::{counters::DeliveryStats, snapshot::StatsSnapshot},
+    },
+    route::{
+        self,
+        status::{JournalHealth, Milestones, ReceiverStatus, SinkStatus},
+    },
+};
+
+/// The sources of the status.
+#[derive(Clone)]
+pub struct Sources {
+    pub config: Current,
+    pub journal: Arc<dyn Journal>,
+    pub stats: Arc<DeliveryStats>,
+    pub inspect: Arc<dyn Inspect>,
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+/// The route `/status`, to merge into the admin router.
+pub fn router(sources: Sources) -> Router {
+    Router::new().route("/status", get(status)).with_state(sources)
+}
+
+impl Sources {
+    /// Whether the receiver can accept a signed delivery now.
+    ///
+    /// # Errors
+    /// The reason why not, without secrets.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.config.borrow().is_none() {
+            return Err("no valid route file has been loaded yet".to_owned());
+        }
+        if let Some(route::status::Certificate { serving: false, problem, .. }) = self.certificate() {
+            return Err(problem.unwrap_or_else(|| "the certificate has not been loaded yet".to_owned()));
+        }
+        match self.journal.health() {
+            JournalHealth::Healthy => Ok(()),
+            JournalHealth::Full => Err("the journal is full".to_owned()),
+            JournalHealth::Failed { problem } => Err(problem),
+        }
+    }
+
+    fn certificate(&self) -> Option<route::status::Certificate> {
+        self.certificate.as_ref().map(|certificate| certificate.status(clock::now()))
+    }
+
+    /// Updates the gauges. Returns the backlog and the inventory of the journal.
+    pub async fn measure(&self) -> Result<(Vec<Backlog>, Inventory), JournalError> {
+        let (backlog, inventory) = tokio::try_join!(self.journal.backlog(), self.inspect.inventory())?;
+        let now = clock::now().as_second();
+        self.stats.metrics().gauges.set(&backlog, &inventory, &self.stats.snapshot(), now);
+        Ok((backlog, inventory))
+    }
+}
+
+async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Json<ReceiverStatus>, StatusCode> {
+    let config = auth::authorize(&sources.config, &header)?;
+    // The health reports a journal that cannot be read; the rest of the status is still useful.
+    let (backlog, milestones) = match sources.measure().await {
+        Ok((backlog, inventory)) => (backlog, Some(Milestones { last_time: inventory.last_milestone })),
+        Err(_) => (Vec::new(), None),
+    };
+    let (stats, health) = (sources.stats.snapshot(), sources.journal.health());
+    Ok(Json(ReceiverStatus {
+        certificate: sources.certificate(),
+        milestones,
+        ..compose(&config, health, &stats, &backlog, clock::now().as_second())
+    }))
+}
+
+/// Composes the status without the certificate and the milestones. Pure.
+fn compose(
+    config: &Config,
+    journal: JournalHealth,
+    stats: &StatsSnapshot,
+    backlog: &[Backlog],
+    now: i64,
+) -> ReceiverStatus {
+    let sinks = config.route.sinks.iter().map(|sink| {
+        let health = stats.sinks.get(&sink.name).cloned().unwrap_or_default();
+        let waiting = backlog.iter().find(|backlog| backlog.sink == sink.name);
+        SinkStatus {
+            name: sink.name.clone(),
+            last_success_time: health.last_success,
+            consecutive_failures: health.consecutive_failures,
+            backlog: waiting.map_or(0, |backlog| backlog.waiting),
+            dead_lettered: waiting.map_or(0, |backlog| backlog.dead_lettered),
+            last_failure: health.last_failure,
+            circuit_open_until: health.circuit_open_until.filter(|until| *until > now),
+        }
+    });
+    ReceiverStatus {
+        route_digest: config.digest.clone(),
+        journal,
+        certificate: None,
+        last_received_time: stats.last_received,
+        last_verified_time: stats.last_verified,
+        last_verified_key: stats.last_key.clone(),
+        milestones: None,
+        unverified_run: stats.unverified_run.clone(),
+        clock_offset_seconds: stats.clock_skew.estimate(),
+        last_hour: stats.last_hour(now),
+        backlog: backlog.iter().map(|backlog| backlog.waiting).sum(),
+        sinks: sinks.collect(),
+    }
+}

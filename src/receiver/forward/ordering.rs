@@ -1,0 +1,69 @@
+//! Ordering of events per resource (link or profile), for a sink that requests it: no event is sent before an earlier
+//! one of its resource that is not settled. No IO; times are milliseconds since the epoch.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::receiver::journal::{Outcome, Position};
+
+/// The events that wait for a retry, by resource. Its size is the sink's number of waiting retries.
+#[derive(Debug, Default)]
+pub(super) struct ResourceOrder(HashMap<String, BTreeMap<Position, i64>>);
+
+impl ResourceOrder {
+    /// When the earliest event that blocks `position` is due; `None` if no event blocks it.
+    pub(super) fn blocked_until(&self, resource: &str, position: Position) -> Option<i64> {
+        let (first, due_at) = self.0.get(resource)?.first_key_value()?;
+        (*first < position).then_some(*due_at)
+    }
+
+    /// Records the outcome of an event.
+    pub(super) fn record(&mut self, resource: &str, position: Position, outcome: &Outcome) {
+        match outcome {
+            Outcome::Retry { due_at, .. } => {
+                self.0.entry(resource.to_owned()).or_default().insert(position, *due_at);
+            }
+            Outcome::Done | Outcome::DeadLetter { .. } => {
+                let Some(waiting) = self.0.get_mut(resource) else { return };
+                waiting.remove(&position);
+                if waiting.is_empty() {
+                    self.0.remove(resource);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DONE: Outcome = Outcome::Done;
+
+    fn retry(due_at: i64) -> Outcome {
+        Outcome::Retry { attempts: 1, due_at }
+    }
+
+    #[test]
+    fn an_event_waits_for_earlier_events_of_its_resource() {
+        let mut order = ResourceOrder::default();
+        order.record("l1", 5, &retry(900));
+        assert_eq!(order.blocked_until("l1", 6), Some(900));
+        assert_eq!(order.blocked_until("l1", 5), None, "the first goes when it is due");
+        assert_eq!(order.blocked_until("l1", 4), None, "an earlier one need not wait for it");
+        assert_eq!(order.blocked_until("l2", 6), None);
+        order.record("l1", 6, &retry(900));
+        order.record("l1", 5, &retry(2_000));
+        assert_eq!(order.blocked_until("l1", 6), Some(2_000));
+    }
+
+    #[test]
+    fn a_settled_or_dead_event_unblocks_the_next_and_is_removed() {
+        let mut order = ResourceOrder::default();
+        for outcome in [DONE, Outcome::DeadLetter { failure: String::new(), at: 0 }] {
+            order.record("l1", 5, &retry(900));
+            order.record("l1", 5, &outcome);
+            assert_eq!(order.blocked_until("l1", 6), None);
+            assert!(order.0.is_empty());
+        }
+    }
+}

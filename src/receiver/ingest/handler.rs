@@ -1,0 +1,171 @@
+//! Answers requests to the delivery port: parses the header, reads the body within limits, verifies and stores the
+//! delivery, and only then answers 200. One instance serves all connections.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, Method, Request, Response, Version,
+    header::{CONTENT_ENCODING, HOST},
+    uri::Authority,
+};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    admit::{self, Credentials},
+    body_budget::{BodyBudget, BodyPermit},
+    verdict::Verdict,
+};
+use crate::{
+    clock,
+    receiver::{
+        config::{Config, Current},
+        journal::{self, Journal, JournalError},
+        stats::counters::DeliveryStats,
+    },
+    route,
+    serve::Limits,
+};
+
+/// The limits of the delivery port.
+pub const LIMITS: Limits = Limits {
+    connections: 1024,
+    connections_per_address: 512,
+    streams: 64,
+    handshake: Duration::from_secs(10),
+    header: Duration::from_secs(15),
+    // Longer than the keep-alive of proxies (60 s is common): the proxy closes first, and no delivery meets a closed
+    // connection.
+    idle: Duration::from_secs(120),
+    header_fields: 64,
+    header_bytes: 16 * 1024,
+    drain: Duration::from_secs(15),
+};
+/// Timeout of an append. A disk that is slower does not answer before the sender gives up.
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Delay before a 503 under overload, so that clients that retry at once do not crowd out accepted requests: a 503
+/// costs nearly half as much as an accepted delivery.
+const OVERLOAD_DELAY: Duration = Duration::from_millis(15);
+
+/// Accepts deliveries.
+#[derive(Clone)]
+pub struct Handler {
+    config: Current,
+    journal: Arc<dyn Journal>,
+    stats: Arc<DeliveryStats>,
+    bodies: Arc<BodyBudget>,
+}
+
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handler").field("bodies", &self.bodies).finish_non_exhaustive()
+    }
+}
+
+impl Handler {
+    #[must_use]
+    pub fn new(config: Current, journal: Arc<dyn Journal>, stats: Arc<DeliveryStats>) -> Self {
+        Handler { config, journal, stats, bodies: Arc::default() }
+    }
+
+    /// Answers one request and counts it.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.version() == Version::HTTP_11 && !has_host(request.headers()) {
+            return self.account(Verdict::BadHost).response(false);
+        }
+        let config = self.config.borrow().clone();
+        let Some(config) = config else { return self.account(Verdict::NotConfigured).response(false) };
+        if request.uri().path() != config.route.path {
+            return self.account(Verdict::NotFound).response(false);
+        }
+        if request.method() != Method::POST {
+            return self.account(Verdict::MethodNotAllowed).response(true);
+        }
+        let (head, body) = request.into_parts();
+        let verdict = match self.deliver(&config, &head.headers, body).await {
+            Ok(verdict) | Err(verdict) => verdict,
+        };
+        if verdict == Verdict::MissingHeader && is_probe(&head.headers) {
+            self.stats.probed();
+        } else {
+            self.account(verdict);
+        }
+        verdict.response(true)
+    }
+
+    /// Processes a delivery. `Err` is a verdict too: it ends the processing early.
+    async fn deliver(&self, config: &Config, header: &HeaderMap, body: Incoming) -> Result<Verdict, Verdict> {
+        let route = &config.route;
+        let credentials = Credentials::read(header)?;
+        if header
+            .get_all(CONTENT_ENCODING)
+            .iter()
+            .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+        {
+            return Err(Verdict::Encoded);
+        }
+        if route.keys.is_empty() {
+            return Err(Verdict::NotConfigured);
+        }
+        // A body that the journal has no capacity for is not read.
+        let appending = &self.stats.metrics().appending;
+        if appending.get() >= journal::QUEUE_CAPACITY as i64 {
+            sleep(OVERLOAD_DELAY).await;
+            return Err(Verdict::Overloaded);
+        }
+        let BodyPermit { bytes, permit: _permit } = self.bodies.read(body, route.max_body_bytes).await?;
+        let now = clock::now();
+        let mut event = admit::admit(&route.keys, config.window, &credentials, bytes, now)?;
+        event.body = config.redaction.apply(event.body);
+        self.stats.verified(&event.key, event.sent_at, event.received_at);
+        if !event.event_type.is_known() {
+            self.stats.unknown_type(&event.event_type, clock::monotonic());
+        }
+        let _appending = Appending::begin(appending);
+        let appended = timeout(JOURNAL_TIMEOUT, self.journal.append(event)).await;
+        Ok(appended.unwrap_or(Err(JournalError::Overloaded)).into())
+    }
+
+    fn account(&self, verdict: Verdict) -> Verdict {
+        self.stats.answered(verdict, clock::now().as_second(), clock::monotonic());
+        verdict
+    }
+}
+
+/// Whether there is exactly one `Host`, and it is empty or a host with an optional port. A proxy may interpret any
+/// other request differently (RFC 9112, section 3.2).
+fn has_host(header: &HeaderMap) -> bool {
+    let mut hosts = header.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let names_one = |host: &str| !host.contains('@') && host.parse::<Authority>().is_ok();
+    host.is_empty() || host.to_str().is_ok_and(names_one)
+}
+
+/// Counts a delivery that waits for the journal until it is dropped, also when the sender disconnects.
+struct Appending<'a>(&'a Gauge);
+
+impl<'a> Appending<'a> {
+    fn begin(count: &'a Gauge) -> Self {
+        count.inc();
+        Appending(count)
+    }
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Whether this is the operator's probe. An attacker can send the same header; its request is then not counted as one
+/// with a missing signature.
+fn is_probe(header: &HeaderMap) -> bool {
+    header.contains_key(route::RECEIVER_HEADER)
+}
+
+#[cfg(test)]
+mod tests;

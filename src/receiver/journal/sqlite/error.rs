@@ -1,0 +1,50 @@
+//! Errors of the embedded journal.
+
+use rusqlite::{ErrorCode, ffi};
+
+use crate::receiver::journal::JournalError;
+
+/// Why a journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("another process uses this journal")]
+    Locked,
+    #[error(
+        "the volume is on a network file system ({kind}), which does not guarantee durable syncs: use a StorageClass of block volumes or local disks"
+    )]
+    Network { kind: &'static str },
+    #[error("the journal was written by a later version ({version}; this one knows up to {known})")]
+    TooNew { version: usize, known: usize },
+    #[error("SQLite did not enable the write-ahead log: the journal mode is {mode}")]
+    NoLog { mode: String },
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+impl OpenError {
+    /// Whether every further attempt fails too, on this volume and with this version.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            OpenError::Network { .. } | OpenError::TooNew { .. } => true,
+            OpenError::Locked | OpenError::NoLog { .. } | OpenError::Io(_) | OpenError::Sqlite(_) => false,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => JournalError::Full,
+            Some(_) | None => JournalError::Failed { problem: error.to_string() },
+        }
+    }
+}
+
+/// Whether a sync failed, so that the state of the disk is unknown.
+pub(super) fn sync_failed(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
+}

@@ -1,0 +1,91 @@
+//! Stands in for a journal that is permanently unusable on this volume: every delivery is answered 503, and the status
+//! reports the reason. If the process exited instead, the reason would be in the log only.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::{
+    Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement,
+    inspect::{Inspect, Inventory},
+};
+use crate::{
+    receiver::ingest::event::Event,
+    route::{
+        journal::{Entry, SinkEntry},
+        status::JournalHealth,
+    },
+};
+
+/// A journal that fails every append with one reason.
+#[derive(Debug)]
+pub struct UnavailableJournal {
+    problem: String,
+    appended: watch::Sender<Position>,
+}
+
+impl UnavailableJournal {
+    /// A journal that fails with `problem`, which must not contain secrets.
+    #[must_use]
+    pub fn new(problem: String) -> Self {
+        UnavailableJournal { problem, appended: watch::Sender::new(0) }
+    }
+
+    fn error(&self) -> JournalError {
+        JournalError::Failed { problem: self.problem.clone() }
+    }
+}
+
+#[async_trait]
+impl Journal for UnavailableJournal {
+    async fn append(&self, _: Event) -> Result<Appended, JournalError> {
+        Err(self.error())
+    }
+
+    async fn configure(&self, _: Settings) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn due(&self, _: &str, _: i64, _: usize) -> Result<Due, JournalError> {
+        Ok(Due::default())
+    }
+
+    async fn waiting(&self, _: &str, _: Position, _: usize) -> Result<Vec<(Pending, i64)>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn settle(&self, _: &str, _: Vec<Settlement>) -> Result<(), JournalError> {
+        Err(self.error())
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn health(&self) -> JournalHealth {
+        JournalHealth::Failed { problem: self.problem.clone() }
+    }
+
+    fn appended(&self) -> watch::Receiver<Position> {
+        self.appended.subscribe()
+    }
+
+    async fn close(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Inspect for UnavailableJournal {
+    async fn inventory(&self) -> Result<Inventory, JournalError> {
+        Ok(Inventory::default())
+    }
+
+    async fn list(&self, _: Position, _: usize) -> Result<Vec<Entry>, JournalError> {
+        Err(self.error())
+    }
+
+    async fn show(&self, _: Position) -> Result<Option<(Entry, Bytes, Vec<SinkEntry>)>, JournalError> {
+        Err(self.error())
+    }
+}

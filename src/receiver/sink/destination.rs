@@ -1,0 +1,64 @@
+//! A sink as a route defines it, with its filter and template compiled. No IO.
+
+use url::Url;
+
+use super::{cloudevent, failure::Failure};
+use crate::{
+    receiver::journal::Pending,
+    route::{Format, RouteError, Sink, WebhookName, filter::Filter, template::Template},
+};
+
+/// A sink that is ready to send to.
+#[derive(Debug)]
+pub struct Destination {
+    pub sink: Sink,
+    pub url: Url,
+    filter: Option<Filter>,
+    pub(super) webhook: WebhookName,
+    pub(super) form: Form,
+}
+
+/// The format of the requests, with its template compiled.
+#[derive(Debug)]
+pub(super) enum Form {
+    CloudEvent,
+    CloudEventStructured,
+    Raw,
+    Template(Box<Template>),
+}
+
+impl Destination {
+    /// Compiles a sink; `None` if its address is unknown.
+    ///
+    /// # Errors
+    /// If its template or its filter does not compile.
+    pub fn new(webhook: &WebhookName, sink: &Sink) -> Result<Option<Self>, RouteError> {
+        let unusable = |problem| RouteError::Sink { name: sink.name.clone(), problem };
+        let filter = sink.filter.as_deref().map(Filter::compile).transpose();
+        let filter = filter.map_err(|problem| unusable(format!("filter {problem}")))?;
+        let form = match &sink.format {
+            Format::CloudEvent => Form::CloudEvent,
+            Format::CloudEventStructured => Form::CloudEventStructured,
+            Format::Raw => Form::Raw,
+            Format::Template(source) => {
+                let template = Template::compile(source).map_err(|error| unusable(format!("template.{error}")))?;
+                Form::Template(Box::new(template))
+            }
+        };
+        let Some(url) = sink.url.as_ref().map(|url| url.expose().clone()) else { return Ok(None) };
+        Ok(Some(Destination { sink: sink.clone(), url, filter, webhook: webhook.clone(), form }))
+    }
+
+    /// Whether the sink accepts `event` by its event types and filter.
+    ///
+    /// # Errors
+    /// [`Failure::Unfit`], if the filter fails on the event.
+    pub fn wants(&self, event: &Pending) -> Result<bool, Failure> {
+        if !self.sink.wants(&event.event_type) {
+            return Ok(false);
+        }
+        let Some(filter) = &self.filter else { return Ok(true) };
+        let wants = cloudevent::view(event).and_then(|view| filter.wants(&view));
+        wants.map_err(|problem| Failure::Unfit { problem })
+    }
+}

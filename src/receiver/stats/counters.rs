@@ -1,0 +1,252 @@
+//! Counts deliveries and attempts to forward them, for the status, the metrics and the log. It decides nothing and
+//! stores nothing on disk: rejected requests must not be able to keep the disk busy. A restart therefore resets the
+//! last hour, and the health of a sink shows at the next attempt; durable facts are in the journal, and the operator
+//! keeps earlier times.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::{
+    labels::{SinkLabel, VerdictLabel},
+    log_limiter::LogLimiter,
+    metrics::Metrics,
+    snapshot::StatsSnapshot,
+};
+use crate::{
+    linktree::event::EventType,
+    receiver::ingest::verdict::{Bucket, Verdict},
+    route::{
+        Key,
+        status::{DeliveryCounts, UnverifiedRun},
+    },
+};
+
+/// The delivery statistics, shared by all parts of the receiver.
+#[derive(Debug)]
+pub struct DeliveryStats {
+    metrics: Metrics,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    snapshot: StatsSnapshot,
+    /// By kind of log line.
+    log_limiters: HashMap<&'static str, LogLimiter>,
+}
+
+impl DeliveryStats {
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        DeliveryStats { metrics, state: Mutex::default() }
+    }
+
+    /// A copy of the statistics.
+    #[must_use]
+    pub fn snapshot(&self) -> StatsSnapshot {
+        self.lock().snapshot.clone()
+    }
+
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Records that a key verified a delivery signed at `sent_at`, whatever its verdict.
+    pub fn verified(&self, key: &str, sent_at: i64, now: i64) {
+        let mut state = self.lock();
+        state.snapshot.last_verified = Some(now);
+        state.snapshot.unverified_run = None;
+        state.snapshot.clock_skew.observe(sent_at, now);
+        if state.snapshot.last_key.as_deref() != Some(key) {
+            state.snapshot.last_key = Some(key.to_owned());
+        }
+    }
+
+    /// Records a change of the keys: failures of the old keys say nothing about the new ones, and the key of the last
+    /// delivery is only kept while it is still the first one.
+    pub fn keys_changed(&self, before: &[Key], after: &[Key]) {
+        if before == after {
+            return;
+        }
+        let mut state = self.lock();
+        state.snapshot.unverified_run = None;
+        let last = state.snapshot.last_key.take().and_then(|last| before.iter().find(|key| key.name == last));
+        let current = after.first().filter(|current| last.is_some_and(|last| last.secret == current.secret));
+        state.snapshot.last_key = current.map(|current| current.name.clone());
+    }
+
+    /// Records the answer to a request.
+    pub fn answered(&self, verdict: Verdict, now: i64, moment: Instant) {
+        let label = verdict.label();
+        self.metrics.requests.get_or_create(&VerdictLabel { verdict: label }).inc();
+        let mut state = self.lock();
+        if let Some(bucket) = verdict.bucket() {
+            count(state.snapshot.last_hour.at(now), bucket);
+            if bucket != Bucket::RejectedMissingHeader {
+                state.snapshot.last_received = Some(now);
+            }
+        }
+        match verdict {
+            Verdict::Verified | Verdict::Duplicate => return,
+            Verdict::Unverified { recent: true } => {
+                let run = state.snapshot.unverified_run.get_or_insert(UnverifiedRun { since: now, count: 0 });
+                run.count += 1;
+            }
+            Verdict::Stale { off } => state.snapshot.clock_skew.observe(now.saturating_sub(off), now),
+            Verdict::Conflict
+            | Verdict::MissingHeader
+            | Verdict::Malformed
+            | Verdict::Unverified { recent: false }
+            | Verdict::NotConfigured
+            | Verdict::Overloaded
+            | Verdict::JournalFull
+            | Verdict::JournalFailed
+            | Verdict::BadHost
+            | Verdict::NotFound
+            | Verdict::MethodNotAllowed
+            | Verdict::TooLarge
+            | Verdict::Encoded
+            | Verdict::BodyTimeout
+            | Verdict::BodyBroken => {}
+        }
+        let Some(suppressed) = state.log_limiters.entry(label).or_default().admit(moment) else { return };
+        let status = verdict.status().as_u16();
+        if verdict == Verdict::Conflict {
+            tracing::warn!(verdict = label, status, suppressed, "event stored with a reused delivery id");
+        } else {
+            tracing::warn!(verdict = label, status, suppressed, "delivery rejected");
+        }
+    }
+
+    /// Records a probe of the operator, which is not a delivery.
+    pub fn probed(&self) {
+        self.metrics.requests.get_or_create(&VerdictLabel { verdict: "probe" }).inc();
+    }
+
+    /// Records a verified event of a type that this version does not know.
+    pub fn unknown_type(&self, event_type: &EventType, moment: Instant) {
+        if let Some(suppressed) = self.lock().log_limiters.entry("unknown_type").or_default().admit(moment) {
+            tracing::warn!(event_type = ?event_type.as_str(), suppressed, "event of unknown type stored");
+        }
+    }
+
+    /// Records an event that a sink accepted.
+    pub fn forwarded(&self, sink: &str, now: i64) {
+        self.metrics.forwarded.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
+        let mut state = self.lock();
+        state.snapshot.last_hour.at(now).forwarded += 1;
+        let health = state.snapshot.sinks.entry(sink.to_owned()).or_default();
+        (health.last_success, health.consecutive_failures) = (Some(now), 0);
+    }
+
+    /// Records a failed attempt.
+    pub fn failed(&self, sink: &str, failure: &str) {
+        self.metrics.failed.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
+        let mut state = self.lock();
+        let health = state.snapshot.sinks.entry(sink.to_owned()).or_default();
+        health.consecutive_failures += 1;
+        health.last_failure = Some(failure.to_owned());
+    }
+
+    /// Records an event that does not fit a sink; it says nothing about the health of the sink.
+    pub fn unfit(&self, sink: &str, failure: &str) {
+        self.lock().snapshot.sinks.entry(sink.to_owned()).or_default().last_failure = Some(failure.to_owned());
+    }
+
+    /// Records until when a sink's circuit is open, or that it is closed.
+    pub fn circuit(&self, sink: &str, open_until: Option<i64>) {
+        self.lock().snapshot.sinks.entry(sink.to_owned()).or_default().circuit_open_until = open_until;
+    }
+
+    /// Records that an event became a dead letter at a sink.
+    pub fn dead_lettered(&self, sink: &str, id: &str, now: i64, moment: Instant) {
+        self.metrics.dead_lettered.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
+        let mut state = self.lock();
+        state.snapshot.last_hour.at(now).dead_lettered += 1;
+        if let Some(suppressed) = state.log_limiters.entry("dead_letter").or_default().admit(moment) {
+            let failure = state.snapshot.sinks.get(sink).and_then(|health| health.last_failure.as_deref());
+            tracing::error!(sink, event = ?id, failure, suppressed, "event moved to dead letters");
+        }
+    }
+
+    /// The statistics survive a panic of a lock holder: a half-written update of counters does no harm.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(counts: &mut DeliveryCounts, bucket: Bucket) {
+    let count = match bucket {
+        Bucket::Verified => &mut counts.verified,
+        Bucket::Duplicate => &mut counts.duplicate,
+        Bucket::Conflict => &mut counts.conflict,
+        Bucket::RejectedMissingHeader => &mut counts.rejected_missing_header,
+        Bucket::RejectedSignature => &mut counts.rejected_signature,
+        Bucket::RejectedStale => &mut counts.rejected_stale,
+        Bucket::Unavailable => &mut counts.unavailable,
+    };
+    *count += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::{clock, linktree::secret::Secret};
+
+    #[test]
+    fn a_run_of_unverified_deliveries_ends_with_a_verified_one() {
+        let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
+        let answered = |verdict, now| stats.answered(verdict, now, clock::monotonic());
+        answered(Verdict::Unverified { recent: false }, 1);
+        assert_eq!(stats.snapshot().unverified_run, None, "an old capture proves nothing about our keys");
+        answered(Verdict::Unverified { recent: true }, 2);
+        answered(Verdict::MissingHeader, 3);
+        answered(Verdict::Unverified { recent: true }, 4);
+        assert_eq!(stats.snapshot().unverified_run, Some(UnverifiedRun { since: 2, count: 2 }));
+        assert_eq!((stats.snapshot().last_received, stats.snapshot().last_verified), (Some(4), None));
+        stats.verified("k1", 5, 5);
+        answered(Verdict::Verified, 5);
+        assert_eq!(stats.snapshot().unverified_run, None);
+        let hour = stats.snapshot().last_hour(5);
+        assert_eq!((hour.verified, hour.rejected_signature, hour.rejected_missing_header), (1, 3, 1));
+    }
+
+    #[test]
+    fn changed_keys_reset_the_conclusions_about_the_old_keys() {
+        let key = |name: &str, secret: &str| Key { name: name.into(), secret: Secret::new(secret) };
+        let old = [key("k1", "a"), key("k0", "z")];
+        for (sentence, after, run, last) in [
+            ("no change", vec![key("k1", "a"), key("k0", "z")], 1, Some("k1")),
+            ("the first key is renamed", vec![key("now", "a")], 0, Some("now")),
+            ("a key is appended", vec![key("k1", "a"), key("k2", "b")], 0, Some("k1")),
+            ("a key is prepended", vec![key("k2", "b"), key("k1", "a")], 0, None),
+            ("the name has another secret", vec![key("k1", "b")], 0, None),
+            ("all keys are removed", vec![], 0, None),
+        ] {
+            let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
+            stats.verified("k1", 5, 5);
+            stats.answered(Verdict::Unverified { recent: true }, 6, clock::monotonic());
+            stats.keys_changed(&old, &after);
+            let snapshot = stats.snapshot();
+            assert_eq!(snapshot.unverified_run.map_or(0, |run| run.count), run, "{sentence}");
+            assert_eq!(snapshot.last_key.as_deref(), last, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_sink_is_failing_until_it_accepts_an_event() {
+        let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
+        stats.failed("cms", "answered 503");
+        stats.failed("cms", "answered 503");
+        assert_eq!(stats.snapshot().sinks["cms"].consecutive_failures, 2);
+        stats.forwarded("cms", 7);
+        let health = &stats.snapshot().sinks["cms"];
+        assert_eq!((health.consecutive_failures, health.last_success), (0, Some(7)));
+    }
+}

@@ -1,0 +1,88 @@
+//! Gauges that are measured periodically, off the path of deliveries.
+
+use prometheus_client::{
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::{
+    labels::{KeyLabel, SinkLabel},
+    snapshot::StatsSnapshot,
+};
+use crate::receiver::journal::{Backlog, inspect::Inventory};
+
+/// Handles to all gauges.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    backlog: Family<SinkLabel, Gauge>,
+    oldest: Family<SinkLabel, Gauge>,
+    failures: Family<SinkLabel, Gauge>,
+    last_success: Family<SinkLabel, Gauge>,
+    last_verified: Family<KeyLabel, Gauge>,
+    clock_offset: Gauge,
+    events: Gauge,
+    identities: Gauge,
+    bytes: Gauge,
+}
+
+impl Gauges {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let gauges = Gauges::default();
+        let Gauges { backlog, oldest, failures, last_success, last_verified, clock_offset, events, identities, bytes } =
+            gauges.clone();
+        registry.register(
+            "backlog",
+            "Events not yet delivered to the sink, including those that wait for a retry",
+            backlog,
+        );
+        registry.register(
+            "oldest_undelivered_seconds",
+            "Age in seconds of the oldest event not yet delivered to the sink",
+            oldest,
+        );
+        registry.register("sink_consecutive_failures", "Failed attempts since the last delivered event", failures);
+        registry.register(
+            "sink_last_success_timestamp_seconds",
+            "Unix time of the last event delivered to the sink",
+            last_success,
+        );
+        let last = "Unix time of the last verified delivery, by the name of the key that verified it";
+        registry.register("last_verified_timestamp_seconds", last, last_verified);
+        let offset = "Seconds by which this clock is ahead of the signed timestamps; 0 while deliveries do not agree";
+        registry.register("clock_offset_seconds", offset, clock_offset);
+        registry.register("journal_events", "Events in the journal, including delivered ones", events);
+        registry.register("journal_identities", "Identities stored for deduplication", identities);
+        registry.register("journal_bytes", "Bytes used by the journal, without its write-ahead log", bytes);
+        gauges
+    }
+
+    /// Updates all gauges, as of `now` (seconds since the epoch).
+    pub fn set(&self, backlog: &[Backlog], inventory: &Inventory, stats: &StatsSnapshot, now: i64) {
+        for family in [&self.backlog, &self.oldest, &self.failures, &self.last_success] {
+            family.clear();
+        }
+        for Backlog { sink, waiting, .. } in backlog {
+            let label = SinkLabel { sink: sink.clone() };
+            let health = stats.sinks.get(sink).cloned().unwrap_or_default();
+            let age = inventory.oldest.get(sink).map_or(0, |oldest| now.saturating_sub(*oldest).max(0));
+            self.backlog.get_or_create(&label).set(signed(*waiting));
+            self.oldest.get_or_create(&label).set(age);
+            self.failures.get_or_create(&label).set(signed(health.consecutive_failures));
+            if let Some(last) = health.last_success {
+                self.last_success.get_or_create(&label).set(last);
+            }
+        }
+        self.last_verified.clear();
+        if let (Some(key), Some(last)) = (&stats.last_key, stats.last_verified) {
+            self.last_verified.get_or_create(&KeyLabel { key: key.clone() }).set(last);
+        }
+        self.clock_offset.set(stats.clock_skew.estimate().unwrap_or(0));
+        self.events.set(signed(inventory.events));
+        self.identities.set(signed(inventory.identities));
+        self.bytes.set(signed(inventory.bytes));
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
