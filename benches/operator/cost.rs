@@ -9,7 +9,8 @@ use anyhow::Result;
 use kube::Client;
 
 use crate::{
-    Scale, api_server::Requests, nodes, process::Operator, receivers::Receivers, recovery, report::Row, say, world,
+    Scale, api_server::Requests, nodes, process::Operator, receivers::Receivers, recovery, say,
+    support::benchmark_report::Row, workload,
 };
 
 /// What is asked for with 10,000 webhooks.
@@ -17,7 +18,8 @@ const RESIDENT_MIB: f64 = 45.0;
 const PER_WEBHOOK_KIB: f64 = 3.0;
 const PEAK_SHARE: f64 = 1.3;
 const LOOK_MICROSECONDS: f64 = 150.0;
-/// No goal of its own, but where most of the CPU time would go: a settled webhook is read in full about once in 30 looks.
+/// No goal of its own, but where most of the CPU time would go: a settled webhook is read in full about once in 30
+/// looks.
 const READS_PER_LOOK: f64 = 0.5;
 
 /// What was found out.
@@ -47,8 +49,8 @@ struct Quiet {
 
 pub(crate) async fn measure(scale: &Scale) -> Result<Vec<Row>> {
     let client = Client::try_default().await?;
-    world::install_crds(&client).await?;
-    let linktree = world::linktree(scale).await?;
+    workload::install_crds(&client).await?;
+    let linktree = workload::linktree(scale).await?;
     let receivers = Arc::new(Receivers::start().await?);
     let _nodes = nodes::play(&client, &receivers);
     let webhooks = scale.webhooks;
@@ -57,8 +59,8 @@ pub(crate) async fn measure(scale: &Scale) -> Result<Vec<Row>> {
     let empty = operator.resident()?;
     let begun = Instant::now();
     say(format!("making {webhooks} webhooks"));
-    let ready = world::all_ready(&client, webhooks);
-    tokio::try_join!(world::fill(&client, &linktree, scale), ready)?;
+    let ready = workload::all_ready(&client, webhooks);
+    tokio::try_join!(workload::fill(&client, &linktree, scale), ready)?;
     let made_in = begun.elapsed();
     say(format!("all are ready after {:.0} s; the operator is started again", made_in.as_secs_f64()));
     let grown = operator.peak()?;

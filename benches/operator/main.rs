@@ -16,22 +16,28 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use self::report::Row;
+use self::support::{
+    benchmark_page,
+    benchmark_report::{self, Row},
+};
 
 mod api_server;
 mod cost;
 mod nodes;
-#[path = "../page.rs"]
-mod page;
 mod process;
+mod quota;
 mod receivers;
 mod recovery;
-#[path = "../report.rs"]
-#[allow(dead_code, reason = "the receiver's benchmark needs more of it")]
-mod report;
-mod simulation;
-mod turns;
-mod world;
+mod workload;
+
+/// The parts of `tests/support` that this binary uses.
+#[path = "../../tests/support"]
+mod support {
+    pub mod benchmark_page;
+    #[allow(dead_code, reason = "the receiver's benchmark uses more of it")]
+    pub mod benchmark_report;
+    pub mod quota_simulation;
+}
 
 /// As many webhooks as P9 speaks of.
 const WEBHOOKS: usize = 10_000;
@@ -90,7 +96,8 @@ impl Scale {
                 per_namespace: 100,
                 disabled: 20,
                 sync_period: seconds(300),
-                // What is announced of a budget is taken back within 91 s, and within ten minutes everything is read anew.
+                // What is announced of a budget is taken back within 91 s, and within ten minutes everything is read
+                // anew.
                 calm: seconds(100),
                 quiet: seconds(630),
                 judged: true,
@@ -105,17 +112,17 @@ impl Scale {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let mut rows: Vec<Row> = turns::rows(arguments.quick);
+    let mut rows: Vec<Row> = quota::rows(arguments.quick);
     if let Some(operator) = &arguments.operator {
         // One TLS provider for everything. Installing fails only where one is installed already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let scale = Scale::new(operator.clone(), &arguments);
         rows.extend(tokio::runtime::Runtime::new()?.block_on(cost::measure(&scale))?);
     }
-    let table = report::table(&rows);
+    let table = benchmark_report::table(&rows);
     eprintln!("{table}");
     if !arguments.quick && arguments.operator.is_some() && arguments.webhooks == WEBHOOKS {
-        page::write("operator", &table)?;
+        benchmark_page::write("operator", &table)?;
     }
     if rows.iter().any(|row| row.met == Some(false)) {
         bail!("a goal was missed");

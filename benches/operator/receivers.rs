@@ -1,5 +1,5 @@
-//! All receivers in one: tells each one's status, known by its admin token; and as a proxy, answers whatever public URL is
-//! probed as its receiver would.
+//! All receivers in one: tells each one's status, known by its admin token; and as a proxy, answers whatever public URL
+//! is probed as its receiver would.
 
 use std::{
     collections::HashMap,

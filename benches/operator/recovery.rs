@@ -23,7 +23,7 @@ use linktree_operator::{
 use serde_json::json;
 use url::Url;
 
-use crate::{Scale, process::Operator, receivers::Receivers, report::Row, say, world};
+use crate::{Scale, process::Operator, receivers::Receivers, say, support::benchmark_report::Row, workload};
 
 /// What is asked for.
 const ENABLED_AGAIN: Duration = Duration::from_secs(600);
@@ -32,8 +32,8 @@ const HANDED_OVER: Duration = Duration::from_secs(2);
 
 const SYNC: &str = "webhooks.linktree-operator.dev/sync-requested-at";
 
-/// Disables some subscriptions whose receivers nobody reaches, until they are reached again; and some whose receivers are
-/// well, so that nothing but the next list tells of it.
+/// Disables some subscriptions whose receivers nobody reaches, until they are reached again; and some whose receivers
+/// are well, so that nothing but the next list tells of it.
 pub(crate) async fn enabled_again(
     client: &Client,
     linktree: &Running,
@@ -42,7 +42,7 @@ pub(crate) async fn enabled_again(
 ) -> Result<Vec<Row>> {
     let count = scale.disabled;
     let group = |from: usize| Group {
-        webhooks: (from..from + count).map(|number| world::webhook(client, scale, number)).collect(),
+        webhooks: (from..from + count).map(|number| workload::webhook(client, scale, number)).collect(),
         linktree: format!("http://{}/subscriptions", linktree.control),
         http: reqwest::Client::new(),
     };

@@ -4,7 +4,7 @@ use std::{fs::File, io::Write, path::Path, time::Instant};
 
 use anyhow::Result;
 
-use crate::report::quantile;
+use crate::support::benchmark_report::quantile;
 
 /// What one commit of the journal writes at least.
 const BYTES: usize = 4096;

@@ -10,12 +10,12 @@ use anyhow::{Result, ensure};
 use crate::{
     Arguments, disk,
     load::{self, Answer, Answers, Load},
-    report::{Row, quantile},
     request::Requests,
     say,
     server::{Server, pin_generator},
     sink::{Sink, black_hole},
     stored, subject,
+    support::benchmark_report::{Row, quantile},
 };
 
 /// How many connections the closed loop keeps.

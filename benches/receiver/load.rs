@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
-use crate::{report::quantile, request::Requests};
+use crate::{request::Requests, support::benchmark_report::quantile};
 
 /// How many connections come from one address: servers limit that.
 const PER_ADDRESS: usize = 256;

@@ -1,5 +1,5 @@
-//! `make bench-receiver`: the receiver's goals P1 to P6, measured beside its peers in one run. `--quick` runs every part
-//! for a moment, to show that it runs. See docs/benchmarks.md.
+//! `make bench-receiver`: the receiver's goals P1 to P6, measured beside its peers in one run. `--quick` runs every
+//! part for a moment, to show that it runs. See docs/benchmarks.md.
 //!
 //! Servers run on core 0; the generator and the sinks on core 1. What counts is CPU time of the server per event, since
 //! the time on the clock also belongs to whoever else is on the machine.
@@ -19,19 +19,24 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
+use self::support::{benchmark_page, benchmark_report};
+
 mod disk;
 mod goals;
 mod inside;
 mod load;
-#[path = "../page.rs"]
-mod page;
-#[path = "../report.rs"]
-mod report;
 mod request;
 mod server;
 mod sink;
 mod stored;
 mod subject;
+
+/// The parts of `tests/support` that this binary uses.
+#[path = "../../tests/support"]
+mod support {
+    pub mod benchmark_page;
+    pub mod benchmark_report;
+}
 
 /// Measures the receiver and its peers.
 #[derive(Clone, Debug, Parser)]
@@ -78,7 +83,7 @@ fn main() -> Result<()> {
     }
     let arguments = Arguments::parse();
     let rows = goals::measure(&arguments)?;
-    let table = report::table(&rows);
+    let table = benchmark_report::table(&rows);
     eprintln!("\n{table}");
     if arguments.quick {
         say("that was the quick form: what it measured says nothing");
@@ -87,7 +92,7 @@ fn main() -> Result<()> {
         bail!("a measurement came to nothing");
     }
     if !arguments.quick && arguments.only.is_empty() {
-        page::write("receiver", &table)?;
+        benchmark_page::write("receiver", &table)?;
     }
     Ok(())
 }

@@ -36,8 +36,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command` on the servers' core and waits until `address` answers an unsigned request to `path` with one of
-    /// `statuses`.
+    /// Starts `command` on the servers' core and waits until `address` answers an unsigned request to `path` with one
+    /// of `statuses`.
     pub(crate) fn start(mut command: Command, address: SocketAddr, path: &str, statuses: &[&str]) -> Result<Self> {
         pin(SERVER_CORE)?;
         let began = Instant::now();

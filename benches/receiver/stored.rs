@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use rusqlite::Connection;
 
-use crate::{Arguments, report::Row, say, subject};
+use crate::{Arguments, say, subject, support::benchmark_report::Row};
 
 const EVENTS: u32 = 1_000_000;
 const IDENTITIES: u32 = 10_000_000;

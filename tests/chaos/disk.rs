@@ -1,6 +1,6 @@
 //! A disk as POSIX promises it, and no better: what is written is on it after an fsync of the file, a name after an
-//! fsync of its directory. Until then any part may be on it, in any order, by sectors. What an fsync failed on may never
-//! get there, and no later fsync says so: only writing it again helps.
+//! fsync of its directory. Until then any part may be on it, in any order, by sectors. What an fsync failed on may
+//! never get there, and no later fsync says so: only writing it again helps.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! Sinks where no sink may be: every address of `tests/golden/egress.txt` in its spelling, behind a name, and behind the
-//! name of a Service; and names that lead elsewhere the second time. Each is refused when it is to be connected to.
+//! Sinks where no sink may be: every address of `tests/golden/egress.txt` in its spelling, behind a name, and behind
+//! the name of a Service; and names that lead elsewhere the second time. Each is refused when it is to be connected to.
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,5 @@
-//! HTTP abuse on raw sockets: every case against its verdict in `tests/golden/http_abuse.txt`, and against what the RFCs
-//! leave no choice about. `UPDATE_GOLDEN=1` writes the file anew, to be read before it is committed.
+//! HTTP abuse on raw sockets: every case against its verdict in `tests/golden/http_abuse.txt`, and against what the
+//! RFCs leave no choice about. `UPDATE_GOLDEN=1` writes the file anew, to be read before it is committed.
 
 use std::{
     collections::HashSet,

@@ -8,6 +8,8 @@
 #![allow(clippy::disallowed_methods, reason = "a harness measures its own deadlines")]
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
 
+use support::row;
+
 mod crash_images;
 mod deliveries;
 mod disk;
@@ -20,8 +22,13 @@ mod kill;
 mod power_cut;
 mod process;
 mod rapid_reset;
-mod row;
 mod signatures;
 mod sink;
 mod storage_faults;
 mod trace;
+
+/// The parts of `tests/support` that this binary uses.
+#[path = "../support"]
+mod support {
+    pub mod row;
+}

@@ -92,7 +92,8 @@ impl Process {
         Process::spawn(&mut command, directory, LOCAL)
     }
 
-    /// The same, to which no sink on this machine is allowed, and with names of its own: the file `hosts` in `directory`.
+    /// The same, to which no sink on this machine is allowed, and with names of its own: the file `hosts` in
+    /// `directory`.
     pub fn with_hosts(directory: &Path) -> Result<Self, String> {
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-euc", "mount --bind \"$1/hosts\" /etc/hosts; shift; exec \"$@\"", "sh"]);

@@ -1,5 +1,5 @@
-//! Signatures and replays, judged by an oracle that shares nothing with our code: `oracle.py`, Python's standard library,
-//! with admission rules of its own written from the contract.
+//! Signatures and replays, judged by an oracle that shares nothing with our code: `oracle.py`, Python's standard
+//! library, with admission rules of its own written from the contract.
 
 use std::process::Command;
 

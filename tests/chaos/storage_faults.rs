@@ -1,6 +1,6 @@
 //! Faults of the volume at each place where the receiver writes: an error injected into the n-th call, and a volume
-//! that is full for real. 503 and not ready, never a false 200, whole again afterwards. What a failed fsync was to bring
-//! to the disk counts as lost until it is written and synced anew (see `disk`).
+//! that is full for real. 503 and not ready, never a false 200, whole again afterwards. What a failed fsync was to
+//! bring to the disk counts as lost until it is written and synced anew (see `disk`).
 
 use std::{collections::HashMap, fs, path::Path, sync::Mutex, thread, time::Duration};
 

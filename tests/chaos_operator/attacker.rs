@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    cluster::{Cluster, NAMESPACE},
     gate::Peer,
     mutate::{self, HOSTILE, Mutation},
     mutations::rich_spec,
@@ -11,7 +12,6 @@ use crate::{
     row::{Row, count},
     sample::sample,
     time, workers,
-    world::{NAMESPACE, World},
 };
 
 /// What a pod of ours may say besides what it is called, by whoever wrote the custom resource.
@@ -54,32 +54,34 @@ fn cases() -> Vec<Vec<Mutation>> {
 
 fn run(mutations: &[Mutation]) -> Option<Vec<String>> {
     time::simulated(async {
-        let world = World::start(1, 1);
-        ["k1", "k2", "url"].into_iter().for_each(|key| world.put_secret("keys", key, "https://chat.example.com/hook"));
-        world.connect();
-        world.webhook("sentinel", |_| {});
+        let cluster = Cluster::start(1, 1);
+        ["k1", "k2", "url"]
+            .into_iter()
+            .for_each(|key| cluster.put_secret("keys", key, "https://chat.example.com/hook"));
+        cluster.connect();
+        cluster.webhook("sentinel", |_| {});
         let mut object = json!({"metadata": {"labels": {}, "annotations": {}}, "spec": rich_spec()});
         mutations.iter().for_each(|mutation| mutation.apply(&mut object));
-        world.apply("LinktreeWebhook", "links", object).ok()?;
+        cluster.apply("LinktreeWebhook", "links", object).ok()?;
         let mut violations: Vec<String> =
-            world.until_condition("sentinel", "Ready", "True").await.err().into_iter().collect();
+            cluster.until_condition("sentinel", "Ready", "True").await.err().into_iter().collect();
         let owners_are_gone = mutations.iter().any(|it| it.path.ends_with("ownerReferences"));
         if !owners_are_gone {
             violations.extend(
-                world.until("it says how it stands", || !world.condition("links", "Ready").is_empty()).await.err(),
+                cluster.until("it says how it stands", || !cluster.condition("links", "Ready").is_empty()).await.err(),
             );
         }
-        violations.extend(world.until_quiet().await.err());
-        violations.extend(same_pod(&world));
-        violations.extend(outside(&world));
-        violations.extend(oracle::invariants(&world));
+        violations.extend(cluster.until_quiet().await.err());
+        violations.extend(same_pod(&cluster));
+        violations.extend(outside(&cluster));
+        violations.extend(oracle::invariants(&cluster));
         Some(violations)
     })
 }
 
 /// Where the attacker's pod differs from the sentinel's.
-fn same_pod(world: &World) -> Vec<String> {
-    let set = |name: &str| world.get("StatefulSet", name);
+fn same_pod(cluster: &Cluster) -> Vec<String> {
+    let set = |name: &str| cluster.get("StatefulSet", name);
     let (Some(sentinel), Some(attacker)) = (set("sentinel-receiver"), set("links-receiver")) else { return Vec::new() };
     let differs = PINNED.iter().filter(|path| sentinel.pointer(path) != attacker.pointer(path));
     let mut found: Vec<String> =
@@ -93,9 +95,9 @@ fn same_pod(world: &World) -> Vec<String> {
 }
 
 /// Requests that are not about this namespace, or not of the form that was meant.
-fn outside(world: &World) -> Vec<String> {
+fn outside(cluster: &Cluster) -> Vec<String> {
     let inside = format!("/namespaces/{NAMESPACE}/");
-    let paths = world.calls.paths();
+    let paths = cluster.calls.paths();
     let odd = paths.into_iter().filter(|(peer, path)| match peer {
         Peer::Kubernetes => {
             let below = path.split_once(&inside).map(|(_, below)| below);

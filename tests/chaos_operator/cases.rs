@@ -3,19 +3,19 @@
 use std::fmt::Debug;
 
 use crate::{
+    cluster::Cluster,
     gate::Call,
     oracle::{self, End},
     row::{Row, full},
     sample::sample,
     scenario::{self, Scenario},
     time, workers,
-    world::World,
 };
 
 /// What goes wrong in a case.
 pub trait Trouble: Debug + Sync {
-    /// A world in which it does.
-    fn strike(&self) -> World;
+    /// A cluster in which it does.
+    fn strike(&self) -> Cluster;
 
     /// Writes that it may cost beyond the undisturbed ones, to each peer.
     fn costs(&self, undisturbed: &End) -> usize;
@@ -40,9 +40,9 @@ impl Undisturbed {
 
 pub fn undisturbed(scenario: &Scenario) -> Undisturbed {
     time::simulated(async {
-        let world = World::start(1, 1);
-        let end = oracle::run(&world, scenario, None).await;
-        Undisturbed { end, calls: world.calls.made() }
+        let cluster = Cluster::start(1, 1);
+        let end = oracle::run(&cluster, scenario, None).await;
+        Undisturbed { end, calls: cluster.calls.made() }
     })
 }
 
@@ -71,9 +71,9 @@ pub fn try_all<T: Trouble>(row: &mut Row, most: usize, kept: &[&str], troubles: 
     row.tried(tried.len());
     let run = |(scenario, undisturbed, _, trouble): &(&Scenario, &End, String, T)| {
         time::simulated(async {
-            let world = trouble.strike();
-            let end = oracle::run(&world, scenario, Some(undisturbed)).await;
-            (oracle::compare(&end, undisturbed, trouble.costs(undisturbed)), world.calls.made())
+            let cluster = trouble.strike();
+            let end = oracle::run(&cluster, scenario, Some(undisturbed)).await;
+            (oracle::compare(&end, undisturbed, trouble.costs(undisturbed)), cluster.calls.made())
         })
     };
     let ends = workers::map(&tried, |case| run(case).0);

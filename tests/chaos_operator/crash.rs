@@ -2,12 +2,12 @@
 
 use crate::{
     cases::{self, Trouble},
+    cluster::Cluster,
     gate::Fate,
     oracle::End,
     row::{Row, count},
     scenario::{ALL, Scenario},
     workers,
-    world::World,
 };
 
 /// Writes that a crash may cost beyond the undisturbed ones, to each peer: what was under way is done again, and what
@@ -22,11 +22,11 @@ struct Death {
 }
 
 impl Trouble for Vec<Death> {
-    fn strike(&self) -> World {
-        let world = World::start(1, 1);
+    fn strike(&self) -> Cluster {
+        let cluster = Cluster::start(1, 1);
         let mut left = self.clone();
         let mut effects = 0;
-        world.calls.judge(Box::new(move |call| {
+        cluster.calls.judge(Box::new(move |call| {
             if !call.is_effect {
                 return Fate::Passes;
             }
@@ -40,7 +40,7 @@ impl Trouble for Vec<Death> {
                 Some(_) | None => Fate::Passes,
             }
         }));
-        world
+        cluster
     }
 
     fn costs(&self, _: &End) -> usize {

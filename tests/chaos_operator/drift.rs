@@ -6,12 +6,12 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use crate::{
+    cluster::Cluster,
     linktree::{Linktree, Quirk},
     oracle,
     row::{Row, count},
     sample::sample,
     time, workers,
-    world::World,
 };
 
 /// What somebody does to the webhook's subscription.
@@ -76,30 +76,32 @@ impl Hand {
 
 fn run(case: &Case) -> Vec<String> {
     time::simulated(async {
-        let world = World::start(1, 1);
+        let cluster = Cluster::start(1, 1);
         // Somebody else's, so that there is more on a page than ours.
-        world.linktree.add("https://other.example.com/", &["link.created"]);
-        if let Err(problem) = world.settled("links").await {
+        cluster.linktree.add("https://other.example.com/", &["link.created"]);
+        if let Err(problem) = cluster.settled("links").await {
             return vec![problem];
         }
         let mut random = StdRng::seed_from_u64(case.seed);
         time::pass(random.random_range(0..100)).await;
-        let before = subscription_id(&world);
-        case.hand.act(&world.linktree);
-        world.linktree.misbehave(case.quirk);
+        let before = subscription_id(&cluster);
+        case.hand.act(&cluster.linktree);
+        cluster.linktree.misbehave(case.quirk);
         time::pass(random.random_range(0..200)).await;
         let mut violations: Vec<String> =
-            world.until("it is as it was", || is_right(&world)).await.err().into_iter().collect();
-        violations.extend(world.until_quiet().await.err());
-        if !is_right(&world) {
-            violations.push(format!("it does not stay as it was\n{}", world.describe()));
+            cluster.until("it is as it was", || is_right(&cluster)).await.err().into_iter().collect();
+        violations.extend(cluster.until_quiet().await.err());
+        if !is_right(&cluster) {
+            violations.push(format!("it does not stay as it was\n{}", cluster.describe()));
         }
         let by_hand = usize::from(case.hand == Hand::Duplicates);
-        let ours = world.linktree.subscriptions().into_iter().filter(|it| it.url.contains("hooks.example.com")).count();
+        let ours =
+            cluster.linktree.subscriptions().into_iter().filter(|it| it.url.contains("hooks.example.com")).count();
         if ours != 1 + by_hand {
-            violations.push(format!("{ours} subscriptions, {by_hand} of them made by hand\n{}", world.last_calls(20)));
+            violations
+                .push(format!("{ours} subscriptions, {by_hand} of them made by hand\n{}", cluster.last_calls(20)));
         }
-        let moved = subscription_id(&world) != before;
+        let moved = subscription_id(&cluster) != before;
         if moved
             && matches!(
                 case.hand,
@@ -110,7 +112,7 @@ fn run(case: &Case) -> Vec<String> {
         }
         // Two of one url are a person's doing here, or counted above.
         violations.extend(
-            oracle::invariants(&world)
+            oracle::invariants(&cluster)
                 .into_iter()
                 .filter(|what| !what.contains("one webhook had") && !what.contains("its secret is not")),
         );
@@ -118,22 +120,22 @@ fn run(case: &Case) -> Vec<String> {
     })
 }
 
-fn subscription_id(world: &World) -> Value {
-    world.status("links")["subscription"]["id"].clone()
+fn subscription_id(cluster: &Cluster) -> Value {
+    cluster.status("links")["subscription"]["id"].clone()
 }
 
 /// Ready, and Linktree has what the spec says.
-fn is_right(world: &World) -> bool {
-    let id = subscription_id(world);
-    let known = world.linktree.subscriptions();
+fn is_right(cluster: &Cluster) -> bool {
+    let id = subscription_id(cluster);
+    let known = cluster.linktree.subscriptions();
     let Some(ours) = known.iter().find(|it| json!(it.id) == id) else { return false };
     let events: Vec<&str> = ours.events.iter().map(|event| event.as_str()).collect();
     ours.url.contains("hooks.example.com")
         && ours.disabled.is_none()
         && events == ["link.created", "link.updated"]
-        && world.condition("links", "Ready").starts_with("True")
-        && world.condition("links", "UpToDate").starts_with("True")
-        && world.secret("links-signing", "secret").as_deref() == Some(ours.secret.expose())
+        && cluster.condition("links", "Ready").starts_with("True")
+        && cluster.condition("links", "UpToDate").starts_with("True")
+        && cluster.secret("links-signing", "secret").as_deref() == Some(ours.secret.expose())
 }
 
 #[test]

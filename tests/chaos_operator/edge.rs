@@ -1,5 +1,5 @@
-//! The ingress and gateway controllers of the cluster: what they say of an object that exposes a receiver, and whether a
-//! URL leads anywhere by it.
+//! The ingress and gateway controllers of the cluster: what they say of an object that exposes a receiver, and whether
+//! a URL leads anywhere by it.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
+    cluster::NAMESPACE,
     kubernetes::{Kubernetes, Part},
-    world::NAMESPACE,
 };
 
 const TAKES: Duration = Duration::from_secs(2);

@@ -6,11 +6,11 @@ use serde_json::json;
 
 use crate::{
     cases::{self, Trouble, Undisturbed},
+    cluster::Cluster,
     gate::{Call, Failure, Fate, Peer},
     oracle::End,
     row::{Row, count},
     time,
-    world::World,
 };
 
 /// A fault: which call, from which time on it is made, how often.
@@ -72,8 +72,8 @@ fn kinds(call: &Call) -> Vec<(Failure, bool)> {
     kinds
 }
 
-/// How often a call fails in a row. Nine failed attempts to enable a subscription again would take days of doubled waits, and a
-/// call that Linktree does not seem to know is tried once a day.
+/// How often a call fails in a row. Nine failed attempts to enable a subscription again would take days of doubled
+/// waits, and a call that Linktree does not seem to know is tried once a day.
 fn in_a_row(call: &Call, failure: &Failure, nth: usize) -> usize {
     let most = match (call.peer, failure) {
         (Peer::Linktree, Failure::Status(404 | 405, _)) => return 1,
@@ -92,11 +92,11 @@ impl fmt::Debug for Fault {
 }
 
 impl Trouble for Fault {
-    fn strike(&self) -> World {
-        let world = World::start(1, 1);
+    fn strike(&self) -> Cluster {
+        let cluster = Cluster::start(1, 1);
         let fault = self.clone();
         let mut made = 0;
-        world.calls.judge(Box::new(move |call| {
+        cluster.calls.judge(Box::new(move |call| {
             if *call != fault.call {
                 return Fate::Passes;
             }
@@ -108,12 +108,12 @@ impl Trouble for Fault {
                 (true, true) => Fate::FailsAfter(fault.failure.clone()),
             }
         }));
-        world
+        cluster
     }
 
-    /// Status updates and Events that say what failed and when the next attempt is, for each failure; and what was lost is
-    /// done again. Where the budget is said to be used up, the connection says so besides, and what it announced for the next
-    /// attempt, and when either is over.
+    /// Status updates and Events that say what failed and when the next attempt is, for each failure; and what was lost
+    /// is done again. Where the budget is said to be used up, the connection says so besides, and what it announced for
+    /// the next attempt, and when either is over.
     fn costs(&self, _: &End) -> usize {
         let each = if matches!(self.failure, Failure::Status(429, _)) { 8 } else { 4 };
         8 + each * self.times
@@ -158,24 +158,30 @@ fn calls_and_errors() {
     row.finish();
 }
 
-/// A proxy may say so, or an API server that is restored. The connection's next list, minutes later, would concern it again.
+/// A proxy may say so, or an API server that is restored. The connection's next list, minutes later, would concern it
+/// again.
 #[test]
 fn a_webhook_that_is_not_found_for_a_moment_is_looked_at_again_soon() {
     time::simulated(async {
-        let world = World::start(1, 1);
-        world.settled("links").await.unwrap();
-        world.until_quiet().await.unwrap();
+        let cluster = Cluster::start(1, 1);
+        cluster.settled("links").await.unwrap();
+        cluster.until_quiet().await.unwrap();
         let mut left = 3;
-        world.calls.judge(Box::new(move |call| {
+        cluster.calls.judge(Box::new(move |call| {
             if call.what != "GET linktreewebhooks" || left == 0 {
                 return Fate::Passes;
             }
             left -= 1;
             Fate::Fails(Failure::Status(404, None))
         }));
-        world.change("LinktreeWebhook", "links", &json!({"spec": {"events": ["link.deleted"]}})).unwrap();
+        cluster.change("LinktreeWebhook", "links", &json!({"spec": {"events": ["link.deleted"]}})).unwrap();
         time::pass(60).await;
-        let webhook = world.get("LinktreeWebhook", "links").unwrap();
-        assert_eq!(webhook["status"]["observedGeneration"], webhook["metadata"]["generation"], "{}", world.describe());
+        let webhook = cluster.get("LinktreeWebhook", "links").unwrap();
+        assert_eq!(
+            webhook["status"]["observedGeneration"],
+            webhook["metadata"]["generation"],
+            "{}",
+            cluster.describe()
+        );
     });
 }

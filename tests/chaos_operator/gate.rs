@@ -1,5 +1,5 @@
-//! The two boundaries of one operator process: its way to the API server and its way to Linktree. Here it dies, and here
-//! its calls go wrong. What dies does nothing more: its calls never end.
+//! The two boundaries of one operator process: its way to the API server and its way to Linktree. Here it dies, and
+//! here its calls go wrong. What dies does nothing more: its calls never end.
 
 use std::{
     collections::BTreeSet,
@@ -245,8 +245,9 @@ async fn kubernetes_failure(failure: Failure, answer: Option<Response<Body>>) ->
     let broken = || Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) as BoxError;
     match failure {
         Failure::Status(code, retry_after) => {
-            let refusal = crate::kubernetes::Refusal { code, reason: reason(code), message: "made to fail".to_owned() };
-            let mut answer = crate::kubernetes::http::json_answer(code, &refusal.body());
+            let error =
+                crate::kubernetes::StatusError { code, reason: reason(code), message: "made to fail".to_owned() };
+            let mut answer = crate::kubernetes::http::json_answer(code, &error.body());
             if let Some(value) = retry_after.and_then(|it| it.parse().ok()) {
                 answer.headers_mut().insert(http::header::RETRY_AFTER, value);
             }

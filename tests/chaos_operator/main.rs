@@ -3,31 +3,37 @@
 //! same each time it is run. A smaller part runs with the other tests; `CHAOS=full` (`make chaos-operator`) runs the
 //! counts of goals.md and says one line per row.
 //!
-//! Everything random comes from one seed, `CHAOS_SEED`; a failure prints the command that repeats it, and `CHAOS_CASE` with
-//! the beginning of a case's name tries that alone.
+//! Everything random comes from one seed, `CHAOS_SEED`; a failure prints the command that repeats it, and `CHAOS_CASE`
+//! with the beginning of a case's name tries that alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a harness has a clock of its own")]
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
 
+use support::{kubernetes, row};
+
 mod attacker;
 mod cases;
+mod cluster;
 mod crash;
 mod drift;
 mod edge;
 mod errors;
 mod gate;
-mod kubernetes;
 mod linktree;
 mod mutate;
 mod mutations;
 mod node;
 mod oracle;
-#[path = "../chaos/row.rs"]
-mod row;
 mod sample;
 mod scenario;
 mod stale;
 mod time;
 mod workers;
-mod world;
+
+/// The parts of `tests/support` that this binary uses.
+#[path = "../support"]
+mod support {
+    pub mod kubernetes;
+    pub mod row;
+}

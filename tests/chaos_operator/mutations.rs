@@ -4,11 +4,11 @@
 use serde_json::{Value, json};
 
 use crate::{
+    cluster::{Cluster, connection_spec, webhook_spec},
     mutate::{self, Mutation},
     oracle,
     row::{Row, count},
     time, workers,
-    world::{World, connection_spec, webhook_spec},
 };
 
 #[derive(Clone, Debug)]
@@ -66,26 +66,26 @@ pub fn rich_spec() -> Value {
     spec
 }
 
-fn prepare(world: &World) {
-    world.put_secret("keys", "k1", "whsec_1");
-    world.put_secret("keys", "k2", "whsec_2");
-    world.put_secret("keys", "url", "https://chat.example.com/hook");
-    world.connect();
+fn prepare(cluster: &Cluster) {
+    cluster.put_secret("keys", "k1", "whsec_1");
+    cluster.put_secret("keys", "k2", "whsec_2");
+    cluster.put_secret("keys", "url", "https://chat.example.com/hook");
+    cluster.connect();
 }
 
 /// What a fresh install of this is like.
 fn fresh(case: &Case, object: &Value) -> Result<oracle::State, String> {
     time::simulated(async {
-        let world = World::start(1, 1);
-        prepare(&world);
+        let cluster = Cluster::start(1, 1);
+        prepare(&cluster);
         if case.kind == "LinktreeWebhook" {
-            world.apply(case.kind, "links", object.clone()).map_err(|refusal| refusal.message)?;
+            cluster.apply(case.kind, "links", object.clone()).map_err(|error| error.message)?;
         } else {
-            world.apply("LinktreeWebhook", "links", json!({"spec": webhook_spec()})).unwrap();
-            world.replace_spec(case.kind, "brand", &object["spec"]).map_err(|refusal| refusal.message)?;
+            cluster.apply("LinktreeWebhook", "links", json!({"spec": webhook_spec()})).unwrap();
+            cluster.replace_spec(case.kind, "brand", &object["spec"]).map_err(|error| error.message)?;
         }
-        world.until_quiet().await?;
-        Ok(oracle::state(&world))
+        cluster.until_quiet().await?;
+        Ok(oracle::state(&cluster))
     })
 }
 
@@ -100,56 +100,56 @@ fn depends_on_the_past(object: &Value) -> bool {
 /// How it went; `None` if the schema refused it.
 fn run(case: &Case, good: &oracle::State) -> Option<Vec<String>> {
     let changed = case.changed();
-    // Before the other world, whose clock is this thread's.
+    // Before the other cluster, whose clock is this thread's.
     let expected = if depends_on_the_past(&changed) { None } else { Some(fresh(case, &changed)) };
     time::simulated(async {
-        let world = World::start(1, 1);
-        prepare(&world);
+        let cluster = Cluster::start(1, 1);
+        prepare(&cluster);
         let first = if case.kind == "LinktreeWebhook" { case.good() } else { json!({"spec": webhook_spec()}) };
-        world.apply("LinktreeWebhook", "links", first).unwrap();
-        if let Err(problem) = world.until_condition("links", "Ready", "True").await {
+        cluster.apply("LinktreeWebhook", "links", first).unwrap();
+        if let Err(problem) = cluster.until_condition("links", "Ready", "True").await {
             return Some(vec![problem]);
         }
         let mut violations = Vec::new();
-        world.replace_spec(case.kind, case.name(), &changed["spec"]).ok()?;
-        violations.extend(was_seen(&world, case).await.err());
-        violations.extend(world.until_quiet().await.err());
+        cluster.replace_spec(case.kind, case.name(), &changed["spec"]).ok()?;
+        violations.extend(was_seen(&cluster, case).await.err());
+        violations.extend(cluster.until_quiet().await.err());
         match expected {
             // Of a spec or a connection that cannot be used, or that Linktree refuses, what is there stays as it is.
-            Some(Ok(should)) if violations.is_empty() && is_usable(&world) => {
-                violations.extend(differences("changed", &oracle::state(&world), &should));
+            Some(Ok(should)) if violations.is_empty() && is_usable(&cluster) => {
+                violations.extend(differences("changed", &oracle::state(&cluster), &should));
             }
             Some(Err(problem)) => violations.push(format!("fresh: {problem}")),
             Some(Ok(_)) | None => {}
         }
         violations.extend(
-            world.replace_spec(case.kind, case.name(), &case.good()["spec"]).err().map(|refusal| refusal.message),
+            cluster.replace_spec(case.kind, case.name(), &case.good()["spec"]).err().map(|error| error.message),
         );
         violations.extend(
-            world
+            cluster
                 .until_some(
-                    || differences("back", &oracle::state(&world), good).is_empty().then_some(()),
-                    || differences("back", &oracle::state(&world), good).join("\n"),
+                    || differences("back", &oracle::state(&cluster), good).is_empty().then_some(()),
+                    || differences("back", &oracle::state(&cluster), good).join("\n"),
                 )
                 .await
                 .err(),
         );
-        violations.extend(oracle::invariants(&world));
+        violations.extend(oracle::invariants(&cluster));
         Some(violations)
     })
 }
 
-fn is_usable(world: &World) -> bool {
-    world.condition("links", "ConnectionReady").starts_with("True")
-        && !world.condition("links", "Ready").ends_with("InvalidSpec")
-        && !world.condition("links", "UpToDate").ends_with("Rejected")
+fn is_usable(cluster: &Cluster) -> bool {
+    cluster.condition("links", "ConnectionReady").starts_with("True")
+        && !cluster.condition("links", "Ready").ends_with("InvalidSpec")
+        && !cluster.condition("links", "UpToDate").ends_with("Rejected")
 }
 
 /// A change is always taken notice of.
-async fn was_seen(world: &World, case: &Case) -> Result<(), String> {
-    world
+async fn was_seen(cluster: &Cluster, case: &Case) -> Result<(), String> {
+    cluster
         .until("it was taken notice of", || {
-            let object = world.get(case.kind, case.name()).unwrap();
+            let object = cluster.get(case.kind, case.name()).unwrap();
             object["status"]["observedGeneration"] == object["metadata"]["generation"]
         })
         .await

@@ -35,13 +35,13 @@ const STARTS_IN: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Node {
     kubernetes: Kubernetes,
-    pods: Arc<Mutex<BTreeMap<Key, Running>>>,
+    pods: Arc<Mutex<BTreeMap<Key, ScenarioFuture>>>,
     /// Whether anything answers from outside.
     reachable: Arc<Mutex<bool>>,
 }
 
 /// A pod.
-struct Running {
+struct ScenarioFuture {
     address: IpAddr,
     template: Value,
     started: Instant,
@@ -91,7 +91,7 @@ impl Node {
             })
             .collect();
         let mut pods = self.pods.lock().unwrap();
-        let gone = |key: &Key, pod: &Running| {
+        let gone = |key: &Key, pod: &ScenarioFuture| {
             self.kubernetes.get(key).is_none()
                 || wanted.get(key).is_none_or(|set| set["spec"]["template"] != pod.template)
         };
@@ -111,7 +111,7 @@ impl Node {
         }
     }
 
-    fn create(&self, key: &Key, set: &Value, number: usize) -> Running {
+    fn create(&self, key: &Key, set: &Value, number: usize) -> ScenarioFuture {
         let mut pod = json!({"metadata": set["spec"]["template"]["metadata"], "spec": set["spec"]["template"]["spec"]});
         pod["metadata"]["ownerReferences"] = json!([{
             "apiVersion": "apps/v1", "kind": "StatefulSet", "controller": true,
@@ -121,10 +121,18 @@ impl Node {
         let address = IpAddr::from([10, 0, 0, u8::try_from(number + 1).unwrap()]);
         let now = Instant::now();
         let template = set["spec"]["template"].clone();
-        Running { address, template, started: now, ready: false, mounted: None, looked: now, pointed_at: Value::Null }
+        ScenarioFuture {
+            address,
+            template,
+            started: now,
+            ready: false,
+            mounted: None,
+            looked: now,
+            pointed_at: Value::Null,
+        }
     }
 
-    fn tend(&self, key: &Key, pod: &mut Running) {
+    fn tend(&self, key: &Key, pod: &mut ScenarioFuture) {
         let Some(object) = self.kubernetes.get(key) else { return };
         let pointed_at = object["metadata"]["annotations"][ROUTE_DIGEST].clone();
         let due = pod.mounted.is_none() || pointed_at != pod.pointed_at || pod.looked.elapsed() >= SYNC;
@@ -138,7 +146,7 @@ impl Node {
         if pod.mounted.is_some() && !pod.ready {
             pod.ready = true;
             let status = json!({"status": {
-                "podIP": pod.address.to_string(), "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+                "podIP": pod.address.to_string(), "phase": "ScenarioFuture", "conditions": [{"type": "Ready", "status": "True"}],
             }});
             self.kubernetes.merge(key, Part::Status, &status).unwrap();
         }
@@ -182,7 +190,7 @@ impl Receivers for Node {
 #[async_trait]
 impl Probe for Node {
     async fn probe(&self, url: &Url) -> ProbeResult {
-        let leads_here = |pod: &Running| {
+        let leads_here = |pod: &ScenarioFuture| {
             let route = pod.mounted.as_ref().and_then(|(file, _)| serde_json::from_slice::<Route>(file).ok());
             pod.ready && route.is_some_and(|route| route.path == url.path())
         };

@@ -6,10 +6,10 @@ use linktree_operator::{linktree::wire::SubscriptionStatus, simulator::state::su
 use serde_json::{Value, json};
 
 use crate::{
+    cluster::{Cluster, NAMESPACE},
     gate::{Fate, Peer},
     scenario::Scenario,
     time,
-    world::{NAMESPACE, World},
 };
 
 /// Where a case came to rest, by object, without what may differ: times, ids, random secrets.
@@ -25,94 +25,94 @@ pub struct End {
 }
 
 /// Runs a scenario to its state of rest, which is to be `expected` where that is known, and looks at how it ended.
-pub async fn run(world: &World, scenario: &Scenario, expected: Option<&End>) -> End {
-    let course = (scenario.run)(world).await;
+pub async fn run(cluster: &Cluster, scenario: &Scenario, expected: Option<&End>) -> End {
+    let course = (scenario.run)(cluster).await;
     let mut violations: Vec<String> = course.err().into_iter().collect();
     if violations.is_empty() {
-        violations.extend(comes_to_rest(world, scenario, expected).await.err());
+        violations.extend(comes_to_rest(cluster, scenario, expected).await.err());
     }
-    violations.extend(invariants(world));
+    violations.extend(invariants(cluster));
     let mut writes = BTreeMap::from([Peer::Kubernetes, Peer::Linktree].map(|peer| (peer, BTreeMap::new())));
-    for call in world.calls.made().into_iter().filter(|call| call.is_effect) {
+    for call in cluster.calls.made().into_iter().filter(|call| call.is_effect) {
         *writes.entry(call.peer).or_default().entry(call.what).or_default() += 1;
     }
-    End { state: end_state(world, scenario), writes, violations }
+    End { state: end_state(cluster, scenario), writes, violations }
 }
 
 /// Where a scenario has come to; a subscription that may be left behind, if somebody is told, is as good as gone.
-fn end_state(world: &World, scenario: &Scenario) -> State {
-    let told = if scenario.may_leave_orphans() { orphans_told(world) } else { Vec::new() };
-    state_without(world, |it| told.iter().any(|note| note.contains(&it.id.0) || note.contains(&it.url)))
+fn end_state(cluster: &Cluster, scenario: &Scenario) -> State {
+    let told = if scenario.may_leave_orphans() { orphans_told(cluster) } else { Vec::new() };
+    state_without(cluster, |it| told.iter().any(|note| note.contains(&it.id.0) || note.contains(&it.url)))
 }
 
-fn orphans_told(world: &World) -> Vec<String> {
-    let events = world.kubernetes.list("Event", NAMESPACE);
+fn orphans_told(cluster: &Cluster) -> Vec<String> {
+    let events = cluster.kubernetes.list("Event", NAMESPACE);
     let orphans = events.iter().filter(|event| event["reason"] == "OrphanReleased");
     orphans.filter_map(|event| event["note"].as_str().map(str::to_owned)).collect()
 }
 
 /// It reaches the expected state, and then I5: nothing changes, nothing is written.
-async fn comes_to_rest(world: &World, scenario: &Scenario, expected: Option<&End>) -> Result<(), String> {
+async fn comes_to_rest(cluster: &Cluster, scenario: &Scenario, expected: Option<&End>) -> Result<(), String> {
     match expected {
         Some(expected) => {
-            world
+            cluster
                 .until_some(
-                    || (end_state(world, scenario) == expected.state).then_some(()),
+                    || (end_state(cluster, scenario) == expected.state).then_some(()),
                     || {
                         format!(
                             "never: it ends as undisturbed:\n{}",
-                            differences(&end_state(world, scenario), &expected.state).join("\n")
+                            differences(&end_state(cluster, scenario), &expected.state).join("\n")
                         )
                     },
                 )
                 .await?;
         }
-        None => world.until_quiet().await?,
+        None => cluster.until_quiet().await?,
     }
-    // From here on nothing goes wrong any more. Where the clock was set back, what was announced of the budget is taken back
-    // with the next list only.
-    world.calls.judge(Box::new(|_| Fate::Passes));
+    // From here on nothing goes wrong any more. Where the clock was set back, what was announced of the budget is taken
+    // back with the next list only.
+    cluster.calls.judge(Box::new(|_| Fate::Passes));
     time::pass(300).await;
-    let before = (world.kubernetes.version(), world.calls.effects());
+    let before = (cluster.kubernetes.version(), cluster.calls.effects());
     time::pass(130).await;
-    let after = (world.kubernetes.version(), world.calls.effects());
+    let after = (cluster.kubernetes.version(), cluster.calls.effects());
     let writes = after.1 - before.1;
     if before == after {
         Ok(())
     } else {
         Err(format!(
             "nothing changes, but {writes} writes: {}\n{}",
-            world.last_calls(writes.max(1)),
-            changes_since(world, before.0)
+            cluster.last_calls(writes.max(1)),
+            changes_since(cluster, before.0)
         ))
     }
 }
 
 /// I3, I6, I8, and that a secret that is kept is the right one.
-pub fn invariants(world: &World) -> Vec<String> {
+pub fn invariants(cluster: &Cluster) -> Vec<String> {
     let mut violations = Vec::new();
-    let most = world.linktree.most_of_one_url();
+    let most = cluster.linktree.most_of_one_url();
     if most > 1 {
         violations.push(format!("one webhook had {most} subscriptions"));
     }
-    let in_a_minute = world.linktree.most_in_a_minute();
+    let in_a_minute = cluster.linktree.most_in_a_minute();
     if in_a_minute > 10 {
         violations.push(format!("{in_a_minute} requests to Linktree within a minute, the budget is 10"));
     }
-    let told = told(world);
-    let secrets = world.linktree.secrets();
+    let told = told(cluster);
+    let secrets = cluster.linktree.secrets();
     if let Some((place, secret)) =
         secrets.iter().find_map(|secret| Some((told.iter().find(|(_, text)| text.contains(secret))?, secret)))
     {
         violations.push(format!("{} tells the secret {secret}", place.0));
     }
-    violations.extend(mismatched(world));
+    violations.extend(mismatched(cluster));
     violations
 }
 
 /// Everything the operator ever wrote that is no Secret.
-fn told(world: &World) -> Vec<(String, String)> {
-    world.kubernetes.read_log(|log| {
+fn told(cluster: &Cluster) -> Vec<(String, String)> {
+    cluster.kubernetes.read_log(|log| {
         let plain = log.iter().filter(|change| change.key.kind.kind != "Secret");
         plain
             .map(|change| {
@@ -126,11 +126,12 @@ fn told(world: &World) -> Vec<(String, String)> {
 }
 
 /// A subscription whose secret the receiver does not have, although nobody else changed it.
-fn mismatched(world: &World) -> Vec<String> {
-    let ready =
-        |webhook: &&Value| world.condition(webhook["metadata"]["name"].as_str().unwrap(), "Ready").starts_with("True");
-    let webhooks = world.kubernetes.list("LinktreeWebhook", NAMESPACE);
-    let subscriptions = world.linktree.subscriptions();
+fn mismatched(cluster: &Cluster) -> Vec<String> {
+    let ready = |webhook: &&Value| {
+        cluster.condition(webhook["metadata"]["name"].as_str().unwrap(), "Ready").starts_with("True")
+    };
+    let webhooks = cluster.kubernetes.list("LinktreeWebhook", NAMESPACE);
+    let subscriptions = cluster.linktree.subscriptions();
     let mut wrong = Vec::new();
     for webhook in webhooks.iter().filter(ready) {
         let name = webhook["metadata"]["name"].as_str().unwrap();
@@ -140,7 +141,7 @@ fn mismatched(world: &World) -> Vec<String> {
             continue;
         };
         let by_provider = webhook["spec"]["signing"]["keys"].as_array().is_none_or(Vec::is_empty);
-        let kept = world.secret(&format!("{name}-signing"), "secret");
+        let kept = cluster.secret(&format!("{name}-signing"), "secret");
         if by_provider && kept.as_deref() != Some(subscription.secret.expose()) {
             wrong.push(format!("{name} is Ready, but its secret is not the subscription's"));
         }
@@ -149,13 +150,13 @@ fn mismatched(world: &World) -> Vec<String> {
 }
 
 /// What is there, without what may differ from run to run.
-pub fn state(world: &World) -> State {
-    state_without(world, |_| false)
+pub fn state(cluster: &Cluster) -> State {
+    state_without(cluster, |_| false)
 }
 
-fn state_without(world: &World, left_out: impl Fn(&Subscription) -> bool) -> State {
+fn state_without(cluster: &Cluster, left_out: impl Fn(&Subscription) -> bool) -> State {
     let mut state = BTreeMap::new();
-    for (key, object) in world.kubernetes.everything() {
+    for (key, object) in cluster.kubernetes.everything() {
         let content = match key.kind.kind {
             "Event" | "Lease" => continue,
             // Random tokens and secrets: which keys there are is what can be compared.
@@ -170,7 +171,7 @@ fn state_without(world: &World, left_out: impl Fn(&Subscription) -> bool) -> Sta
         };
         state.insert(format!("{} {}", key.kind.kind, key.name), content);
     }
-    let mut subscriptions: Vec<Value> = world
+    let mut subscriptions: Vec<Value> = cluster
         .linktree
         .subscriptions()
         .iter()
@@ -244,8 +245,8 @@ pub fn compare(end: &End, undisturbed: &End, more: usize) -> Vec<String> {
 }
 
 /// What was written since a version.
-fn changes_since(world: &World, version: u64) -> String {
-    world.kubernetes.read_log(|log| {
+fn changes_since(cluster: &Cluster, version: u64) -> String {
+    cluster.kubernetes.read_log(|log| {
         let mut found = Vec::new();
         for change in log.iter().filter(|change| change.version > version) {
             let path = format!("{} {} at {}", change.key.kind.kind, change.key.name, change.at);

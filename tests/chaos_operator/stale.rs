@@ -8,11 +8,11 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
     cases::{self, Trouble},
+    cluster::Cluster,
     gate::Fate,
     oracle::End,
     row::{Row, count},
     time,
-    world::World,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,28 +56,28 @@ impl View {
 struct Seeded(View, u64);
 
 impl Trouble for Seeded {
-    fn strike(&self) -> World {
+    fn strike(&self) -> Cluster {
         let &Seeded(view, seed) = self;
-        let world = World::start(1, view.leaders());
+        let cluster = Cluster::start(1, view.leaders());
         let mut random = StdRng::seed_from_u64(seed);
         if view.leaders() == 2 {
             // The lease is fenced by time, so that an overlap ends.
-            world.calls.take(Duration::from_millis(20));
-            world.end_one_after(random.random_range(5..60));
+            cluster.calls.take(Duration::from_millis(20));
+            cluster.end_one_after(random.random_range(5..60));
         }
-        world.kubernetes.view().random = StdRng::seed_from_u64(seed);
+        cluster.kubernetes.view().random = StdRng::seed_from_u64(seed);
         match view {
-            View::Late(seconds) => world.kubernetes.view().late = Duration::from_secs(seconds),
-            View::TwoLate => world.kubernetes.view().late = Duration::from_secs(10),
+            View::Late(seconds) => cluster.kubernetes.view().late = Duration::from_secs(seconds),
+            View::TwoLate => cluster.kubernetes.view().late = Duration::from_secs(10),
             View::Gone => {
-                let mut view = world.kubernetes.view();
+                let mut view = cluster.kubernetes.view();
                 (view.gone, view.shuffled) = (Some(2), true);
             }
             View::Past => {
-                world.kubernetes.view().past = Duration::from_secs(30);
+                cluster.kubernetes.view().past = Duration::from_secs(30);
                 let deaths = [random.random_range(5..15), random.random_range(15..30)];
                 let mut effects = 0;
-                world.calls.judge(Box::new(move |call| {
+                cluster.calls.judge(Box::new(move |call| {
                     effects += usize::from(call.is_effect);
                     if call.is_effect && deaths.contains(&effects) { Fate::DiesAfter } else { Fate::Passes }
                 }));
@@ -93,7 +93,7 @@ impl Trouble for Seeded {
             }
             View::TwoLeaders => {}
         }
-        world
+        cluster
     }
 
     /// A decision on an old picture is made again, every 5 s where it shows what is gone; of two leaders each writes

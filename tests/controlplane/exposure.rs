@@ -13,8 +13,8 @@ use linktree_operator::api::webhook::LinktreeWebhook;
 use serde_json::{Value, json};
 
 use crate::{
+    harness::{Harness, scenario},
     wait::{until, until_some},
-    world::{World, scenario},
 };
 
 /// No name server knows it.
@@ -32,21 +32,21 @@ async fn report(api: &Api<impl kube::Resource + Clone + serde::de::DeserializeOw
 
 #[tokio::test]
 async fn an_ingress_is_kept_and_waited_for_and_goes_with_the_wish_for_it() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
         let exposure = json!({
             "type": "Ingress", "className": "nginx", "tlsSecretName": "hooks-tls",
             "annotations": {"cert-manager.io/cluster-issuer": "letsencrypt"},
         });
-        let mut node = world.webhook("links", |spec| spec["endpoint"] = endpoint(&exposure)).await;
+        let mut node = harness.webhook("links", |spec| spec["endpoint"] = endpoint(&exposure)).await;
         node.start().await;
-        let message = world.until_condition("links", "EndpointReachable", "False", "AddressPending").await;
+        let message = harness.until_condition("links", "EndpointReachable", "False", "AddressPending").await;
         assert!(message.contains("IngressClass nginx"), "{message}");
-        world.until_condition("links", "Ready", "False", "AddressPending").await;
+        harness.until_condition("links", "Ready", "False", "AddressPending").await;
 
-        let ingresses = world.api::<Ingress>();
+        let ingresses = harness.api::<Ingress>();
         let made = ingresses.get(NAME).await.unwrap();
-        let url = world.status("links").await.address.unwrap().url;
+        let url = harness.status("links").await.address.unwrap().url;
         let rule = &made.spec.as_ref().unwrap().rules.as_ref().unwrap()[0];
         let path = rule.http.as_ref().unwrap().paths[0].path.clone().unwrap();
         assert_eq!(format!("https://{}{path}", rule.host.as_ref().unwrap()), url);
@@ -65,9 +65,9 @@ async fn an_ingress_is_kept_and_waited_for_and_goes_with_the_wish_for_it() {
 
         report(&ingresses, json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}})).await;
         // From here on it is the probe that says what is wrong.
-        world.until_condition("links", "EndpointReachable", "False", "DNSFailed").await;
+        harness.until_condition("links", "EndpointReachable", "False", "DNSFailed").await;
 
-        world
+        harness
             .change::<LinktreeWebhook>(
                 "links",
                 json!({"spec": {"endpoint": {"managed": {"exposure": {
@@ -82,19 +82,19 @@ async fn an_ingress_is_kept_and_waited_for_and_goes_with_the_wish_for_it() {
 
 #[tokio::test]
 async fn an_ingress_of_somebody_elses_is_left_alone() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
         let theirs = json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": NAME},
             "spec": {"defaultBackend": {"service": {"name": "theirs", "port": {"number": 80}}}},
         });
-        world.create::<Ingress>(theirs).await.unwrap();
-        let mut node = world.webhook("links", |spec| spec["endpoint"] = endpoint(&json!({"type": "None"}))).await;
+        harness.create::<Ingress>(theirs).await.unwrap();
+        let mut node = harness.webhook("links", |spec| spec["endpoint"] = endpoint(&json!({"type": "None"}))).await;
         node.start().await;
-        world.until_condition("links", "EndpointReachable", "False", "DNSFailed").await;
-        let looks = world.operator_looks().await;
-        until("it is looked at twice more", async || world.operator_looks().await > looks + 1).await;
-        let kept = world.api::<Ingress>().get(NAME).await.unwrap();
+        harness.until_condition("links", "EndpointReachable", "False", "DNSFailed").await;
+        let looks = harness.operator_looks().await;
+        until("it is looked at twice more", async || harness.operator_looks().await > looks + 1).await;
+        let kept = harness.api::<Ingress>().get(NAME).await.unwrap();
         assert_eq!((kept.metadata.deletion_timestamp, kept.metadata.owner_references), (None, None));
     })
     .await;
@@ -107,8 +107,8 @@ fn definition() -> CustomResourceDefinition {
     serde_yaml_ng::from_str(&std::fs::read_to_string(file.expect("httproutes.yaml is on the PATH")).unwrap()).unwrap()
 }
 
-async fn install(world: &World) {
-    let api: Api<CustomResourceDefinition> = Api::all(world.client.clone());
+async fn install(harness: &Harness) {
+    let api: Api<CustomResourceDefinition> = Api::all(harness.client.clone());
     let definition = definition();
     let name = definition.metadata.name.clone().unwrap();
     api.create(&kube::api::PostParams::default(), &definition).await.unwrap();
@@ -119,8 +119,8 @@ async fn install(world: &World) {
     .await;
 }
 
-async fn uninstall(world: &World) {
-    let api: Api<CustomResourceDefinition> = Api::all(world.client.clone());
+async fn uninstall(harness: &Harness) {
+    let api: Api<CustomResourceDefinition> = Api::all(harness.client.clone());
     let name = definition().metadata.name.unwrap();
     if api.get_opt(&name).await.unwrap().is_some() {
         api.delete(&name, &DeleteParams::default()).await.unwrap();
@@ -128,9 +128,9 @@ async fn uninstall(world: &World) {
     }
 }
 
-fn routes(world: &World) -> Api<DynamicObject> {
+fn routes(harness: &Harness) -> Api<DynamicObject> {
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));
-    Api::namespaced_with(world.client.clone(), &world.namespace, &kind)
+    Api::namespaced_with(harness.client.clone(), &harness.namespace, &kind)
 }
 
 /// What the Gateway's controller says of the route as it is now.
@@ -153,40 +153,40 @@ async fn gateway_says(routes: &Api<DynamicObject>, accepted: (&str, &str), resol
 /// One test, since a definition is the whole cluster's.
 #[tokio::test]
 async fn a_route_waits_for_the_gateway_api_and_for_its_gateway_and_then_takes_the_place_of_the_ingress() {
-    scenario(async |world| {
-        uninstall(world).await;
-        world.connect(|_| {}).await;
+    scenario(async |harness| {
+        uninstall(harness).await;
+        harness.connect(|_| {}).await;
         let ingress = endpoint(&json!({"type": "Ingress"}));
-        let mut node = world.webhook("links", |spec| spec["endpoint"] = ingress).await;
+        let mut node = harness.webhook("links", |spec| spec["endpoint"] = ingress).await;
         node.start().await;
-        world.until_condition("links", "EndpointReachable", "False", "AddressPending").await;
+        harness.until_condition("links", "EndpointReachable", "False", "AddressPending").await;
 
         let gateway = json!({"name": "public", "namespace": "infra", "sectionName": "https"});
         let exposure =
             json!({"type": "HTTPRoute", "gatewayRef": gateway, "annotations": {"example.com/team": "links"}});
-        world.change::<LinktreeWebhook>("links", json!({"spec": {"endpoint": endpoint(&exposure)}})).await;
-        let message = world.until_condition("links", "EndpointReachable", "False", "GatewayApiMissing").await;
+        harness.change::<LinktreeWebhook>("links", json!({"spec": {"endpoint": endpoint(&exposure)}})).await;
+        let message = harness.until_condition("links", "EndpointReachable", "False", "GatewayApiMissing").await;
         assert!(message.contains("install the custom resource definitions of the Gateway API"), "{message}");
-        world.until_condition("links", "Stalled", "True", "GatewayApiMissing").await;
+        harness.until_condition("links", "Stalled", "True", "GatewayApiMissing").await;
 
-        install(world).await;
-        let message = world.until_condition("links", "EndpointReachable", "False", "RoutePending").await;
+        install(harness).await;
+        let message = harness.until_condition("links", "EndpointReachable", "False", "RoutePending").await;
         assert!(message.contains("Gateway infra/public, listener https"), "{message}");
-        let routes = routes(world);
+        let routes = routes(harness);
         let route = until_some("there is a route", async || routes.get_opt(NAME).await.unwrap()).await;
         assert_eq!(route.data["spec"]["hostnames"], json!([HOST]));
         assert_eq!(route.metadata.annotations.unwrap()["example.com/team"], "links");
 
         gateway_says(&routes, ("False", "NotAllowedByListeners"), ("True", "ResolvedRefs")).await;
-        let message = world.until_condition("links", "EndpointReachable", "False", "RouteNotAccepted").await;
+        let message = harness.until_condition("links", "EndpointReachable", "False", "RouteNotAccepted").await;
         assert!(message.contains("NotAllowedByListeners: the gateway says NotAllowedByListeners"), "{message}");
         gateway_says(&routes, ("True", "Accepted"), ("False", "BackendNotFound")).await;
-        world.until_condition("links", "EndpointReachable", "False", "RouteNotResolved").await;
-        let ingresses = world.api::<Ingress>();
+        harness.until_condition("links", "EndpointReachable", "False", "RouteNotResolved").await;
+        let ingresses = harness.api::<Ingress>();
         assert!(ingresses.get_opt(NAME).await.unwrap().is_some(), "the Ingress stays until the route is in place");
 
         gateway_says(&routes, ("True", "Accepted"), ("True", "ResolvedRefs")).await;
-        world.until_condition("links", "EndpointReachable", "False", "DNSFailed").await;
+        harness.until_condition("links", "EndpointReachable", "False", "DNSFailed").await;
         until("the Ingress is gone", async || ingresses.get_opt(NAME).await.unwrap().is_none()).await;
 
         // A rewrite that somebody adds keeps deliveries out.
@@ -201,7 +201,7 @@ async fn a_route_waits_for_the_gateway_api_and_for_its_gateway_and_then_takes_th
             rules[0]["filters"].as_array().is_none_or(Vec::is_empty) && rules[0]["matches"] == before[0]["matches"]
         })
         .await;
-        uninstall(world).await;
+        uninstall(harness).await;
     })
     .await;
 }

@@ -1,5 +1,5 @@
-//! Whether the API server in memory that `tests/chaos_operator` runs the operator against answers as the real one does: the
-//! same requests to both, and the answers compared, but for times, ids and words.
+//! Whether the API server in memory that `tests/chaos_operator` runs the operator against answers as the real one does:
+//! the same requests to both, and the answers compared, but for times, ids and words.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -8,13 +8,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, api::DeleteParams};
 use serde_json::{Value, json};
 
-use self::kubernetes::Kubernetes;
-use crate::world::{client, install_crds, namespace, webhook_spec};
-
-#[path = "../chaos_operator/kubernetes/mod.rs"]
-#[allow(dead_code, reason = "a part of it is for that suite alone")]
-#[allow(clippy::disallowed_methods, reason = "a harness has a clock of its own")]
-mod kubernetes;
+use crate::{
+    harness::{client, install_crds, namespace, webhook_spec},
+    kubernetes::Kubernetes,
+};
 
 const APPLY: &str = "application/apply-patch+yaml";
 const MERGE: &str = "application/merge-patch+json";

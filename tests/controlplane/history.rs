@@ -1,4 +1,5 @@
-//! Every status a webhook or a connection had during a test, as a watch saw it: what must hold always is asserted of each.
+//! Every status a webhook or a connection had during a test, as a watch saw it: what must hold always is asserted of
+//! each.
 
 use std::{
     fmt::Debug,

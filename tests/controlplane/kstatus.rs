@@ -8,7 +8,7 @@ use std::{
 use linktree_operator::api::webhook::LinktreeWebhook;
 use serde_json::{Value, json};
 
-use crate::world::scenario;
+use crate::harness::scenario;
 
 /// Fails unless the kstatus library itself, by which Flux and Helm wait, understands each object as it is meant.
 pub fn assert_understood(objects: &[Value]) {
@@ -48,15 +48,15 @@ fn intended(object: &Value) -> &'static str {
 
 #[tokio::test]
 async fn a_fresh_object_does_not_look_settled() {
-    scenario(async |world| {
-        world.operator.kill();
-        let _node = world.webhook("links", |_| {}).await;
-        world.connect(|_| {}).await;
-        assert_eq!(world.status("links").await.observed_generation, Some(-1));
-        assert_eq!(world.connection().await.status.unwrap().observed_generation, Some(-1));
-        world.restart_operator();
-        world.until_condition("links", "Reconciling", "True", "Progressing").await;
-        let seen = world.get("links").await;
+    scenario(async |harness| {
+        harness.operator.kill();
+        let _node = harness.webhook("links", |_| {}).await;
+        harness.connect(|_| {}).await;
+        assert_eq!(harness.status("links").await.observed_generation, Some(-1));
+        assert_eq!(harness.connection().await.status.unwrap().observed_generation, Some(-1));
+        harness.restart_operator();
+        harness.until_condition("links", "Reconciling", "True", "Progressing").await;
+        let seen = harness.get("links").await;
         assert_eq!(seen.status.unwrap().observed_generation, seen.metadata.generation);
     })
     .await;
@@ -64,20 +64,20 @@ async fn a_fresh_object_does_not_look_settled() {
 
 #[tokio::test]
 async fn the_observed_generation_follows_the_spec_and_a_change_is_told_once() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        let settled = world.status("links").await;
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        let settled = harness.status("links").await;
         assert!(!settled.conditions.iter().any(|it| it.type_ == "Reconciling" || it.type_ == "Stalled"), "{settled:?}");
-        world.change::<LinktreeWebhook>("links", json!({"spec": {"events": ["link.deleted"]}})).await;
+        harness.change::<LinktreeWebhook>("links", json!({"spec": {"events": ["link.deleted"]}})).await;
         crate::wait::until("the change is settled", async || {
-            let webhook = world.get("links").await;
+            let webhook = harness.get("links").await;
             let status = webhook.status.unwrap();
             status.observed_generation == webhook.metadata.generation
                 && status.conditions.iter().any(|it| it.type_ == "UpToDate" && it.status == "True")
         })
         .await;
-        world.touch_looks("links", 5).await;
-        world.until_events(&["SubscriptionCreated", "DriftCorrected"]).await;
+        harness.touch_looks("links", 5).await;
+        harness.until_events(&["SubscriptionCreated", "DriftCorrected"]).await;
     })
     .await;
 }

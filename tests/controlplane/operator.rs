@@ -27,7 +27,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one for `namespace` that reaches the world through `proxy`, and waits for nothing.
+    /// Starts one for `namespace` that reaches the harness through `proxy`, and waits for nothing.
     pub fn spawn(namespace: &str, proxy: SocketAddr, log: &Path) -> Self {
         Operator::spawn_with(namespace, proxy, log, &[], "HTTP_PROXY")
     }
@@ -43,8 +43,8 @@ impl Operator {
         )
     }
 
-    /// As [`Operator::spawn`], and what is reached over HTTPS is reached through `proxy`, too, with certificates of this
-    /// authority.
+    /// As [`Operator::spawn`], and what is reached over HTTPS is reached through `proxy`, too, with certificates of
+    /// this authority.
     pub fn behind_edge(namespace: &str, proxy: SocketAddr, log: &Path, authority: &Path) -> Self {
         let authority = format!("--probe-ca-file={}", authority.display());
         Operator::spawn_with(namespace, proxy, log, &[&authority], "ALL_PROXY")

@@ -9,7 +9,7 @@ use kube::{
 use linktree_operator::api::{connection::LinktreeConnection, crds, webhook::LinktreeWebhook};
 use serde_json::{Value, json};
 
-use crate::world::{client, install_crds, namespace, object, webhook_spec};
+use crate::harness::{client, install_crds, namespace, object, webhook_spec};
 
 /// A namespace to try objects in.
 struct Trial {

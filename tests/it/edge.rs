@@ -12,7 +12,7 @@ use rustls::{
 };
 use url::Url;
 
-use crate::authority::Certificate;
+use crate::certificate_authority::Certificate;
 
 /// The name that it is found under.
 pub const HOST: &str = "localhost";

@@ -15,15 +15,15 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use url::Url;
 
 use crate::{
-    authority::{Authority, Certificate},
     canned::answer,
+    certificate_authority::{Certificate, CertificateAuthority},
     edge::{HOST, edge},
 };
 
 /// An authority, and a prober that trusts it.
-fn trusted() -> (Authority, Prober) {
+fn trusted() -> (CertificateAuthority, Prober) {
     let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::at(directory.path()).unwrap();
+    let authority = CertificateAuthority::at(directory.path()).unwrap();
     let root = reqwest::Certificate::from_pem(&fs::read(&authority.root).unwrap()).unwrap();
     let prober = Prober::new(vec![root]).unwrap();
     (authority, prober)

@@ -8,8 +8,8 @@ use linktree_operator::linktree::{
 use serde_json::json;
 
 use crate::{
-    authority::Authority,
     canned::answer,
+    certificate_authority::CertificateAuthority,
     edge::{HOST, edge},
     simulator::Simulator,
 };
@@ -22,7 +22,8 @@ async fn subscribe(simulator: &Simulator, url: String) -> Subscription {
 #[tokio::test]
 async fn deliveries_trust_the_given_authority_and_no_stranger() {
     let (ours, strange) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (ours, stranger) = (Authority::at(ours.path()).unwrap(), Authority::at(strange.path()).unwrap());
+    let (ours, stranger) =
+        (CertificateAuthority::at(ours.path()).unwrap(), CertificateAuthority::at(strange.path()).unwrap());
     let simulator = Simulator::start(&[&format!("--ca-file={}", ours.root.display())]).await;
     for authority in [&ours, &stranger] {
         let url = edge(Some(&authority.certify(HOST, 2099).unwrap()), answer("200 OK", "{}"));

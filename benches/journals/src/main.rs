@@ -1,6 +1,6 @@
 //! Puts the journals that were considered under the same load: see docs/adr/0005. `journals EVENTS BATCH CANDIDATE…`,
-//! with `digests:8192`, `prefixes:8192` and `filed:8192` for SQLite (a layout of the identities and the size of a page),
-//! `fjall` and `log` as candidates.
+//! with `digests:8192`, `prefixes:8192` and `filed:8192` for SQLite (a layout of the identities and the size of a
+//! page), `fjall` and `log` as candidates.
 
 use std::{
     fs,

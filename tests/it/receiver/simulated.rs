@@ -15,7 +15,7 @@ use super::fixture::{Collector, PATH, Running, route, sink, until};
 use crate::simulator::Simulator;
 
 /// A simulator whose subscription goes to a receiver that has its key, and the receiver's only sink.
-struct World {
+struct Harness {
     simulator: Simulator,
     subscription: Subscription,
     receiver: Running,
@@ -23,7 +23,7 @@ struct World {
     collector: Collector,
 }
 
-impl World {
+impl Harness {
     async fn start() -> Self {
         let collector = Collector::start().await;
         let mut route = route(vec![sink("cms", collector.address)]);
@@ -35,7 +35,7 @@ impl World {
         let secret = subscription.signing_secret.clone().unwrap();
         route.keys = vec![Key { name: "first".into(), secret }];
         receiver.reroute(&route).await;
-        World { simulator, subscription, receiver, route, collector }
+        Harness { simulator, subscription, receiver, route, collector }
     }
 
     async fn create_link(&self, title: &str) -> String {
@@ -62,20 +62,20 @@ impl World {
 
 #[tokio::test]
 async fn every_kind_of_change_reaches_the_sink() {
-    let world = World::start().await;
-    let link = world.create_link("Shop").await;
+    let harness = Harness::start().await;
+    let link = harness.create_link("Shop").await;
     let path = format!("/links/{link}");
-    world.simulator.control("PATCH", &path, json!({"title": "Shöp"})).await;
-    world.simulator.control("PATCH", "/profile", json!({"bio": "hello"})).await;
+    harness.simulator.control("PATCH", &path, json!({"title": "Shöp"})).await;
+    harness.simulator.control("PATCH", "/profile", json!({"bio": "hello"})).await;
     let milestone = json!({"link_id": link, "metric": "clicks", "value": 1001, "threshold": 1000});
-    world.simulator.control("POST", "/milestones", milestone).await;
-    world.simulator.control("DELETE", &path, Value::Null).await;
-    let unknown = json!({"type": "collection.created", "data": {}, "subscription": world.subscription.id});
-    world.simulator.control("POST", "/events", unknown).await;
-    world.simulator.advance(0).await;
-    assert_eq!(world.arrived().await, 6);
-    assert!(world.receiver.status().await.milestones.unwrap().last_time.is_some());
-    let mut types: Vec<_> = world.collector.taken().iter().map(|(header, _)| header["ce-type"].clone()).collect();
+    harness.simulator.control("POST", "/milestones", milestone).await;
+    harness.simulator.control("DELETE", &path, Value::Null).await;
+    let unknown = json!({"type": "collection.created", "data": {}, "subscription": harness.subscription.id});
+    harness.simulator.control("POST", "/events", unknown).await;
+    harness.simulator.advance(0).await;
+    assert_eq!(harness.arrived().await, 6);
+    assert!(harness.receiver.status().await.milestones.unwrap().last_time.is_some());
+    let mut types: Vec<_> = harness.collector.taken().iter().map(|(header, _)| header["ce-type"].clone()).collect();
     types.sort_by(|left, right| left.as_bytes().cmp(right.as_bytes()));
     let expected = [
         "analytics.milestone",
@@ -91,17 +91,17 @@ async fn every_kind_of_change_reaches_the_sink() {
 #[tokio::test]
 async fn what_goes_wrong_on_the_way_neither_loses_nor_doubles_an_event() {
     for resigned in [true, false] {
-        let world = World::start().await;
-        world.simulator.control("PATCH", "/settings", json!({"resign_retries": resigned})).await;
+        let harness = Harness::start().await;
+        harness.simulator.control("PATCH", "/settings", json!({"resign_retries": resigned})).await;
         for fault in ["duplicate", "lost-answer", "drop", "tamper", "unsigned", "replay"] {
-            world.fault(fault).await;
-            world.create_link(fault).await;
-            world.simulator.advance(0).await;
+            harness.fault(fault).await;
+            harness.create_link(fault).await;
+            harness.simulator.advance(0).await;
         }
         // Within the first retries, a delivery that is not signed afresh is still inside the window.
-        world.simulator.advance(10).await;
-        assert_eq!(world.arrived().await, 6, "resigned: {resigned}");
-        let tally = world.receiver.status().await.last_hour;
+        harness.simulator.advance(10).await;
+        assert_eq!(harness.arrived().await, 6, "resigned: {resigned}");
+        let tally = harness.receiver.status().await.last_hour;
         assert_eq!((tally.verified, tally.conflict), (6, 0), "{tally:?}");
         assert!(
             tally.duplicate >= 2 && tally.rejected_signature >= 1 && tally.rejected_missing_header >= 1,
@@ -112,32 +112,32 @@ async fn what_goes_wrong_on_the_way_neither_loses_nor_doubles_an_event() {
 
 #[tokio::test]
 async fn nothing_forged_gets_in() {
-    let world = World::start().await;
-    world.create_link("Shop").await;
-    world.simulator.advance(0).await;
+    let harness = Harness::start().await;
+    harness.create_link("Shop").await;
+    harness.simulator.advance(0).await;
     for (kind, status) in
         [("wrong-signature", 403), ("unsigned", 401), ("stale", 403), ("repeat", 200), ("replay", 200)]
     {
-        assert_eq!(world.forge(kind).await, status, "{kind}");
+        assert_eq!(harness.forge(kind).await, status, "{kind}");
     }
-    assert_eq!(world.arrived().await, 1, "a repetition and a replay are duplicates");
+    assert_eq!(harness.arrived().await, 1, "a repetition and a replay are duplicates");
 }
 
 #[tokio::test]
 async fn a_secret_that_was_rotated_in_the_dashboard_costs_retries_and_no_event() {
-    let mut world = World::start().await;
-    let path = format!("/subscriptions/{}/rotate-secret", world.subscription.id);
-    let rotated = world.simulator.control("POST", &path, Value::Null).await;
-    world.create_link("Shop").await;
-    world.simulator.advance(0).await;
-    let status = world.receiver.status().await;
+    let mut harness = Harness::start().await;
+    let path = format!("/subscriptions/{}/rotate-secret", harness.subscription.id);
+    let rotated = harness.simulator.control("POST", &path, Value::Null).await;
+    harness.create_link("Shop").await;
+    harness.simulator.advance(0).await;
+    let status = harness.receiver.status().await;
     assert_eq!((status.last_hour.rejected_signature, status.last_hour.verified), (1, 0));
     assert_eq!(status.unverified_run.map(|run| run.count), Some(1), "this is how the operator gets to know");
     let secret = Secret::new(rotated["signing_secret"].as_str().unwrap());
-    world.route.keys.insert(0, Key { name: "second".into(), secret });
-    world.receiver.reroute(&world.route).await;
-    world.simulator.advance(10).await;
-    assert_eq!(world.arrived().await, 1);
-    let status = world.receiver.status().await;
+    harness.route.keys.insert(0, Key { name: "second".into(), secret });
+    harness.receiver.reroute(&harness.route).await;
+    harness.simulator.advance(10).await;
+    assert_eq!(harness.arrived().await, 1);
+    let status = harness.receiver.status().await;
     assert_eq!((status.unverified_run, status.last_verified_key.as_deref()), (None, Some("second")));
 }
