@@ -1,4 +1,4 @@
-//! A Linktree that offers less than is assumed of it: what it does not offer is told as such, and all else works.
+//! A Linktree with fewer capabilities: the missing ones are reported as unsupported, and everything else works.
 
 use kube::api::DeleteParams;
 use linktree_operator::api::{
@@ -22,30 +22,30 @@ async fn until_capabilities(harness: &Harness, expected: CapabilityStatus) {
     .await;
 }
 
-/// Another operator, which has found out nothing yet, comes to the same.
+/// Restarts the operator, which then detects the same capabilities.
 async fn restart(harness: &mut Harness, webhook: &str) {
     harness.operator.kill();
     harness.restart_operator();
     harness.operator.ready().await;
-    harness.touch_looks(webhook, 2).await;
+    harness.trigger_reconciles(webhook, 2).await;
     harness.until_condition(webhook, "Ready", "True", "Available").await;
     let calls = harness.calls_since(0).await;
     assert_eq!(calls.iter().filter(|call| *call == "POST /v1/webhooks").count(), 1, "{calls:?}");
 }
 
-/// It is let go, and nobody is told that the subscription is gone, which it is not.
+/// Deletes the webhook; the subscription stays, and its orphan is reported.
 async fn delete(harness: &Harness, webhook: &str) {
     harness.api::<LinktreeWebhook>().delete(webhook, &DeleteParams::default()).await.unwrap();
     until("the webhook is gone", async || harness.api::<LinktreeWebhook>().get_opt(webhook).await.unwrap().is_none())
         .await;
     assert_eq!(harness.subscriptions().await.len(), 1);
-    until("the one left behind is told of", async || harness.events().await.contains(&"OrphanReleased".to_owned()))
+    until("the orphan is reported by an Event", async || harness.events().await.contains(&"OrphanReleased".to_owned()))
         .await;
     assert!(!harness.events().await.contains(&"SubscriptionDeleted".to_owned()));
 }
 
 #[tokio::test]
-async fn one_that_knows_only_what_is_documented_is_enough_to_receive() {
+async fn the_documented_calls_suffice_to_receive_events() {
     scenario_with(&["--no-rate-limit", "--offers=register"], async |harness| {
         harness.connect(|_| {}).await;
         let mut node = harness.webhook("links", |_| {}).await;
@@ -55,7 +55,7 @@ async fn one_that_knows_only_what_is_documented_is_enough_to_receive() {
         assert!(message.contains("key secret of Secret links-signing"), "{message}");
         harness.until_condition("links", "Ready", "False", "AwaitingProviderSecret").await;
 
-        // As a person copies it from the dashboard.
+        // As a user copies it from the dashboard.
         let [kept] = harness.subscriptions().await.try_into().unwrap();
         let secret = kept["signing_secret"].as_str().unwrap();
         harness.put_secret("links-signing", "secret", secret).await;
@@ -75,7 +75,7 @@ async fn one_that_knows_only_what_is_documented_is_enough_to_receive() {
 }
 
 #[tokio::test]
-async fn one_that_only_registers_and_shows_has_the_rest_done_in_its_dashboard() {
+async fn without_update_and_delete_the_user_is_sent_to_the_dashboard() {
     scenario_with(&["--no-rate-limit", "--offers=register-and-get"], async |harness| {
         let _node = harness.settled("links").await;
         let id = harness.status("links").await.subscription.unwrap().id.unwrap();

@@ -1,4 +1,4 @@
-//! The receiver's objects are kept as they should be, and the operator ends in good order.
+//! The receiver's objects are reconciled, and the operator shuts down cleanly.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     wait::until,
 };
 
-/// Deletes the object and waits for its return; edits it and waits until it is as it was.
+/// Edits the object and waits until the edit is reverted; deletes it and waits until it is recreated.
 async fn tamper<K>(harness: &Harness, name: &str, edit: Value, pointer: &str)
 where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
@@ -31,13 +31,11 @@ where
     assert!(before.is_some(), "{name} has no {pointer}");
 
     api.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
-    until(&format!("{} {name} is edited back", K::kind(&())), async || {
-        read().await.pointer(pointer) == before.as_ref()
-    })
-    .await;
+    until(&format!("{} {name} is reverted", K::kind(&())), async || read().await.pointer(pointer) == before.as_ref())
+        .await;
     let uid = read().await["metadata"]["uid"].clone();
     api.delete(name, &DeleteParams::background()).await.unwrap();
-    until(&format!("{} {name} is made again", K::kind(&())), async || {
+    until(&format!("{} {name} is recreated", K::kind(&())), async || {
         let now = read().await;
         now["metadata"]["uid"].is_string() && now["metadata"]["uid"] != uid && now.pointer(pointer) == before.as_ref()
     })
@@ -45,7 +43,7 @@ where
 }
 
 #[tokio::test]
-async fn an_object_edited_or_deleted_by_hand_is_put_back() {
+async fn an_object_edited_or_deleted_is_restored() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         let name = "links-receiver";
@@ -60,7 +58,7 @@ async fn an_object_edited_or_deleted_by_hand_is_put_back() {
 }
 
 #[tokio::test]
-async fn the_route_comes_back_with_the_keys_it_had() {
+async fn a_deleted_route_is_recreated_with_its_keys() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         let secrets = harness.api::<Secret>();
@@ -68,11 +66,11 @@ async fn the_route_comes_back_with_the_keys_it_had() {
         let before = route().await.unwrap();
         let broken = json!({"stringData": {"route.json": "{}"}});
         secrets.patch("links-receiver-route", &PatchParams::default(), &Patch::Merge(broken)).await.unwrap();
-        until("the route is as it was", async || route().await.as_ref() == Some(&before)).await;
+        until("the route is restored", async || route().await.as_ref() == Some(&before)).await;
 
         secrets.delete("links-receiver-route", &DeleteParams::default()).await.unwrap();
-        until("there is a route again", async || route().await.is_some()).await;
-        // Its admin token is a new one, which the receiver has to learn before it can be asked again.
+        until("the route exists again", async || route().await.is_some()).await;
+        // Its admin token is new, and the receiver must load it before the operator can poll it again.
         harness.until_condition("links", "ReceiverAvailable", "True", "Available").await;
         harness.until_condition("links", "Ready", "True", "Available").await;
     })
@@ -80,7 +78,7 @@ async fn the_route_comes_back_with_the_keys_it_had() {
 }
 
 #[tokio::test]
-async fn a_size_in_other_words_is_no_difference() {
+async fn an_equal_quantity_in_another_unit_is_no_difference() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let mut node =
@@ -88,17 +86,17 @@ async fn a_size_in_other_words_is_no_difference() {
         node.start().await;
         harness.until_condition("links", "Ready", "True", "Available").await;
         let version = async || harness.api::<StatefulSet>().get("links-receiver").await.unwrap().resource_version();
-        harness.touch_looks("links", 3).await;
-        let (before, looks) = (version().await, harness.operator_looks().await);
+        harness.trigger_reconciles("links", 3).await;
+        let (before, reconciles) = (version().await, harness.operator_reconciles().await);
         quiet_for(Duration::from_secs(2)).await;
         assert_eq!(version().await, before);
-        assert!(harness.operator_looks().await - looks <= 2, "it is looked at over and over");
+        assert!(harness.operator_reconciles().await - reconciles <= 2, "the webhook is reconciled in a loop");
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_receiver_that_ends_tls_waits_for_its_certificate_and_says_so() {
+async fn a_receiver_that_terminates_tls_waits_for_its_certificate() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let mut node = harness
@@ -119,15 +117,15 @@ async fn a_receiver_that_ends_tls_waits_for_its_certificate_and_says_so() {
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hooks-tls"}, "type": "kubernetes.io/tls",
             "stringData": {"tls.crt": certificate, "tls.key": key.serialize_pem()},
         });
-        let params = PatchParams::apply("somebody");
+        let params = PatchParams::apply("user");
         harness.api::<Secret>().patch("hooks-tls", &params, &Patch::Apply(pair)).await.unwrap();
         harness.until_condition("links", "ReceiverAvailable", "True", "Available").await;
 
         let version = async || harness.api::<StatefulSet>().get("links-receiver").await.unwrap().resource_version();
         let before = version().await;
         harness.put_secret("links-signing", "secret", "whsec_1").await;
-        harness.touch_looks("links", 2).await;
-        assert_eq!(version().await, before, "what the API server fills in is no difference");
+        harness.trigger_reconciles("links", 2).await;
+        assert_eq!(version().await, before, "a default of the API server was treated as a difference");
         let ports = harness.api::<Service>().get("links-receiver").await.unwrap().spec.unwrap().ports.unwrap();
         assert_eq!(ports.iter().map(|port| port.port).collect::<Vec<_>>(), [443]);
     })
@@ -135,13 +133,13 @@ async fn a_receiver_that_ends_tls_waits_for_its_certificate_and_says_so() {
 }
 
 #[tokio::test]
-async fn it_ends_soon_and_well_when_asked_to() {
+async fn the_operator_exits_cleanly_within_two_seconds_of_sigterm() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         let begun = linktree_operator::clock::monotonic();
         let status = harness.operator.terminate().await;
         assert!(status.success(), "{status}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(2), "the exit took {:?}", begun.elapsed());
     })
     .await;
 }

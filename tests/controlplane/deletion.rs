@@ -1,4 +1,4 @@
-//! A deleted webhook takes its subscription along, and never hangs where there is none.
+//! Deletion of a webhook: its subscription is deleted, and the deletion never hangs without one.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn deletions(calls: &[String]) -> usize {
 }
 
 #[tokio::test]
-async fn the_subscription_and_all_objects_go() {
+async fn the_subscription_and_all_objects_are_deleted() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         delete(harness, "links").await;
@@ -48,7 +48,7 @@ async fn the_subscription_and_all_objects_go() {
 }
 
 #[tokio::test]
-async fn a_subscription_that_is_gone_already_is_no_obstacle() {
+async fn a_webhook_without_subscription_is_finalized() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         let id = harness.status("links").await.subscription.unwrap().id.unwrap();
@@ -60,7 +60,7 @@ async fn a_subscription_that_is_gone_already_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn what_was_never_registered_needs_no_linktree() {
+async fn an_unregistered_webhook_is_finalized_without_linktree() {
     scenario(async |harness| {
         let _unconnected = harness.webhook("links", |_| {}).await;
         harness.until_condition("links", "Ready", "False", "ConnectionMissing").await;
@@ -79,17 +79,17 @@ async fn it_waits_for_a_linktree_that_is_down_and_says_so() {
         delete(harness, "links").await;
         let message = harness.until_condition("links", "Reconciling", "True", "Terminating").await;
         assert!(message.contains("left behind at"), "{message}");
-        until("the message says why", async || {
+        until("the message has the cause", async || {
             let conditions = harness.status("links").await.conditions;
             conditions.iter().any(|condition| condition.message.contains("Linktree answered 503; next attempt at"))
         })
         .await;
         harness.until_condition("links", "Ready", "False", "Terminating").await;
         assert_eq!(harness.subscriptions().await.len(), 1);
-        let asked = deletions(&harness.calls_since(0).await);
+        let before = deletions(&harness.calls_since(0).await);
         quiet_for(Duration::from_secs(2)).await;
-        assert_eq!(deletions(&harness.calls_since(0).await), asked, "it is not asked again at once");
-        harness.mend().await;
+        assert_eq!(deletions(&harness.calls_since(0).await), before, "the deletion was retried at once");
+        harness.clear_faults().await;
         until_gone(harness, "links").await;
         assert_eq!(harness.subscriptions().await, Vec::<Value>::new());
     })
@@ -97,10 +97,10 @@ async fn it_waits_for_a_linktree_that_is_down_and_says_so() {
 }
 
 #[tokio::test]
-async fn connection_and_token_deleted_with_it_leave_no_orphan() {
+async fn a_webhook_deleted_with_connection_and_token_leaves_no_orphan() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
-        // The account cannot be reached at first, so that all three are gone before its turn comes.
+        // The account is unavailable at first, so that all three are deleted before the finalizer runs.
         harness.fault(json!({"kind": "status", "status": 503, "method": "DELETE", "times": 1})).await;
         delete(harness, "links").await;
         harness.api::<Secret>().delete("linktree-api", &DeleteParams::default()).await.unwrap();

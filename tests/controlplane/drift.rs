@@ -1,4 +1,4 @@
-//! What is at Linktree already, and what somebody changes there behind the operator's back.
+//! Existing subscriptions, and subscriptions changed at Linktree out of band.
 
 use linktree_operator::{
     api::webhook::LinktreeWebhook,
@@ -11,7 +11,7 @@ use crate::{
     wait::{until, until_some},
 };
 
-/// The URL the webhook will be registered with. Needs no connection.
+/// The URL for the registration. Needs no connection.
 async fn url(harness: &Harness, webhook: &str) -> String {
     until_some("the webhook has a url", async || Some(harness.status(webhook).await.address?.url)).await
 }
@@ -34,7 +34,7 @@ async fn a_subscription_with_our_url_is_adopted() {
         harness.until_condition("links", "Ready", "True", "Available").await;
         assert_eq!(harness.status("links").await.subscription.unwrap().id, Some(made.id.0));
         let calls = harness.calls_since(0).await;
-        assert_eq!(registrations(&calls), 1, "the test's own: {calls:?}");
+        assert_eq!(registrations(&calls), 1, "only the registration by the test: {calls:?}");
         let events = harness.events().await;
         assert!(events.contains(&"Adopted".to_owned()) && events.contains(&"SecretRotated".to_owned()), "{events:?}");
     })
@@ -57,7 +57,7 @@ async fn a_subscription_on_the_second_page_is_found() {
         harness.until_condition("links", "Registered", "True", "Adopted").await;
         harness.until_condition("links", "UpToDate", "True", "Matched").await;
         assert_eq!(registrations(&harness.calls_since(0).await), 0);
-        until("the connection has counted", async || {
+        until("the connection has the counts", async || {
             let connection = harness.connection().await.status.and_then(|status| status.subscriptions);
             connection.is_some_and(|counts| (counts.managed, counts.unmanaged) == (1, 150))
         })
@@ -67,13 +67,13 @@ async fn a_subscription_on_the_second_page_is_found() {
 }
 
 #[tokio::test]
-async fn events_changed_behind_its_back_are_corrected() {
+async fn events_changed_out_of_band_are_corrected() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         let id = harness.status("links").await.subscription.unwrap().id.unwrap();
         let events = json!({"events": ["profile.updated"]});
         harness.linktree.control("PATCH", &format!("/subscriptions/{id}"), events).await;
-        until("the events are as the spec says", async || {
+        until("the events match the spec", async || {
             harness.subscriptions().await[0]["events"] == json!(["link.created", "link.updated"])
         })
         .await;
@@ -101,7 +101,7 @@ async fn a_changed_spec_reaches_linktree_at_once() {
 }
 
 #[tokio::test]
-async fn a_subscription_deleted_behind_its_back_is_made_again() {
+async fn a_subscription_deleted_out_of_band_is_recreated() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         let old = harness.status("links").await.subscription.unwrap().id.unwrap();

@@ -1,5 +1,5 @@
-//! A real edge: nginx with a certificate of an authority of the test's own, in front of the receiver. Whatever can be
-//! wrong there is diagnosed on the webhook, and what is mended is noticed.
+//! A real edge: nginx with a certificate of a private authority, in front of the receiver. The webhook's conditions
+//! name each fault and its repair.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use crate::{
 const HOST: &str = "hooks.example.com";
 
 #[tokio::test]
-async fn what_is_wrong_at_the_edge_is_said_and_mended_is_noticed() {
+async fn edge_faults_are_reported_and_their_repair_is_detected() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let endpoint = json!({"managed": {"host": HOST, "exposure": {"type": "None"}}});
@@ -43,10 +43,10 @@ async fn what_is_wrong_at_the_edge_is_said_and_mended_is_noticed() {
         edge.start().unwrap();
         let message = harness.until_condition("links", "EndpointReachable", "False", "CertificateExpired").await;
         assert!(message.contains("2024-12-31T00:00:00Z"), "{message}");
-        until("the status has the certificate's end", async || {
-            let told = harness.status("links").await.endpoint.unwrap();
-            told.last_probe_result == ProbeResult::CertificateExpired
-                && told.certificate_expiration_time.is_some_and(|end| end.0.to_string() == "2024-12-31T00:00:00Z")
+        until("the status has the certificate's expiry", async || {
+            let endpoint = harness.status("links").await.endpoint.unwrap();
+            endpoint.last_probe_result == ProbeResult::CertificateExpired
+                && endpoint.certificate_expiration_time.is_some_and(|end| end.0.to_string() == "2024-12-31T00:00:00Z")
         })
         .await;
 
@@ -67,15 +67,15 @@ async fn what_is_wrong_at_the_edge_is_said_and_mended_is_noticed() {
         edge.stop();
         harness.until_condition("links", "EndpointReachable", "False", "ConnectionFailed").await;
         harness.until_condition("links", "Ready", "False", "ConnectionFailed").await;
-        assert_eq!(harness.subscriptions().await.len(), 0, "nothing is registered that could not be delivered to");
+        assert_eq!(harness.subscriptions().await.len(), 0, "an unreachable URL was registered");
 
         edge.set_directives(&receiver).unwrap();
         edge.start().unwrap();
         harness.until_condition("links", "EndpointReachable", "True", "ProbeSucceeded").await;
         harness.until_condition("links", "Ready", "True", "Available").await;
-        let told = harness.status("links").await.endpoint.unwrap();
-        // When the certificate ends is not known here: the probe goes through a proxy. `tests/it/probe.rs` has it.
-        assert_eq!((told.last_probe_result, told.certificate_expiration_time), (ProbeResult::Succeeded, None));
+        let endpoint = harness.status("links").await.endpoint.unwrap();
+        // The expiry is unknown, since the probe goes through a proxy. `tests/it/probe.rs` checks it.
+        assert_eq!((endpoint.last_probe_result, endpoint.certificate_expiration_time), (ProbeResult::Succeeded, None));
     })
     .await;
 }

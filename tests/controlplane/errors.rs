@@ -1,4 +1,4 @@
-//! What goes wrong at Linktree, as the conditions tell it; and that it goes right again without a person where it can.
+//! Errors of Linktree: the conditions that report them, and recovery.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn a_wrong_token_stalls_until_it_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_token_that_comes_later_is_taken_up() {
+async fn a_token_created_later_is_used() {
     scenario(async |harness| {
         harness.connect_without_token(|_| {}).await;
         let mut node = harness.webhook("links", |_| {}).await;
@@ -65,7 +65,7 @@ async fn a_plan_without_webhooks_stalls() {
 }
 
 #[tokio::test]
-async fn a_webhook_without_a_connection_says_so() {
+async fn a_webhook_without_a_connection_stalls() {
     scenario(async |harness| {
         let _node = harness.webhook("links", |_| {}).await;
         let message = harness.until_condition("links", "Stalled", "True", "ConnectionMissing").await;
@@ -75,7 +75,7 @@ async fn a_webhook_without_a_connection_says_so() {
 }
 
 #[tokio::test]
-async fn a_refused_registration_stalls_and_a_changed_spec_is_tried_at_once() {
+async fn a_rejected_registration_stalls_and_a_changed_spec_is_retried_at_once() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let mut node = harness.webhook("links", |spec| spec["events"] = json!(["no.such_event"])).await;
@@ -83,7 +83,7 @@ async fn a_refused_registration_stalls_and_a_changed_spec_is_tried_at_once() {
         let message = harness.until_condition("links", "Registered", "False", "Rejected").await;
         assert!(message.contains("422"), "{message}");
         harness.until_condition("links", "Stalled", "True", "Rejected").await;
-        // Further looks neither ask again nor forget why.
+        // Further reconciliations neither retry nor drop the reason.
         let calls = harness.last_call().await;
         quiet_for(Duration::from_secs(4)).await;
         harness.until_condition("links", "Stalled", "True", "Rejected").await;
@@ -101,7 +101,7 @@ async fn a_refused_registration_stalls_and_a_changed_spec_is_tried_at_once() {
 }
 
 #[tokio::test]
-async fn a_refused_update_stays_told_between_the_attempts() {
+async fn a_rejected_update_stays_reported_between_retries() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         harness.fault(json!({"kind": "status", "status": 422, "method": "PATCH"})).await;
@@ -132,7 +132,7 @@ async fn retry_after_is_obeyed() {
     .await;
 }
 
-/// Linktree's first answer is this; the connection says that it waits, and recovers.
+/// Makes Linktree's first response fail; the connection must report it, and recover.
 async fn fail_once(mut fault: serde_json::Value) {
     fault["times"] = 1.into();
     scenario(async |harness| {
@@ -145,39 +145,39 @@ async fn fail_once(mut fault: serde_json::Value) {
 }
 
 #[tokio::test]
-async fn a_linktree_with_an_error_is_asked_again() {
+async fn a_500_is_retried() {
     fail_once(json!({"kind": "status", "status": 500})).await;
 }
 
 #[tokio::test]
-async fn a_linktree_that_answers_html_is_asked_again() {
+async fn an_html_response_is_retried() {
     fail_once(json!({"kind": "html"})).await;
 }
 
 #[tokio::test]
-async fn a_linktree_whose_answers_are_cut_is_asked_again() {
+async fn a_truncated_response_is_retried() {
     fail_once(json!({"kind": "truncate"})).await;
 }
 
 #[tokio::test]
-async fn a_linktree_that_is_too_slow_is_asked_again() {
+async fn a_timeout_is_retried() {
     fail_once(json!({"kind": "delay", "milliseconds": 4000})).await;
 }
 
 #[tokio::test]
-async fn a_linktree_that_cannot_be_reached_is_asked_again() {
+async fn a_failed_connection_is_retried() {
     fail_once(json!({"kind": "drop-before"})).await;
 }
 
 #[tokio::test]
-async fn a_small_budget_is_kept_and_suffices() {
+async fn a_small_request_budget_is_respected_and_suffices() {
     scenario_with(&[], async |harness| {
         harness.connect(|spec| spec["requestBudget"] = json!({"requestsPerMinute": 4})).await;
         let mut node = harness.webhook("links", |_| {}).await;
         node.start().await;
         harness.until_condition("links", "Ready", "True", "Available").await;
         assert!(harness.calls_since(0).await.len() <= 4);
-        until("the budget is told", async || {
+        until("the status has the budget", async || {
             harness.connection().await.status.and_then(|status| status.request_budget).is_some()
         })
         .await;

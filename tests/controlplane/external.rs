@@ -1,4 +1,4 @@
-//! The receiver is somebody's own: only the subscription is kept.
+//! External endpoints: the operator manages only the subscription.
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -18,7 +18,7 @@ use crate::{
 const REFUSES: &str = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 17\r\nconnection: close\r\n\r\nMissing signature";
 const BROKEN: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// The host of somebody's own receiver.
+/// The host of the user's receiver.
 fn host(harness: &Harness) -> String {
     format!("own.{}.svc.cluster.local", harness.namespace)
 }
@@ -46,7 +46,7 @@ where
     harness.api::<K>().get_opt(name).await.unwrap().is_none()
 }
 
-/// Whether there is nothing of a bundled receiver.
+/// Whether no object of a bundled receiver exists.
 async fn no_receiver(harness: &Harness) -> bool {
     none::<StatefulSet>(harness, "theirs-receiver").await
         && none::<Service>(harness, "theirs-receiver").await
@@ -56,7 +56,7 @@ async fn no_receiver(harness: &Harness) -> bool {
 }
 
 #[tokio::test]
-async fn only_the_subscription_is_kept_and_it_comes_back_when_the_receiver_answers() {
+async fn only_the_subscription_is_managed_and_enabled_again_once_the_receiver_answers() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let host = host(harness);
@@ -92,7 +92,7 @@ async fn only_the_subscription_is_kept_and_it_comes_back_when_the_receiver_answe
             harness.api::<LinktreeWebhook>().get_opt("theirs").await.unwrap().is_none()
         })
         .await;
-        // The url is free, so the other one has it now.
+        // The url is free, so the other webhook registers it.
         harness.until_condition("twice", "Registered", "True", "Created").await;
         assert_eq!(harness.subscriptions().await.len(), 1);
     })
@@ -100,7 +100,7 @@ async fn only_the_subscription_is_kept_and_it_comes_back_when_the_receiver_answe
 }
 
 #[tokio::test]
-async fn a_webhook_moves_to_somebodys_own_receiver_and_back_with_one_subscription() {
+async fn a_webhook_moves_to_an_external_receiver_and_back_with_one_subscription() {
     scenario(async |harness| {
         let mut node = harness.settled("theirs").await;
         let [managed] = harness.subscriptions().await.try_into().unwrap();
@@ -110,12 +110,12 @@ async fn a_webhook_moves_to_somebodys_own_receiver_and_back_with_one_subscriptio
             found["url"].clone()
         };
 
-        // Nothing answers there yet, so Linktree goes on sending to the bundled receiver.
+        // The external receiver does not answer yet, so Linktree still sends to the bundled one.
         apply(harness, "theirs", spec(harness)).await;
         harness.until_condition("theirs", "EndpointReachable", "False", "ConnectionFailed").await;
         let message = harness.until_condition("theirs", "UpToDate", "False", "DriftDetected").await;
         assert!(message.contains("as soon as the receiver answers"), "{message}");
-        harness.touch_looks("theirs", 2).await;
+        harness.trigger_reconciles("theirs", 2).await;
         assert_eq!(only(harness).await, managed["url"]);
         assert!(!no_receiver(harness).await);
 
@@ -127,8 +127,8 @@ async fn a_webhook_moves_to_somebodys_own_receiver_and_back_with_one_subscriptio
 
         apply(harness, "theirs", webhook_spec()).await;
         harness.until_condition("theirs", "ReceiverAvailable", "False", "Progressing").await;
-        harness.touch_looks("theirs", 2).await;
-        assert_eq!(only(harness).await, url(harness), "the bundled receiver does not answer yet");
+        harness.trigger_reconciles("theirs", 2).await;
+        assert_eq!(only(harness).await, url(harness), "the subscription moved before the bundled receiver answered");
         node.start().await;
         harness.until_condition("theirs", "Ready", "True", "Available").await;
         harness.until_condition("theirs", "UpToDate", "True", "Matched").await;

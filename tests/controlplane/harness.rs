@@ -1,5 +1,5 @@
-//! The harness of one test: a namespace, a simulated Linktree, an operator, and the receivers' nodes. Ended when the
-//! test is over, and shown when it failed.
+//! The harness of one test: a namespace, a simulated Linktree, an operator, and the receivers' nodes. Deleted after the
+//! test, and dumped if it failed.
 
 use std::{
     fmt::Write as _,
@@ -34,11 +34,12 @@ use crate::{
     wait::{until, until_some},
 };
 
-/// The account's token. No log, status or Event may ever hold it.
+/// The account's token, which no log, status or Event may contain.
 pub const TOKEN: &str = "lt_test_never-to-be-seen";
-/// How much of the operator's log a failed test prints.
+/// Lines of the operator's log that a failed test prints.
 const LOG_LINES: usize = 80;
 
+/// The environment of one test.
 pub struct Harness {
     pub client: Client,
     pub namespace: String,
@@ -50,7 +51,7 @@ pub struct Harness {
     nodes: u8,
 }
 
-/// Runs a test with an operator in an empty namespace, and Linktree without a limit on requests.
+/// Runs a test with an operator in an empty namespace, and a Linktree without rate limit.
 pub async fn scenario(test: impl AsyncFnOnce(&mut Harness)) {
     scenario_with(&["--no-rate-limit"], test).await;
 }
@@ -72,13 +73,13 @@ pub async fn scenario_with(simulator: &[&str], test: impl AsyncFnOnce(&mut Harne
     }
 }
 
-/// A client of the cluster that `make test-controlplane` starts.
+/// A client of the cluster of `make test-controlplane`.
 pub async fn client() -> Client {
     assert!(std::env::var_os("KUBECONFIG").is_some(), "KUBECONFIG is not set: run `make test-controlplane`");
     Client::try_default().await.unwrap()
 }
 
-/// Puts the custom resource definitions in place, whoever else is about to.
+/// Applies the custom resource definitions; concurrent calls are safe.
 pub async fn install_crds(client: &Client) {
     let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
         Api::all(client.clone());
@@ -93,7 +94,7 @@ pub async fn install_crds(client: &Client) {
     }
 }
 
-/// Makes a namespace of a name nobody has.
+/// Creates a namespace with a generated name.
 pub async fn namespace(client: &Client) -> String {
     let namespace = Namespace {
         metadata: ObjectMeta { generate_name: Some("test-".into()), ..ObjectMeta::default() },
@@ -119,12 +120,12 @@ impl Harness {
         Harness { client, namespace, linktree, network, operator, directory, history, nodes: 0 }
     }
 
-    /// Starts another operator in the place of one that has ended.
+    /// Starts another operator after the previous one has exited.
     pub fn restart_operator(&mut self) {
         self.operator = Operator::spawn(&self.namespace, self.network.address, &self.log_file());
     }
 
-    /// As [`Harness::restart_operator`], with nobody's rights but this user's.
+    /// As [`Harness::restart_operator`], with the permissions of this user only.
     pub fn restart_operator_as(&mut self, user: &str) {
         let own = std::env::var("KUBECONFIG").unwrap();
         let mut config: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(own).unwrap()).unwrap();
@@ -134,17 +135,17 @@ impl Harness {
         self.operator = Operator::spawn_as(&file, &self.namespace, self.network.address, &self.log_file());
     }
 
-    /// Another operator, one of several that stand for election.
+    /// Starts another operator with leader election.
     pub fn candidate(&self) -> Operator {
         Operator::stand_for_election(&self.namespace, self.network.address, &self.log_file())
     }
 
-    /// As [`Harness::restart_operator`], with an edge of this authority in front of the receivers.
+    /// As [`Harness::restart_operator`], with a CA bundle for edges in front of the receivers.
     pub fn start_operator_behind_edge(&mut self, authority: &Path) {
         self.operator = Operator::behind_edge(&self.namespace, self.network.address, &self.log_file(), authority);
     }
 
-    /// A directory that goes with the test.
+    /// A directory that is deleted after the test.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -156,7 +157,7 @@ impl Harness {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Applies an object as a person would: unknown fields are refused.
+    /// Applies an object as kubectl does: unknown fields are rejected.
     pub async fn create<K>(&self, object: Value) -> Result<DynamicObject, kube::Error>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -164,10 +165,10 @@ impl Harness {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::erase::<K>(&()));
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-        api.patch(&name, &PatchParams::apply("somebody").validation_strict(), &Patch::Apply(object)).await
+        api.patch(&name, &PatchParams::apply("user").validation_strict(), &Patch::Apply(object)).await
     }
 
-    /// Merges a change into an object.
+    /// Applies a merge patch to an object.
     pub async fn change<K>(&self, name: &str, change: Value)
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -178,7 +179,7 @@ impl Harness {
         self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
     }
 
-    /// Asks for a look at Linktree now.
+    /// Requests a sync with Linktree, by annotation.
     pub async fn request_sync<K>(&self, name: &str, value: &str)
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -190,15 +191,15 @@ impl Harness {
         self.change::<K>(name, json!({"metadata": {"annotations": annotation}})).await;
     }
 
-    /// Puts `key` into a Secret, which is made if there is none.
+    /// Sets `key` of a Secret, and creates the Secret if there is none.
     pub async fn put_secret(&self, name: &str, key: &str, value: &str) {
         let secret =
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {key: value}});
-        let params = PatchParams::apply("somebody").force();
+        let params = PatchParams::apply("user").force();
         self.api::<Secret>().patch(name, &params, &Patch::Apply(secret)).await.unwrap();
     }
 
-    /// A connection `brand` to the simulator, its token, and the spec's fields changed by `edit`.
+    /// Creates the connection `brand` to the simulator with its token; `edit` changes the spec.
     pub async fn connect(&self, edit: impl FnOnce(&mut Value)) {
         self.put_secret("linktree-api", "token", TOKEN).await;
         self.connect_without_token(edit).await;
@@ -215,7 +216,7 @@ impl Harness {
         self.create::<LinktreeConnection>(object("LinktreeConnection", "brand", spec)).await.unwrap();
     }
 
-    /// A webhook, and the node its receiver will run on.
+    /// Creates a webhook; returns the node for its receiver.
     pub async fn webhook(&mut self, name: &str, edit: impl FnOnce(&mut Value)) -> Kubelet {
         let mut spec = webhook_spec();
         edit(&mut spec);
@@ -226,7 +227,7 @@ impl Harness {
         node
     }
 
-    /// The usual beginning: connection and webhook, the receiver started, all settled.
+    /// Creates a connection and a webhook, starts the receiver, and waits until the webhook is ready.
     pub async fn settled(&mut self, name: &str) -> Kubelet {
         self.connect(|_| {}).await;
         let mut node = self.webhook(name, |_| {}).await;
@@ -249,26 +250,27 @@ impl Harness {
         self.api::<LinktreeConnection>().get("brand").await.unwrap()
     }
 
-    /// The secret kept for the webhook's subscription.
+    /// The stored signing secret of the webhook's subscription.
     pub async fn signing_secret(&self, webhook: &str) -> String {
-        let kept = self.api::<Secret>().get(&format!("{webhook}-signing")).await.unwrap().data.unwrap();
-        String::from_utf8(kept["secret"].0.clone()).unwrap()
+        let stored = self.api::<Secret>().get(&format!("{webhook}-signing")).await.unwrap().data.unwrap();
+        String::from_utf8(stored["secret"].0.clone()).unwrap()
     }
 
-    /// How often the operator has looked at webhooks.
-    pub async fn operator_looks(&self) -> u64 {
-        self.operator.looks("LinktreeWebhook").await
+    /// The number of webhook reconciliations so far.
+    pub async fn operator_reconciles(&self) -> u64 {
+        self.operator.reconciles("LinktreeWebhook").await
     }
 
-    /// Has the operator look at the webhook so often, by touching a Secret it speaks of.
-    pub async fn touch_looks(&self, webhook: &str, times: usize) {
+    /// Triggers this number of reconciliations of the webhook, by patching a Secret that it refers to.
+    pub async fn trigger_reconciles(&self, webhook: &str, times: usize) {
         let secrets = self.api::<Secret>();
         for _ in 0..times {
-            let before = self.operator_looks().await;
+            let before = self.operator_reconciles().await;
             let touch = json!({"metadata": {"annotations": {"touched": before.to_string()}}});
             let name = format!("{webhook}-signing");
             secrets.patch(&name, &PatchParams::default(), &Patch::Merge(touch)).await.unwrap();
-            until("it is looked at", async || self.operator.looks("LinktreeWebhook").await > before).await;
+            until("the webhook is reconciled", async || self.operator.reconciles("LinktreeWebhook").await > before)
+                .await;
         }
     }
 
@@ -285,7 +287,7 @@ impl Harness {
         self.status(webhook).await.conditions.into_iter().find(|condition| condition.type_ == of)
     }
 
-    /// Waits until the webhook's condition says this, and returns its message.
+    /// Waits until the webhook's condition has this status and reason; returns its message.
     pub async fn until_condition(&self, webhook: &str, of: &str, status: &str, reason: &str) -> String {
         until_some(&format!("{webhook} has {of}={status} ({reason})"), async || {
             let found = self.condition(webhook, of).await?;
@@ -304,40 +306,41 @@ impl Harness {
         .await
     }
 
-    /// The account's subscriptions, as Linktree has them, with their secrets.
+    /// The account's subscriptions at Linktree, with their secrets.
     pub async fn subscriptions(&self) -> Vec<Value> {
         self.linktree.state().await["subscriptions"].as_array().unwrap().clone()
     }
 
-    /// The calls Linktree got, each as `METHOD path`, after call number `since`.
+    /// Linktree's calls after call number `since`, each as `METHOD path`.
     pub async fn calls_since(&self, since: u64) -> Vec<String> {
         let calls = self.linktree.control("GET", &format!("/calls?since={since}"), Value::Null).await;
         let calls = calls["calls"].as_array().unwrap().clone();
         calls.iter().map(|it| format!("{} {}", it["method"].as_str().unwrap(), it["path"].as_str().unwrap())).collect()
     }
 
-    /// When Linktree got its calls, in whole seconds.
+    /// The times of Linktree's calls, in whole seconds.
     pub async fn call_times(&self) -> Vec<i64> {
         let calls = self.linktree.control("GET", "/calls", Value::Null).await;
         calls["calls"].as_array().unwrap().iter().map(|call| call["at"].as_i64().unwrap()).collect()
     }
 
-    /// The number of the last call Linktree got.
+    /// The number of Linktree's latest call.
     pub async fn last_call(&self) -> u64 {
         let calls = self.linktree.control("GET", "/calls", Value::Null).await;
         calls["calls"].as_array().unwrap().last().map_or(0, |call| call["number"].as_u64().unwrap())
     }
 
-    /// Has Linktree's API misbehave.
+    /// Injects a fault into Linktree's API.
     pub async fn fault(&self, fault: Value) {
         self.linktree.control("POST", "/faults/api", fault).await;
     }
 
-    pub async fn mend(&self) {
+    /// Removes all faults of Linktree's API.
+    pub async fn clear_faults(&self) {
         self.linktree.control("DELETE", "/faults/api", Value::Null).await;
     }
 
-    /// The reasons of the Events about the webhook, oldest first, each as often as it was published.
+    /// The reasons of the Events of our kinds, oldest first, repeated by their count.
     pub async fn events(&self) -> Vec<String> {
         let mut events = self.api::<k8s_openapi::api::events::v1::Event>().list(&ListParams::default()).await.unwrap();
         events.items.sort_by_key(|event| event.event_time.clone());
@@ -352,12 +355,12 @@ impl Harness {
             .collect()
     }
 
-    /// Waits until these Events were published, and no others.
+    /// Waits until exactly these Events were published.
     pub async fn until_events(&self, reasons: &[&str]) {
-        until(&format!("there are the Events {reasons:?}"), async || self.events().await == reasons).await;
+        until(&format!("the Events are {}", reasons.join(", ")), async || self.events().await == reasons).await;
     }
 
-    /// What the operators of this test logged.
+    /// The log of all operators of this test.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
@@ -373,20 +376,21 @@ impl Harness {
         webhooks.into_iter().map(yaml).chain(connections.into_iter().map(yaml)).collect::<Vec<_>>().join("---\n")
     }
 
-    /// What must hold in every test: no secret was told, no status contradicted itself, and tools understand each.
+    /// Checks the invariants of every test: no secret leaked, every status was consistent, and kstatus computes the
+    /// intended status of each.
     async fn assert_invariants(&self) {
         self.history.assert_consistent();
-        let stood = self.history.objects();
-        kstatus::assert_understood(&stood);
+        let objects = self.history.objects();
+        kstatus::assert_computes_intended(&objects);
         let events = self.api::<k8s_openapi::api::events::v1::Event>().list(&ListParams::default()).await.unwrap();
         let events = events.items.iter().map(|event| event.note.clone().unwrap_or_default()).collect::<String>();
-        let told = [self.log(), self.objects().await, Value::from(stood).to_string(), events].concat();
+        let texts = [self.log(), self.objects().await, Value::from(objects).to_string(), events].concat();
         let mut secrets = vec![TOKEN.to_owned()];
         secrets.extend(
             self.subscriptions().await.iter().filter_map(|it| it["signing_secret"].as_str().map(str::to_owned)),
         );
         for secret in secrets {
-            assert!(!told.contains(&secret), "a secret was told: {secret}");
+            assert!(!texts.contains(&secret), "a secret leaked: {secret}");
         }
     }
 
@@ -397,17 +401,17 @@ impl Harness {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
         let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
-        let _ = write!(dump, "==> the operator's log\n{}\n", tail.join("\n"));
+        let _ = write!(dump, "==> operator log\n{}\n", tail.join("\n"));
         dump
     }
 
-    /// Removes the namespace. The finalizers are taken off: by now nobody may be there who would.
+    /// Deletes the namespace. Removes the finalizers itself, since the operator may be gone.
     async fn end(mut self) {
         self.operator.kill();
         let webhooks = self.api::<LinktreeWebhook>();
         for webhook in webhooks.list(&ListParams::default()).await.unwrap() {
             let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-            // It may be gone by now.
+            // It may be gone already.
             let _ = webhooks.patch(&webhook.name_any(), &PatchParams::default(), &patch).await;
         }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
@@ -415,7 +419,7 @@ impl Harness {
     }
 }
 
-/// The smallest useful webhook.
+/// A minimal valid spec of a webhook.
 pub fn webhook_spec() -> Value {
     json!({
         "connectionRef": {"name": "brand"},
@@ -425,7 +429,7 @@ pub fn webhook_spec() -> Value {
     })
 }
 
-/// A custom resource of ours.
+/// A custom resource of one of our kinds.
 pub fn object(kind: &str, name: &str, spec: impl Into<Value>) -> Value {
     json!({
         "apiVersion": "webhooks.linktree-operator.dev/v1alpha1",
@@ -435,7 +439,7 @@ pub fn object(kind: &str, name: &str, spec: impl Into<Value>) -> Value {
     })
 }
 
-/// A pause in which nothing should happen; only for showing that nothing does.
+/// Waits for a fixed time; only to show that nothing happens in it.
 pub async fn quiet_for(time: Duration) {
     tokio::time::sleep(time).await;
 }

@@ -1,4 +1,4 @@
-//! Signing keys that the user names, and how they reach the receiver.
+//! Signing keys from user Secrets, and their delivery to the receiver.
 
 use kube::ResourceExt;
 use serde_json::json;
@@ -14,7 +14,7 @@ async fn digest(harness: &Harness, key: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_named_key_is_asked_for_by_place_and_taken_up_when_it_comes_or_changes() {
+async fn a_missing_user_key_is_named_and_used_once_it_exists_or_changes() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let keys = json!([{"name": "k1", "secretRef": {"name": "own-keys", "key": "current"}}]);
@@ -31,7 +31,7 @@ async fn a_named_key_is_asked_for_by_place_and_taken_up_when_it_comes_or_changes
 
         harness.put_secret("own-keys", "current", "second-secret").await;
         until("the digest changes", async || digest(harness, "k1").await.is_some_and(|second| second != first)).await;
-        // The kubelet is pointed at the change, and the receiver has it.
+        // The pod's annotation makes the kubelet sync, and the receiver has the key.
         until("the receiver has the new key", async || node.receiver_keys() == ["second-secret"]).await;
         let pods = harness.api::<k8s_openapi::api::core::v1::Pod>();
         let pod = pods.get(&node.pod_name()).await.unwrap();

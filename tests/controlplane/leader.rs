@@ -1,4 +1,4 @@
-//! Two operators, of which one leads: the other takes over in time, and no moment with two of them leaves a second
+//! Two operators with leader election: the standby takes over in time, and two running operators never create a second
 //! subscription.
 
 use std::time::{Duration, Instant};
@@ -21,12 +21,12 @@ const LEASE: &str = "linktree-webhook-operator";
 /// measure.
 const BUSY: u32 = 3;
 
-/// Replaces the harness's operator by two that stand for election, of which the returned one stands by.
+/// Replaces the harness's operator by two with leader election; returns the standby.
 async fn two(harness: &mut Harness) -> Operator {
     harness.operator.kill();
     harness.operator = harness.candidate();
     harness.operator.ready().await;
-    until("the first leads", async || leads(&harness.operator).await).await;
+    until("the first operator leads", async || leads(&harness.operator).await).await;
     let mut standby = harness.candidate();
     standby.ready().await;
     assert_eq!(standby.admin("/readyz").await, "ok: standby, another leads\n");
@@ -41,16 +41,16 @@ async fn holder(harness: &Harness) -> Option<String> {
     harness.api::<Lease>().get_opt(LEASE).await.unwrap()?.spec?.holder_identity.filter(|holder| !holder.is_empty())
 }
 
-#[allow(clippy::disallowed_methods, reason = "a deadline of the product's is measured here")]
+#[allow(clippy::disallowed_methods, reason = "the test measures a deadline of the operator")]
 fn now() -> Instant {
     Instant::now()
 }
 
-/// How long it takes from `since` until somebody looks after a webhook made now. Shown by `--no-capture`.
+/// Creates a webhook; returns the time from `since` until it is reconciled, and prints it for `--no-capture`.
 #[allow(clippy::print_stdout, reason = "a figure for goal P10")]
-async fn until_looked_after(harness: &mut Harness, name: &str, since: Instant) -> Duration {
+async fn until_reconciled(harness: &mut Harness, name: &str, since: Instant) -> Duration {
     let _node = harness.webhook(name, |_| {}).await;
-    until("the new webhook is looked after", async || {
+    until("the new webhook has its finalizer", async || {
         !harness.get(name).await.metadata.finalizers.unwrap_or_default().is_empty()
     })
     .await;
@@ -60,14 +60,14 @@ async fn until_looked_after(harness: &mut Harness, name: &str, since: Instant) -
 }
 
 #[tokio::test]
-async fn a_leader_that_is_killed_is_replaced() {
+async fn a_killed_leader_is_replaced() {
     scenario(async |harness| {
         let mut standby = two(harness).await;
         let _node = harness.settled("links").await;
-        assert_eq!(standby.looks("LinktreeWebhook").await, 0, "a standby does nothing");
+        assert_eq!(standby.reconciles("LinktreeWebhook").await, 0, "the standby reconciled a webhook");
         let since = now();
         harness.operator.kill();
-        let took = until_looked_after(harness, "more", since).await;
+        let took = until_reconciled(harness, "more", since).await;
         assert!(took <= BUSY * Duration::from_secs(16), "{took:?}");
         std::mem::swap(&mut harness.operator, &mut standby);
         harness.until_condition("links", "Ready", "True", "Available").await;
@@ -77,14 +77,14 @@ async fn a_leader_that_is_killed_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_leader_that_ends_cleanly_is_replaced_at_once() {
+async fn a_leader_that_exits_cleanly_is_replaced_at_once() {
     scenario(async |harness| {
         let mut standby = two(harness).await;
         let _node = harness.settled("links").await;
         let since = now();
-        // Made when the first has ended: it would else be its last deed.
+        // Created after the leader has exited, which would reconcile it otherwise.
         assert!(harness.operator.terminate().await.success());
-        let took = until_looked_after(harness, "more", since).await;
+        let took = until_reconciled(harness, "more", since).await;
         assert!(took <= BUSY * Duration::from_secs(2), "{took:?}");
         std::mem::swap(&mut harness.operator, &mut standby);
         until("the standby leads", async || leads(&harness.operator).await).await;
@@ -93,21 +93,22 @@ async fn a_leader_that_ends_cleanly_is_replaced_at_once() {
 }
 
 #[tokio::test]
-async fn a_lease_deleted_by_hand_is_made_anew_by_its_leader() {
+async fn a_deleted_lease_is_recreated_by_its_leader() {
     scenario(async |harness| {
         let standby = two(harness).await;
         let before = holder(harness).await.unwrap();
         harness.api::<Lease>().delete(LEASE, &DeleteParams::default()).await.unwrap();
-        let after = until_some("there is a lease again", async || holder(harness).await).await;
+        let after = until_some("the lease has a holder again", async || holder(harness).await).await;
         assert_eq!(before, after);
         assert!(leads(&harness.operator).await && !leads(&standby).await);
     })
     .await;
 }
 
-/// It is frozen with its registration under way, and wakes when another has taken over: it neither repeats nor goes on.
+/// The leader is frozen during a registration and continues after the standby took over: it neither retries nor
+/// proceeds.
 #[tokio::test]
-async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes_and_ends() {
+async fn a_frozen_leader_writes_nothing_when_it_continues_and_exits() {
     scenario(async |harness| {
         let mut standby = two(harness).await;
         harness.connect(|_| {}).await;
@@ -117,19 +118,22 @@ async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes_and_ends() {
         until("Linktree has the subscription", async || harness.subscriptions().await.len() == 1).await;
         harness.operator.signal(Signal::SIGSTOP);
         let frozen = holder(harness).await.unwrap();
-        until("another leads", async || holder(harness).await.is_some_and(|holder| holder != frozen)).await;
+        until("another operator holds the lease", async || {
+            holder(harness).await.is_some_and(|holder| holder != frozen)
+        })
+        .await;
         harness.until_condition("links", "Registered", "True", "Adopted").await;
         harness.until_condition("links", "Ready", "True", "Available").await;
         let calls = harness.last_call().await;
 
         harness.operator.signal(Signal::SIGCONT);
-        assert_eq!(harness.operator.ended().await.code(), Some(1));
+        assert_eq!(harness.operator.exited().await.code(), Some(1));
         let writes: Vec<_> = harness.calls_since(calls).await.into_iter().filter(|it| !it.starts_with("GET")).collect();
         assert_eq!(writes, Vec::<String>::new());
         assert_eq!(harness.subscriptions().await.len(), 1);
         std::mem::swap(&mut harness.operator, &mut standby);
         harness.api::<LinktreeWebhook>().delete("links", &DeleteParams::default()).await.unwrap();
-        until("its subscription is gone", async || harness.subscriptions().await.is_empty()).await;
+        until("the subscription is gone", async || harness.subscriptions().await.is_empty()).await;
     })
     .await;
 }

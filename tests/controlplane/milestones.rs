@@ -1,4 +1,4 @@
-//! Milestones that were subscribed to and do not come: told once, also by an operator that starts anew.
+//! Missing milestones: reported once, also after a restart of the operator.
 
 use jiff::SignedDuration;
 use kube::api::{Patch, PatchParams};
@@ -13,20 +13,20 @@ use crate::{
     wait::{until, until_some},
 };
 
-const TOLD: [&str; 2] = ["SubscriptionCreated", "NoMilestonesSeen"];
+const EVENTS: [&str; 2] = ["SubscriptionCreated", "NoMilestonesSeen"];
 
 async fn awaited(harness: &Harness) -> Option<AwaitedMilestones> {
     harness.status("links").await.awaited_milestones
 }
 
 #[tokio::test]
-async fn that_none_came_in_fourteen_days_is_told_once_and_forgotten_when_one_comes() {
+async fn missing_milestones_are_reported_once_after_fourteen_days_until_one_arrives() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let mut node = harness.webhook("links", |spec| spec["events"] = json!(["analytics.milestone"])).await;
         node.start().await;
-        until("it is waited for them", async || awaited(harness).await.is_some()).await;
-        // The receiver has its keys by then, and takes what is delivered below.
+        until("milestones are awaited", async || awaited(harness).await.is_some()).await;
+        // The receiver then has its keys, and accepts the delivery below.
         harness.until_condition("links", "Ready", "True", "Available").await;
 
         let long_ago = clock::now() - SignedDuration::from_hours(15 * 24);
@@ -35,25 +35,25 @@ async fn that_none_came_in_fourteen_days_is_told_once_and_forgotten_when_one_com
         let webhooks = harness.api::<LinktreeWebhook>();
         webhooks.patch_status("links", &PatchParams::default(), &Patch::Merge(since)).await.unwrap();
         harness.restart_operator();
-        harness.until_events(&TOLD).await;
-        let told = awaited(harness).await;
-        assert!(told.as_ref().is_some_and(|told| told.reported_time.is_some()), "{told:?}");
+        harness.until_events(&EVENTS).await;
+        let reported = awaited(harness).await;
+        assert!(reported.as_ref().is_some_and(|it| it.reported_time.is_some()), "{reported:?}");
 
         harness.operator.kill();
         harness.restart_operator();
         harness.operator.ready().await;
-        harness.touch_looks("links", 3).await;
-        assert_eq!((harness.events().await, awaited(harness).await), (TOLD.map(str::to_owned).to_vec(), told));
+        harness.trigger_reconciles("links", 3).await;
+        assert_eq!((harness.events().await, awaited(harness).await), (EVENTS.map(str::to_owned).to_vec(), reported));
 
         let path = harness.delivery_path("links").await;
         let secret = harness.signing_secret("links").await;
         let milestone = r#"{"type":"analytics.milestone","data":{"link_id":"l1"},"timestamp":1700000000}"#;
         assert_eq!(node.deliver_body(&path, "d1", &secret, milestone).await, 200);
-        until_some("it is known that one came", async || {
+        until_some("the status has the milestone's time", async || {
             harness.status("links").await.receiver?.last_milestone_time.filter(|last| last.0 > long_ago)
         })
         .await;
-        until("they are not waited for any more", async || awaited(harness).await.is_none()).await;
+        until("milestones are no longer awaited", async || awaited(harness).await.is_none()).await;
     })
     .await;
 }

@@ -1,5 +1,5 @@
-//! The way from anywhere to the registered URL: a forward proxy that stands for DNS, load balancer and Service. The
-//! operator is given it as HTTP_PROXY.
+//! The network between operator and registered URLs: a forward proxy in place of DNS, load balancer and Service. The
+//! operator uses it as HTTP_PROXY.
 
 use std::{
     collections::HashMap,
@@ -14,18 +14,18 @@ use tokio::{
 };
 use url::Url;
 
-/// What is found at a host.
+/// The behaviour of a host.
 #[derive(Clone, Debug)]
 pub enum Destination {
     /// A receiver.
     At(SocketAddr),
-    /// Something that closes every connection.
+    /// Closes every connection.
     Closed,
-    /// Something that answers this, whatever it is asked.
+    /// Answers every request with this response.
     Answers(&'static str),
 }
 
-/// The proxy. Ends when it is dropped. A host it does not know is [`Destination::Closed`].
+/// The proxy. Stopped on drop. An unknown host is [`Destination::Closed`].
 pub struct Network {
     pub address: SocketAddr,
     destinations: Arc<Mutex<HashMap<String, Destination>>>,
@@ -41,14 +41,14 @@ impl Network {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let destinations = Arc::clone(&known);
-                // A connection that breaks is what the other side sees, too.
+                // The client sees a broken connection as well.
                 tokio::spawn(async move { serve(stream, &destinations).await.unwrap_or_default() });
             }
         });
         Network { address, destinations, task }
     }
 
-    /// Has requests to `host` end at `place`.
+    /// Routes requests for `host` to `destination`.
     pub fn route(&self, host: &str, destination: Destination) {
         self.destinations.lock().unwrap().insert(host.to_owned(), destination);
     }
@@ -60,7 +60,7 @@ impl Drop for Network {
     }
 }
 
-/// For HTTPS: what is at the host speaks for itself. A host that is not there is answered as by a closed port.
+/// Handles CONNECT, for HTTPS. An unreachable host behaves like a closed port.
 async fn tunnel(
     mut stream: TcpStream,
     host: &str,
@@ -88,7 +88,7 @@ async fn serve(mut stream: TcpStream, destinations: &Mutex<HashMap<String, Desti
     if let Some(host) = text.strip_prefix("CONNECT ").and_then(|rest| Some(rest.split_once(':')?.0)) {
         return tunnel(stream, host, destinations).await;
     }
-    // `POST http://host/path HTTP/1.1`, the absolute form a proxy is asked in.
+    // `POST http://host/path HTTP/1.1`, the absolute form of a request to a proxy.
     let Some((method, target)) = text.split_once(' ').and_then(|(method, rest)| Some((method, rest.split_once(' ')?)))
     else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! What somebody reads who watches `kubectl get ltw -o wide` while something is wrong: what, since when, what comes of
-//! it and when; and that it is over.
+//! The output of `kubectl get ltw -o wide` during an outage: the cause, its start, its consequence and deadline, and
+//! the recovery.
 
 use linktree_operator::api::connection::LinktreeConnection;
 use serde_json::json;
@@ -16,20 +16,21 @@ async fn list_now(harness: &Harness, request: &str) {
     harness.request_sync::<LinktreeConnection>("brand", request).await;
 }
 
-/// What is printed once READY and STATE are these and the message holds these words.
+/// Waits until READY and STATE have these values and the message contains these words; returns the message.
 async fn until_printed(harness: &Harness, ready: &str, state: &str, words: &[&str]) -> String {
     until_some(&format!("{ready} {state} {words:?} is printed"), async || {
         let row = columns(harness, "linktreewebhooks").await;
         let message = row["Message"].as_str().unwrap_or_default();
-        let said = row["Ready"] == ready && row["State"] == state && words.iter().all(|words| message.contains(words));
-        assert!(!said || row["Since"].is_string(), "{row:?}");
-        said.then(|| message.to_owned())
+        let matches =
+            row["Ready"] == ready && row["State"] == state && words.iter().all(|words| message.contains(words));
+        assert!(!matches || row["Since"].is_string(), "{row:?}");
+        matches.then(|| message.to_owned())
     })
     .await
 }
 
 #[tokio::test]
-async fn an_outage_is_told_from_its_beginning_to_its_end() {
+async fn the_printed_message_follows_an_outage_from_start_to_recovery() {
     scenario(async |harness| {
         let mut node = harness.settled("links").await;
         node.stop().await;
@@ -52,7 +53,7 @@ async fn an_outage_is_told_from_its_beginning_to_its_end() {
         node.start().await;
         until_printed(harness, "True", "Enabled", &["accepted and kept"]).await;
         let row = |ready: &str, reason: &str, state: &str| (ready.to_owned(), reason.to_owned(), state.to_owned());
-        let story = [
+        let expected = [
             row("True", "Available", "Enabled"),
             row("False", "Progressing", "Enabled"),
             row("False", "Progressing", "Disabled"),
@@ -60,7 +61,7 @@ async fn an_outage_is_told_from_its_beginning_to_its_end() {
         ];
         let printed = harness.history.printed();
         let mut rest = printed.iter();
-        assert!(story.iter().all(|row| rest.any(|printed| printed == row)), "{printed:?}");
+        assert!(expected.iter().all(|row| rest.any(|printed| printed == row)), "{printed:?}");
     })
     .await;
 }

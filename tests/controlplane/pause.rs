@@ -1,4 +1,4 @@
-//! What is paused: nothing is written while reconciliation is, and nothing is sent while forwarding is.
+//! Pause: no writes while reconciliation is paused, no requests to sinks while forwarding is paused.
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -18,7 +18,7 @@ async fn pause(harness: &Harness, webhook: &str, pause: &str) {
 }
 
 #[tokio::test]
-async fn a_webhook_that_begins_paused_makes_nothing_until_it_is_resumed() {
+async fn a_webhook_created_paused_creates_nothing_until_it_is_resumed() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let mut node = harness.webhook("links", |spec| spec["pause"] = "Reconciliation".into()).await;
@@ -28,11 +28,11 @@ async fn a_webhook_that_begins_paused_makes_nothing_until_it_is_resumed() {
         harness.until_condition("links", "ConnectionReady", "True", "Available").await;
         let before = harness.get("links").await;
         assert_eq!(before.metadata.finalizers, None);
-        // Looking again and again writes nothing either.
+        // Repeated reconciliations write nothing either.
         for _ in 0..3 {
-            let looks = harness.operator_looks().await;
-            harness.put_secret("links-signing", "touched", &looks.to_string()).await;
-            until("it is looked at", async || harness.operator_looks().await > looks).await;
+            let reconciles = harness.operator_reconciles().await;
+            harness.put_secret("links-signing", "touched", &reconciles.to_string()).await;
+            until("the webhook is reconciled", async || harness.operator_reconciles().await > reconciles).await;
         }
         assert_eq!(harness.get("links").await.metadata.resource_version, before.metadata.resource_version);
         assert_eq!(harness.api::<StatefulSet>().list(&ListParams::default()).await.unwrap().items, []);
@@ -47,16 +47,16 @@ async fn a_webhook_that_begins_paused_makes_nothing_until_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn paused_reconciliation_leaves_drift_and_children_alone_and_a_deletion_still_works() {
+async fn paused_reconciliation_keeps_drift_and_children_and_still_finalizes() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         pause(harness, "links", "Reconciliation").await;
-        until("the pause is seen", async || {
+        until("the pause is observed", async || {
             let webhook = harness.get("links").await;
             webhook.status.unwrap().observed_generation == webhook.metadata.generation
         })
         .await;
-        // As long as there is nothing to do, there is nothing to complain of.
+        // Without pending work the webhook stays ready.
         harness.until_condition("links", "Ready", "True", "Available").await;
         assert!(harness.status("links").await.conditions.iter().all(|condition| condition.type_ != "Stalled"));
 
@@ -67,21 +67,24 @@ async fn paused_reconciliation_leaves_drift_and_children_alone_and_a_deletion_st
         assert!(message.contains("events"), "{message}");
         let message = harness.until_condition("links", "Stalled", "True", "Paused").await;
         assert!(message.contains("ReceiverAvailable, UpToDate") || message.contains("UpToDate, Receiver"), "{message}");
-        harness.touch_looks("links", 3).await;
+        harness.trigger_reconciles("links", 3).await;
         assert_eq!(harness.api::<Service>().get_opt("links-receiver").await.unwrap(), None);
         let writes: Vec<_> =
             harness.calls_since(call).await.into_iter().filter(|call| !call.starts_with("GET")).collect();
         assert_eq!(writes, Vec::<String>::new());
 
         harness.api::<LinktreeWebhook>().delete("links", &DeleteParams::default()).await.unwrap();
-        until("it is gone", async || harness.api::<LinktreeWebhook>().get_opt("links").await.unwrap().is_none()).await;
+        until("the webhook is gone", async || {
+            harness.api::<LinktreeWebhook>().get_opt("links").await.unwrap().is_none()
+        })
+        .await;
         assert_eq!(harness.subscriptions().await, Vec::<Value>::new());
     })
     .await;
 }
 
 #[tokio::test]
-async fn paused_forwarding_is_told_and_the_intake_goes_on() {
+async fn paused_forwarding_is_reported_and_ingest_continues() {
     scenario(async |harness| {
         let node = harness.settled("links").await;
         pause(harness, "links", "Forwarding").await;
@@ -90,13 +93,13 @@ async fn paused_forwarding_is_told_and_the_intake_goes_on() {
         let path = harness.delivery_path("links").await;
         let secret = harness.signing_secret("links").await;
         assert_eq!(node.deliver(&path, "d1", &secret).await, 200);
-        harness.touch_looks("links", 1).await;
+        harness.trigger_reconciles("links", 1).await;
         harness.until_condition("links", "SignaturesVerified", "True", "Verified").await;
         harness.until_condition("links", "Ready", "True", "Available").await;
 
         pause(harness, "links", "None").await;
         harness.until_condition("links", "Delivering", "True", "Healthy").await;
-        until("the receiver sends again", async || node.route().forwarding.is_on()).await;
+        until("the receiver forwards again", async || node.route().forwarding.is_on()).await;
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! The policies on the subscription: what the operator leaves alone, and how it says so.
+//! Subscription policies: what the operator must not change, and how it reports it.
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use linktree_operator::api::{
@@ -16,16 +16,16 @@ use crate::{
 
 const PATH: &str = "/subscriptions";
 
-/// A subscription that somebody else has made, with these events.
-async fn made_by_hand(harness: &Harness, url: &str, events: &[&str]) -> String {
+/// Creates a subscription out of band, with these events.
+async fn create_out_of_band(harness: &Harness, url: &str, events: &[&str]) -> String {
     let made = harness.linktree.control("POST", PATH, json!({"url": url, "events": events})).await;
     made["id"].as_str().unwrap().to_owned()
 }
 
-/// A webhook with this policy, started, and the url it will have.
+/// Creates a webhook with this policy and starts its receiver; returns the node and the url.
 async fn with_policy(harness: &mut Harness, policy: Value) -> (crate::kubelet::Kubelet, String) {
     let mut node = harness.webhook("links", |spec| spec["subscription"] = policy).await;
-    let url = until_some("it has a url", async || Some(harness.status("links").await.address?.url)).await;
+    let url = until_some("the webhook has a url", async || Some(harness.status("links").await.address?.url)).await;
     node.start().await;
     (node, url)
 }
@@ -39,7 +39,7 @@ async fn edit(harness: &Harness, change: Value) {
     harness.linktree.control("PATCH", &format!("{PATH}/{id}"), change).await;
 }
 
-/// The calls that would change something at Linktree.
+/// The calls to Linktree that are not reads.
 async fn writes(harness: &Harness) -> Vec<String> {
     harness.calls_since(0).await.into_iter().filter(|call| !call.starts_with("GET")).collect()
 }
@@ -67,14 +67,14 @@ async fn attempts(harness: &Harness) -> Option<RecoveryStatus> {
 }
 
 #[tokio::test]
-async fn observed_only_the_plan_says_exactly_what_would_be_done_and_nothing_is() {
+async fn with_observe_the_plan_is_reported_and_not_executed() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let (_node, url) = with_policy(harness, json!({"managementPolicy": "Observe"})).await;
         harness.until_condition("links", "ReceiverAvailable", "True", "Available").await;
         until_plan(harness, &[(Action::Create, &[])]).await;
 
-        let id = made_by_hand(harness, &url, &["profile.updated"]).await;
+        let id = create_out_of_band(harness, &url, &["profile.updated"]).await;
         harness.linktree.control("PATCH", &format!("{PATH}/{id}"), json!({"status": "disabled"})).await;
         until_plan(harness, &[(Action::Adopt, &[]), (Action::Update, &["events"]), (Action::RotateSecret, &[])]).await;
         assert_eq!(writes(harness).await, Vec::<String>::new());
@@ -89,10 +89,10 @@ async fn observed_only_the_plan_says_exactly_what_would_be_done_and_nothing_is()
 }
 
 #[tokio::test]
-async fn one_that_is_never_to_be_adopted_is_a_conflict_until_it_is_allowed() {
+async fn an_existing_subscription_is_a_conflict_until_adoption_is_allowed() {
     scenario(async |harness| {
         let (_node, url) = with_policy(harness, json!({"adoptionPolicy": "Never"})).await;
-        let id = made_by_hand(harness, &url, &["link.created", "link.updated"]).await;
+        let id = create_out_of_band(harness, &url, &["link.created", "link.updated"]).await;
         harness.connect(|_| {}).await;
         let message = harness.until_condition("links", "Registered", "False", "Conflict").await;
         assert!(message.contains(&id) && message.contains("write adoptionPolicy IfURLMatches"), "{message}");
@@ -107,7 +107,7 @@ async fn one_that_is_never_to_be_adopted_is_a_conflict_until_it_is_allowed() {
 }
 
 #[tokio::test]
-async fn one_is_adopted_by_its_id_whatever_its_url_and_none_is_made_instead() {
+async fn a_subscription_is_adopted_by_id_with_any_url_and_none_is_created() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let (_node, url) = with_policy(harness, json!({"adoptionPolicy": "ByID", "id": "wh_none"})).await;
@@ -115,7 +115,7 @@ async fn one_is_adopted_by_its_id_whatever_its_url_and_none_is_made_instead() {
         assert!(message.contains("no subscription wh_none"), "{message}");
         assert_eq!(writes(harness).await, Vec::<String>::new());
 
-        let id = made_by_hand(harness, "https://old.example.com/hook", &["link.created"]).await;
+        let id = create_out_of_band(harness, "https://old.example.com/hook", &["link.created"]).await;
         set(harness, json!({"id": id})).await;
         harness.until_condition("links", "Registered", "True", "Adopted").await;
         harness.until_condition("links", "Ready", "True", "Available").await;
@@ -127,7 +127,7 @@ async fn one_is_adopted_by_its_id_whatever_its_url_and_none_is_made_instead() {
 }
 
 #[tokio::test]
-async fn drift_that_is_only_to_be_reported_stays_with_both_values_in_the_status() {
+async fn reported_drift_stays_with_both_values_in_the_status() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         set(harness, json!({"driftPolicy": "Report"})).await;
@@ -137,7 +137,7 @@ async fn drift_that_is_only_to_be_reported_stays_with_both_values_in_the_status(
         let [drift] = harness.status("links").await.subscription.unwrap().drift.try_into().unwrap();
         assert_eq!((drift.field.as_str(), drift.observed.as_str()), ("events", "profile.updated"));
         assert_eq!(drift.desired, "link.created,link.updated");
-        harness.touch_looks("links", 2).await;
+        harness.trigger_reconciles("links", 2).await;
         harness.until_condition("links", "Ready", "True", "Available").await;
         assert!(!writes(harness).await.iter().any(|call| call.starts_with("PATCH")));
 
@@ -149,7 +149,7 @@ async fn drift_that_is_only_to_be_reported_stays_with_both_values_in_the_status(
 }
 
 #[tokio::test]
-async fn a_retained_subscription_outlives_its_webhook_and_is_taken_up_by_the_next() {
+async fn a_retained_subscription_outlives_its_webhook_and_is_adopted_by_the_next() {
     scenario(async |harness| {
         let node = harness.settled("links").await;
         set(harness, json!({"deletionPolicy": "Retain"})).await;
@@ -168,15 +168,17 @@ async fn a_retained_subscription_outlives_its_webhook_and_is_taken_up_by_the_nex
 }
 
 #[tokio::test]
-async fn a_deletion_that_linktree_refuses_ends_at_its_deadline_and_the_orphan_is_counted() {
+async fn a_failing_deletion_ends_at_its_deadline_and_the_orphan_is_counted() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         let id = harness.status("links").await.subscription.unwrap().id.unwrap();
         set(harness, json!({"deletionDeadlineSeconds": 6})).await;
         harness.fault(json!({"kind": "status", "status": 503, "method": "DELETE"})).await;
         delete_and_wait(harness).await;
-        until("the one left behind is told of", async || harness.events().await.contains(&"OrphanReleased".to_owned()))
-            .await;
+        until("the orphan is reported by an Event", async || {
+            harness.events().await.contains(&"OrphanReleased".to_owned())
+        })
+        .await;
         assert!(!harness.events().await.contains(&"SubscriptionDeleted".to_owned()));
         until("the orphan is counted", async || {
             harness.connection().await.status.and_then(|status| status.subscriptions).is_some_and(|it| it.orphaned == 1)
@@ -189,7 +191,7 @@ async fn a_deletion_that_linktree_refuses_ends_at_its_deadline_and_the_orphan_is
 }
 
 #[tokio::test]
-async fn never_to_be_recovered_it_stays_disabled_and_the_gap_has_its_cause_and_its_end() {
+async fn with_recovery_never_it_stays_disabled_and_the_gap_has_cause_and_end() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         set(harness, json!({"recovery": {"policy": "Never"}})).await;
@@ -199,7 +201,7 @@ async fn never_to_be_recovered_it_stays_disabled_and_the_gap_has_its_cause_and_i
         harness.until_condition("links", "Stalled", "True", "RecoveryDisabled").await;
         let [gap] = harness.status("links").await.gaps.try_into().unwrap();
         assert_eq!((gap.reason, gap.end_time), (GapReason::SubscriptionDisabled, None));
-        harness.touch_looks("links", 2).await;
+        harness.trigger_reconciles("links", 2).await;
         assert!(!writes(harness).await.iter().any(|call| call.starts_with("PATCH")));
 
         edit(harness, json!({"status": "active"})).await;
@@ -211,7 +213,7 @@ async fn never_to_be_recovered_it_stays_disabled_and_the_gap_has_its_cause_and_i
 }
 
 #[tokio::test]
-async fn one_that_does_not_last_is_enabled_again_after_its_cooldown_and_within_its_daily_budget() {
+async fn repeated_recovery_respects_cooldown_and_daily_budget() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         set(harness, json!({"recovery": {"cooldownSeconds": 600, "maxAttemptsPerDay": 2}})).await;
@@ -244,17 +246,17 @@ async fn one_that_does_not_last_is_enabled_again_after_its_cooldown_and_within_i
 }
 
 #[tokio::test]
-async fn the_risk_is_told_again_as_the_time_to_being_disabled_passes() {
+async fn the_risk_is_reported_again_as_the_disable_deadline_approaches() {
     const HOUR: u64 = 3600;
     scenario(async |harness| {
         let _node = harness.settled("links").await;
-        // The simulator has no way to the receiver, so its deliveries fail.
+        // The simulator cannot reach the receiver, so its deliveries fail.
         let link = json!({"title": "Shop", "url": "https://shop.example.com"});
         harness.linktree.control("POST", "/links", link).await;
         for (hours, passed) in [(1, None), (36, Some("50 %")), (18, Some("75 %")), (11, Some("90 %"))] {
             harness.linktree.advance(hours * HOUR).await;
             harness.request_sync::<LinktreeConnection>("brand", &hours.to_string()).await;
-            until(&format!("the message says {passed:?}"), async || {
+            until(&format!("the message has {}", passed.unwrap_or("no percentage")), async || {
                 let at_risk = harness.condition("links", "DeliveryAtRisk").await;
                 at_risk.is_some_and(|it| match passed {
                     None => it.status == "True" && !it.message.contains('%'),

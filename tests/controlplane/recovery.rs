@@ -1,4 +1,4 @@
-//! A subscription that Linktree has disabled comes back when, and only when, its receiver is proven healthy.
+//! A disabled subscription is enabled again if, and only if, its receiver is proven healthy.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn patches(calls: &[String]) -> usize {
 }
 
 #[tokio::test]
-async fn it_waits_for_the_receiver_and_then_enables_once() {
+async fn a_disabled_subscription_is_enabled_once_after_the_receiver_is_healthy() {
     scenario(async |harness| {
         let mut node = harness.settled("links").await;
         node.stop().await;
@@ -42,7 +42,7 @@ async fn it_waits_for_the_receiver_and_then_enables_once() {
 }
 
 #[tokio::test]
-async fn something_else_at_the_url_is_no_health() {
+async fn a_foreign_response_at_the_url_is_not_healthy() {
     const FOREIGN: [&str; 4] = [
         "HTTP/1.1 401 Unauthorized\r\ncontent-length: 17\r\nconnection: close\r\n\r\nMissing signature",
         "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>",
@@ -57,24 +57,25 @@ async fn something_else_at_the_url_is_no_health() {
             harness.until_condition("links", "EndpointReachable", "False", "UnexpectedResponse").await;
             harness.until_condition("links", "SubscriptionEnabled", "False", "WaitingForHealth").await;
         }
-        // It would try with its next looks.
+        // Further reconciliations do not enable it.
         quiet_for(Duration::from_secs(4)).await;
         assert_eq!(patches(&harness.calls_since(0).await), 0);
 
         harness.network.route(&harness.host("links"), Destination::Closed);
         harness.until_condition("links", "EndpointReachable", "False", "ConnectionFailed").await;
         harness.network.route(&harness.host("links"), Destination::At(node.delivery_address()));
-        until("it is enabled again", async || harness.subscriptions().await[0]["status"] == "active").await;
+        until("the subscription is enabled again", async || harness.subscriptions().await[0]["status"] == "active")
+            .await;
         assert_eq!(patches(&harness.calls_since(0).await), 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn failing_deliveries_are_told_with_their_deadline() {
+async fn failing_deliveries_are_reported_with_their_deadline() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
-        // The simulator has no way to the receiver, so its deliveries fail.
+        // The simulator cannot reach the receiver, so its deliveries fail.
         let link = json!({"title": "Shop", "url": "https://shop.example.com"});
         harness.linktree.control("POST", "/links", link).await;
         harness.linktree.advance(3600).await;
@@ -90,7 +91,7 @@ async fn failing_deliveries_are_told_with_their_deadline() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_mended_before_it_is_enabled_again() {
+async fn a_wrong_secret_must_be_replaced_before_the_subscription_is_enabled() {
     scenario(async |harness| {
         let mut node = harness.settled("links").await;
         let id = harness.status("links").await.subscription.unwrap().id.unwrap();
@@ -107,7 +108,7 @@ async fn a_wrong_secret_is_mended_before_it_is_enabled_again() {
         harness.until_condition("links", "SignaturesVerified", "False", "SecretMismatch").await;
         harness.until_condition("links", "Stalled", "True", "SecretMismatch").await;
 
-        // A receiver that starts anew has not seen those deliveries. Nobody has mended anything.
+        // A restarted receiver has not counted those deliveries, and the secret is still wrong.
         node.stop().await;
         harness.until_condition("links", "ReceiverAvailable", "False", "Progressing").await;
         node.start().await;

@@ -1,4 +1,4 @@
-//! From an applied webhook to a subscription that sends, and the quiet afterwards.
+//! A webhook is registered, and settled afterwards.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::harness::{Harness, scenario};
 
 #[tokio::test]
-async fn a_webhook_is_registered_once_and_its_secret_is_kept() {
+async fn a_webhook_is_registered_once_and_its_secret_is_stored() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         harness.until_condition("links", "Registered", "True", "Created").await;
@@ -35,7 +35,7 @@ async fn a_webhook_is_registered_once_and_its_secret_is_kept() {
 }
 
 #[tokio::test]
-async fn the_printed_columns_tell_how_it_stands() {
+async fn the_printed_columns_show_the_state() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
         harness.until_connection("Ready", "True", "Available").await;
@@ -52,7 +52,7 @@ async fn the_printed_columns_tell_how_it_stands() {
     .await;
 }
 
-/// The only row that `kubectl get -o wide` prints, by column.
+/// The only row of `kubectl get -o wide`, by column.
 pub async fn columns(harness: &Harness, plural: &str) -> BTreeMap<String, Value> {
     let path = format!("/apis/webhooks.linktree-operator.dev/v1alpha1/namespaces/{}/{plural}", harness.namespace);
     let request = http::Request::get(path).header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
@@ -63,20 +63,20 @@ pub async fn columns(harness: &Harness, plural: &str) -> BTreeMap<String, Value>
 }
 
 #[tokio::test]
-async fn a_settled_webhook_is_left_alone() {
+async fn reconciling_a_settled_webhook_is_a_no_op() {
     scenario(async |harness| {
         let _node = harness.settled("links").await;
-        harness.touch_looks("links", 3).await;
+        harness.trigger_reconciles("links", 3).await;
         let (before, call) = (versions(harness).await, harness.last_call().await);
-        harness.touch_looks("links", 20).await;
+        harness.trigger_reconciles("links", 20).await;
         let (after, calls) = (versions(harness).await, harness.calls_since(call).await);
-        assert_eq!(after, before, "something was written");
+        assert_eq!(after, before, "an object was written");
         assert!(calls.iter().all(|call| call.starts_with("GET /v1/webhooks?")), "{calls:?}");
     })
     .await;
 }
 
-/// The resource versions of the webhook and of all its objects, but for the Secret that the test touches.
+/// The resource versions of the webhook and all its objects, except the Secret that the test patches.
 async fn versions(harness: &Harness) -> BTreeMap<String, String> {
     async fn of<K>(harness: &Harness, versions: &mut BTreeMap<String, String>)
     where

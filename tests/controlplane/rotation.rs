@@ -1,4 +1,4 @@
-//! Signing keys come, go and overlap; and a secret from Linktree is kept, or there is a new one.
+//! Rotation of signing keys with overlap, and storage of Linktree's secret.
 
 use k8s_openapi::api::{admissionregistration::v1 as admission, core::v1::Secret};
 use kube::{
@@ -41,7 +41,7 @@ fn registrations(calls: &[String]) -> usize {
 }
 
 #[tokio::test]
-async fn a_requested_rotation_refuses_no_delivery_signed_before_or_after() {
+async fn a_requested_rotation_rejects_no_delivery_signed_before_or_after() {
     scenario(async |harness| {
         let node = harness.settled("links").await;
         let (path, old) = (harness.delivery_path("links").await, harness.signing_secret("links").await);
@@ -52,15 +52,15 @@ async fn a_requested_rotation_refuses_no_delivery_signed_before_or_after() {
         assert_ne!(new, old);
         assert_eq!(harness.subscriptions().await[0]["signing_secret"], new.as_str());
 
-        until("the receiver has both", async || node.receiver_keys() == [new.as_str(), &old]).await;
-        until("the new one is accepted", async || node.deliver(&path, "d2", &new).await == 200).await;
-        harness.touch_looks("links", 1).await;
+        until("the receiver has both keys", async || node.receiver_keys() == [new.as_str(), &old]).await;
+        until("the new key is accepted", async || node.deliver(&path, "d2", &new).await == 200).await;
+        harness.trigger_reconciles("links", 1).await;
         harness.until_condition("links", "SignaturesVerified", "True", "Verified").await;
         assert_eq!(node.deliver(&path, "d3", &old).await, 200);
-        harness.touch_looks("links", 1).await;
+        harness.trigger_reconciles("links", 1).await;
         let message = harness.until_condition("links", "SignaturesVerified", "True", "PreviousKeyInUse").await;
         assert!(message.contains("provider-previous"), "{message}");
-        harness.touch_looks("links", 3).await;
+        harness.trigger_reconciles("links", 3).await;
         assert_eq!(rotations(&harness.calls_since(0).await), 1, "a request is handled once");
         harness.until_events(&["SubscriptionCreated", "SecretRotated"]).await;
     })
@@ -68,7 +68,7 @@ async fn a_requested_rotation_refuses_no_delivery_signed_before_or_after() {
 }
 
 #[tokio::test]
-async fn a_named_key_ends_at_its_very_time() {
+async fn a_user_key_expires_exactly_at_its_time() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         harness.put_secret("own-new", "secret", "new-secret").await;
@@ -82,14 +82,15 @@ async fn a_named_key_ends_at_its_very_time() {
         assert_eq!(node.deliver(&path, "d1", "old-secret").await, 200);
 
         let end = jiff::Timestamp::from_second(clock::now().as_second() + 4).unwrap();
-        let mut ending = key("old");
-        ending["notAfterTime"] = end.to_string().into();
-        let keys = json!({"spec": {"signing": {"keys": [key("new"), ending]}}});
+        let mut expiring = key("old");
+        expiring["notAfterTime"] = end.to_string().into();
+        let keys = json!({"spec": {"signing": {"keys": [key("new"), expiring]}}});
         harness.change::<LinktreeWebhook>("links", keys).await;
-        until("its time is over for the operator", async || node.receiver_keys() == ["new-secret"]).await;
+        until("the operator has dropped the expired key", async || node.receiver_keys() == ["new-secret"]).await;
         let late = clock::now().duration_since(end).as_secs();
-        assert!((0..3).contains(&late), "{late} s after its end");
-        until("and for the receiver", async || node.deliver(&path, "d2", "old-secret").await == 403).await;
+        assert!((0..3).contains(&late), "{late} s after its expiry");
+        until("the receiver rejects the expired key", async || node.deliver(&path, "d2", "old-secret").await == 403)
+            .await;
         assert_eq!(node.deliver(&path, "d3", "new-secret").await, 200);
         let message = harness.until_condition("links", "SigningKeysReady", "True", "Loaded").await;
         assert!(message.ends_with("their time is over: old"), "{message}");
@@ -98,7 +99,7 @@ async fn a_named_key_ends_at_its_very_time() {
 }
 
 #[tokio::test]
-async fn linktree_is_not_asked_for_a_secret_that_cannot_be_kept() {
+async fn no_secret_is_requested_that_cannot_be_stored() {
     scenario(async |harness| {
         let blocked = json!({
             "apiVersion": "v1", "kind": "Secret", "immutable": true,
@@ -124,9 +125,9 @@ async fn linktree_is_not_asked_for_a_secret_that_cannot_be_kept() {
     .await;
 }
 
-/// Refuses to write Secrets of the namespace for good, though it admits the trial.
-async fn refuse_secrets(harness: &Harness) -> impl AsyncFnOnce() + use<> {
-    let name = format!("refuse-{}", harness.namespace);
+/// Makes the API server reject the signing Secret, but admit its dry run. Returns the call that removes this policy.
+async fn reject_secrets(harness: &Harness) -> impl AsyncFnOnce() + use<> {
+    let name = format!("reject-{}", harness.namespace);
     let policy = json!({
         "metadata": {"name": name},
         "spec": {
@@ -153,7 +154,7 @@ async fn refuse_secrets(harness: &Harness) -> impl AsyncFnOnce() + use<> {
     bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
     let probe = json!({"metadata": {"name": "links-signing"}});
     let probe: Secret = serde_json::from_value(probe).unwrap();
-    until("it is in force", async || {
+    until("the policy is in force", async || {
         let secrets = harness.api::<Secret>();
         match secrets.create(&PostParams::default(), &probe).await {
             Err(error) => error.to_string().contains("not now"),
@@ -171,9 +172,9 @@ async fn refuse_secrets(harness: &Harness) -> impl AsyncFnOnce() + use<> {
 }
 
 #[tokio::test]
-async fn a_secret_that_was_lost_is_replaced_by_a_new_one() {
+async fn a_lost_secret_is_replaced_by_a_new_one() {
     scenario(async |harness| {
-        let admit_again = refuse_secrets(harness).await;
+        let admit_again = reject_secrets(harness).await;
         harness.connect(|_| {}).await;
         let mut node = harness.webhook("links", |_| {}).await;
         node.start().await;
@@ -189,7 +190,7 @@ async fn a_secret_that_was_lost_is_replaced_by_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_404_to_a_rotation_speaks_of_the_call_only_while_the_subscription_is_there() {
+async fn a_404_to_a_rotation_means_unsupported_only_while_the_subscription_exists() {
     scenario(async |harness| {
         let mut node = harness.webhook("links", |_| {}).await;
         let url = until_some("the webhook has a url", async || Some(harness.status("links").await.address?.url)).await;
@@ -202,16 +203,16 @@ async fn a_404_to_a_rotation_speaks_of_the_call_only_while_the_subscription_is_t
         assert!(message.contains("key secret of Secret links-signing"), "{message}");
         let rotation = async || harness.connection().await.status.unwrap().capabilities.unwrap().rotate_secret;
 
-        // Asked to look again, it also tries again what was missing.
-        harness.mend().await;
+        // A requested sync also retries unsupported calls.
+        harness.clear_faults().await;
         harness.request_sync::<LinktreeConnection>("brand", "now").await;
         harness.until_condition("links", "Ready", "True", "Available").await;
         assert_eq!(harness.subscriptions().await[0]["signing_secret"], harness.signing_secret("links").await.as_str());
 
-        // This one is of the subscription: it is gone, and nobody has noticed.
+        // This 404 concerns the subscription, whose deletion is not detected yet.
         harness.linktree.control("DELETE", &format!("/subscriptions/{}", made.id), Value::Null).await;
         request(harness, "once").await;
-        until("there is another", async || harness.subscriptions().await.len() == 1).await;
+        until("there is another subscription", async || harness.subscriptions().await.len() == 1).await;
         harness.until_condition("links", "Ready", "True", "Available").await;
         assert_eq!(harness.subscriptions().await[0]["signing_secret"], harness.signing_secret("links").await.as_str());
         assert_ne!(rotation().await, Capability::Unsupported);

@@ -1,4 +1,4 @@
-//! Sinks that the operator has to find: an object that says where it is, and a Secret.
+//! Sinks that the operator must resolve: an addressable object, and a URL in a Secret.
 
 use k8s_openapi::api::core::v1::Secret;
 use linktree_operator::{
@@ -12,16 +12,16 @@ use crate::{
     wait::{until, until_some},
 };
 
-/// Where the receiver's only sink is, as the route file has it.
+/// The URL of the receiver's only sink in the route.
 async fn sink_url(harness: &Harness) -> Option<String> {
     let secret = harness.api::<Secret>().get_opt("links-receiver-route").await.unwrap()?;
     let route = Route::parse(&secret.data?.remove(route::FILE)?.0).unwrap();
     Some(route.sinks.first()?.url.as_ref()?.expose().to_string())
 }
 
-/// Any object with `status.address.url` will do; a webhook has one itself.
+/// Any object with `status.address.url` is addressable; a webhook has one itself.
 #[tokio::test]
-async fn events_wait_for_an_addressable_object_and_then_go_where_it_says() {
+async fn a_sink_waits_for_its_addressable_object_and_uses_its_url() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let reference = json!({
@@ -33,22 +33,23 @@ async fn events_wait_for_an_addressable_object_and_then_go_where_it_says() {
         let message = harness.until_condition("links", "Delivering", "False", "SinkUnresolved").await;
         assert!(message.contains("there is no LinktreeWebhook other in this namespace"), "{message}");
         harness.until_condition("links", "Ready", "True", "Available").await;
-        until("the sink is known to wait", async || {
+        until("the sink is unresolved", async || {
             harness.status("links").await.sinks.first().is_some_and(|sink| sink.state == SinkState::Unresolved)
         })
         .await;
         assert_eq!(sink_url(harness).await, None);
 
         let _other = harness.webhook("other", |_| {}).await;
-        let address = until_some("it has an address", async || Some(harness.status("other").await.address?.url)).await;
-        until("the route follows", async || sink_url(harness).await.as_deref() == Some(address.as_str())).await;
+        let address =
+            until_some("the webhook has an address", async || Some(harness.status("other").await.address?.url)).await;
+        until("the route has the new URL", async || sink_url(harness).await.as_deref() == Some(address.as_str())).await;
         harness.until_condition("links", "Delivering", "True", "Healthy").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_url_in_a_secret_is_waited_for_and_appears_nowhere_else() {
+async fn a_sink_url_from_a_secret_is_awaited_and_does_not_leak() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let sinks = json!([{"name": "chat", "http": {"urlSecretRef": {"name": "chat", "key": "url"}}}]);
@@ -66,7 +67,7 @@ async fn a_url_in_a_secret_is_waited_for_and_appears_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_filter_or_template_that_does_not_compile_is_named_on_the_object() {
+async fn a_filter_or_template_that_does_not_compile_is_reported() {
     scenario(async |harness| {
         harness.connect(|_| {}).await;
         let mut node =
@@ -79,7 +80,7 @@ async fn a_filter_or_template_that_does_not_compile_is_named_on_the_object() {
         }]}});
         harness.change::<LinktreeWebhook>("links", change).await;
         let template = "spec.sinks[cms].template.body does not compile: line 2";
-        until("the template is named", async || {
+        until("the condition names the template", async || {
             let conditions = harness.status("links").await.conditions;
             conditions.iter().any(|condition| condition.type_ == "Stalled" && condition.message.starts_with(template))
         })

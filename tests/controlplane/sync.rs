@@ -1,4 +1,4 @@
-//! A person asks for a look at Linktree now, by annotation.
+//! A sync requested by annotation.
 
 use linktree_operator::api::{connection::LinktreeConnection, webhook::LinktreeWebhook};
 use serde_json::json;
@@ -14,14 +14,14 @@ fn lists(calls: &[String]) -> usize {
 }
 
 async fn until_handled(harness: &Harness, value: &str) {
-    until(&format!("request {value} is handled"), async || {
+    until(&format!("sync request {value} is handled"), async || {
         harness.status("links").await.last_handled_sync_request.as_deref() == Some(value)
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_requested_look_lists_once_and_probes_afresh() {
+async fn a_requested_sync_lists_once_and_probes_again() {
     scenario(async |harness| {
         harness.connect(|spec| spec["syncPeriodSeconds"] = 86_400.into()).await;
         let mut node = harness.webhook("links", |spec| spec["subscription"] = json!({"driftPolicy": "Report"})).await;
@@ -35,7 +35,7 @@ async fn a_requested_look_lists_once_and_probes_afresh() {
         let call = harness.last_call().await;
         harness.request_sync::<LinktreeWebhook>("links", "2026-09-20T10:00:00Z").await;
         until_handled(harness, "2026-09-20T10:00:00Z").await;
-        // All is as it was found since, the moment the request counts as handled.
+        // Once the request is handled, the status shows the new observations.
         let status = harness.status("links").await;
         assert_eq!(status.subscription.unwrap().drift[0].observed, "profile.updated");
         let reason = |of: &str| status.conditions.iter().find(|it| it.type_ == of).unwrap().reason.clone();
@@ -43,7 +43,7 @@ async fn a_requested_look_lists_once_and_probes_afresh() {
             (reason("UpToDate"), reason("EndpointReachable")),
             ("DriftDetected".into(), "ConnectionFailed".into())
         );
-        harness.touch_looks("links", 3).await;
+        harness.trigger_reconciles("links", 3).await;
         let calls = harness.calls_since(call).await;
         assert_eq!((lists(&calls), calls.len()), (1, 1), "{calls:?}");
 
@@ -55,12 +55,12 @@ async fn a_requested_look_lists_once_and_probes_afresh() {
 }
 
 #[tokio::test]
-async fn a_connection_is_listed_on_request_without_waiting_for_the_next_attempt() {
+async fn a_requested_sync_of_a_connection_skips_the_backoff() {
     scenario(async |harness| {
         harness.put_secret("linktree-api", "token", "lt_test_free").await;
         harness.connect_without_token(|spec| spec["syncPeriodSeconds"] = 86_400.into()).await;
         harness.until_connection("Stalled", "True", "PlanExcludesWebhooks").await;
-        // It would be tried again in minutes.
+        // The next retry is minutes away.
         let call = harness.last_call().await;
         harness.request_sync::<LinktreeConnection>("brand", "now").await;
         until("the request is handled", async || {
