@@ -1,5 +1,5 @@
-//! One case's cluster: an API server, a node, a Linktree, and as many operators as are wanted, each started again when
-//! it has died, as its Deployment would.
+//! The simulated cluster of one case: an API server, a node, a Linktree, and any number of operators, each restarted
+//! after its death, as by a Deployment.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -25,13 +25,14 @@ use crate::{
 
 pub const NAMESPACE: &str = "marketing";
 pub const HOST: &str = "hooks.example.com";
-/// How long the Deployment takes to start another process.
+/// The delay until the Deployment starts another process.
 const RESTARTS_AFTER: Duration = Duration::from_secs(3);
 /// Whatever went wrong: this long after it was mended all is well again. Nearly always that is minutes; but a call that
 /// Linktree does not know is tried again after a day.
 const PATIENCE: Duration = Duration::from_secs(26 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// A simulated cluster.
 pub struct Cluster {
     pub kubernetes: Kubernetes,
     pub linktree: Linktree,
@@ -47,7 +48,7 @@ struct Command {
 }
 
 impl Cluster {
-    /// An empty one, with `operators` operators.
+    /// Starts an empty cluster with this number of operators.
     pub fn start(seed: u64, operators: usize) -> Self {
         let kubernetes = Kubernetes::start();
         let node = Node::start(&kubernetes);
@@ -72,7 +73,7 @@ impl Cluster {
                 let gate = Gate::new(calls.clone());
                 let operator = operator(&gate, &kubernetes, &linktree, &node);
                 let run = async {
-                    // A process that cannot start ends, and is started again.
+                    // A process that cannot start exits, and is restarted.
                     if operator.check().await.is_ok() {
                         operator.run(CancellationToken::new()).await;
                     }
@@ -90,7 +91,7 @@ impl Cluster {
         self.operators.push((runs, over));
     }
 
-    /// One operator fewer, as if it had been killed for good, after so many seconds.
+    /// Kills one operator for good after this number of seconds.
     pub fn end_one_after(&self, seconds: u64) {
         let over = self.operators.last().map(|(_, over)| over.clone());
         tokio::spawn(async move {
@@ -107,7 +108,7 @@ impl Cluster {
         self.kubernetes.get(&self.key(kind, name))
     }
 
-    /// Applies an object as a person does.
+    /// Applies an object as a user does.
     pub fn apply(&self, kind: &str, name: &str, object: Value) -> Result<Value, StatusError> {
         self.kubernetes.apply(&self.key(kind, name), "user", object)
     }
@@ -116,7 +117,7 @@ impl Cluster {
         self.kubernetes.merge(&self.key(kind, name), Part::Main, patch)
     }
 
-    /// Puts another spec in the place of an object's.
+    /// Replaces the spec of an object.
     pub fn replace_spec(&self, kind: &str, name: &str, spec: &Value) -> Result<Value, StatusError> {
         self.kubernetes.edit(&self.key(kind, name), |object| object["spec"] = spec.clone())
     }
@@ -138,7 +139,7 @@ impl Cluster {
         String::from_utf8(STANDARD.decode(secret["data"][key].as_str()?).ok()?).ok()
     }
 
-    /// The connection `brand`, its token there.
+    /// Creates the connection `brand` and its token.
     pub fn connect(&self) {
         self.put_secret("linktree-api", "token", TOKEN);
         self.apply("LinktreeConnection", "brand", json!({"spec": connection_spec()})).unwrap();
@@ -154,7 +155,7 @@ impl Cluster {
         self.get("LinktreeWebhook", name).map(|webhook| webhook["status"].clone()).unwrap_or_default()
     }
 
-    /// A condition of the webhook, as `True Available`.
+    /// A condition of the webhook, such as `True Available`.
     pub fn condition(&self, name: &str, of: &str) -> String {
         condition(&self.status(name), of)
     }
@@ -163,26 +164,26 @@ impl Cluster {
         self.until(&format!("{name} has {of}={is}"), || self.condition(name, of).starts_with(is)).await
     }
 
-    /// The usual beginning.
+    /// Creates a connection and a webhook, and waits until the webhook is ready.
     pub async fn settled(&self, name: &str) -> Result<(), String> {
         self.connect();
         self.webhook(name, |_| {});
         self.until_condition(name, "Ready", "True").await
     }
 
-    /// Waits in simulated time, and tells what it waited for in vain.
+    /// Waits in simulated time; the error names the condition that never held.
     pub async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) -> Result<(), String> {
         let found = || holds().then_some(());
         poll(Duration::from_secs(1), found).await.ok_or_else(|| format!("never: {what}\n{}", self.describe()))
     }
 
-    /// Waits until there is something, and tells why there was not.
+    /// Waits until `find` returns a value; `why` describes the failure.
     pub async fn until_some<T>(&self, find: impl FnMut() -> Option<T>, why: impl Fn() -> String) -> Result<T, String> {
         let found = poll(Duration::from_secs(10), find).await;
         found.ok_or_else(|| format!("{}\n{}\n{}", why(), self.describe(), self.last_calls(30)))
     }
 
-    /// Waits until nothing was written for a while, in which all that was announced of a budget has lapsed.
+    /// Waits until there are no writes for 130 s, in which all reservations of the budget have expired.
     pub async fn until_quiet(&self) -> Result<(), String> {
         const QUIET: u64 = 130;
         let mut seen = (self.kubernetes.version(), self.calls.effects());
@@ -194,14 +195,14 @@ impl Cluster {
             }
             seen = now;
         }
-        Err(format!("never: it comes to rest\n{}\n{}", self.describe(), self.last_calls(30)))
+        Err(format!("never: there are no more writes\n{}\n{}", self.describe(), self.last_calls(30)))
     }
 
     fn budgets_are_whole(&self) -> Result<(), String> {
         let connections = self.kubernetes.list("LinktreeConnection", NAMESPACE);
         let mut budgets = connections.iter().map(|connection| &connection["status"]["requestBudget"]);
         match budgets.find(|budget| !budget["resetTime"].is_null()) {
-            Some(lapsed) => Err(format!("never: what was announced of the budget is taken back: {lapsed}")),
+            Some(lapsed) => Err(format!("never: the reservation of the budget is released: {lapsed}")),
             None => Ok(()),
         }
     }
@@ -212,7 +213,7 @@ impl Cluster {
         format!("the last effects: {}", effects[effects.len().saturating_sub(count)..].join(", "))
     }
 
-    /// The custom resources and the account, for whoever reads a failure.
+    /// A description of the custom resources and the account, for a failure.
     pub fn describe(&self) -> String {
         let resources =
             ["LinktreeConnection", "LinktreeWebhook"].map(|kind| self.kubernetes.list(kind, NAMESPACE)).concat();
@@ -251,7 +252,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Tries to find something every `step`, and more seldom after an hour.
+/// Calls `find` every `step`, and less often after an hour.
 async fn poll<T>(step: Duration, mut find: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
@@ -303,6 +304,6 @@ fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object[field].as_str().unwrap_or_default()
 }
 
-/// A case as scenarios have it: what it waits for in vain ends it.
+/// The result of a scenario; the error is the condition that never held.
 pub type ScenarioResult = Result<(), String>;
 pub type ScenarioFuture<'a> = std::pin::Pin<Box<dyn Future<Output = ScenarioResult> + 'a>>;

@@ -1,7 +1,7 @@
-//! Crash points: the operator dies before one of its effects, or after it took effect and before the answer was seen.
+//! Crash points: the operator is killed before one of its writes, or after it took effect and before the response.
 
 use crate::{
-    cases::{self, Trouble},
+    cases::{self, Disturbance},
     cluster::Cluster,
     gate::Fate,
     oracle::End,
@@ -10,19 +10,19 @@ use crate::{
     workers,
 };
 
-/// Writes that a crash may cost beyond the undisturbed ones, to each peer: what was under way is done again, and what
-/// is not known any more, such as what is left of the budget, is said again.
+/// Additional writes that a crash may cause, per peer: repeated work, and repeated reports of lost state, such as the
+/// remaining budget.
 const COSTS: usize = 12;
 
 #[derive(Clone, Copy, Debug)]
 struct Death {
-    /// Which effect of the case, from 0.
+    /// The index of the write in the case.
     at: usize,
     after: bool,
 }
 
-impl Trouble for Vec<Death> {
-    fn strike(&self) -> Cluster {
+impl Disturbance for Vec<Death> {
+    fn start_cluster(&self) -> Cluster {
         let cluster = Cluster::start(1, 1);
         let mut left = self.clone();
         let mut effects = 0;
@@ -43,7 +43,7 @@ impl Trouble for Vec<Death> {
         cluster
     }
 
-    fn costs(&self, _: &End) -> usize {
+    fn extra_writes(&self, _: &End) -> usize {
         COSTS * self.len()
     }
 }

@@ -1,5 +1,5 @@
-//! Linktree drifts and forgets: what somebody does there by hand, while its list is right, or omits an item once, or
-//! repeats a page.
+//! Drift at Linktree: manual changes there, while its list is correct, omits an item once, repeats a page, or has items
+//! twice.
 
 use linktree_operator::linktree::wire::{SubscriptionStatus, UpdateSubscription};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -14,9 +14,9 @@ use crate::{
     time, workers,
 };
 
-/// What somebody does to the webhook's subscription.
+/// A manual change of the webhook's subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hand {
+enum Change {
     Nothing,
     Deletes,
     Disables,
@@ -26,47 +26,47 @@ enum Hand {
     DeletesAndMakesAnother,
 }
 
-const HANDS: [Hand; 7] = [
-    Hand::Nothing,
-    Hand::Deletes,
-    Hand::Disables,
-    Hand::EditsEvents,
-    Hand::EditsUrl,
-    Hand::Duplicates,
-    Hand::DeletesAndMakesAnother,
+const CHANGES: [Change; 7] = [
+    Change::Nothing,
+    Change::Deletes,
+    Change::Disables,
+    Change::EditsEvents,
+    Change::EditsUrl,
+    Change::Duplicates,
+    Change::DeletesAndMakesAnother,
 ];
 const QUIRKS: [Option<Quirk>; 4] = [None, Some(Quirk::OmitsFirst), Some(Quirk::RepeatsPage), Some(Quirk::TwiceOnAPage)];
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    hand: Hand,
+    change: Change,
     quirk: Option<Quirk>,
     seed: u64,
 }
 
-impl Hand {
+impl Change {
     fn act(self, linktree: &Linktree) {
         let Some(ours) = linktree.subscriptions().into_iter().find(|it| it.url.contains("hooks.example.com")) else {
             return;
         };
         let edit = |change: UpdateSubscription| linktree.edit(&ours.id, change);
         match self {
-            Hand::Nothing => {}
-            Hand::Deletes => linktree.remove(&ours.id),
-            Hand::Disables => {
+            Change::Nothing => {}
+            Change::Deletes => linktree.remove(&ours.id),
+            Change::Disables => {
                 edit(UpdateSubscription { status: Some(SubscriptionStatus::Disabled), ..Default::default() });
             }
-            Hand::EditsEvents => {
+            Change::EditsEvents => {
                 edit(UpdateSubscription {
                     events: Some(vec!["profile.updated".parse().unwrap()]),
                     ..Default::default()
                 });
             }
-            Hand::EditsUrl => {
+            Change::EditsUrl => {
                 edit(UpdateSubscription { url: Some("https://elsewhere.example.com/".into()), ..Default::default() });
             }
-            Hand::Duplicates => drop(linktree.add(&ours.url, &["link.created"])),
-            Hand::DeletesAndMakesAnother => {
+            Change::Duplicates => drop(linktree.add(&ours.url, &["link.created"])),
+            Change::DeletesAndMakesAnother => {
                 linktree.remove(&ours.id);
                 linktree.add(&ours.url, &["link.deleted"]);
             }
@@ -77,7 +77,7 @@ impl Hand {
 fn run(case: &Case) -> Vec<String> {
     time::simulated(async {
         let cluster = Cluster::start(1, 1);
-        // Somebody else's, so that there is more on a page than ours.
+        // A foreign subscription, so that a page has more than ours.
         cluster.linktree.add("https://other.example.com/", &["link.created"]);
         if let Err(problem) = cluster.settled("links").await {
             return vec![problem];
@@ -85,32 +85,32 @@ fn run(case: &Case) -> Vec<String> {
         let mut random = StdRng::seed_from_u64(case.seed);
         time::pass(random.random_range(0..100)).await;
         let before = subscription_id(&cluster);
-        case.hand.act(&cluster.linktree);
-        cluster.linktree.misbehave(case.quirk);
+        case.change.act(&cluster.linktree);
+        cluster.linktree.set_quirk(case.quirk);
         time::pass(random.random_range(0..200)).await;
         let mut violations: Vec<String> =
-            cluster.until("it is as it was", || is_right(&cluster)).await.err().into_iter().collect();
+            cluster.until("the subscription is in sync", || is_in_sync(&cluster)).await.err().into_iter().collect();
         violations.extend(cluster.until_quiet().await.err());
-        if !is_right(&cluster) {
-            violations.push(format!("it does not stay as it was\n{}", cluster.describe()));
+        if !is_in_sync(&cluster) {
+            violations.push(format!("the subscription does not stay in sync\n{}", cluster.describe()));
         }
-        let by_hand = usize::from(case.hand == Hand::Duplicates);
+        let manual = usize::from(case.change == Change::Duplicates);
         let ours =
             cluster.linktree.subscriptions().into_iter().filter(|it| it.url.contains("hooks.example.com")).count();
-        if ours != 1 + by_hand {
+        if ours != 1 + manual {
             violations
-                .push(format!("{ours} subscriptions, {by_hand} of them made by hand\n{}", cluster.last_calls(20)));
+                .push(format!("{ours} subscriptions, {manual} of them created manually\n{}", cluster.last_calls(20)));
         }
         let moved = subscription_id(&cluster) != before;
         if moved
             && matches!(
-                case.hand,
-                Hand::Nothing | Hand::Disables | Hand::EditsEvents | Hand::EditsUrl | Hand::Duplicates
+                case.change,
+                Change::Nothing | Change::Disables | Change::EditsEvents | Change::EditsUrl | Change::Duplicates
             )
         {
-            violations.push("its subscription was given up for another".to_owned());
+            violations.push("the subscription was replaced by another".to_owned());
         }
-        // Two of one url are a person's doing here, or counted above.
+        // Two subscriptions with one url are manual here, or counted above.
         violations.extend(
             oracle::invariants(&cluster)
                 .into_iter()
@@ -124,8 +124,8 @@ fn subscription_id(cluster: &Cluster) -> Value {
     cluster.status("links")["subscription"]["id"].clone()
 }
 
-/// Ready, and Linktree has what the spec says.
-fn is_right(cluster: &Cluster) -> bool {
+/// Whether the webhook is ready, and its subscription matches the spec.
+fn is_in_sync(cluster: &Cluster) -> bool {
     let id = subscription_id(cluster);
     let known = cluster.linktree.subscriptions();
     let Some(ours) = known.iter().find(|it| json!(it.id) == id) else { return false };
@@ -143,8 +143,8 @@ fn linktree_drifts() {
     let mut row = Row::new("Linktree drift and amnesia", "linktree_drifts");
     let mut cases = Vec::new();
     for seed in 0..5 {
-        for hand in HANDS {
-            cases.extend(QUIRKS.map(|quirk| Case { hand, quirk, seed: row.seed * 100 + seed }));
+        for change in CHANGES {
+            cases.extend(QUIRKS.map(|quirk| Case { change, quirk, seed: row.seed * 100 + seed }));
         }
     }
     let cases = sample(&row, cases, count(140, 14));

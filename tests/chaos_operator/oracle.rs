@@ -1,4 +1,4 @@
-//! What a case is judged by: the state it ends in, beside the undisturbed one, and what must hold in every case.
+//! The oracle of a case: its final state compared with the undisturbed one, and invariants of every case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,24 +12,24 @@ use crate::{
     time,
 };
 
-/// Where a case came to rest, by object, without what may differ: times, ids, random secrets.
+/// The final state by object, without times, ids and random secrets, which may differ.
 pub type State = BTreeMap<String, Value>;
 
-/// How a case ended.
+/// The result of a case.
 #[derive(Clone, Debug)]
 pub struct End {
     pub state: State,
-    /// How often each call that writes was made.
+    /// The count of each write.
     pub writes: BTreeMap<Peer, BTreeMap<String, usize>>,
     pub violations: Vec<String>,
 }
 
-/// Runs a scenario to its state of rest, which is to be `expected` where that is known, and looks at how it ended.
+/// Runs a scenario to its final state, which must be `expected` if known, and evaluates it.
 pub async fn run(cluster: &Cluster, scenario: &Scenario, expected: Option<&End>) -> End {
-    let course = (scenario.run)(cluster).await;
-    let mut violations: Vec<String> = course.err().into_iter().collect();
+    let result = (scenario.run)(cluster).await;
+    let mut violations: Vec<String> = result.err().into_iter().collect();
     if violations.is_empty() {
-        violations.extend(comes_to_rest(cluster, scenario, expected).await.err());
+        violations.extend(until_settled(cluster, scenario, expected).await.err());
     }
     violations.extend(invariants(cluster));
     let mut writes = BTreeMap::from([Peer::Kubernetes, Peer::Linktree].map(|peer| (peer, BTreeMap::new())));
@@ -39,20 +39,20 @@ pub async fn run(cluster: &Cluster, scenario: &Scenario, expected: Option<&End>)
     End { state: end_state(cluster, scenario), writes, violations }
 }
 
-/// Where a scenario has come to; a subscription that may be left behind, if somebody is told, is as good as gone.
+/// The final state of a scenario, without orphaned subscriptions that it may leave and that an Event reports.
 fn end_state(cluster: &Cluster, scenario: &Scenario) -> State {
-    let told = if scenario.may_leave_orphans() { orphans_told(cluster) } else { Vec::new() };
-    state_without(cluster, |it| told.iter().any(|note| note.contains(&it.id.0) || note.contains(&it.url)))
+    let reported = if scenario.may_leave_orphans() { reported_orphans(cluster) } else { Vec::new() };
+    state_without(cluster, |it| reported.iter().any(|note| note.contains(&it.id.0) || note.contains(&it.url)))
 }
 
-fn orphans_told(cluster: &Cluster) -> Vec<String> {
+fn reported_orphans(cluster: &Cluster) -> Vec<String> {
     let events = cluster.kubernetes.list("Event", NAMESPACE);
     let orphans = events.iter().filter(|event| event["reason"] == "OrphanReleased");
     orphans.filter_map(|event| event["note"].as_str().map(str::to_owned)).collect()
 }
 
-/// It reaches the expected state, and then I5: nothing changes, nothing is written.
-async fn comes_to_rest(cluster: &Cluster, scenario: &Scenario, expected: Option<&End>) -> Result<(), String> {
+/// Waits for the expected state, then checks I5: without changes there are no writes.
+async fn until_settled(cluster: &Cluster, scenario: &Scenario, expected: Option<&End>) -> Result<(), String> {
     match expected {
         Some(expected) => {
             cluster
@@ -60,7 +60,7 @@ async fn comes_to_rest(cluster: &Cluster, scenario: &Scenario, expected: Option<
                     || (end_state(cluster, scenario) == expected.state).then_some(()),
                     || {
                         format!(
-                            "never: it ends as undisturbed:\n{}",
+                            "never: the final state equals the undisturbed one:\n{}",
                             differences(&end_state(cluster, scenario), &expected.state).join("\n")
                         )
                     },
@@ -69,8 +69,7 @@ async fn comes_to_rest(cluster: &Cluster, scenario: &Scenario, expected: Option<
         }
         None => cluster.until_quiet().await?,
     }
-    // From here on nothing goes wrong any more. Where the clock was set back, what was announced of the budget is taken
-    // back with the next list only.
+    // No more faults from now on. If the clock was set back, only the next list releases the reservation of the budget.
     cluster.calls.judge(Box::new(|_| Fate::Passes));
     time::pass(300).await;
     let before = (cluster.kubernetes.version(), cluster.calls.effects());
@@ -81,14 +80,14 @@ async fn comes_to_rest(cluster: &Cluster, scenario: &Scenario, expected: Option<
         Ok(())
     } else {
         Err(format!(
-            "nothing changes, but {writes} writes: {}\n{}",
+            "{writes} writes without a change: {}\n{}",
             cluster.last_calls(writes.max(1)),
             changes_since(cluster, before.0)
         ))
     }
 }
 
-/// I3, I6, I8, and that a secret that is kept is the right one.
+/// Checks I3, I6, I8, and that each stored secret is the subscription's.
 pub fn invariants(cluster: &Cluster) -> Vec<String> {
     let mut violations = Vec::new();
     let most = cluster.linktree.most_of_one_url();
@@ -99,19 +98,19 @@ pub fn invariants(cluster: &Cluster) -> Vec<String> {
     if in_a_minute > 10 {
         violations.push(format!("{in_a_minute} requests to Linktree within a minute, the budget is 10"));
     }
-    let told = told(cluster);
+    let written = written(cluster);
     let secrets = cluster.linktree.secrets();
     if let Some((place, secret)) =
-        secrets.iter().find_map(|secret| Some((told.iter().find(|(_, text)| text.contains(secret))?, secret)))
+        secrets.iter().find_map(|secret| Some((written.iter().find(|(_, text)| text.contains(secret))?, secret)))
     {
-        violations.push(format!("{} tells the secret {secret}", place.0));
+        violations.push(format!("{} contains the secret {secret}", place.0));
     }
     violations.extend(mismatched(cluster));
     violations
 }
 
-/// Everything the operator ever wrote that is no Secret.
-fn told(cluster: &Cluster) -> Vec<(String, String)> {
+/// All versions of all objects except Secrets.
+fn written(cluster: &Cluster) -> Vec<(String, String)> {
     cluster.kubernetes.read_log(|log| {
         let plain = log.iter().filter(|change| change.key.kind.kind != "Secret");
         plain
@@ -125,7 +124,7 @@ fn told(cluster: &Cluster) -> Vec<(String, String)> {
     })
 }
 
-/// A subscription whose secret the receiver does not have, although nobody else changed it.
+/// Ready webhooks whose stored secret is not the subscription's.
 fn mismatched(cluster: &Cluster) -> Vec<String> {
     let ready = |webhook: &&Value| {
         cluster.condition(webhook["metadata"]["name"].as_str().unwrap(), "Ready").starts_with("True")
@@ -149,7 +148,7 @@ fn mismatched(cluster: &Cluster) -> Vec<String> {
     wrong
 }
 
-/// What is there, without what may differ from run to run.
+/// The current state, without values that differ between runs.
 pub fn state(cluster: &Cluster) -> State {
     state_without(cluster, |_| false)
 }
@@ -159,7 +158,7 @@ fn state_without(cluster: &Cluster, left_out: impl Fn(&Subscription) -> bool) ->
     for (key, object) in cluster.kubernetes.everything() {
         let content = match key.kind.kind {
             "Event" | "Lease" => continue,
-            // Random tokens and secrets: which keys there are is what can be compared.
+            // Tokens and secrets are random: only the keys can be compared.
             "Secret" => {
                 json!(object["data"].as_object().into_iter().flatten().map(|(name, _)| name).collect::<BTreeSet<_>>())
             }
@@ -188,7 +187,7 @@ fn state_without(cluster: &Cluster, left_out: impl Fn(&Subscription) -> bool) ->
     state.into_iter().map(|(name, content)| (name, without_uids(content))).collect()
 }
 
-/// Objects are told apart by numbers here, which depend on what was made before.
+/// Replaces uids, which are numbers in order of creation.
 fn without_uids(mut content: Value) -> Value {
     match &mut content {
         Value::String(text) if text.starts_with("uid-") => *text = "uid".to_owned(),
@@ -199,13 +198,13 @@ fn without_uids(mut content: Value) -> Value {
     content
 }
 
-/// Conditions by status and reason, the subscription's state, the sinks: what a person acts on.
+/// The comparable part of a status: conditions by status and reason, the subscription's state, the sinks.
 fn comparable_status(status: &Value) -> Value {
     let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
     let conditions: BTreeMap<String, String> = conditions
         .iter()
         .map(|it| {
-            // Found after a crash instead of made: the same for everybody.
+            // Adopted after a crash instead of created: equivalent.
             let reason = it["reason"].as_str().unwrap_or_default().replace("Adopted", "Created");
             (
                 it["type"].as_str().unwrap_or_default().to_owned(),
@@ -224,13 +223,13 @@ fn comparable_status(status: &Value) -> Value {
         "url": status["address"]["url"],
         "keys": keys,
         "activeKey": status["signing"]["activeKey"],
-        // In whatever order: to the API server they are a map.
+        // In any order: for the API server they are a map.
         "sinks": sinks.iter().map(|sink| (sink["name"].to_string(), &sink["state"])).collect::<BTreeMap<_, _>>(),
         "subscriptions": status["subscriptions"],
     })
 }
 
-/// How the end differs from the undisturbed one; writes may exceed it by `more`.
+/// The differences from the undisturbed result; `more` additional writes are allowed.
 pub fn compare(end: &End, undisturbed: &End, more: usize) -> Vec<String> {
     let mut violations = end.violations.clone();
     violations.extend(differences(&end.state, &undisturbed.state));
@@ -238,13 +237,13 @@ pub fn compare(end: &End, undisturbed: &End, more: usize) -> Vec<String> {
         let usual = &undisturbed.writes[peer];
         let sum = |writes: &BTreeMap<String, usize>| writes.values().sum::<usize>();
         if sum(writes) > sum(usual) + more {
-            violations.push(format!("more than {more} writes too many to {peer:?}: {writes:?} instead of {usual:?}"));
+            violations.push(format!("more than {more} additional writes to {peer:?}: {writes:?} instead of {usual:?}"));
         }
     }
     violations
 }
 
-/// What was written since a version.
+/// The changes since a version.
 fn changes_since(cluster: &Cluster, version: u64) -> String {
     cluster.kubernetes.read_log(|log| {
         let mut found = Vec::new();
@@ -257,25 +256,25 @@ fn changes_since(cluster: &Cluster, version: u64) -> String {
     })
 }
 
-/// Where two states differ.
-pub fn differences(is: &State, should: &State) -> Vec<String> {
-    let names: BTreeSet<&String> = is.keys().chain(should.keys()).collect();
+/// The differences between two states.
+pub fn differences(actual: &State, expected: &State) -> Vec<String> {
+    let names: BTreeSet<&String> = actual.keys().chain(expected.keys()).collect();
     let mut found = Vec::new();
     for name in names {
         let of = |state: &State| state.get(name).cloned().unwrap_or(Value::Null);
-        difference(name, &of(is), &of(should), &mut found);
+        difference(name, &of(actual), &of(expected), &mut found);
     }
     found
 }
 
-fn difference(path: &str, is: &Value, should: &Value, found: &mut Vec<String>) {
-    match (is, should) {
-        _ if is == should => {}
+fn difference(path: &str, actual: &Value, expected: &Value, found: &mut Vec<String>) {
+    match (actual, expected) {
+        _ if actual == expected => {}
         (Value::Object(a), Value::Object(b)) => {
             for name in a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))) {
-                difference(&format!("{path}.{name}"), &is[name], &should[name], found);
+                difference(&format!("{path}.{name}"), &actual[name], &expected[name], found);
             }
         }
-        _ => found.push(format!("{path} is {is} instead of {should}")),
+        _ => found.push(format!("{path} is {actual} instead of {expected}")),
     }
 }

@@ -1,5 +1,5 @@
-//! What happens to webhooks in their lives. Each scenario is a course of events that ends in a state of rest; faults
-//! are added from outside.
+//! Scenarios in the life of a webhook. Each is a sequence of events with a final state; faults are injected from
+//! outside.
 
 use linktree_operator::linktree::wire::{SubscriptionStatus, UpdateSubscription};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// A process that starts when the token is gone can do no more than to say what it leaves behind.
+    /// A process that starts without the token can only report the orphan.
     pub fn may_leave_orphans(&self) -> bool {
         self.name == "delete_with_the_token"
     }
@@ -29,7 +29,7 @@ macro_rules! scenarios {
     };
 }
 
-/// Those that a run tries: all of them in a full one, a few by its seed otherwise.
+/// The scenarios of a run: all in a full run, otherwise a few drawn by its seed.
 pub fn chosen(row: &Row) -> Vec<&'static Scenario> {
     let few = if row::full() { ALL.len() } else { 6 };
     sample(row, ALL.iter().collect(), few)
@@ -65,7 +65,7 @@ async fn register(cluster: &Cluster) -> ScenarioResult {
     cluster.settled("links").await
 }
 
-/// The user names the key; the registration's own secret is not kept.
+/// The user provides the key; the registration's secret is not stored.
 async fn named_keys(cluster: &Cluster) -> ScenarioResult {
     cluster.put_secret("keys", "k1", "whsec_mine");
     cluster.connect();
@@ -77,10 +77,10 @@ fn key(name: &str) -> Value {
     json!({"name": name, "secretRef": {"name": "keys", "key": name}})
 }
 
-/// A subscription with its url is there before the connection is.
+/// A subscription with the webhook's url exists before the connection.
 async fn adopt(cluster: &Cluster) -> ScenarioResult {
     cluster.webhook("links", |_| {});
-    cluster.until("it has a url", || !cluster.status("links")["address"]["url"].is_null()).await?;
+    cluster.until("the webhook has a url", || !cluster.status("links")["address"]["url"].is_null()).await?;
     cluster.linktree.add(cluster.status("links")["address"]["url"].as_str().unwrap(), &["link.deleted"]);
     cluster.connect();
     cluster.until_condition("links", "Ready", "True").await?;
@@ -92,30 +92,32 @@ async fn correct_drift(cluster: &Cluster) -> ScenarioResult {
     let id = cluster.linktree.subscriptions()[0].id.clone();
     let events = Some(vec!["profile.updated".parse().unwrap()]);
     cluster.linktree.edit(&id, UpdateSubscription { events, ..UpdateSubscription::default() });
-    cluster.until("the events are as they were", || cluster.linktree.subscriptions()[0].events.len() == 2).await
+    cluster.until("the events are in sync", || cluster.linktree.subscriptions()[0].events.len() == 2).await
 }
 
-/// Disabled while nothing answers, and enabled again when something does.
+/// Disabled while the receiver is unreachable, and enabled again once it is reachable.
 async fn recover(cluster: &Cluster) -> ScenarioResult {
     cluster.settled("links").await?;
-    cluster.node.reach(false);
+    cluster.node.set_reachable(false);
     let id = cluster.linktree.subscriptions()[0].id.clone();
     cluster
         .linktree
         .edit(&id, UpdateSubscription { status: Some(SubscriptionStatus::Disabled), ..UpdateSubscription::default() });
     cluster.until_condition("links", "SubscriptionEnabled", "False").await?;
     time::pass(120).await;
-    cluster.node.reach(true);
-    cluster.until("Linktree sends again", || cluster.linktree.subscriptions()[0].disabled.is_none()).await?;
+    cluster.node.set_reachable(true);
+    cluster
+        .until("the subscription is enabled again", || cluster.linktree.subscriptions()[0].disabled.is_none())
+        .await?;
     cluster.until_condition("links", "Ready", "True").await
 }
 
-/// The secret is rotated in the dashboard, and copied into the Secret by a person.
+/// The secret is rotated in the dashboard, and the user copies it into the Secret.
 async fn rotate_by_hand(cluster: &Cluster) -> ScenarioResult {
     cluster.settled("links").await?;
     let id = cluster.linktree.subscriptions()[0].id.clone();
     cluster.linktree.set_secret(&id, "whsec_new");
-    cluster.until("the secret is kept", || cluster.secret("links-signing", "secret").is_some()).await?;
+    cluster.until("the secret is stored", || cluster.secret("links-signing", "secret").is_some()).await?;
     cluster.put_secret("links-signing", "secret", "whsec_new");
     time::pass(30).await;
     cluster.until_condition("links", "Ready", "True").await
@@ -124,16 +126,16 @@ async fn rotate_by_hand(cluster: &Cluster) -> ScenarioResult {
 async fn delete(cluster: &Cluster) -> ScenarioResult {
     cluster.settled("links").await?;
     cluster.delete("LinktreeWebhook", "links");
-    cluster.until("it is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await
+    cluster.until("the webhook is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await
 }
 
-/// Everything at once, as a namespace goes.
+/// Webhook, connection and token are deleted at once, as by a namespace deletion.
 async fn delete_with_the_token(cluster: &Cluster) -> ScenarioResult {
     cluster.settled("links").await?;
     cluster.delete("LinktreeWebhook", "links");
     cluster.delete("LinktreeConnection", "brand");
     cluster.delete("Secret", "linktree-api");
-    cluster.until("it is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await
+    cluster.until("the webhook is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await
 }
 
 async fn retain(cluster: &Cluster) -> ScenarioResult {
@@ -141,10 +143,10 @@ async fn retain(cluster: &Cluster) -> ScenarioResult {
     cluster.webhook("links", |spec| spec["subscription"] = json!({"deletionPolicy": "Retain"}));
     cluster.until_condition("links", "Ready", "True").await?;
     cluster.delete("LinktreeWebhook", "links");
-    cluster.until("it is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await
+    cluster.until("the webhook is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await
 }
 
-/// A second key comes first, then the old one goes.
+/// A second key is added, then the old one is removed.
 async fn key_change(cluster: &Cluster) -> ScenarioResult {
     named_keys(cluster).await?;
     cluster.put_secret("keys", "k2", "whsec_other");
@@ -152,7 +154,7 @@ async fn key_change(cluster: &Cluster) -> ScenarioResult {
         let count = keys.as_array().unwrap().len();
         cluster.change("LinktreeWebhook", "links", &json!({"spec": {"signing": {"keys": keys}}})).unwrap();
         let digests = || cluster.status("links")["signing"]["keyDigests"].as_object().map_or(0, serde_json::Map::len);
-        cluster.until("the keys are known", || digests() == count).await?;
+        cluster.until("the status has the keys", || digests() == count).await?;
     }
     cluster.until_condition("links", "Ready", "True").await
 }
@@ -162,7 +164,9 @@ async fn sink_added(cluster: &Cluster) -> ScenarioResult {
     let sink = |name: &str| json!({"name": name, "http": {"url": format!("https://{name}.example.com/in")}});
     cluster.change("LinktreeWebhook", "links", &json!({"spec": {"sinks": [sink("cms"), sink("audit")]}})).unwrap();
     cluster
-        .until("both are reported", || cluster.status("links")["sinks"].as_array().is_some_and(|it| it.len() == 2))
+        .until("the status has both sinks", || {
+            cluster.status("links")["sinks"].as_array().is_some_and(|it| it.len() == 2)
+        })
         .await
 }
 
@@ -187,7 +191,7 @@ async fn bad_spec_between_good(cluster: &Cluster) -> ScenarioResult {
     cluster.until_condition("links", "Stalled", "True").await?;
     set(json!(["link.deleted"]), Value::Null);
     cluster
-        .until("the good one has reached Linktree", || cluster.linktree.subscriptions()[0].events.len() == 1)
+        .until("the valid spec has reached Linktree", || cluster.linktree.subscriptions()[0].events.len() == 1)
         .await?;
     cluster.until_condition("links", "Ready", "True").await
 }
@@ -195,19 +199,19 @@ async fn bad_spec_between_good(cluster: &Cluster) -> ScenarioResult {
 async fn observe_only(cluster: &Cluster) -> ScenarioResult {
     cluster.connect();
     cluster.webhook("links", |spec| spec["subscription"] = json!({"managementPolicy": "Observe"}));
-    cluster.until("it says what it would do", || cluster.status("links")["subscription"]["plan"].is_array()).await?;
+    cluster.until("the status has a plan", || cluster.status("links")["subscription"]["plan"].is_array()).await?;
     cluster
         .change("LinktreeWebhook", "links", &json!({"spec": {"subscription": {"managementPolicy": "Manage"}}}))
         .unwrap();
     cluster.until_condition("links", "Ready", "True").await
 }
 
-/// Deleted in the dashboard, and made again.
+/// Deleted in the dashboard, and recreated.
 async fn subscription_gone(cluster: &Cluster) -> ScenarioResult {
     cluster.settled("links").await?;
     let id = cluster.linktree.subscriptions()[0].id.clone();
     cluster.linktree.remove(&id);
-    cluster.until("there is another", || !cluster.linktree.subscriptions().is_empty()).await?;
+    cluster.until("there is another subscription", || !cluster.linktree.subscriptions().is_empty()).await?;
     cluster.until_condition("links", "Ready", "True").await
 }
 
@@ -216,43 +220,43 @@ async fn two_webhooks(cluster: &Cluster) -> ScenarioResult {
     cluster.webhook("profile", |spec| spec["events"] = json!(["profile.updated"]));
     cluster.until_condition("profile", "Ready", "True").await?;
     cluster.delete("LinktreeWebhook", "links");
-    cluster.until("one is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await
+    cluster.until("the first webhook is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await
 }
 
 async fn delete_before_registration(cluster: &Cluster) -> ScenarioResult {
-    cluster.node.reach(false);
+    cluster.node.set_reachable(false);
     cluster.connect();
     cluster.webhook("links", |_| {});
     cluster.until_condition("links", "ReceiverAvailable", "True").await?;
     cluster.delete("LinktreeWebhook", "links");
-    cluster.until("it is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await
+    cluster.until("the webhook is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await
 }
 
-/// The Secret with the signing secret is deleted: Linktree is asked for another.
+/// The Secret with the signing secret is deleted: the operator rotates it at Linktree.
 async fn secret_lost(cluster: &Cluster) -> ScenarioResult {
     cluster.settled("links").await?;
-    cluster.until("the secret is kept", || cluster.secret("links-signing", "secret").is_some()).await?;
+    cluster.until("the secret is stored", || cluster.secret("links-signing", "secret").is_some()).await?;
     cluster.delete("Secret", "links-signing");
-    cluster.until("there is another", || cluster.secret("links-signing", "secret").is_some()).await?;
+    cluster.until("there is another subscription", || cluster.secret("links-signing", "secret").is_some()).await?;
     cluster.until_condition("links", "Ready", "True").await
 }
 
-/// Deleted, and at once there again under the same name.
+/// Deleted, and recreated under the same name at once.
 async fn recreated(cluster: &Cluster) -> ScenarioResult {
     cluster.settled("links").await?;
     let before = cluster.get("LinktreeWebhook", "links").unwrap()["metadata"]["uid"].clone();
     cluster.delete("LinktreeWebhook", "links");
-    cluster.until("it is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await?;
+    cluster.until("the webhook is gone", || cluster.get("LinktreeWebhook", "links").is_none()).await?;
     cluster.webhook("links", |_| {});
     let after = || cluster.get("LinktreeWebhook", "links").unwrap()["metadata"]["uid"].clone();
     cluster
-        .until("the new one is settled", || {
+        .until("the new webhook is ready", || {
             after() != before && cluster.condition("links", "Ready").starts_with("True")
         })
         .await
 }
 
-/// As [`recreated`], but somebody takes the finalizer off, and it is all over in a moment.
+/// As [`recreated`], but with the finalizer removed by hand, so that the deletion is immediate.
 async fn recreated_by_force(cluster: &Cluster) -> ScenarioResult {
     cluster.settled("links").await?;
     let before = cluster.get("LinktreeWebhook", "links").unwrap()["metadata"]["uid"].clone();
@@ -263,7 +267,7 @@ async fn recreated_by_force(cluster: &Cluster) -> ScenarioResult {
     cluster.until_condition("links", "Ready", "True").await
 }
 
-/// Paused, changed by hand meanwhile, and going on.
+/// Paused, changed manually meanwhile, and resumed.
 async fn pause(cluster: &Cluster) -> ScenarioResult {
     cluster.settled("links").await?;
     cluster.change("LinktreeWebhook", "links", &json!({"spec": {"pause": "Reconciliation"}})).unwrap();
@@ -273,7 +277,7 @@ async fn pause(cluster: &Cluster) -> ScenarioResult {
     cluster.linktree.edit(&id, UpdateSubscription { events, ..UpdateSubscription::default() });
     time::pass(120).await;
     cluster.change("LinktreeWebhook", "links", &json!({"spec": {"pause": "None"}})).unwrap();
-    cluster.until("the events are as they were", || cluster.linktree.subscriptions()[0].events.len() == 2).await
+    cluster.until("the events are in sync", || cluster.linktree.subscriptions()[0].events.len() == 2).await
 }
 
 fn exposed(spec: &mut Value, exposure: Value) {
@@ -286,17 +290,17 @@ async fn ingress(cluster: &Cluster) -> ScenarioResult {
     cluster.until_condition("links", "Ready", "True").await
 }
 
-/// An HTTPRoute takes the place of an Ingress, and goes when a person makes the way.
+/// An HTTPRoute replaces an Ingress, and is deleted when the user provides the route.
 async fn route_instead_of_ingress(cluster: &Cluster) -> ScenarioResult {
     ingress(cluster).await?;
-    let there = |kind: &str| cluster.get(kind, "links-receiver").is_some();
+    let exists = |kind: &str| cluster.get(kind, "links-receiver").is_some();
     for (exposure, routed) in [
         (json!({"type": "HTTPRoute", "className": null, "gatewayRef": {"name": "public", "namespace": "infra"}}), true),
         (json!({"type": "None", "gatewayRef": null}), false),
     ] {
         let change = json!({"spec": {"endpoint": {"managed": {"exposure": exposure}}}});
         cluster.change("LinktreeWebhook", "links", &change).unwrap();
-        cluster.until("only that exposes it", || !there("Ingress") && there("HTTPRoute") == routed).await?;
+        cluster.until("only the new object exposes it", || !exists("Ingress") && exists("HTTPRoute") == routed).await?;
     }
     cluster.until_condition("links", "Ready", "True").await
 }

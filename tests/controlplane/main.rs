@@ -1,9 +1,9 @@
 //! The operator against a real etcd and API server, without kubelet and pod network: [`kubelet`] runs the receiver of a
-//! StatefulSet in this process and reports it as a pod, [`network`] proxies requests to the registered URL. The operator is
-//! a child process, so that it can be killed; Linktree is the simulator.
+//! StatefulSet in this process and reports it as a pod, [`network`] proxies requests to the registered URL. The
+//! operator is a child process, so that it can be killed; Linktree is the simulator.
 //!
-//! Each test is a [`harness::scenario`] with its own namespace, simulator and operator, which are deleted after it. A failed
-//! test prints the objects, the calls to Linktree and the end of the operator's log.
+//! Each test is a [`harness::scenario`] with its own namespace, simulator and operator, which are deleted after it. A
+//! failed test prints the objects, the calls to Linktree and the end of the operator's log.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]

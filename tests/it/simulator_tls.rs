@@ -1,4 +1,4 @@
-//! The simulator delivers over HTTPS to an edge of an authority that it is told to trust, and to no other.
+//! The simulator delivers over HTTPS only to edges whose certificate authority it trusts.
 
 use linktree_operator::linktree::{
     client::Linktree,
@@ -20,7 +20,7 @@ async fn subscribe(simulator: &Simulator, url: String) -> Subscription {
 }
 
 #[tokio::test]
-async fn deliveries_trust_the_given_authority_and_no_stranger() {
+async fn deliveries_trust_only_the_given_authority() {
     let (ours, strange) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (ours, stranger) =
         (CertificateAuthority::at(ours.path()).unwrap(), CertificateAuthority::at(strange.path()).unwrap());
