@@ -1,4 +1,4 @@
-//! Goals P7 and P8, in simulated time: what the budget of one token does to a thousand webhooks.
+//! Goals P7 and P8, in simulated time: a thousand webhooks that share the budget of one token.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A crash that is restarted at once, and a leader that is lost.
+/// A crash with an immediate restart, and the loss of a leader.
 const KILLS: &[(Duration, Duration)] =
     &[(Duration::from_secs(40 * 60), Duration::from_secs(1)), (Duration::from_secs(70 * 60), Duration::from_secs(15))];
 
@@ -26,22 +26,22 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
     let after_a_kill = reenable_waited.as_secs_f64();
     let webhooks = scenario.webhooks;
     let period = PERIOD.as_secs_f64();
-    let hourly = format!("calls per webhook-hour, {webhooks} webhooks, nothing changes");
+    let hourly = format!("calls per webhook-hour, {webhooks} webhooks, no changes");
     vec![
         if quick {
-            // A list is a list, however few there are.
+            // A list has the same cost with few webhooks.
             Row::note("P7", hourly, format!("{calls_per_webhook_hour:.2}"))
         } else {
             Row::at_most("P7", hourly, calls_per_webhook_hour, 0.1, "")
         },
         Row::at_most(
             "P7",
-            "a disabled subscription is seen after at most",
+            "a disabled subscription is detected after at most",
             drift_seen_after.as_secs_f64(),
             period,
             "s",
         ),
-        Row::note("P7", "budget written down while nothing changes", format!("{} times", notes[1])),
+        Row::note("P7", "status writes of the budget without changes", format!("{} times", notes[1])),
         Row::at_most(
             "P8",
             format!(
@@ -60,8 +60,8 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             6.0,
             "s",
         ),
-        Row::note("P8", "the same where processes are killed", format!("{after_a_kill:.1} s")),
-        Row::note("P8", "budget written down meanwhile", format!("{} times", notes[0])),
-        Row::note("P8", "the same creates, nobody killed", format!("{calm_minutes:.1} min")),
+        Row::note("P8", "the same with killed processes", format!("{after_a_kill:.1} s")),
+        Row::note("P8", "status writes of the budget meanwhile", format!("{} times", notes[0])),
+        Row::note("P8", "the same creates without kills", format!("{calm_minutes:.1} min")),
     ]
 }

@@ -1,4 +1,4 @@
-//! What there is in the cluster: namespaces, each with a connection and its webhooks.
+//! The workload: namespaces, each with a connection and its webhooks.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{Scale, say};
 
 const TOKEN: &str = "lt_test_bench";
-/// Objects that are made at the same time.
+/// Objects that are created concurrently.
 const CONCURRENCY: usize = 16;
 
 #[derive(Debug, Parser)]
@@ -33,12 +33,12 @@ struct Simulator {
     args: simulator::Args,
 }
 
-/// Linktree, with an account for each namespace.
+/// Starts the simulated Linktree, with an account per namespace.
 pub(crate) async fn linktree(scale: &Scale) -> Result<Running> {
     let fixed = ["simulator", "--api-port=0", "--control-port=0", "--no-rate-limit"].map(str::to_owned);
     let accounts = namespaces(scale).map(|name| format!("--account=name={name},plan=Pro,token={TOKEN}_{name}"));
     let args = Simulator::parse_from(fixed.into_iter().chain(accounts)).args;
-    simulator::start(&args, CancellationToken::new()).await.context("the simulator cannot start")
+    simulator::start(&args, CancellationToken::new()).await.context("cannot start the simulator")
 }
 
 fn namespaces(scale: &Scale) -> impl Iterator<Item = String> {
@@ -49,13 +49,13 @@ fn namespace(number: usize) -> String {
     format!("bench-{number}")
 }
 
-/// Where a webhook is, and its name: those of neighbouring numbers have different connections.
+/// The API and the name of a webhook: consecutive numbers have different connections.
 pub(crate) fn webhook(client: &Client, scale: &Scale, number: usize) -> (Api<LinktreeWebhook>, String) {
     let namespace = namespace(number % scale.namespaces());
     (Api::namespaced(client.clone(), &namespace), format!("links-{number}"))
 }
 
-/// Puts the custom resource definitions in place.
+/// Applies the custom resource definitions.
 pub(crate) async fn install_crds(client: &Client) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in crds() {
@@ -67,7 +67,7 @@ pub(crate) async fn install_crds(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Makes all that a person would.
+/// Creates all objects.
 pub(crate) async fn fill(client: &Client, linktree: &Running, scale: &Scale) -> Result<()> {
     for name in namespaces(scale) {
         create::<Namespace>(&Api::all(client.clone()), json!({"metadata": {"name": name}})).await?;
@@ -105,13 +105,13 @@ where
     Ok(())
 }
 
-/// Waits until so many webhooks are ready.
+/// Waits until this number of webhooks is ready.
 pub(crate) async fn all_ready(client: &Client, webhooks: usize) -> Result<()> {
     let config = watcher::Config::default().page_size(200);
     let changed = watcher(Api::<LinktreeWebhook>::all(client.clone()), config).default_backoff().applied_objects();
     let mut changed = std::pin::pin!(changed);
     let mut ready = HashSet::new();
-    let mut told = std::time::Instant::now();
+    let mut reported = std::time::Instant::now();
     while ready.len() < webhooks {
         let Some(Ok(webhook)) = changed.next().await else { continue };
         let conditions = webhook.status.iter().flat_map(|status| &status.conditions);
@@ -119,8 +119,8 @@ pub(crate) async fn all_ready(client: &Client, webhooks: usize) -> Result<()> {
         if is_ready {
             ready.insert((webhook.namespace(), webhook.name_any()));
         }
-        if told.elapsed() > Duration::from_secs(15) {
-            told = std::time::Instant::now();
+        if reported.elapsed() > Duration::from_secs(15) {
+            reported = std::time::Instant::now();
             say(format!("{} of {webhooks} webhooks are ready", ready.len()));
         }
     }

@@ -1,5 +1,5 @@
-"""Starts a receiver with two signed sinks, one per mode of CloudEvents, delivers events to it, and has the CloudEvents
-SDK and the Standard Webhooks library read what the sinks were sent. What both modes say must be the same event.
+"""Starts a receiver with two signed sinks, one per mode of CloudEvents, and delivers events to it. The CloudEvents SDK and
+the Standard Webhooks library parse the requests to the sinks. Both modes must contain the same event.
 
     check.py BINARY
 """
@@ -65,7 +65,7 @@ def deliver(port, identity, body):
         try:
             return urllib.request.urlopen(request, timeout=5).read()
         except urllib.error.HTTPError as error:
-            # The route is not read yet.
+            # The route is not loaded yet.
             if error.code not in (404, 503) or attempt == 99:
                 raise
             time.sleep(0.05)
