@@ -41,7 +41,7 @@ struct Cost {
 #[derive(Debug)]
 struct Quiet {
     lasted: Duration,
-    looks: f64,
+    reconciles: f64,
     cpu: Duration,
     requests: Requests,
 }
@@ -67,7 +67,7 @@ pub(crate) async fn measure(scale: &Scale) -> Result<Vec<Row>> {
 
     let webhooks = webhooks as f64;
     let mut operator = Operator::start(&scale.operator, receivers.proxy).await?;
-    operator.wait("all webhooks are reconciled", async |it| Ok(it.looks().await? as f64 >= webhooks)).await?;
+    operator.wait("all webhooks are reconciled", async |it| Ok(it.reconciles().await? as f64 >= webhooks)).await?;
     let seen_in = operator.started.elapsed();
     say(format!("all webhooks are reconciled after {:.1} s; no changes from now on", seen_in.as_secs_f64()));
     until_settled(&client, scale.calm).await?;
@@ -100,30 +100,35 @@ async fn until_settled(client: &Client, quiet: Duration) -> Result<()> {
 }
 
 async fn quiet(client: &Client, operator: &Operator, lasts: Duration) -> Result<Quiet> {
-    let (requests, looks, cpu) = (Requests::so_far(client).await?, operator.looks().await?, operator.cpu()?);
-    tokio::time::sleep(quiet).await;
+    let (requests, reconciles, cpu) = (Requests::so_far(client).await?, operator.reconciles().await?, operator.cpu()?);
+    tokio::time::sleep(lasts).await;
     let requests = Requests::so_far(client).await?.since(&requests);
     say(format!("writes meanwhile: {}", requests.written()));
-    Ok(Quiet { lasted: lasts, looks: (operator.looks().await? - looks) as f64, cpu: operator.cpu()? - cpu, requests })
+    Ok(Quiet {
+        lasted: lasts,
+        reconciles: (operator.reconciles().await? - reconciles) as f64,
+        cpu: operator.cpu()? - cpu,
+        requests,
+    })
 }
 
 fn rows(cost: Cost) -> Vec<Row> {
     let Cost { webhooks, empty, grown, settled, peak, made_in, seen_in, quiet } = cost;
-    let Quiet { lasted, looks, cpu, requests } = quiet;
+    let Quiet { lasted, reconciles, cpu, requests } = quiet;
     let (seconds, cpu) = (lasted.as_secs_f64(), cpu.as_secs_f64());
     let each = (settled - empty) * 1024.0 / webhooks;
-    let (writes, per_look) = (requests.writes() * 3600.0 / seconds, cpu * 1e6 / looks);
+    let (writes, per_reconcile) = (requests.writes() * 3600.0 / seconds, cpu * 1e6 / reconciles);
     vec![
         Row::at_most("P9", format!("resident with {webhooks} webhooks, settled"), settled, RESIDENT_MIB, "MiB"),
         Row::at_most("P9", "of that per webhook, beyond an operator without webhooks", each, PER_WEBHOOK_KIB, "KiB"),
         Row::at_most("P9", "peak since a start with all webhooks, relative to settled", peak / settled, PEAK_SHARE, ""),
-        Row::at_most("P9", "CPU per no-op reconciliation, the whole process", per_look, LOOK_MICROSECONDS, "µs"),
+        Row::at_most("P9", "CPU per no-op reconciliation, the whole process", per_reconcile, LOOK_MICROSECONDS, "µs"),
         Row::at_most("P9", "Kubernetes writes per hour without changes, except leases", writes, 0.0, ""),
-        Row::note("P9", "reconciliations per second meanwhile", format!("{:.0}", looks / seconds)),
+        Row::note("P9", "reconciliations per second meanwhile", format!("{:.0}", reconciles / seconds)),
         Row::at_most(
             "P9",
             "reads of the API server per reconciliation meanwhile",
-            requests.reads / looks,
+            requests.reads / reconciles,
             READS_PER_LOOK,
             "",
         ),

@@ -73,12 +73,12 @@ impl Operator {
     }
 
     /// Waits until it has reconciled a webhook.
-    pub(crate) async fn looking(&mut self) -> Result<()> {
-        self.wait("it has looked", async |it| Ok(it.looks().await? > 0)).await
+    pub(crate) async fn until_reconciling(&mut self) -> Result<()> {
+        self.wait("a webhook is reconciled", async |it| Ok(it.reconciles().await? > 0)).await
     }
 
     /// The number of webhook reconciliations.
-    pub(crate) async fn looks(&self) -> Result<u64> {
+    pub(crate) async fn reconciles(&self) -> Result<u64> {
         let metrics = self.http.get(format!("{}/metrics", self.metrics)).send().await?.text().await?;
         let of_webhooks = metrics.lines().filter(|line| line.starts_with("linktree_operator_reconciles_total"));
         let of_webhooks = of_webhooks.filter(|line| line.contains("kind=\"LinktreeWebhook\""));

@@ -17,8 +17,15 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
     let whole = Scenario { webhooks: 1000, kills: KILLS, disabled: 4, quiet: 240 * MINUTE, seed: 1 };
     let moment = Scenario { webhooks: 60, kills: &[], disabled: 1, quiet: 30 * MINUTE, seed: 1 };
     let scenario = if quick { moment } else { whole };
-    let Figures { created_after, refused, reenabled, reenable_waited, calls_per_webhook_hour, drift_seen_after, notes } =
-        run(scenario);
+    let Figures {
+        created_after,
+        rate_limited,
+        reenabled,
+        reenable_waited,
+        calls_per_webhook_hour,
+        drift_seen_after,
+        notes,
+    } = run(scenario);
     let minutes = created_after.as_secs_f64() / 60.0;
     let many = if quick { 1 } else { 12 };
     let calm = run(Scenario { kills: &[], disabled: many, quiet: Duration::ZERO, seed: 2, ..scenario });
@@ -52,7 +59,7 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             106.0,
             "min",
         ),
-        Row::at_most("P8", "answers 429", refused as f64, 0.0, ""),
+        Row::at_most("P8", "answers 429", rate_limited as f64, 0.0, ""),
         Row::at_most(
             "P8",
             format!("a re-enable behind them is sent after at most, of {many}"),

@@ -143,22 +143,22 @@ impl Group {
 pub(crate) async fn taken_over(scale: &Scale, proxy: SocketAddr) -> Result<Vec<Row>> {
     say("killing the leader of two operators");
     let mut leader = Operator::candidate(&scale.operator, proxy).await?;
-    leader.looking().await?;
+    leader.until_reconciling().await?;
     let mut second = Operator::candidate(&scale.operator, proxy).await?;
     let since = Instant::now();
     // Dropping it sends SIGKILL.
     drop(leader);
-    second.looking().await?;
+    second.until_reconciling().await?;
     let killed = since.elapsed();
     let mut third = Operator::candidate(&scale.operator, proxy).await?;
     let since = Instant::now();
     second.stop()?;
-    third.looking().await?;
+    third.until_reconciling().await?;
     let ended = since.elapsed();
     third.stop()?;
     Ok([("the leader is killed", killed, TAKEN_OVER), ("the leader exits", ended, HANDED_OVER)]
         .map(|(what, took, goal)| {
-            let what = format!("{what} until another looks after webhooks");
+            let what = format!("{what} until another operator reconciles");
             Row::at_most("P10", what, took.as_secs_f64(), goal.as_secs_f64(), "s")
         })
         .into())

@@ -140,9 +140,9 @@ fn overload(arguments: &Arguments, peak: f64, rows: &mut Vec<Row>) -> Result<()>
     open_loop(arguments, &server, peak / 2.0, 3 * CONNECTIONS)?;
     let before = server.peak()?;
     let answers = open_loop(arguments, &server, 2.0 * peak, 3 * CONNECTIONS)?;
-    let (kept, refused) = (answers.rate(200), answers.count(503));
+    let (kept, rejected) = (answers.rate(200), answers.count(503));
     rows.push(Row::at_least("P4", "goodput at twice the peak's load, against the peak", kept / peak, 0.9, "×"));
-    let what = format!("p99 of the {refused} answers 503 ({} requests found no free connection)", answers.unsent);
+    let what = format!("p99 of the {rejected} answers 503 ({} requests found no free connection)", answers.unsent);
     rows.push(Row::at_most("P4", what, answers.waited(503, 0.99), 50.0, "ms"));
     rows.push(Row::at_most("P4", "memory at overload against before", server.peak()? / before, 1.25, "×"));
     Ok(())

@@ -192,8 +192,8 @@ impl File {
         }
         // A rewritten sector has its new content, and so has everything after a truncation.
         let cut = pending.iter().any(|change| matches!(change, Change::Length(_)));
-        let anew: BTreeSet<usize> = pending.iter().filter_map(Change::sector).collect();
-        self.limbo.retain(|change| !cut && change.sector().is_none_or(|sector| !anew.contains(&sector)));
+        let rewritten: BTreeSet<usize> = pending.iter().filter_map(Change::sector).collect();
+        self.limbo.retain(|change| !cut && change.sector().is_none_or(|sector| !rewritten.contains(&sector)));
     }
 
     /// The content that a process reads.

@@ -177,7 +177,7 @@ fn persist(
     sent: &mut HashMap<Ports, Vec<Delivery>>,
     wrong: &mut Vec<String>,
 ) -> bool {
-    let (mut ready, mut refusals) = (false, 0);
+    let (mut ready, mut rejections) = (false, 0);
     for _ in 0..TRIES {
         sent.entry(connection.ports).or_default().push(delivery.clone());
         match connection.deliver(delivery) {
@@ -191,8 +191,8 @@ fn persist(
                 (200, _) => ready = true,
                 // It accepts nothing more and exits within 30 s; a supervisor may restart it earlier.
                 (_, why) if why.contains("sync failed") => {
-                    refusals += 1;
-                    if refusals == 20 {
+                    rejections += 1;
+                    if rejections == 20 {
                         return false;
                     }
                 }
@@ -207,7 +207,7 @@ fn persist(
         }
         thread::sleep(Duration::from_millis(10));
     }
-    wrong.push(format!("{} was refused for ever", delivery.id));
+    wrong.push(format!("{} was rejected for ever", delivery.id));
     false
 }
 
@@ -271,7 +271,7 @@ fn fill_up(kind: &str, round: usize, row: &mut Row) {
     receiver.until_ready();
     let mut connection = Connection::open(receiver.delivery).unwrap();
     let mut kept = Vec::new();
-    let refused = loop {
+    let rejected = loop {
         let delivery = sized(kept.len(), 3000 * (round + 1));
         match connection.deliver(&delivery).unwrap() {
             (200, _) => kept.push(delivery),
@@ -279,13 +279,13 @@ fn fill_up(kind: &str, round: usize, row: &mut Row) {
         }
         assert!(kept.len() < 10_000, "the volume never fills up");
     };
-    if refused.1.0 != 503 || receiver.ready() {
-        row.violated(format!("{kind}: a full volume was answered {:?}, ready: {}", refused.1, receiver.ready()));
+    if rejected.1.0 != 503 || receiver.ready() {
+        row.violated(format!("{kind}: a full volume was answered {:?}, ready: {}", rejected.1, receiver.ready()));
     }
     fs::remove_file(receiver.inside(&directory.path().join("volume/ballast"))).unwrap();
     receiver.until_ready();
-    if connection.deliver(&refused.0).unwrap().0 != 200 {
-        row.violated(format!("{kind}: there is room again, and it is refused"));
+    if connection.deliver(&rejected.0).unwrap().0 != 200 {
+        row.violated(format!("{kind}: there is space again, but the delivery is rejected"));
     }
     for delivery in &kept {
         let again = connection.deliver(delivery).unwrap();

@@ -19,7 +19,7 @@ EVENTS = [
     ("link.deleted", {"link_id": "lnk \N{SNOWMAN} 100%", "deleted_at": 1700000000}),
     ("profile.updated", {"username": "brand", "bio": "line\nline", "avatar_url": "https://a.example/x.png", "theme": "dark"}),
     ("analytics.milestone", {"link_id": "lnk_1", "metric": "clicks", "value": 1e3, "threshold": 1000}),
-    ("collection.created", {"name": "of a type nobody documents"}),
+    ("collection.created", {"name": "of an undocumented type"}),
 ]
 
 

@@ -17,8 +17,7 @@ use crate::{
 
 const LEASE: &str = "linktree-webhook-operator";
 
-/// How much longer than the goal P10 says it may take here: a machine that runs four tests at once is no place to
-/// measure.
+/// Tolerance of goal P10 for a machine that runs four tests at once.
 const BUSY: u32 = 3;
 
 /// Replaces the harness's operator by two with leader election; returns the standby.

@@ -134,9 +134,9 @@ async fn only_a_failed_connection_is_before_sending() {
     assert!(matches!(error, ApiError::Unreachable { before_sending: false, .. }), "{error:?}");
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let refused = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let closed = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     drop(listener);
-    let error = client(&refused).create(&registration()).await.unwrap_err();
+    let error = client(&closed).create(&registration()).await.unwrap_err();
     assert!(matches!(error, ApiError::Unreachable { before_sending: true, .. }), "{error:?}");
 }
 

@@ -34,9 +34,9 @@ async fn the_journal_is_listed_in_pages_in_order() {
 
 #[tokio::test]
 async fn an_entry_has_its_body_and_the_state_of_each_sink() {
-    let (taker, refuser) = (Collector::start().await, Collector::start().await);
-    refuser.answers(400);
-    let sinks = vec![sink("cms", taker.address), sink("picky", refuser.address), sink("gone", vacant().await)];
+    let (taker, rejecter) = (Collector::start().await, Collector::start().await);
+    rejecter.answers(400);
+    let sinks = vec![sink("cms", taker.address), sink("picky", rejecter.address), sink("gone", vacant().await)];
     let mut route = route(sinks);
     let receiver = Running::start(&route).await;
     receiver.deliver(&delivery("d1", BODY, SECRET)).await;

@@ -36,7 +36,7 @@ pub(super) struct SimulatedLinktree {
     simulator: InProcess,
     random: Arc<Mutex<StdRng>>,
     calls: AtomicUsize,
-    refused: AtomicUsize,
+    rate_limited: AtomicUsize,
     notes: AtomicUsize,
     written: Mutex<Option<RequestBudgetStatus>>,
 }
@@ -51,7 +51,7 @@ impl SimulatedLinktree {
             ),
             random,
             calls: AtomicUsize::default(),
-            refused: AtomicUsize::default(),
+            rate_limited: AtomicUsize::default(),
             notes: AtomicUsize::default(),
             written: Mutex::default(),
         }
@@ -90,8 +90,8 @@ impl SimulatedLinktree {
         self.calls.load(Ordering::Relaxed)
     }
 
-    pub(super) fn refused(&self) -> usize {
-        self.refused.load(Ordering::Relaxed)
+    pub(super) fn rate_limited(&self) -> usize {
+        self.rate_limited.load(Ordering::Relaxed)
     }
 
     pub(super) fn notes(&self) -> usize {
@@ -118,7 +118,7 @@ impl Exchange for DelayedExchange {
             linktree.simulator.api().call(request.map(Body::from)).await.expect("the in-process call cannot fail");
         let (parts, body) = answer.into_parts();
         if parts.status == StatusCode::TOO_MANY_REQUESTS {
-            linktree.refused.fetch_add(1, Ordering::Relaxed);
+            linktree.rate_limited.fetch_add(1, Ordering::Relaxed);
         }
         let body = axum::body::to_bytes(body, usize::MAX).await.expect("the body is in memory");
         linktree.latency().await;

@@ -40,7 +40,7 @@ pub struct Figures {
     /// The time until the last webhook had its subscription.
     pub created_after: Duration,
     /// Requests that Linktree answered with 429.
-    pub refused: usize,
+    pub rate_limited: usize,
     pub reenabled: usize,
     /// The longest time from the decision to re-enable to its request.
     pub reenable_waited: Duration,
@@ -115,7 +115,7 @@ async fn play(scenario: Scenario) -> Figures {
     let figures = webhooks.waits();
     Figures {
         created_after,
-        refused: linktree.refused(),
+        rate_limited: linktree.rate_limited(),
         reenabled: figures.len(),
         reenable_waited: figures.into_iter().max().unwrap_or_default(),
         calls_per_webhook_hour: (linktree.calls() - before) as f64 / hours / scenario.webhooks as f64,
