@@ -37,7 +37,7 @@ pub mod ports;
 mod watch;
 mod webhook;
 
-// What the simulation of a thousand webhooks drives (benches/operator).
+// The simulation of a thousand webhooks (tests/support/quota_simulation) drives these.
 pub use self::connection::decide as listing;
 
 /// How the operator is started.

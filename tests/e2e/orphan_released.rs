@@ -17,7 +17,7 @@ pub const SPEC: &str = "  subscription: {deletionDeadlineSeconds: 15}\n";
 /// Additional seconds for the deletion of pods and other objects on a busy machine.
 const SLACK: u64 = 90;
 /// A second namespace with a connection to the same account.
-const ELSEWHERE: &str = "abandoned-elsewhere";
+const ELSEWHERE: &str = "orphan-released-elsewhere";
 
 pub fn check(harness: &mut Harness) -> Result<()> {
     let _elsewhere = Elsewhere::connect(harness)?;

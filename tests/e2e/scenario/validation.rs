@@ -25,7 +25,7 @@ const INVALID: [(&str, &str, &str); 3] = [
 ];
 
 pub(super) fn invalid_specs_are_rejected(scenario: &mut Scenario) -> Result<()> {
-    let example = std::fs::read_to_string(format!("{}/examples/quickstart/4-webhook.yaml", ROOT))?;
+    let example = std::fs::read_to_string(format!("{ROOT}/examples/quickstart/4-webhook.yaml"))?;
     for (valid, invalid, message) in INVALID {
         ensure!(example.contains(valid), "the example has no `{valid}`");
         scenario.transcript.note(&format!("the example with `{invalid}`:"));
