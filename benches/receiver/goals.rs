@@ -114,8 +114,8 @@ fn forwarding(arguments: &Arguments, name: &str, server: &Server, sink: &Sink) -
     let answers = load::send(server.address, load, &requests)?;
     let accepted = answers.count(200);
     ensure!(accepted > 0, "{name} accepted nothing");
-    let patience = Instant::now() + Duration::from_secs(if arguments.quick { 10 } else { 30 });
-    while sink.taken() - taken < accepted && Instant::now() < patience {
+    let deadline = Instant::now() + Duration::from_secs(if arguments.quick { 10 } else { 30 });
+    while sink.taken() - taken < accepted && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
     let (forwarded, cpu) = (sink.taken() - taken, server.cpu()? - before);

@@ -123,7 +123,7 @@ fn slowloris() {
     process::write_route(directory.path(), &process::route(None));
     let receiver = Process::start(directory.path()).unwrap();
     receiver.until_ready();
-    let (slow, patience) = if full() { (400, Duration::from_secs(60)) } else { (50, Duration::ZERO) };
+    let (slow, duration) = if full() { (400, Duration::from_secs(60)) } else { (50, Duration::ZERO) };
     let mut streams: Vec<TcpStream> = (0..slow).map(|_| TcpStream::connect(receiver.delivery).unwrap()).collect();
     let start = Instant::now();
     for stream in &mut streams {
@@ -138,7 +138,7 @@ fn slowloris() {
         }
         n += 1;
         streams.retain_mut(|stream| stream.write_all(b"x").is_ok() && !matches!(stream.read(&mut [0; 512]), Ok(0)));
-        if streams.is_empty() || start.elapsed() >= patience {
+        if streams.is_empty() || start.elapsed() >= duration {
             break;
         }
         thread::sleep(Duration::from_millis(500));

@@ -27,9 +27,9 @@ pub const NAMESPACE: &str = "marketing";
 pub const HOST: &str = "hooks.example.com";
 /// The delay until the Deployment starts another process.
 const RESTARTS_AFTER: Duration = Duration::from_secs(3);
-/// Whatever went wrong: this long after it was mended all is well again. Nearly always that is minutes; but a call that
-/// Linktree does not know is tried again after a day.
-const PATIENCE: Duration = Duration::from_secs(26 * 3600);
+/// The deadline for recovery after the end of a fault. Usually minutes suffice, but a call that Linktree does not
+/// support is retried after a day.
+const RECOVERY_DEADLINE: Duration = Duration::from_secs(26 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A simulated cluster.
@@ -258,7 +258,7 @@ async fn poll<T>(step: Duration, mut find: impl FnMut() -> Option<T>) -> Option<
     loop {
         let waited = began.elapsed();
         let found = find();
-        if found.is_some() || waited > PATIENCE {
+        if found.is_some() || waited > RECOVERY_DEADLINE {
             return found;
         }
         tokio::time::sleep(if waited < HOUR { step } else { step * 30 }).await;

@@ -6,7 +6,7 @@
 //! failed test prints the objects, the calls to Linktree and the end of the operator's log.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
+#![allow(unreachable_pub, reason = "no item of a test binary is reachable from outside")]
 
 use support::{certificate_authority, kubernetes, nginx, simulator};
 
