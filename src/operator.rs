@@ -28,7 +28,7 @@ pub mod metrics;
 mod watch;
 mod webhook;
 
-// The simulation of a thousand webhooks (benches/operator) calls the decision about lists.
+// The simulation of a thousand webhooks (tests/support/quota_simulation) drives these.
 pub use self::connection::decide as listing;
 pub use self::controllers::{Operator, Settings, ports};
 

@@ -1,11 +1,11 @@
-//! The API server's own count of what it was asked, as far as the operator asks it.
+//! The API server's request counts for the operator's kinds.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use kube::Client;
 
-/// What the operator writes. Leases are not among it: to hold one is to write it.
+/// The kinds that the operator writes, except leases, which it renews all the time.
 const WRITTEN: [&str; 10] = [
     "linktreewebhooks",
     "linktreeconnections",
@@ -23,12 +23,12 @@ const WRITTEN: [&str; 10] = [
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requests {
     pub(crate) reads: f64,
-    /// By what was done to what, and the answer's status: `PATCH linktreewebhooks/status 200`.
+    /// Writes by verb, resource and status: `PATCH linktreewebhooks/status 200`.
     writes: BTreeMap<String, f64>,
 }
 
 impl Requests {
-    /// All there were of the kinds the operator has to do with, whoever made them.
+    /// Reads the counts for the operator's kinds, of all clients.
     pub(crate) async fn so_far(client: &Client) -> Result<Self> {
         let metrics = client.request_text(http::Request::get("/metrics").body(Vec::new())?).await?;
         let mut requests = Requests::default();
@@ -63,11 +63,11 @@ impl Requests {
     }
 
     pub(crate) fn writes(&self) -> f64 {
-        // The sum of nothing would be -0.
+        // An empty sum would be -0.
         self.writes.values().fold(0.0, |sum, count| sum + count)
     }
 
-    /// What was written how often: `nothing`, where that is so.
+    /// The writes with their counts, or `nothing`.
     pub(crate) fn written(&self) -> String {
         let each: Vec<String> = self.writes.iter().map(|(what, count)| format!("{what} ({count} times)")).collect();
         if each.is_empty() { "nothing".to_owned() } else { each.join(", ") }

@@ -1,71 +1,73 @@
-//! `make bench-operator`: the operator's goals. `--quick` runs every part for a moment, to show that it runs. See
+//! `make bench-operator`: the operator's goals. `--quick` runs every part briefly, as a smoke test. See
 //! docs/benchmarks.md.
 //!
-//! P7 and P8 are simulated. For P9 and P10 the operator is a process of its own that is looked at through /proc and its
-//! metrics.
+//! P7 and P8 are simulated. For P9 and P10 the operator is a child process, measured through /proc and its metrics.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a benchmark reads the clock; the ban is for the operator's own decisions"
-)]
-#![allow(clippy::print_stderr, clippy::expect_used, reason = "this program speaks to a person at a terminal")]
-#![allow(unreachable_pub, reason = "nothing of a program is reachable from outside")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock; the ban concerns the operator's decisions")]
+#![allow(clippy::print_stderr, clippy::expect_used, reason = "this program prints to a terminal")]
+#![allow(unreachable_pub, reason = "no item of a binary is reachable from outside")]
 
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use self::report::Row;
+use self::support::{
+    benchmark_page,
+    benchmark_report::{self, Row},
+};
 
 mod api_server;
 mod cost;
 mod nodes;
-#[path = "../page.rs"]
-mod page;
 mod process;
+mod quota;
 mod receivers;
 mod recovery;
-#[path = "../report.rs"]
-#[allow(dead_code, reason = "the receiver's benchmark needs more of it")]
-mod report;
-mod simulation;
-mod turns;
-mod world;
+mod workload;
 
-/// As many webhooks as P9 speaks of.
+/// The parts of `tests/support` that this binary uses.
+#[path = "../../tests/support"]
+mod support {
+    pub mod benchmark_page;
+    #[allow(dead_code, reason = "the receiver's benchmark uses more of it")]
+    pub mod benchmark_report;
+    pub mod quota_simulation;
+}
+
+/// The number of webhooks in goal P9.
 const WEBHOOKS: usize = 10_000;
 
 /// Measures the operator.
 #[derive(Clone, Debug, Parser)]
 struct Arguments {
-    /// The program that P9 and P10 are measured of, in the cluster that KUBECONFIG names. Left out, they are.
+    /// The operator's binary for P9 and P10, which run in the cluster of KUBECONFIG. Without it both are skipped.
     #[arg(long)]
     operator: Option<PathBuf>,
-    /// How many webhooks P9 is measured with. With fewer docs/benchmarks.md is left alone.
+    /// The number of webhooks for P9. With fewer, docs/benchmarks.md is not written.
     #[arg(long, default_value_t = WEBHOOKS)]
     webhooks: usize,
-    /// Run every part for a moment, and leave docs/benchmarks.md alone.
+    /// Run every part briefly, and do not write docs/benchmarks.md.
     #[arg(long)]
     quick: bool,
 }
 
-/// What P9 is measured with.
+/// The scale of P9 and P10.
 #[derive(Clone, Debug)]
 pub(crate) struct Scale {
     operator: PathBuf,
     webhooks: usize,
-    /// How many of them share a namespace and a connection.
+    /// How many webhooks share a namespace and a connection.
     per_namespace: usize,
     /// How many subscriptions are disabled in each of two ways.
     disabled: usize,
-    /// How often an account is listed.
+    /// The sync period of an account.
     sync_period: Duration,
-    /// How long nothing was written when what a start sets off is over.
+    /// Time without writes after which a start counts as settled.
     calm: Duration,
-    /// How long nothing is changed while the operator is measured.
+    /// Duration of the measurement, without changes.
     quiet: Duration,
-    /// What is measured is held against the goals. A handful of webhooks for a moment says nothing but what is written.
+    /// Whether the results are compared with the goals. A brief run with few webhooks only shows the writes.
     judged: bool,
 }
 
@@ -90,7 +92,7 @@ impl Scale {
                 per_namespace: 100,
                 disabled: 20,
                 sync_period: seconds(300),
-                // What is announced of a budget is taken back within 91 s, and within ten minutes everything is read anew.
+                // Reservations of a budget are released within 91 s, and everything is read again within ten minutes.
                 calm: seconds(100),
                 quiet: seconds(630),
                 judged: true,
@@ -105,17 +107,17 @@ impl Scale {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let mut rows: Vec<Row> = turns::rows(arguments.quick);
+    let mut rows: Vec<Row> = quota::rows(arguments.quick);
     if let Some(operator) = &arguments.operator {
-        // One TLS provider for everything. Installing fails only where one is installed already.
+        // One TLS provider for the process. Installation fails only if there is one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let scale = Scale::new(operator.clone(), &arguments);
         rows.extend(tokio::runtime::Runtime::new()?.block_on(cost::measure(&scale))?);
     }
-    let table = report::table(&rows);
+    let table = benchmark_report::table(&rows);
     eprintln!("{table}");
     if !arguments.quick && arguments.operator.is_some() && arguments.webhooks == WEBHOOKS {
-        page::write("operator", &table)?;
+        benchmark_page::write("operator", &table)?;
     }
     if rows.iter().any(|row| row.met == Some(false)) {
         bail!("a goal was missed");
@@ -123,7 +125,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Tells the person at the terminal how far it is.
+/// Prints progress to stderr.
 pub(crate) fn say(what: impl AsRef<str>) {
     eprintln!("[bench] {}", what.as_ref());
 }

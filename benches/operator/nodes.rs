@@ -1,4 +1,4 @@
-//! The nodes: make each StatefulSet's pod, which is ready at once, and hand each route Secret to the receiver.
+//! The nodes: create each StatefulSet's pod, ready at once, and pass each route Secret to the receivers.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -22,11 +22,11 @@ use tokio::task::JoinSet;
 
 use crate::{receivers::Receivers, say};
 
-/// Pods that are made at the same time.
+/// Pods that are created concurrently.
 const CONCURRENCY: usize = 16;
 const OURS: &str = "app.kubernetes.io/managed-by=linktree-webhook-operator";
 
-/// Plays the nodes until the tasks are dropped.
+/// Acts as the nodes until the tasks are dropped.
 pub(crate) fn play(client: &Client, receivers: &Arc<Receivers>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(pods(client.clone(), Arc::clone(receivers)));
@@ -40,9 +40,7 @@ where
 {
     let config = watcher::Config::default().labels(OURS).page_size(200);
     let events = watcher(Api::<K>::all(client.clone()), config).default_backoff().applied_objects();
-    events
-        .inspect_err(|error| say(format!("a watch failed and is begun again: {error}")))
-        .filter_map(async |it| it.ok())
+    events.inspect_err(|error| say(format!("watch failed, retrying: {error}"))).filter_map(async |it| it.ok())
 }
 
 async fn pods(client: Client, receivers: Arc<Receivers>) {
@@ -51,7 +49,7 @@ async fn pods(client: Client, receivers: Arc<Receivers>) {
         async move {
             while let Err(error) = pod(&client, &workload, &address.to_string()).await {
                 // The namespace may not have its ServiceAccount yet.
-                say(format!("a pod could not be made and is made again: {error}"));
+                say(format!("cannot create a pod, retrying: {error}"));
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }
@@ -72,7 +70,7 @@ async fn pod(client: &Client, workload: &StatefulSet, address: &str) -> Result<(
     });
     match api.create(&PostParams::default(), &serde_json::from_value(pod)?).await {
         Ok(_) => {}
-        // A StatefulSet that was changed has its pod already.
+        // The pod of a changed StatefulSet exists already.
         Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
         Err(error) => return Err(error.into()),
     }
@@ -95,7 +93,7 @@ async fn routes(client: Client, receivers: Arc<Receivers>) {
             continue;
         };
         if let Err(error) = receivers.load(String::from_utf8_lossy(token).into_owned(), Route::digest(file)) {
-            say(format!("a route could not be read: {error}"));
+            say(format!("cannot parse a route: {error}"));
         }
     }
 }

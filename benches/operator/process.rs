@@ -1,4 +1,4 @@
-//! The operator as a process: started, looked at through /proc and its metrics, and ended whatever happens.
+//! The operator as a child process, measured through /proc and its metrics.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use nix::{
 /// The unit of the times in /proc/PID/stat (USER_HZ, which is 100 on every Linux that Rust knows).
 const TICK: Duration = Duration::from_millis(10);
 
-/// A running operator. Dropping it ends it.
+/// A running operator. Killed on drop.
 #[derive(Debug)]
 pub(crate) struct Operator {
     child: Child,
@@ -27,18 +27,18 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Starts `program`, whose way to public URLs is `proxy`.
+    /// Starts `program` with the HTTP proxy `proxy`.
     pub(crate) async fn start(program: &Path, proxy: SocketAddr) -> Result<Self> {
         Self::start_with(program, proxy, &[]).await
     }
 
-    /// Starts one that waits for its lease.
+    /// Starts an operator with leader election.
     pub(crate) async fn candidate(program: &Path, proxy: SocketAddr) -> Result<Self> {
         Self::start_with(program, proxy, &["--leader-elect", "--lease-namespace=default"]).await
     }
 
     async fn start_with(program: &Path, proxy: SocketAddr, arguments: &[&str]) -> Result<Self> {
-        // A port that was free a moment ago.
+        // A port that is free at the moment.
         let metrics = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let started = Instant::now();
         let child = Command::new(program)
@@ -61,46 +61,46 @@ impl Operator {
         Ok(answer.is_ok_and(|answer| answer.status().is_success()))
     }
 
-    /// Waits until something holds of the operator, as long as it lives.
+    /// Waits until a condition holds; fails if the operator exits.
     pub(crate) async fn wait(&mut self, what: &str, holds: impl AsyncFn(&Self) -> Result<bool>) -> Result<()> {
         while !holds(self).await? {
             if let Some(status) = self.child.try_wait()? {
-                bail!("the operator ended with {status} before {what}");
+                bail!("the operator exited with {status} before {what}");
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
     }
 
-    /// Waits until it has looked at a webhook.
-    pub(crate) async fn looking(&mut self) -> Result<()> {
-        self.wait("it has looked", async |it| Ok(it.looks().await? > 0)).await
+    /// Waits until it has reconciled a webhook.
+    pub(crate) async fn until_reconciling(&mut self) -> Result<()> {
+        self.wait("a webhook is reconciled", async |it| Ok(it.reconciles().await? > 0)).await
     }
 
-    /// How many looks it has taken at webhooks.
-    pub(crate) async fn looks(&self) -> Result<u64> {
+    /// The number of webhook reconciliations.
+    pub(crate) async fn reconciles(&self) -> Result<u64> {
         let metrics = self.http.get(format!("{}/metrics", self.metrics)).send().await?.text().await?;
         let of_webhooks = metrics.lines().filter(|line| line.starts_with("linktree_operator_reconciles_total"));
         let of_webhooks = of_webhooks.filter(|line| line.contains("kind=\"LinktreeWebhook\""));
         Ok(of_webhooks.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum())
     }
 
-    /// CPU time so far, of the process and on its behalf in the kernel.
+    /// User and system CPU time so far.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(')').context("the stat file has no name")?;
         let ticks = |field: usize| fields.split_whitespace().nth(field).and_then(|ticks| ticks.parse::<u32>().ok());
-        // Counted from the field after the name, which is the third of the file: utime is the 14th, stime the 15th.
+        // Index 0 is the third field, after the name: utime is the 14th, stime the 15th.
         let ticks = ticks(11).zip(ticks(12)).context("the stat file has no times")?;
         Ok(TICK * (ticks.0 + ticks.1))
     }
 
-    /// Resident memory now, in MiB.
+    /// Current resident memory in MiB.
     pub(crate) fn resident(&self) -> Result<f64> {
         self.memory("VmRSS:")
     }
 
-    /// The most there ever was of it.
+    /// Peak resident memory in MiB.
     pub(crate) fn peak(&self) -> Result<f64> {
         self.memory("VmHWM:")
     }
@@ -112,12 +112,12 @@ impl Operator {
         Ok(kibibytes / 1024.0)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits until it exits.
     pub(crate) fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
         let status = self.child.wait()?;
         if !status.success() {
-            bail!("the operator ended with {status}");
+            bail!("the operator exited with {status}");
         }
         Ok(())
     }
@@ -125,7 +125,7 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,5 +1,5 @@
-//! All receivers in one: tells each one's status, known by its admin token; and as a proxy, answers whatever public URL is
-//! probed as its receiver would.
+//! All receivers in one server: serves the status of each, identified by its admin token, and as a proxy answers probes
+//! of each public URL.
 
 use std::{
     collections::HashMap,
@@ -18,16 +18,16 @@ use axum::{
 use linktree_operator::route::{ADMIN_PORT, RECEIVER_HEADER, UNSIGNED_ANSWER, status::ReceiverStatus};
 use tokio::{net::TcpListener, task::JoinSet};
 
-/// So many addresses share the receivers, since the connections from one address to another are limited.
+/// The number of addresses for the receivers, since connections between two addresses are limited.
 const ADDRESSES: u8 = 16;
 
-/// Ends when it is dropped.
+/// The server. Stopped on drop.
 #[derive(Debug)]
 pub(crate) struct Receivers {
     statuses: Statuses,
     cut_off: Hosts,
     addresses: Vec<Ipv4Addr>,
-    /// The way to every public URL.
+    /// The address of the proxy for public URLs.
     pub(crate) proxy: SocketAddr,
     _servers: JoinSet<()>,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Receivers {
 /// By admin token.
 type Statuses = Arc<Mutex<HashMap<String, String>>>;
 
-/// Of public URLs behind which nobody is.
+/// The hosts of unreachable public URLs.
 type Hosts = Arc<Mutex<Vec<String>>>;
 
 impl Receivers {
@@ -44,7 +44,7 @@ impl Receivers {
         let router = Router::new().route("/status", get(status)).with_state(Arc::clone(&statuses));
         let mut servers = JoinSet::new();
         let mut addresses = Vec::new();
-        // Addresses nobody else on this machine uses, by the process id.
+        // Addresses unique on this machine, by the process id.
         let [_, high, middle, low] = std::process::id().to_be_bytes();
         for number in 0..ADDRESSES {
             let address = Ipv4Addr::new(127, 64 | (number << 2) | (high & 3), middle, low);
@@ -63,12 +63,12 @@ impl Receivers {
         self.addresses[number % self.addresses.len()]
     }
 
-    /// From now on nobody reaches these receivers from outside, and everybody all others.
+    /// Makes these receivers unreachable from outside, and all others reachable.
     pub(crate) fn cut_off(&self, hosts: Vec<String>) {
         *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
-    /// A receiver has read this route.
+    /// Sets the route of a receiver.
     pub(crate) fn load(&self, admin_token: String, route_digest: String) -> Result<()> {
         let status = serde_json::to_string(&ReceiverStatus::idle(route_digest))?;
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(admin_token, status);
@@ -77,7 +77,7 @@ impl Receivers {
 }
 
 async fn serve(listener: TcpListener, router: Router) {
-    // It ends with the task.
+    // Stopped with the task.
     let _ = axum::serve(listener, router).await;
 }
 

@@ -1,5 +1,4 @@
-//! P10: how long it takes until a subscription that Linktree has disabled is enabled again, and until another operator
-//! takes over.
+//! P10: the time until a disabled subscription is enabled again, and until a standby takes over.
 
 use std::{
     net::SocketAddr,
@@ -23,17 +22,17 @@ use linktree_operator::{
 use serde_json::json;
 use url::Url;
 
-use crate::{Scale, process::Operator, receivers::Receivers, report::Row, say, world};
+use crate::{Scale, process::Operator, receivers::Receivers, say, support::benchmark_report::Row, workload};
 
-/// What is asked for.
+/// The goals.
 const ENABLED_AGAIN: Duration = Duration::from_secs(600);
 const TAKEN_OVER: Duration = Duration::from_secs(16);
 const HANDED_OVER: Duration = Duration::from_secs(2);
 
 const SYNC: &str = "webhooks.linktree-operator.dev/sync-requested-at";
 
-/// Disables some subscriptions whose receivers nobody reaches, until they are reached again; and some whose receivers are
-/// well, so that nothing but the next list tells of it.
+/// Disables some subscriptions with unreachable receivers, which become reachable later, and some with healthy
+/// receivers, which only the next list detects.
 pub(crate) async fn enabled_again(
     client: &Client,
     linktree: &Running,
@@ -42,23 +41,23 @@ pub(crate) async fn enabled_again(
 ) -> Result<Vec<Row>> {
     let count = scale.disabled;
     let group = |from: usize| Group {
-        webhooks: (from..from + count).map(|number| world::webhook(client, scale, number)).collect(),
+        webhooks: (from..from + count).map(|number| workload::webhook(client, scale, number)).collect(),
         linktree: format!("http://{}/subscriptions", linktree.control),
         http: reqwest::Client::new(),
     };
     let (unreached, well) = (group(0), group(count));
-    say(format!("{count} subscriptions are disabled whose receivers are not reached, and {count} others"));
+    say(format!("disabling {count} subscriptions with unreachable receivers, and {count} with healthy ones"));
     let (mended, noticed) = tokio::try_join!(unreached.mended(receivers), well.noticed())?;
     let seconds = ENABLED_AGAIN.as_secs_f64();
     Ok([
-        (format!("the receiver is reached again until it is enabled again, at most, of {count}"), mended),
-        (format!("disabled while all is well until it is enabled again, at most, of {count}"), noticed),
+        (format!("receiver reachable until subscription enabled, maximum of {count}"), mended),
+        (format!("disabled with a healthy receiver until enabled, maximum of {count}"), noticed),
     ]
     .map(|(what, took)| Row::at_most("P10", what, took.as_secs_f64(), seconds, "s"))
     .into())
 }
 
-/// Webhooks, and where Linktree is told what becomes of their subscriptions.
+/// Webhooks, and the control URL for their subscriptions at Linktree.
 struct Group {
     webhooks: Vec<(Api<LinktreeWebhook>, String)>,
     linktree: String,
@@ -66,7 +65,7 @@ struct Group {
 }
 
 impl Group {
-    /// From when the receivers are reached again until all subscriptions are enabled.
+    /// The time from reachable receivers until all subscriptions are enabled.
     async fn mended(&self, receivers: &Receivers) -> Result<Duration> {
         receivers.cut_off(self.hosts().await?);
         self.look_now("cut off").await?;
@@ -80,7 +79,7 @@ impl Group {
         self.until_enabled_again().await
     }
 
-    /// From when the subscriptions are disabled until all are enabled.
+    /// The time from disabled subscriptions until all are enabled.
     async fn noticed(&self) -> Result<Duration> {
         self.disable().await?;
         self.until_enabled_again().await
@@ -112,7 +111,7 @@ impl Group {
         all.into_iter().map(|webhook| webhook.status.context("a webhook has no status")).collect()
     }
 
-    /// Where the subscriptions lead to.
+    /// The hosts of the subscriptions.
     async fn hosts(&self) -> Result<Vec<String>> {
         let host = |status: LinktreeWebhookStatus| {
             let url = Url::parse(&status.address.context("a webhook has no url")?.url)?;
@@ -121,7 +120,7 @@ impl Group {
         self.statuses().await?.into_iter().map(host).collect()
     }
 
-    /// Linktree disables the subscriptions.
+    /// Disables the subscriptions at Linktree.
     async fn disable(&self) -> Result<()> {
         for status in self.statuses().await? {
             let id = status.subscription.and_then(|it| it.id).context("a webhook has no subscription")?;
@@ -131,7 +130,7 @@ impl Group {
         Ok(())
     }
 
-    /// Asks for a list and a probe.
+    /// Requests a list and a probe.
     async fn look_now(&self, why: &str) -> Result<()> {
         let asked = Patch::Merge(json!({"metadata": {"annotations": {SYNC: why}}}));
         let all = self.webhooks.iter().map(async |(api, name)| api.patch(name, &PatchParams::default(), &asked).await);
@@ -140,26 +139,26 @@ impl Group {
     }
 }
 
-/// Kills a leader beside which another operator stands by, and then asks its successor to end.
+/// Kills the leader of two operators, then terminates its successor.
 pub(crate) async fn taken_over(scale: &Scale, proxy: SocketAddr) -> Result<Vec<Row>> {
-    say("two operators, of which the leader is killed");
+    say("killing the leader of two operators");
     let mut leader = Operator::candidate(&scale.operator, proxy).await?;
-    leader.looking().await?;
+    leader.until_reconciling().await?;
     let mut second = Operator::candidate(&scale.operator, proxy).await?;
     let since = Instant::now();
-    // Dropping it is a SIGKILL.
+    // Dropping it sends SIGKILL.
     drop(leader);
-    second.looking().await?;
+    second.until_reconciling().await?;
     let killed = since.elapsed();
     let mut third = Operator::candidate(&scale.operator, proxy).await?;
     let since = Instant::now();
     second.stop()?;
-    third.looking().await?;
+    third.until_reconciling().await?;
     let ended = since.elapsed();
     third.stop()?;
-    Ok([("the leader is killed", killed, TAKEN_OVER), ("the leader ends", ended, HANDED_OVER)]
+    Ok([("the leader is killed", killed, TAKEN_OVER), ("the leader exits", ended, HANDED_OVER)]
         .map(|(what, took, goal)| {
-            let what = format!("{what} until another looks after webhooks");
+            let what = format!("{what} until another operator reconciles");
             Row::at_most("P10", what, took.as_secs_f64(), goal.as_secs_f64(), "s")
         })
         .into())

@@ -1,15 +1,15 @@
-//! What the disk itself takes: the times of the goals are in relation to it.
+//! The latency of the disk, which the goals' times are relative to.
 
 use std::{fs::File, io::Write, path::Path, time::Instant};
 
 use anyhow::Result;
 
-use crate::report::quantile;
+use crate::support::benchmark_report::quantile;
 
-/// What one commit of the journal writes at least.
+/// The minimum size of a journal commit.
 const BYTES: usize = 4096;
 
-/// How long `fdatasync` takes after 4 KiB were appended: median and 99th percentile in milliseconds.
+/// Measures `fdatasync` after an append of 4 KiB: median and 99th percentile in milliseconds.
 pub(crate) fn sync_times(directory: &Path, count: usize) -> Result<(f64, f64)> {
     let path = directory.join("sync-times");
     let mut file = File::create(&path)?;

@@ -1,4 +1,4 @@
-//! The goals P1 to P6, one function each, in their order. Each starts what it needs afresh.
+//! The goals P1 to P6, one function each, in order. Each starts its own servers.
 
 use std::{
     net::SocketAddr,
@@ -10,31 +10,31 @@ use anyhow::{Result, ensure};
 use crate::{
     Arguments, disk,
     load::{self, Answer, Answers, Load},
-    report::{Row, quantile},
     request::Requests,
     say,
     server::{Server, pin_generator},
     sink::{Sink, black_hole},
     stored, subject,
+    support::benchmark_report::{Row, quantile},
 };
 
-/// How many connections the closed loop keeps.
+/// The number of connections of the closed loop.
 const CONNECTIONS: usize = 256;
-/// What P5 sends in a second: what one sink keeps up with easily.
+/// The rate of P5 per second, well below the capacity of one sink.
 const HEALTHY_RATE: f64 = 1_000.0;
-/// More requests a second than any server here takes: so many are built.
+/// Requests built per second of measurement: more than any server here can take.
 const CEILING: f64 = 120_000.0;
 
-/// What a closed loop came to.
+/// The result of a closed loop.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
-    /// CPU time per answer 200, in microseconds.
+    /// CPU time per response 200, in microseconds.
     cpu: f64,
     per_second: f64,
     p99: f64,
 }
 
-/// Measures what is wanted. What one goal needs of another, it measures again, in the same run.
+/// Measures the selected goals. A goal that needs the result of another one measures it again, in the same run.
 pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
     pin_generator()?;
     let directory = arguments.workplace()?;
@@ -91,7 +91,7 @@ fn peers(arguments: &Arguments, durable: Cost, rows: &mut Vec<Row>) -> Result<()
         let what = format!("CPU against the page's Express handler ({:.0} µs), which stores nothing", express.cpu);
         rows.push(Row::at_most("P3", what, durable.cpu / express.cpu, 1.0 / 8.0, "×"));
     }
-    // Both forward to the same sink. For the receiver the load is what its one worker per sink keeps up with.
+    // Both forward to the same sink. The receiver's load is within the capacity of its one worker per sink.
     let Some(program) = &arguments.qhook else { return Ok(()) };
     let sink = Sink::start()?;
     let directory = arguments.workplace()?;
@@ -114,13 +114,13 @@ fn forwarding(arguments: &Arguments, name: &str, server: &Server, sink: &Sink) -
     let answers = load::send(server.address, load, &requests)?;
     let accepted = answers.count(200);
     ensure!(accepted > 0, "{name} accepted nothing");
-    let patience = Instant::now() + Duration::from_secs(if arguments.quick { 10 } else { 30 });
-    while sink.taken() - taken < accepted && Instant::now() < patience {
+    let deadline = Instant::now() + Duration::from_secs(if arguments.quick { 10 } else { 30 });
+    while sink.taken() - taken < accepted && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
     let (forwarded, cpu) = (sink.taken() - taken, server.cpu()? - before);
     say(&format!("{name}: {accepted} accepted, {forwarded} forwarded"));
-    // Where not all was forwarded in time, what was spent is put down to the accepted: in the peer's favour.
+    // If not all events were forwarded in time, CPU time is divided by the accepted ones, in favour of the peer.
     Ok(cpu.as_secs_f64() * 1e6 / accepted as f64)
 }
 
@@ -136,20 +136,20 @@ fn half_load(arguments: &Arguments, peak: f64, sync: f64, rows: &mut Vec<Row>) -
 fn overload(arguments: &Arguments, peak: f64, rows: &mut Vec<Row>) -> Result<()> {
     let directory = arguments.workplace()?;
     let server = subject::receiver(directory.path(), &[])?;
-    // As many connections before as at overload: it is the load that must not take memory.
+    // The same number of connections as at overload, since only the load must not take memory.
     open_loop(arguments, &server, peak / 2.0, 3 * CONNECTIONS)?;
     let before = server.peak()?;
     let answers = open_loop(arguments, &server, 2.0 * peak, 3 * CONNECTIONS)?;
-    let (kept, refused) = (answers.rate(200), answers.count(503));
+    let (kept, rejected) = (answers.rate(200), answers.count(503));
     rows.push(Row::at_least("P4", "goodput at twice the peak's load, against the peak", kept / peak, 0.9, "×"));
-    let what = format!("p99 of the {refused} answers 503 ({} requests found no free connection)", answers.unsent);
+    let what = format!("p99 of the {rejected} answers 503 ({} requests found no free connection)", answers.unsent);
     rows.push(Row::at_most("P4", what, answers.waited(503, 0.99), 50.0, "ms"));
     rows.push(Row::at_most("P4", "memory at overload against before", server.peak()? / before, 1.25, "×"));
     Ok(())
 }
 
-/// P5: what a sink that never answers does to the sender and to another sink. The difference asked for is smaller than
-/// what the disk varies by, so both are measured several times in turn, and medians are compared.
+/// P5: the effect of an unresponsive sink on the sender and on another sink. The allowed difference is below the
+/// variation of the disk, so both are measured several times in turn, and medians are compared.
 fn black_holed(arguments: &Arguments, rows: &mut Vec<Row>) -> Result<()> {
     let rounds = if arguments.quick { 1 } else { 5 };
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
@@ -168,7 +168,7 @@ fn black_holed(arguments: &Arguments, rows: &mut Vec<Row>) -> Result<()> {
     Ok(())
 }
 
-/// 99th percentiles in milliseconds: from when a request was due to its ack, and from there to the healthy sink.
+/// 99th percentiles in milliseconds: from the due time of a request to its ack, and from the ack to the healthy sink.
 struct Delays {
     ack: f64,
     forward: f64,
@@ -193,7 +193,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// A closed loop against `server`, of which `at_most` requests a second are expected.
+/// Runs a closed loop with `server`; `at_most` requests per second are expected.
 fn cost(arguments: &Arguments, name: &str, server: &Server, at_most: f64) -> Result<Cost> {
     say(&format!("{name} …"));
     let load = Load { connections: CONNECTIONS, duration: arguments.duration(), rate: None };
@@ -208,7 +208,7 @@ fn cost(arguments: &Arguments, name: &str, server: &Server, at_most: f64) -> Res
     let answers = load::send(server.address, load, &requests)?;
     let cpu = server.cpu()? - before;
     let accepted = answers.count(200);
-    ensure!(accepted == answers.all.len(), "{name} refused {} requests", answers.all.len() - accepted);
+    ensure!(accepted == answers.all.len(), "{name} rejected {} requests", answers.all.len() - accepted);
     let cost = Cost {
         cpu: cpu.as_secs_f64() * 1e6 / accepted as f64,
         per_second: answers.rate(200),

@@ -1,5 +1,5 @@
-//! Servers that this program runs itself, as processes of their own: the receiver as it is shipped, the receiver with a
-//! journal that keeps nothing, which shows what durability costs, and a bare hyper, which is the floor.
+//! Servers of this program, each in its own process: the receiver as shipped, the receiver with a journal that stores
+//! nothing, which shows the cost of durability, and a bare hyper as the lower bound.
 
 use std::{
     convert::Infallible,
@@ -32,23 +32,23 @@ use linktree_operator::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-/// Serves `name` on `address` until it is told to stop. The journal is beside the route file.
+/// Runs the server `name` on `address` until SIGTERM. The journal is next to the route file.
 pub(crate) fn serve(name: &str, address: &str, route_file: &Path) -> Result<()> {
     telemetry::init(LogFormat::Text)?;
-    // Installing fails only where a provider is installed already.
+    // Installation fails only if there is a provider already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    // As many threads as there are cores to run on, like the receiver's own.
+    // One thread per available core, as in the receiver.
     tokio::runtime::Runtime::new()?.block_on(async {
         match name {
             "receiver" => shipped(address.parse()?, route_file).await,
             "forgetful" => forgetful(TcpListener::bind(address).await?, route_file).await,
             "bare" => bare(TcpListener::bind(address).await?).await,
-            _ => bail!("there is no server {name}"),
+            _ => bail!("unknown server {name}"),
         }
     })
 }
 
-/// What `linktree-operator receiver` runs.
+/// The receiver of `linktree-operator receiver`.
 async fn shipped(delivery_address: SocketAddr, route_file: &Path) -> Result<()> {
     let args = receiver::Args {
         route_file: route_file.to_owned(),
@@ -61,7 +61,7 @@ async fn shipped(delivery_address: SocketAddr, route_file: &Path) -> Result<()> 
     Ok(receiver::run(args, shutdown::on_signal()?).await?)
 }
 
-/// Answers 200 without looking.
+/// Answers 200 without reading the request.
 async fn bare(listener: TcpListener) -> Result<()> {
     let shutdown = shutdown::on_signal()?;
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
@@ -73,7 +73,7 @@ async fn bare(listener: TcpListener) -> Result<()> {
     Ok(())
 }
 
-/// The receiver's own way from the socket to the journal, and back.
+/// The receiver's own path from the socket to the journal, and back.
 async fn forgetful(listener: TcpListener, route_file: &Path) -> Result<()> {
     let config = Config::new(Route::load(route_file)?, String::new())?;
     let (_publish, config) = watch::channel(Some(Arc::new(config)));
@@ -87,7 +87,7 @@ async fn forgetful(listener: TcpListener, route_file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says that it kept everything.
+/// A journal that confirms every event without storing it.
 struct Forgetful;
 
 #[async_trait]

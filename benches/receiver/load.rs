@@ -1,6 +1,6 @@
-//! Sends requests and takes times, on one thread that does nothing else. Closed loop: every connection sends its next
-//! request when it has its answer. Open loop: requests are due at a constant rate, whether or not earlier ones were
-//! answered, and their time counts from when they were due: a server that stalls cannot hide it (coordinated omission).
+//! Load generator on a dedicated thread. Closed loop: every connection sends its next request after its response. Open
+//! loop: requests are due at a constant rate, regardless of earlier responses, and latency is measured from the due
+//! time, so that a stalled server cannot hide it (coordinated omission).
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -11,14 +11,14 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
-use crate::{report::quantile, request::Requests};
+use crate::{request::Requests, support::benchmark_report::quantile};
 
-/// How many connections come from one address: servers limit that.
+/// Connections per source address, which servers limit.
 const PER_ADDRESS: usize = 256;
-/// How long answers may still take once nothing more is sent.
+/// The time to wait for responses after the last request.
 const DRAIN: Duration = Duration::from_secs(12);
 
-/// What to send.
+/// The load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub(crate) connections: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Load {
     pub(crate) rate: Option<f64>,
 }
 
-/// One answer: to which request, when that was due and when it was sent, the status, and when it came.
+/// One response: the request's number, due time and send time, the status, and the arrival time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     pub(crate) request: usize,
@@ -37,12 +37,12 @@ pub(crate) struct Answer {
     pub(crate) at: Instant,
 }
 
-/// All answers, and the time from the first request to the last answer.
+/// All responses, and the time from the first request to the last response.
 #[derive(Debug)]
 pub(crate) struct Answers {
     pub(crate) all: Vec<Answer>,
     pub(crate) took: Duration,
-    /// Requests that were due but found no free connection before the end.
+    /// Due requests without a free connection before the end.
     pub(crate) unsent: usize,
 }
 
@@ -51,18 +51,18 @@ impl Answers {
         self.all.iter().filter(|answer| answer.status == status).count()
     }
 
-    /// Answers with `status` per second.
+    /// Responses with `status` per second.
     pub(crate) fn rate(&self, status: u16) -> f64 {
         self.count(status) as f64 / self.took.as_secs_f64()
     }
 
-    /// The time within which `share` of the answers with `status` came after their request was due, in milliseconds.
+    /// The quantile `share` of the latency of responses with `status`, from the due time, in milliseconds.
     pub(crate) fn milliseconds(&self, status: u16, share: f64) -> f64 {
         let answers = self.all.iter().filter(|answer| answer.status == status);
         quantile(answers.map(|answer| answer.at.duration_since(answer.due)).collect(), share)
     }
 
-    /// The same from when it was sent: what a sender beyond its own limit of connections sees of the server.
+    /// The same from the send time: the server's latency as seen by a sender at its connection limit.
     pub(crate) fn waited(&self, status: u16, share: f64) -> f64 {
         let answers = self.all.iter().filter(|answer| answer.status == status);
         quantile(answers.map(|answer| answer.at.duration_since(answer.sent)).collect(), share)
@@ -71,13 +71,13 @@ impl Answers {
 
 struct Connection {
     stream: TcpStream,
-    /// The request whose answer it waits for: which, when it was due, when it was sent.
+    /// The pending request: number, due time, send time.
     busy: Option<(usize, Instant, Instant)>,
     unsent: Vec<u8>,
     answer: Vec<u8>,
 }
 
-/// Sends `requests` in their order to `server`. Ends early when they are used up.
+/// Sends `requests` in order to `server`. Stops early when they are used up.
 pub(crate) fn send(server: SocketAddr, load: Load, requests: &Requests) -> Result<Answers> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
@@ -88,7 +88,7 @@ pub(crate) fn send(server: SocketAddr, load: Load, requests: &Requests) -> Resul
     let end = began + load.duration;
     loop {
         let now = Instant::now();
-        // How many requests are due by now, and since when request `next` is.
+        // The number of due requests, and the due time of request `next`.
         let due = match load.rate {
             None if now < end => requests.len(),
             None => next,
@@ -105,7 +105,7 @@ pub(crate) fn send(server: SocketAddr, load: Load, requests: &Requests) -> Resul
             let answered = all.iter().map(|answer: &Answer| answer.at).max().unwrap_or(now);
             return Ok(Answers { all, took: answered.duration_since(began), unsent: due.saturating_sub(next) });
         }
-        // In an open loop it never sleeps past the moment at which a request is due.
+        // An open loop never sleeps past the due time of a request.
         let wait = if load.rate.is_some() && !over { Duration::ZERO } else { Duration::from_millis(5) };
         match poll.poll(&mut events, Some(wait)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -163,7 +163,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Goes on with what the connection was at. Returns the answer's status once it is whole.
+    /// Continues to write or read. Returns the status once the response is complete.
     fn proceed(&mut self) -> Result<Option<u16>> {
         self.write()?;
         let mut piece = [0; 1024];
@@ -181,7 +181,7 @@ impl Connection {
     }
 }
 
-/// The status of an answer that is there to its last byte.
+/// The status of a complete response.
 fn whole(answer: &[u8]) -> Result<Option<u16>> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut head = httparse::Response::new(&mut fields);
@@ -189,6 +189,6 @@ fn whole(answer: &[u8]) -> Result<Option<u16>> {
     let length = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
     let length: usize =
         length.map_or(Ok(0), |field| std::str::from_utf8(field.value)?.parse().map_err(anyhow::Error::from))?;
-    ensure!(answer.len() <= body + length, "an answer is longer than it says");
+    ensure!(answer.len() <= body + length, "a response is longer than its content-length");
     Ok(head.code.filter(|_| answer.len() == body + length))
 }

@@ -1,15 +1,12 @@
-//! `make bench-receiver`: the receiver's goals P1 to P6, measured beside its peers in one run. `--quick` runs every part
-//! for a moment, to show that it runs. See docs/benchmarks.md.
+//! `make bench-receiver`: the receiver's goals P1 to P6, measured with its peers in one run. `--quick` runs every part
+//! briefly, as a smoke test. See docs/benchmarks.md.
 //!
-//! Servers run on core 0; the generator and the sinks on core 1. What counts is CPU time of the server per event, since
-//! the time on the clock also belongs to whoever else is on the machine.
+//! Servers run on core 0; the generator and the sinks on core 1. The measure is the server's CPU time per event, since
+//! wall time also depends on other processes of the machine.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a benchmark reads the clock; the ban is for the operator's own decisions"
-)]
-#![allow(clippy::print_stderr, reason = "this program speaks to a person at a terminal")]
-#![allow(unreachable_pub, reason = "nothing of a program is reachable from outside")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock; the ban concerns the operator's decisions")]
+#![allow(clippy::print_stderr, reason = "this program prints to a terminal")]
+#![allow(unreachable_pub, reason = "no item of a binary is reachable from outside")]
 
 use std::{
     path::{Path, PathBuf},
@@ -19,42 +16,47 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
+use self::support::{benchmark_page, benchmark_report};
+
 mod disk;
 mod goals;
 mod inside;
 mod load;
-#[path = "../page.rs"]
-mod page;
-#[path = "../report.rs"]
-mod report;
 mod request;
 mod server;
 mod sink;
 mod stored;
 mod subject;
 
+/// The parts of `tests/support` that this binary uses.
+#[path = "../../tests/support"]
+mod support {
+    pub mod benchmark_page;
+    pub mod benchmark_report;
+}
+
 /// Measures the receiver and its peers.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Arguments {
-    /// Run every part for a moment, and leave docs/benchmarks.md alone.
+    /// Run every part briefly, and do not write docs/benchmarks.md.
     #[arg(long)]
     quick: bool,
-    /// A directory with Express and its packages, see benches/peers/express. Left out where it is not given.
+    /// A directory with Express and its packages, see benches/peers/express. Without it Express is skipped.
     #[arg(long)]
     express: Option<PathBuf>,
-    /// The program qhook. Left out where it is not given.
+    /// The binary of qhook. Without it qhook is skipped.
     #[arg(long)]
     qhook: Option<PathBuf>,
-    /// Where journals and other stores are put: a real disk, not memory.
+    /// The directory of journals and other stores: on a real disk, not in memory.
     #[arg(long)]
     directory: PathBuf,
-    /// Only goals whose number this is, `P1` for one.
+    /// Measure only these goals, such as `P1`.
     #[arg(long)]
     only: Vec<String>,
 }
 
 impl Arguments {
-    /// How long one measurement lasts.
+    /// The duration of one measurement.
     fn duration(&self) -> Duration {
         if self.quick { Duration::from_millis(300) } else { Duration::from_secs(8) }
     }
@@ -63,7 +65,7 @@ impl Arguments {
         self.only.is_empty() || self.only.iter().any(|only| only == goal)
     }
 
-    /// An empty directory on the disk that is measured.
+    /// Creates an empty directory on the measured disk.
     fn workplace(&self) -> Result<tempfile::TempDir> {
         tempfile::tempdir_in(&self.directory).with_context(|| format!("cannot write to {}", self.directory.display()))
     }
@@ -78,21 +80,21 @@ fn main() -> Result<()> {
     }
     let arguments = Arguments::parse();
     let rows = goals::measure(&arguments)?;
-    let table = report::table(&rows);
+    let table = benchmark_report::table(&rows);
     eprintln!("\n{table}");
     if arguments.quick {
-        say("that was the quick form: what it measured says nothing");
+        say("quick run: the results are not meaningful");
     }
     if rows.iter().any(|row| row.measured.contains("NaN")) {
-        bail!("a measurement came to nothing");
+        bail!("a measurement has no result");
     }
     if !arguments.quick && arguments.only.is_empty() {
-        page::write("receiver", &table)?;
+        benchmark_page::write("receiver", &table)?;
     }
     Ok(())
 }
 
-/// Tells the person at the terminal how far it is.
+/// Prints progress to stderr.
 pub(crate) fn say(what: &str) {
     eprintln!("[bench] {what}");
 }

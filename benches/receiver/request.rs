@@ -1,4 +1,4 @@
-//! Signed requests, built before the clock runs: deliveries of 1 KiB, each with an id and a body of its own.
+//! Signed requests, built before the measurement: deliveries of 1 KiB, each with its own id and body.
 
 use linktree_operator::{
     clock,
@@ -11,10 +11,10 @@ use linktree_operator::{
 
 /// The length of a body.
 const BODY_BYTES: usize = 1024;
-/// What everything is signed with.
+/// The signing secret of all requests.
 pub(crate) const SECRET: &str = "a-signing-secret-for-benchmarks-only";
 
-/// Requests one behind the other in one piece of memory.
+/// Requests in one contiguous buffer.
 #[derive(Debug)]
 pub(crate) struct Requests {
     bytes: Vec<u8>,
@@ -22,7 +22,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// `count` deliveries to `path`. No two runs, and no two requests of a run, are the same delivery.
+    /// Builds `count` deliveries to `path`, unique within and across runs.
     pub(crate) fn build(count: usize, path: &str) -> Self {
         let secret = Secret::new(SECRET);
         let (run, now) = (rand::random::<u32>(), clock::now().as_second());
@@ -31,7 +31,7 @@ impl Requests {
         for number in 0..count {
             let body = body(run, number, now);
             let signature = Signature::sign(&secret, &sent_at, body.as_bytes()).to_hex();
-            // qhook's generic HMAC is over the body alone.
+            // qhook's generic HMAC covers only the body.
             let plain = plain_hmac(body.as_bytes());
             let head = format!(
                 "POST {path} HTTP/1.1\r\nhost: receiver.example\r\nuser-agent: bench\r\ncontent-type: application/json\r\n\
@@ -59,12 +59,12 @@ impl Requests {
     }
 }
 
-/// Ids have no order, as a UUID has none. The number comes first, so that a sink can tell which request it was.
+/// A delivery id without order, like a UUID. It contains the number, so that a sink can identify the request.
 fn delivery_id(run: u32, number: usize) -> String {
     format!("dlv_{run:08x}_{number:08}_{:08x}", rand::random::<u32>())
 }
 
-/// The number of the request that an id was made for.
+/// The number of the request in an id.
 pub(crate) fn number(delivery_id: &str) -> Option<usize> {
     delivery_id.split('_').nth(2)?.parse().ok()
 }

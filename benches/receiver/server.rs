@@ -1,4 +1,4 @@
-//! Processes under test: started on core 0, looked at through /proc, and ended whatever happens.
+//! Processes under test: started on core 0, measured through /proc, and killed on drop.
 
 use std::{
     fs,
@@ -17,27 +17,27 @@ use nix::{
     unistd::Pid,
 };
 
-/// Where servers run.
+/// The core of the servers.
 const SERVER_CORE: usize = 0;
-/// Where the generator and the sinks run.
+/// The core of the generator and the sinks.
 const GENERATOR_CORE: usize = 1;
 /// The unit of the times in /proc/PID/stat (USER_HZ, which is 100 on every Linux that Rust knows).
 const TICK: Duration = Duration::from_millis(10);
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server that is running. Dropping it ends it.
+/// A running server. Killed on drop.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// From the start of the process until it was ready.
+    /// The time from the start of the process until it is ready.
     pub(crate) started_in: Duration,
 }
 
 impl Server {
-    /// Starts `command` on the servers' core and waits until `address` answers an unsigned request to `path` with one of
-    /// `statuses`.
+    /// Starts `command` on the servers' core and waits until `address` answers an unsigned request to `path` with one
+    /// of `statuses`.
     pub(crate) fn start(mut command: Command, address: SocketAddr, path: &str, statuses: &[&str]) -> Result<Self> {
         pin(SERVER_CORE)?;
         let began = Instant::now();
@@ -47,7 +47,7 @@ impl Server {
         let mut server = Server { child, address, started_in: Duration::ZERO };
         while !probe(address, path).is_ok_and(|status| statuses.contains(&status.as_str())) {
             if let Some(status) = server.child.try_wait()? {
-                bail!("{command:?} ended with {status}");
+                bail!("{command:?} exited with {status}");
             }
             if began.elapsed() > START_TIMEOUT {
                 bail!("{command:?} does not answer on {address}");
@@ -58,7 +58,7 @@ impl Server {
         Ok(server)
     }
 
-    /// User and system time of the process, its threads, and its children that ended.
+    /// User and system time of the process, its threads, and its exited children.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(") ").context("stat")?;
@@ -71,7 +71,7 @@ impl Server {
         self.status("VmRSS:")
     }
 
-    /// The most resident memory it ever had, in MiB.
+    /// Peak resident memory in MiB.
     pub(crate) fn peak(&self) -> Result<f64> {
         self.status("VmHWM:")
     }
@@ -98,7 +98,7 @@ impl Drop for Server {
     }
 }
 
-/// The status that an unsigned request is answered with.
+/// The status of the response to an unsigned request.
 fn probe(address: SocketAddr, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -108,12 +108,12 @@ fn probe(address: SocketAddr, path: &str) -> Result<String> {
     Ok(answer.split(' ').nth(1).context("no status")?.to_owned())
 }
 
-/// Keeps this thread, and those it starts from now on, on the generator's core.
+/// Pins this thread, and threads it starts later, to the generator's core.
 pub(crate) fn pin_generator() -> Result<()> {
     pin(GENERATOR_CORE)
 }
 
-/// Where the machine has no such core, everything runs where it may, and the run says little.
+/// Without that core nothing is pinned, and the results are not meaningful.
 fn pin(core: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(core)?;
@@ -123,7 +123,7 @@ fn pin(core: usize) -> Result<()> {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that is free at the moment.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

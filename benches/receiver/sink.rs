@@ -1,4 +1,4 @@
-//! Where events go: a sink that takes everything and notes when, and one that takes connections and never answers.
+//! Sinks: one that accepts everything and records the times, and one that accepts connections and never answers.
 
 use std::{
     collections::HashMap,
@@ -58,24 +58,24 @@ impl Sink {
         if let Some(number) = id {
             self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_insert_with(Instant::now);
         }
-        // What is left of a broken body is of no interest.
+        // The rest of a broken body is irrelevant.
         let _ = request.into_body().collect().await;
         self.taken.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Response::new(Full::default())
     }
 
-    /// When each request's event came first.
+    /// The first arrival of each request's event.
     pub(crate) fn arrivals(&self) -> HashMap<usize, Instant> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many requests it has answered.
+    /// The number of answered requests.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
 
-/// A sink that takes every connection and nothing more. Runs until the process ends.
+/// A sink that accepts connections and never answers. Runs until the process exits.
 pub(crate) fn black_hole() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

@@ -1,22 +1,22 @@
-//! P6: how long a receiver takes to be ready with a journal that is full of history.
+//! P6: the time until a receiver with a large journal is ready.
 
 use std::path::Path;
 
 use anyhow::Result;
 use rusqlite::Connection;
 
-use crate::{Arguments, report::Row, say, subject};
+use crate::{Arguments, say, subject, support::benchmark_report::Row};
 
 const EVENTS: u32 = 1_000_000;
 const IDENTITIES: u32 = 10_000_000;
-/// How often it is restarted; the slowest counts.
+/// The number of restarts; the slowest counts.
 const RESTARTS: usize = 3;
 
-/// Starts a receiver on a journal with a million events, kept and delivered, and ten million identities.
+/// Starts a receiver with a journal of a million delivered events and ten million identities.
 pub(crate) fn restart(arguments: &Arguments, rows: &mut Vec<Row>) -> Result<()> {
     let scale = if arguments.quick { 1_000 } else { 1 };
     let directory = arguments.workplace()?;
-    // The receiver itself makes its tables.
+    // The receiver creates its tables.
     drop(subject::receiver(directory.path(), &[])?);
     say(&format!("filling a journal: {} events, {} identities …", EVENTS / scale, IDENTITIES / scale));
     fill(&directory.path().join("journal/journal.sqlite"), EVENTS / scale, IDENTITIES / scale)?;
@@ -32,7 +32,7 @@ pub(crate) fn restart(arguments: &Arguments, rows: &mut Vec<Row>) -> Result<()> 
     Ok(())
 }
 
-/// Rows as the journal writes them, made in the database, and in the order of the indexes.
+/// Generates rows like the journal's within the database, in the order of the indexes.
 fn fill(database: &Path, events: u32, identities: u32) -> Result<()> {
     Connection::open(database)?.execute_batch(&format!(
         "PRAGMA synchronous = OFF;

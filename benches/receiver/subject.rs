@@ -1,5 +1,5 @@
-//! What is measured: the receiver as it is shipped, the receiver without a journal, and the peers. Each is started with
-//! nothing in it, in a directory of its own.
+//! The measured servers: the receiver as shipped, the receiver without a journal, and the peers. Each starts empty, in
+//! its own directory.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use crate::{
     server::{Server, free_address},
 };
 
-/// The path that deliveries go to: the page's own, and where qhook takes what a source `linktree` sends.
+/// The path of deliveries: the page's, and qhook's for the source `linktree`.
 pub(crate) const PATH: &str = "/webhooks/linktree";
 
 /// The receiver, with a journal in `directory`.
@@ -27,7 +27,7 @@ pub(crate) fn receiver(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result
     start("receiver", directory, sinks, "401")
 }
 
-/// The receiver with a journal that keeps nothing.
+/// The receiver with a journal that stores nothing.
 pub(crate) fn forgetful(directory: &Path) -> Result<Server> {
     start("forgetful", directory, &[], "401")
 }
@@ -37,7 +37,7 @@ pub(crate) fn bare(directory: &Path) -> Result<Server> {
     start("bare", directory, &[], "200")
 }
 
-/// One of this program's own servers, see [`crate::inside`].
+/// A server of this program, see [`crate::inside`].
 fn start(name: &str, directory: &Path, sinks: &[(&str, SocketAddr)], ready: &str) -> Result<Server> {
     let address = free_address()?;
     let mut command = Command::new(std::env::current_exe()?);

@@ -1,6 +1,5 @@
-//! The smallest useful sink: takes CloudEvents in binary mode on port 8080 and prints each as one line,
-//! `time type id body`. It is what the quickstart delivers to, and a start for a sink of your own. It keeps nothing
-//! and checks no credentials.
+//! A minimal sink: accepts CloudEvents in binary mode on port 8080 and prints each as one line, `time type id body`.
+//! The quickstart delivers to it, and you can start your own sink from it. It stores nothing and checks no credentials.
 
 use std::io::{self, Write};
 
@@ -22,7 +21,7 @@ async fn main() -> io::Result<()> {
         .await
 }
 
-/// Only a 2xx tells the receiver that the event is ours now: anything else, and it comes again. So it is printed first.
+/// Prints an event, then answers 204: the receiver retries an event until the response is a 2xx.
 async fn print(headers: HeaderMap, Json(body): Json<serde_json::Value>) -> Result<StatusCode, (StatusCode, String)> {
     let attribute = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
     let line = format!("{} {} {} {body}", attribute("ce-time"), attribute("ce-type"), attribute("ce-id"));

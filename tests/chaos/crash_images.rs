@@ -1,5 +1,5 @@
-//! Power cuts in a recorded run: builds what the disk may then hold, opens it with the real journal, and looks whether
-//! everything acknowledged by then is there, once.
+//! Power cuts in a recorded run: builds possible disk contents at each cut, opens them with the real journal, and
+//! checks that every delivery acknowledged before is stored once.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,7 +21,7 @@ use super::{
 const FATES: [Fate; 6] =
     [Fate::Nothing, Fate::Everything, Fate::Torn(0.5), Fate::Prefix, Fate::Torn(0.9), Fate::Torn(0.1)];
 
-/// A recorded run: what happened, and what each connection sent, in its order.
+/// A recorded run: its steps, and the deliveries of each connection in order.
 pub struct Run {
     pub steps: Vec<Step>,
     pub sent: HashMap<Ports, Vec<Delivery>>,
@@ -32,13 +32,13 @@ struct Cut {
     name: String,
     seed: u64,
     image: Image,
-    /// How many of the run's acknowledged deliveries had been acknowledged by then.
+    /// The number of deliveries acknowledged before the cut.
     acknowledged: usize,
 }
 
 impl Run {
-    /// Adds what one process did, up to its end. What it did last may be missing in its trace; then that is made up for
-    /// from the files, as writes without a sync.
+    /// Adds the steps of one process. Its last steps may be missing in the trace; they are derived from the files, as
+    /// writes without a sync.
     pub fn record(&mut self, steps: Vec<Step>, root: &Path) {
         self.steps.extend(steps);
         let mut disk = Disk::new(root);
@@ -51,7 +51,7 @@ impl Run {
         }
     }
 
-    /// The deliveries answered 200, in the order of their answers; for each step, how many there were before it.
+    /// The deliveries answered 200, in the order of the responses, and their number before each step.
     fn acknowledged(&self) -> (Vec<Delivery>, Vec<usize>) {
         let (mut all, mut before) = (Vec::new(), Vec::with_capacity(self.steps.len()));
         let mut answered: HashMap<Ports, usize> = HashMap::new();
@@ -69,11 +69,12 @@ impl Run {
         (all, before)
     }
 
-    /// Cuts the power around every sync, `cuts` times in all, and at the end. Returns how often, and what was wrong.
+    /// Cuts the power around every sync, `cuts` times in total, and at the end. Returns the number of cuts and the
+    /// violations.
     pub fn cut_power(&self, root: &Path, cuts: usize, seed: u64) -> (usize, Vec<String>) {
         let (acknowledged, before) = self.acknowledged();
         let syncs = self.steps.iter().filter(|step| matches!(step, Step::Sync { .. })).count();
-        // Before a sync everything may be the case; right after it, and at the end, the worst is of interest.
+        // Before a sync any disk content is possible; right after it, and at the end, the worst case is checked.
         let each = cuts.div_ceil(syncs.max(1)).max(1);
         let (images, queue) = mpsc::sync_channel::<Cut>(4);
         let queue = Arc::new(Mutex::new(queue));
@@ -118,9 +119,9 @@ impl Run {
 }
 
 impl Cut {
-    /// Opens what is left, and compares it with what was acknowledged.
+    /// Opens the journal of a cut, and compares it with the acknowledged deliveries.
     fn check(&self, root: &Path, acknowledged: &[Delivery]) -> Vec<String> {
-        // In memory where there is such a place: these images need no disk.
+        // In memory if possible: these images need no disk.
         let place =
             if Path::new("/dev/shm").is_dir() { Path::new("/dev/shm") } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
         let directory = tempfile::tempdir_in(place).unwrap();
@@ -141,7 +142,7 @@ impl Cut {
         wrong
     }
 
-    /// What was acknowledged last, and some of the rest, is a duplicate.
+    /// Checks that the last acknowledged deliveries, and a sample of the others, are duplicates.
     async fn check_memory(&self, journal: &SqliteJournal, acknowledged: &[Delivery]) -> Vec<String> {
         let mut rng = StdRng::seed_from_u64(self.seed);
         let last = acknowledged.iter().rev().take(2);
@@ -158,7 +159,7 @@ impl Cut {
     }
 }
 
-/// Compares the events in a journal that is closed with those acknowledged.
+/// Compares the events in a closed journal with the acknowledged ones.
 pub fn check_events(journal: &Path, acknowledged: &[Delivery]) -> Vec<String> {
     let database = rusqlite::Connection::open(journal.join("journal.sqlite")).unwrap();
     let mut statement = database.prepare("SELECT name FROM events").unwrap();

@@ -1,5 +1,4 @@
-//! Deliveries, and connections they are sent over: plain blocking sockets, so that a test sees what came and what did
-//! not.
+//! Deliveries and their connections: blocking sockets, so that a test knows exactly which responses arrived.
 
 use std::{
     io::{self, Read, Write},
@@ -25,7 +24,7 @@ pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
 }
 
-/// A delivery, signed when it was made.
+/// A delivery, signed at its creation.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub id: String,
@@ -40,7 +39,7 @@ impl Delivery {
         Delivery { id: format!("d{n}"), body, sent_at: now() }
     }
 
-    /// What the journal is given.
+    /// The event for the journal.
     pub fn event(&self) -> Event {
         let (sent_at, signature) = self.signed();
         let id = DeliveryId::parse(self.id.as_bytes());
@@ -76,7 +75,7 @@ pub type Answer = (u16, String);
 pub struct Connection {
     stream: TcpStream,
     read: Vec<u8>,
-    /// The receiver's port and ours, by which a trace knows the connection.
+    /// The receiver's port and ours, which identify the connection in a trace.
     pub ports: (u16, u16),
 }
 
@@ -98,7 +97,7 @@ impl Connection {
         self.stream.write_all(bytes)
     }
 
-    /// The next answer; an error when the connection ends before it is whole.
+    /// Reads the next response; an error if the connection ends before it is complete.
     pub fn answer(&mut self) -> io::Result<Answer> {
         loop {
             if let Some((answer, length)) = parse(&self.read) {
@@ -114,7 +113,7 @@ impl Connection {
     }
 }
 
-/// The first answer in `bytes` and its length. Interim answers are passed over.
+/// The first response in `bytes` and its length. Interim responses are skipped.
 fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
@@ -128,7 +127,7 @@ fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
     Some(((status, String::from_utf8_lossy(body).into_owned()), end))
 }
 
-/// Asks `path`, as on the admin port.
+/// Sends a GET request with the admin token.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     let mut connection = Connection::open(address)?;
     connection.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t0ken\r\n\r\n").as_bytes())?;
@@ -138,10 +137,10 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
 /// Waits until `condition` holds.
 #[track_caller]
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
-    assert!(in_time(condition), "not in time: {what}");
+    assert!(in_time(condition), "timed out waiting until {what}");
 }
 
-/// Waits until `condition` holds, and answers whether it did in time.
+/// Waits until `condition` holds; false at the deadline.
 pub fn in_time(mut condition: impl FnMut() -> bool) -> bool {
     let start = std::time::Instant::now();
     while !condition() {

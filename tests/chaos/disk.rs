@@ -1,6 +1,6 @@
-//! A disk as POSIX promises it, and no better: what is written is on it after an fsync of the file, a name after an
-//! fsync of its directory. Until then any part may be on it, in any order, by sectors. What an fsync failed on may never
-//! get there, and no later fsync says so: only writing it again helps.
+//! A disk with exactly the guarantees of POSIX: content is durable after an fsync of the file, a name after an fsync of
+//! its directory. Before, any part may be durable, in any order, by sectors. Content of a failed fsync may never be
+//! durable, and no later fsync reports it: only another write helps.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,17 +13,17 @@ use super::trace::Step;
 
 const SECTOR: usize = 512;
 
-/// What the disk may hold after a power cut.
+/// Possible content of the disk after a power cut.
 pub type Image = BTreeMap<PathBuf, Vec<u8>>;
 
-/// How much of what is not synced is on the disk after the cut.
+/// The part of unsynced content that survives the cut.
 #[derive(Clone, Copy, Debug)]
 pub enum Fate {
     Nothing,
     Everything,
-    /// All up to some sector.
+    /// Everything up to some sector.
     Prefix,
-    /// Each sector with this chance.
+    /// Each sector with this probability.
     Torn(f64),
 }
 
@@ -31,11 +31,11 @@ pub enum Fate {
 pub struct Disk {
     root: PathBuf,
     files: Vec<File>,
-    /// What a process sees.
+    /// The content that processes see.
     live: BTreeMap<PathBuf, Entry>,
-    /// What is on the disk for sure.
+    /// The durable content.
     durable: BTreeMap<PathBuf, Entry>,
-    /// Changes of names that are not synced, in order.
+    /// Unsynced changes of names, in order.
     names: Vec<(PathBuf, Option<Entry>)>,
 }
 
@@ -49,7 +49,7 @@ enum Entry {
 struct File {
     durable: Vec<u8>,
     pending: Vec<Change>,
-    /// What a failed fsync has forgotten.
+    /// Content lost by a failed fsync.
     limbo: Vec<Change>,
 }
 
@@ -64,7 +64,7 @@ enum Change {
 }
 
 impl Disk {
-    /// An empty directory that is on the disk.
+    /// Creates a durable empty directory.
     pub fn new(root: &Path) -> Self {
         let there = BTreeMap::from([(root.to_owned(), Entry::Directory)]);
         Disk { root: root.to_owned(), files: Vec::new(), live: there.clone(), durable: there, names: Vec::new() }
@@ -94,14 +94,14 @@ impl Disk {
             Step::Sync { path, worked } => match (self.live.get(path), worked) {
                 (Some(Entry::File(_)), worked) => self.file(path).sync(*worked),
                 (Some(Entry::Directory), true) => self.sync_names(path),
-                // What becomes of names is still open; they may come with a later sync.
+                // Names stay unsynced; a later sync may make them durable.
                 (Some(Entry::Directory), false) => {}
-                (None, _) => panic!("{} is synced, and not there", path.display()),
+                (None, _) => panic!("{} is synced, but does not exist", path.display()),
             },
         }
     }
 
-    /// What may be there after a power cut now.
+    /// Possible content after a power cut now.
     pub fn image(&self, fate: Fate, rng: &mut StdRng) -> Image {
         let mut names = self.durable.clone();
         let named = match fate {
@@ -127,7 +127,7 @@ impl Disk {
         files.collect()
     }
 
-    /// What must have been written to a file, besides what is known, for it to have this content.
+    /// The writes that are missing in the record for a file to have this content.
     pub fn differences(&self, path: &Path, content: &[u8]) -> Vec<Step> {
         let mut steps = Vec::new();
         let known = match self.live.get(path) {
@@ -168,7 +168,7 @@ impl Disk {
     fn file(&mut self, path: &Path) -> &mut File {
         match self.live.get(path) {
             Some(Entry::File(number)) => &mut self.files[*number],
-            Some(Entry::Directory) | None => panic!("{} is written to, and not there", path.display()),
+            Some(Entry::Directory) | None => panic!("{} is written to, but does not exist", path.display()),
         }
     }
 }
@@ -190,13 +190,13 @@ impl File {
         for change in &pending {
             change.apply(&mut self.durable);
         }
-        // A sector that was written anew is as it was written; so is all, once it was cut off.
+        // A rewritten sector has its new content, and so has everything after a truncation.
         let cut = pending.iter().any(|change| matches!(change, Change::Length(_)));
-        let anew: BTreeSet<usize> = pending.iter().filter_map(Change::sector).collect();
-        self.limbo.retain(|change| !cut && change.sector().is_none_or(|sector| !anew.contains(&sector)));
+        let rewritten: BTreeSet<usize> = pending.iter().filter_map(Change::sector).collect();
+        self.limbo.retain(|change| !cut && change.sector().is_none_or(|sector| !rewritten.contains(&sector)));
     }
 
-    /// What a process reads.
+    /// The content that a process reads.
     fn live(&self) -> Vec<u8> {
         let mut content = self.durable.clone();
         self.limbo.iter().chain(&self.pending).for_each(|change| change.apply(&mut content));
@@ -255,8 +255,8 @@ mod tests {
         Step::Sync { path: path.into(), worked }
     }
 
-    /// What is surely there after these steps.
-    fn surely(steps: &[Step]) -> Option<String> {
+    /// The durable content after these steps.
+    fn durable(steps: &[Step]) -> Option<String> {
         let mut disk = Disk::new(Path::new("/v"));
         steps.iter().for_each(|step| disk.apply(step));
         let image = disk.image(Fate::Nothing, &mut StdRng::seed_from_u64(1));
@@ -264,11 +264,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_synced_under_a_synced_name_is_sure() {
+    fn only_synced_content_with_a_synced_name_is_durable() {
         let create = Step::Create("/v/a".into());
-        assert_eq!(surely(&[create.clone(), write("x"), sync("/v/a", true)]), None);
+        assert_eq!(durable(&[create.clone(), write("x"), sync("/v/a", true)]), None);
         let named = [create, sync("/v", true)];
-        let after = |steps: &[Step]| surely(&[&named, steps].concat());
+        let after = |steps: &[Step]| durable(&[&named, steps].concat());
         assert_eq!(after(&[write("x")]).as_deref(), Some(""));
         assert_eq!(after(&[write("x"), sync("/v/a", true)]).as_deref(), Some("x"));
         assert_eq!(after(&[write("x"), sync("/v/a", false), sync("/v/a", true)]).as_deref(), Some(""));

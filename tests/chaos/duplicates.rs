@@ -1,4 +1,4 @@
-//! Concurrent duplicates: one delivery on 64 connections at once is received once, and 63 times a duplicate.
+//! Concurrent duplicates: one delivery on 64 connections at once is received once, and 63 copies are duplicates.
 
 use std::{path::Path, thread, time::Duration};
 
@@ -8,8 +8,8 @@ use super::{
     row::{Row, count},
 };
 
-const TOGETHER: usize = 64;
-/// Threads; each has a part of the connections and sends on all of them before it reads.
+const CONNECTIONS: usize = 64;
+/// Threads; each sends on all of its connections before it reads.
 const THREADS: usize = 4;
 
 #[test]
@@ -25,7 +25,7 @@ fn concurrent_duplicates() {
             let address = receiver.delivery;
             thread::spawn(move || {
                 let open = || Connection::open(address).unwrap();
-                let mut connections: Vec<Connection> = (0..TOGETHER / THREADS).map(|_| open()).collect();
+                let mut connections: Vec<Connection> = (0..CONNECTIONS / THREADS).map(|_| open()).collect();
                 let mut received = vec![0u32; ids];
                 let mut odd = Vec::new();
                 for (n, received) in received.iter_mut().enumerate() {
@@ -58,7 +58,7 @@ fn concurrent_duplicates() {
     row.finish();
 }
 
-/// The answer; where it is 503, what the sender's next attempt is answered.
+/// The response; after 503 the response to a retry.
 fn answered(connection: &mut Connection, request: &[u8]) -> Answer {
     for _ in 0..500 {
         let answer = connection.answer().unwrap();
@@ -77,6 +77,6 @@ fn check_stored(directory: &Path, ids: usize, row: &mut Row) {
     let stored: (i64, i64) = database.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     let ids = i64::try_from(ids).unwrap();
     if stored != (ids, ids) {
-        row.violated(format!("{ids} ids, but (events, different ones) are {stored:?}"));
+        row.violated(format!("{ids} ids, but (events, distinct ids) are {stored:?}"));
     }
 }

@@ -1,5 +1,5 @@
-//! Sinks where no sink may be: every address of `tests/golden/egress.txt` in its spelling, behind a name, and behind the
-//! name of a Service; and names that lead elsewhere the second time. Each is refused when it is to be connected to.
+//! Sinks at forbidden addresses: every address of `tests/golden/egress.txt` in its spelling, behind a name, and behind
+//! the name of a Service; and names whose address changes later. The receiver must reject each before it connects.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ const REFUSED: &str = "is not an address that events may be sent to";
 #[test]
 fn egress() {
     let mut row = Row::new("egress", "egress");
-    // What gets through to this machine gets here.
+    // A connection that is not rejected arrives here.
     let listener = TcpListener::bind("[::]:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let (sinks, hosts) = sinks(listener.local_addr().unwrap().port());
@@ -34,7 +34,7 @@ fn egress() {
     receiver.until_ready();
 
     deliver(&receiver, 1);
-    until("every sink was tried", || failures(&receiver).iter().all(|(_, failure)| failure.is_some()));
+    until("every sink was attempted", || failures(&receiver).iter().all(|(_, failure)| failure.is_some()));
     row.tried(sinks.len());
     judge(&failures(&receiver), &mut row);
 
@@ -44,18 +44,18 @@ fn egress() {
     deliver(&receiver, 2);
     let is_rebound =
         |failure: &Option<String>| failure.as_deref().is_some_and(|failure| failure.contains("127.0.0.1 "));
-    until("the names lead here, and are refused again", || {
+    until("the changed names are rejected again", || {
         failures(&receiver).iter().all(|(name, failure)| !name.starts_with("name") || is_rebound(failure))
     });
     row.tried(rebound.len());
     judge(&failures(&receiver), &mut row);
     if listener.accept().is_ok() {
-        row.violated("something was connected to");
+        row.violated("the receiver connected to a forbidden address");
     }
     row.finish();
 }
 
-/// A sink for each case, and the names they need.
+/// A sink per case, and the hosts file for their names.
 fn sinks(port: u16) -> (Vec<Sink>, String) {
     let (mut sinks, mut hosts, mut named) = (Vec::new(), String::new(), BTreeSet::new());
     for (kind, host) in TABLE.lines().map(|line| line.split_once(' ').unwrap()).filter(|(kind, _)| *kind != "public") {
@@ -63,13 +63,13 @@ fn sinks(port: u16) -> (Vec<Sink>, String) {
         let address: IpAddr = match url.host().unwrap() {
             Host::Ipv4(address) => address.into(),
             Host::Ipv6(address) => address.into(),
-            Host::Domain(name) => panic!("{name} is no address"),
+            Host::Domain(name) => panic!("{name} is not an address"),
         };
         sinks.push(sink(&format!("spelled-{}", sinks.len()), url));
         if !named.insert(address) {
             continue;
         }
-        // Somebody in the cluster may have a private address.
+        // A Service may have a private address.
         let domains: &[&str] = if kind == "never" { &["example", "svc"] } else { &["example"] };
         for domain in domains {
             let name = format!("name-{}.{domain}", sinks.len());
@@ -81,7 +81,7 @@ fn sinks(port: u16) -> (Vec<Sink>, String) {
     (sinks, hosts)
 }
 
-/// A sink that is tried again every second, for long enough.
+/// A sink with a retry every second, longer than the test.
 fn sink(name: &str, url: Url) -> Sink {
     let mut sink = Sink::new(name, url);
     sink.retry = linktree_operator::route::Retry { limit: 1000, delay_seconds: 1, max_delay_seconds: 1 };
@@ -108,7 +108,7 @@ fn judge(failures: &[(String, Option<String>)], row: &mut Row) {
     }
 }
 
-/// All names lead to this machine. The file stays the same one: it is mounted.
+/// Points all names to this machine. Writes in place, since the file is mounted.
 fn write_in_place(file: &Path, names: &[String]) {
     let lines: String = names.iter().map(|name| format!("127.0.0.1 {name}\n")).collect();
     fs::write(file, lines).unwrap();

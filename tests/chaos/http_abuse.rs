@@ -1,5 +1,5 @@
-//! HTTP abuse on raw sockets: every case against its verdict in `tests/golden/http_abuse.txt`, and against what the RFCs
-//! leave no choice about. `UPDATE_GOLDEN=1` writes the file anew, to be read before it is committed.
+//! HTTP abuse on raw sockets: every case has a verdict in `tests/golden/http_abuse.txt`, and must satisfy the RFCs
+//! where they are definite. `UPDATE_GOLDEN=1` rewrites the file, which must be reviewed before a commit.
 
 use std::{
     collections::HashSet,
@@ -19,7 +19,7 @@ use super::{
     row::{Row, full},
 };
 
-/// Sent behind every case: its 404 shows that the connection is where we think it is.
+/// Sent after every case: its 404 shows that the connection is in sync.
 const SENTINEL: &[u8] = b"GET /sentinel HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 const AT_ONCE: usize = 24;
 
@@ -37,8 +37,8 @@ fn http_abuse() {
         let accepted = verdict.contains("200");
         match case.must {
             Must::Accept if !accepted => row.violated(format!("{}: must be accepted, was {verdict}", case.name)),
-            Must::Refuse if accepted => row.violated(format!("{}: must be refused, was {verdict}", case.name)),
-            Must::Accept | Must::Refuse | Must::Choose => {}
+            Must::Reject if accepted => row.violated(format!("{}: must be rejected, was {verdict}", case.name)),
+            Must::Accept | Must::Reject | Must::Choose => {}
         }
     }
     assert!(Connection::open(receiver.delivery).unwrap().deliver(&Delivery::numbered(1_000_000)).unwrap().0 == 200);
@@ -48,7 +48,7 @@ fn http_abuse() {
     row.finish();
 }
 
-/// Only whole requests of their own are stored: nothing that was hidden in another.
+/// Checks that no request hidden in another one is stored.
 fn check_stored(directory: &Path, row: &mut Row) {
     let database = rusqlite::Connection::open(directory.join("volume/journal/journal.sqlite")).unwrap();
     let mut statement = database.prepare("SELECT name FROM events WHERE name LIKE 'smuggled%'").unwrap();
@@ -63,7 +63,7 @@ fn compare(cases: &[Case], verdicts: &[String], row: &mut Row) {
     let found: Vec<String> =
         cases.iter().zip(verdicts).map(|(case, verdict)| format!("{} => {verdict}", case.name)).collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        assert!(full(), "only a full run has all the verdicts: CHAOS=full");
+        assert!(full(), "only a full run has all verdicts: set CHAOS=full");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, found.join("\n") + "\n").unwrap();
     }
@@ -73,7 +73,7 @@ fn compare(cases: &[Case], verdicts: &[String], row: &mut Row) {
         row.violated(format!("not in the golden file: {found}"));
     }
     if golden.len() != http_cases::all().len() {
-        row.violated("the golden file has not as many cases as there are");
+        row.violated("the golden file has another number of cases");
     }
 }
 
@@ -95,11 +95,11 @@ fn verdicts(address: SocketAddr, cases: &[Case]) -> Vec<String> {
     found.into_iter().map(|(_, verdict)| verdict).collect()
 }
 
-/// The statuses a case is answered with, the sentinel's among them, until the connection ends.
+/// The statuses of all responses to a case, including the sentinel's, until the connection ends.
 fn verdict(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
-    // The receiver may end the connection before it has read everything.
+    // The receiver may close the connection before it has read everything.
     let _ = stream.write_all(&[bytes, SENTINEL].concat());
     let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
     let end = loop {
@@ -115,7 +115,7 @@ fn verdict(address: SocketAddr, bytes: &[u8]) -> String {
     format!("{}{end}", if statuses.is_empty() { "closed".to_owned() } else { statuses.join(" ") })
 }
 
-/// Headers that never end: they are given up, and others are served meanwhile.
+/// Endless headers time out, and other connections are served meanwhile.
 #[test]
 fn slowloris() {
     let mut row = Row::new("slowloris", "slowloris");
@@ -123,7 +123,7 @@ fn slowloris() {
     process::write_route(directory.path(), &process::route(None));
     let receiver = Process::start(directory.path()).unwrap();
     receiver.until_ready();
-    let (slow, patience) = if full() { (400, Duration::from_secs(60)) } else { (50, Duration::ZERO) };
+    let (slow, duration) = if full() { (400, Duration::from_secs(60)) } else { (50, Duration::ZERO) };
     let mut streams: Vec<TcpStream> = (0..slow).map(|_| TcpStream::connect(receiver.delivery).unwrap()).collect();
     let start = Instant::now();
     for stream in &mut streams {
@@ -138,14 +138,14 @@ fn slowloris() {
         }
         n += 1;
         streams.retain_mut(|stream| stream.write_all(b"x").is_ok() && !matches!(stream.read(&mut [0; 512]), Ok(0)));
-        if streams.is_empty() || start.elapsed() >= patience {
+        if streams.is_empty() || start.elapsed() >= duration {
             break;
         }
         thread::sleep(Duration::from_millis(500));
     }
     row.tried(slow);
     if full() && !streams.is_empty() {
-        row.violated(format!("{} slow connections were never given up", streams.len()));
+        row.violated(format!("{} slow connections never timed out", streams.len()));
     }
     row.finish();
 }

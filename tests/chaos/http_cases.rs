@@ -1,17 +1,17 @@
-//! Requests as no client of good will would send them, each a signed delivery but for one thing.
+//! Hostile requests, each a signed delivery except for one detail.
 
 use super::deliveries::{Delivery, PATH};
 
 mod framing;
 
-/// What RFC 9110 and 9112 leave no choice about.
+/// The verdict that RFC 9110 and 9112 require.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Must {
-    /// It is a delivery like any other.
+    /// It is a valid delivery.
     Accept,
-    /// Its meaning is not certain, or it is not allowed: it must not count as a delivery.
-    Refuse,
-    /// Either is right; the golden file has what we chose.
+    /// It is ambiguous or forbidden: it must not count as a delivery.
+    Reject,
+    /// Both are allowed; the golden file has our choice.
     Choose,
 }
 
@@ -22,18 +22,18 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether its verdict takes as long as some time limit of the receiver.
+    /// Whether its verdict needs a timeout of the receiver.
     pub fn is_slow(&self) -> bool {
         ["length too long", "chunk last ends in LF", "chunk never last"].contains(&self.name.as_str())
     }
 }
 
-/// Makes cases, each with a delivery of its own.
+/// Creates cases, each with its own delivery.
 struct Maker {
     cases: Vec<Case>,
 }
 
-/// The parts of a request, to be changed.
+/// The parts of a request.
 struct Parts {
     line: String,
     /// Signature, timestamp, id; each with its line end.
@@ -42,7 +42,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Framed by `framing`, lines of the header with their ends; then `body` as it is.
+    /// The request with the header lines `framing`, and `body` verbatim.
     fn framed(&self, framing: &str, body: &str) -> String {
         format!("{}\r\nhost: x\r\n{}{framing}\r\n{body}", self.line, self.signed)
     }
@@ -72,7 +72,7 @@ fn parts(n: usize) -> Parts {
     Parts { line: format!("POST {PATH} HTTP/1.1"), signed, body: body.to_owned() }
 }
 
-/// All of them, in the order of the golden file.
+/// All cases, in the order of the golden file.
 pub fn all() -> Vec<Case> {
     let mut maker = Maker { cases: Vec::new() };
     request_lines(&mut maker);
@@ -95,7 +95,7 @@ fn request_lines(maker: &mut Maker) {
     for method in
         ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "post", "POSTT", "PO ST", "P\u{f6}ST", ""]
     {
-        maker.add(format!("method {method:?}"), Must::Refuse, with_line(format!("{method} {PATH} HTTP/1.1")));
+        maker.add(format!("method {method:?}"), Must::Reject, with_line(format!("{method} {PATH} HTTP/1.1")));
     }
     for version in [
         "HTTP/1.2",
@@ -120,7 +120,7 @@ fn request_lines(maker: &mut Maker) {
         ("NUL", format!("POST {PATH}\0 HTTP/1.1")),
         ("bare CR", format!("POST {PATH} HTTP/1.1\rx")),
     ] {
-        maker.add(format!("request line: {name}"), Must::Refuse, with_line(line));
+        maker.add(format!("request line: {name}"), Must::Reject, with_line(line));
     }
     for (name, start) in [("CRLF", "\r\n"), ("two CRLF", "\r\n\r\n"), ("LF", "\n"), ("CR", "\r")] {
         maker
@@ -160,27 +160,27 @@ fn targets(maker: &mut Maker) {
         "/metrics",
         "/status",
     ] {
-        let must = if bad.contains('#') { Must::Choose } else { Must::Refuse };
+        let must = if bad.contains('#') { Must::Choose } else { Must::Reject };
         maker.add(format!("target {bad}"), must, target(bad));
     }
     for length in [1_000, 10_000, 60_000] {
-        maker.add(format!("target of {length}"), Must::Refuse, target(&format!("/{}", "x".repeat(length))));
+        maker.add(format!("target of {length}"), Must::Reject, target(&format!("/{}", "x".repeat(length))));
     }
-    maker.add("target of \u{fc}", Must::Refuse, target("/h/\u{fc}"));
+    maker.add("target of \u{fc}", Must::Reject, target("/h/\u{fc}"));
 }
 
 fn header_bytes(maker: &mut Maker) {
     for byte in (0..=0x20u8).chain([
         0x22, 0x28, 0x29, 0x2c, 0x2f, 0x3b, 0x3c, 0x3d, 0x3e, 0x40, 0x5b, 0x5c, 0x5d, 0x7b, 0x7d, 0x7f, 0x80, 0xff,
     ]) {
-        // A line end or colon in a name makes another header of it, which is another case.
+        // A line end or colon in a name results in another header, which is another case.
         maker.add_bytes(format!("byte {byte:#04x} in a name"), Must::Choose, |parts| {
             let (line, rest) = parts.sized().split_once("\r\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
             [line.as_bytes(), b"\r\na", &[byte], b"b: c\r\n", rest.as_bytes()].concat()
         });
     }
     for byte in (0..=0x1fu8).chain([0x7f]) {
-        let must = if byte == b'\t' { Must::Refuse } else { Must::Choose };
+        let must = if byte == b'\t' { Must::Reject } else { Must::Choose };
         maker.add_bytes(format!("byte {byte:#04x} in the signature"), must, |parts| {
             let mut bytes = parts.sized().into_bytes();
             let at = bytes.windows(11).position(|window| window == b"signature: ").unwrap() + 20;
@@ -195,12 +195,12 @@ fn header_forms(maker: &mut Maker) {
         move |parts: &Parts| parts.framed(&format!("content-length: {}\r\n{extra}", parts.body.len()), &parts.body)
     };
     for (name, extra, must) in [
-        ("no colon", "abc\r\n", Must::Refuse),
-        ("no name", ": abc\r\n", Must::Refuse),
+        ("no colon", "abc\r\n", Must::Reject),
+        ("no name", ": abc\r\n", Must::Reject),
         ("no value", "abc:\r\n", Must::Accept),
-        ("folded", "abc: d\r\n e\r\n", Must::Refuse),
-        ("space before the colon", "abc : d\r\n", Must::Refuse),
-        ("second host", "host: y\r\n", Must::Refuse),
+        ("folded", "abc: d\r\n e\r\n", Must::Reject),
+        ("space before the colon", "abc : d\r\n", Must::Reject),
+        ("second host", "host: y\r\n", Must::Reject),
         ("expects", "expect: 200-ok\r\n", Must::Choose),
         ("continues", "expect: 100-continue\r\n", Must::Accept),
         ("upgrade", "connection: upgrade\r\nupgrade: websocket\r\n", Must::Choose),
@@ -228,7 +228,7 @@ fn header_forms(maker: &mut Maker) {
         maker.add(format!("a name of {length}"), Must::Choose, lines(format!("{}: x\r\n", "a".repeat(length))));
     }
     for (name, host) in [("no host", ""), ("an odd host", "host: a b/c\r\n"), ("a user at the host", "host: u@x\r\n")] {
-        maker.add(name, Must::Refuse, |parts| parts.sized().replace("host: x\r\n", host));
+        maker.add(name, Must::Reject, |parts| parts.sized().replace("host: x\r\n", host));
     }
     maker.add("no host in HTTP/1.0", Must::Accept, |parts| {
         Parts { line: format!("POST {PATH} HTTP/1.0"), ..copy(parts) }.sized().replace("host: x\r\n", "")
@@ -250,21 +250,21 @@ fn header_forms(maker: &mut Maker) {
         ("timestamp folded", "x-linktree-timestamp: ", "x-linktree-timestamp:\r\n\t"),
         ("underscores", "x-linktree-signature", "x_linktree_signature"),
     ] {
-        maker.add(name, Must::Refuse, |parts| parts.sized().replace(old, new));
+        maker.add(name, Must::Reject, |parts| parts.sized().replace(old, new));
     }
 }
 
 fn encodings(maker: &mut Maker) {
     for encoding in ["gzip", "br", "deflate", "zstd", "x-gzip", "GZIP", "identity, gzip", "aes128gcm", "\"\"", "*"] {
-        maker.add(format!("encoded {encoding}"), Must::Refuse, |parts| {
+        maker.add(format!("encoded {encoding}"), Must::Reject, |parts| {
             parts.framed(
                 &format!("content-encoding: {encoding}\r\ncontent-length: {}\r\n", parts.body.len()),
                 &parts.body,
             )
         });
     }
-    maker.add_bytes("a gzip bomb", Must::Refuse, |parts| {
-        // A deflate stream that repeats one byte: 10 KiB that unfold to 10 MiB.
+    maker.add_bytes("a gzip bomb", Must::Reject, |parts| {
+        // A deflate stream that repeats one byte: 10 KiB that decompress to 10 MiB.
         let bomb = [b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xec\xc1\x01\x01".as_slice(), &[0; 10_000]].concat();
         let head = parts.framed(&format!("content-encoding: gzip\r\ncontent-length: {}\r\n", bomb.len()), "");
         [head.into_bytes(), bomb].concat()
@@ -283,7 +283,7 @@ fn other_protocols(maker: &mut Maker) {
         ("0xff", &[0xff; 100]),
     ];
     for (name, bytes) in starts {
-        maker.add_bytes(format!("{name} instead"), Must::Refuse, |_| bytes.to_vec());
+        maker.add_bytes(format!("{name} instead"), Must::Reject, |_| bytes.to_vec());
     }
     for byte in (0..=255u8).step_by(8) {
         maker.add_bytes(format!("first byte {byte:#04x}"), Must::Choose, |parts| {
@@ -299,7 +299,7 @@ fn pipelines(maker: &mut Maker) {
         parts.framed(&format!("connection: close\r\ncontent-length: {}\r\n", parts.body.len()), &parts.body)
             + &smuggled(parts)
     });
-    // What is refused before its body is read: the body is not a request.
+    // Requests rejected before their body is read: the body must not count as a request.
     for (name, line, signed) in [
         ("unsigned", format!("POST {PATH} HTTP/1.1"), ""),
         ("badly signed", format!("POST {PATH} HTTP/1.1"), "x-linktree-signature: 1\r\nx-linktree-timestamp: 1\r\n"),
@@ -308,7 +308,7 @@ fn pipelines(maker: &mut Maker) {
         ("encoded", format!("POST {PATH} HTTP/1.1"), "content-encoding: gzip\r\n"),
     ] {
         for chunks in [false, true] {
-            maker.add(format!("a request in the body, {name}, chunked: {chunks}"), Must::Refuse, |parts| {
+            maker.add(format!("a request in the body, {name}, chunked: {chunks}"), Must::Reject, |parts| {
                 let hidden = smuggled(parts);
                 let parts = Parts { line: line.clone(), signed: signed.into(), body: hidden };
                 if chunks {
@@ -329,7 +329,7 @@ fn chunked(body: &str) -> String {
     format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
 }
 
-/// A whole delivery under the id `smuggled-…`, which only counts where it is read as a request of its own.
+/// A complete delivery with the id `smuggled-…`, which counts only if it is parsed as a separate request.
 fn smuggled(parts: &Parts) -> String {
     let body = format!("{{\"smuggled\":{:?}}}", parts.signed);
     let delivery = Delivery { id: "smuggled".into(), body, sent_at: super::deliveries::now() };

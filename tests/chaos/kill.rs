@@ -1,4 +1,4 @@
-//! kill −9 under load: what was acknowledged is in the journal, once, and reaches the sink at least once.
+//! kill −9 under load: every acknowledged delivery is in the journal once, and reaches the sink at least once.
 
 use std::{
     collections::HashMap,
@@ -23,11 +23,11 @@ use super::{
 
 const LANES: usize = 4;
 
-/// What the senders know.
+/// The knowledge of the senders.
 #[derive(Default)]
 struct Sent {
     acknowledged: Vec<Delivery>,
-    /// Sent and not answered: the sender tries these again.
+    /// Sent without a response: the sender retries these.
     open: Vec<Delivery>,
 }
 
@@ -38,8 +38,8 @@ fn kill_under_load() {
     process::write_route(directory.path(), &process::route(Some(sink.address)));
     let (kills, numbers, mut sent) = (count(1000, 10), Arc::new(AtomicUsize::new(0)), Sent::default());
     for _ in 0..kills {
-        let mut receiver = Process::start(directory.path()).expect("it starts after a kill");
-        // One kill in eight comes while it is still starting.
+        let mut receiver = Process::start(directory.path()).expect("the receiver must start after a kill");
+        // One kill in eight happens during the start.
         if rng.random_ratio(7, 8) {
             receiver.until_ready();
             check_memory(&receiver, &sent.acknowledged, &mut rng, &mut row);
@@ -59,11 +59,11 @@ fn kill_under_load() {
     receiver.until_ready();
     until_drained(&receiver);
     check_end(&sent.acknowledged, &stored(directory.path()), &sink.taken(), &mut row);
-    assert!(sent.acknowledged.len() > kills, "there was load: {} acknowledged", sent.acknowledged.len());
+    assert!(sent.acknowledged.len() > kills, "too little load: {} acknowledged", sent.acknowledged.len());
     row.finish();
 }
 
-/// Starts senders that first try again what is open, then go on to new deliveries, until the connection ends.
+/// Starts senders that retry open deliveries first, then send new ones, until the connection ends.
 fn load(address: SocketAddr, open: Vec<Delivery>, numbers: &Arc<AtomicUsize>) -> Vec<thread::JoinHandle<Sent>> {
     let mut queues: Vec<Vec<Delivery>> = vec![Vec::new(); LANES];
     for (n, delivery) in open.into_iter().enumerate() {
@@ -95,7 +95,7 @@ fn send(address: SocketAddr, mut queue: Vec<Delivery>, numbers: &AtomicUsize) ->
     sent
 }
 
-/// Some of what was acknowledged, sent again, is a duplicate.
+/// Checks that a sample of acknowledged deliveries are duplicates.
 fn check_memory(receiver: &Process, acknowledged: &[Delivery], rng: &mut StdRng, row: &mut Row) {
     let mut connection = Connection::open(receiver.delivery).unwrap();
     let last = acknowledged.iter().rev().take(3);
@@ -115,14 +115,14 @@ fn until_drained(receiver: &Process) {
         serde_json::from_str::<serde_json::Value>(&body).ok()?["backlog"].as_u64()
     };
     let mut left = u64::MAX;
-    // As long as it takes, if only it goes on.
+    // Without a deadline, as long as it makes progress.
     while left > 0 {
         until("the backlog shrinks", || backlog().is_some_and(|now| now < left));
         left = backlog().unwrap_or(left);
     }
 }
 
-/// How often each id is in the journal, looked at from outside.
+/// The count of each id in the journal, read by a separate connection.
 fn stored(directory: &Path) -> HashMap<String, u32> {
     let database = rusqlite::Connection::open(directory.join("volume/journal/journal.sqlite")).unwrap();
     let mut statement = database.prepare("SELECT name, count(*) FROM events GROUP BY name").unwrap();
@@ -133,9 +133,9 @@ fn stored(directory: &Path) -> HashMap<String, u32> {
 fn check_end(acknowledged: &[Delivery], stored: &HashMap<String, u32>, taken: &HashMap<String, u32>, row: &mut Row) {
     for Delivery { id, .. } in acknowledged {
         if !stored.contains_key(id) {
-            row.violated(format!("{id} was acknowledged and is lost"));
+            row.violated(format!("{id} was acknowledged, but is lost"));
         } else if !taken.contains_key(id) {
-            row.violated(format!("{id} was acknowledged and never reached the sink"));
+            row.violated(format!("{id} was acknowledged, but never reached the sink"));
         }
     }
     for (id, times) in stored.iter().filter(|(_, times)| **times > 1) {

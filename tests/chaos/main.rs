@@ -1,12 +1,14 @@
-//! What the receiver must live through: goals.md's fault rows that concern it, one module each. Against the real
-//! binary wherever a process or a disk matters. A smaller part runs with the other tests; `CHAOS=full` (`make
-//! chaos-receiver`) runs the counts of goals.md and says one line per row.
+//! Fault tests of the receiver: the rows of docs/chaos.md that concern it, one module each, with the real binary where
+//! a process or a disk matters. A smaller part runs with the other tests; `CHAOS=full` (`make chaos-receiver`) runs all
+//! counts and prints one line per row.
 //!
-//! Everything random comes from one seed, `CHAOS_SEED`; a failure prints the command that repeats it.
+//! All randomness comes from one seed, `CHAOS_SEED`; a failure prints the command that repeats it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::disallowed_methods, reason = "a harness measures its own deadlines")]
-#![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
+#![allow(clippy::disallowed_methods, reason = "a test harness measures its own deadlines")]
+#![allow(unreachable_pub, reason = "no item of a test binary is reachable from outside")]
+
+use support::row;
 
 mod crash_images;
 mod deliveries;
@@ -20,8 +22,13 @@ mod kill;
 mod power_cut;
 mod process;
 mod rapid_reset;
-mod row;
 mod signatures;
 mod sink;
 mod storage_faults;
 mod trace;
+
+/// The parts of `tests/support` that this binary uses.
+#[path = "../support"]
+mod support {
+    pub mod row;
+}

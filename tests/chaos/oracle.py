@@ -1,8 +1,8 @@
-"""Sends signed, forged and replayed deliveries to a receiver and judges its answers.
+"""Sends signed, forged and replayed deliveries to a receiver and checks its responses.
 
-Independent on purpose: Python's standard library only, and the rules below are written from the contract (the page and
-its consequences), not from the receiver's code. Usage: oracle.py POLICY PORT CASES SEED. Prints one line for each wrong
-answer, and `tried N` at the end.
+Independent of the receiver's code: it uses only Python's standard library, and its rules are written from the contract
+(the page and its consequences). Usage: oracle.py POLICY PORT CASES SEED. Prints one line for each wrong
+response, and `tried N` at the end.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ def judge(headers, body, now, memory, remember):
     """What a correct receiver answers."""
     signature, timestamp = single(headers, b"x-linktree-signature"), single(headers, b"x-linktree-timestamp")
     if signature is None or timestamp is None:
-        # A doubled header beside a missing one: refused either way, and both words are true.
+        # A duplicate header and a missing one: rejected with either response.
         return MISSING if signature is not False and timestamp is not False else (401, 403)
     if signature is False or timestamp is False:
         return INVALID
@@ -68,7 +68,7 @@ def judge(headers, body, now, memory, remember):
     identity = (delivery if usable else b"\0" + mac, hashlib.sha256(body).digest())
     known = mac in memory.signatures or identity in memory.identities
     if remember:
-        # A captured request under another id is known by its signature; that other id names nothing.
+        # A captured request under another id is a duplicate by its signature; the other id is not stored.
         if mac not in memory.signatures:
             memory.identities.add(identity)
         memory.signatures.add(mac)
@@ -110,7 +110,7 @@ class Cases:
         headers, body = request
         return [(key, change(value) if key == name else value) for key, value in headers], body
 
-    # Accepted, or known.
+    # Accepted, or duplicates.
     def upper_hex(self, now):
         return self.replace(self.fresh(now), b"x-linktree-signature", bytes.upper)
 
@@ -163,7 +163,7 @@ class Cases:
         headers, body = self.fresh(now)
         return headers + [headers[2]], body
 
-    # At the edge of the window.
+    # At the limit of the window.
     def edge(self, now):
         return self.fresh(now + rng.choice([-301, -300, -299, 299, 300, 301]))
 
@@ -175,7 +175,7 @@ class Cases:
         self.valid.append(request)
         return request
 
-    # Refused.
+    # Rejected.
     def bit_flip_signature(self, now):
         def flip(text):
             mac = bytearray(bytes.fromhex(text.decode()))
@@ -293,7 +293,7 @@ def main():
     connection.settimeout(30)
     stream = connection.makefile("rb")
     while tried < CASES:
-        # A batch begins early in a second, so that few of its cases straddle the next.
+        # A batch starts early in a second, so that few of its cases extend into the next.
         while time.time() % 1 > 0.6:
             time.sleep(0.02)
         before = int(time.time())

@@ -1,4 +1,4 @@
-//! Power cut at every sync point of a 1,000-event trace of the real binary, kills and restarts between.
+//! Power cuts at every sync of a 1,000-event trace of the real binary, with kills and restarts in between.
 
 use std::{collections::HashMap, fs, net::SocketAddr, thread};
 
@@ -35,7 +35,7 @@ fn power_cut() {
     row.finish();
 }
 
-/// Sends deliveries of these numbers over several connections; returns what each sent.
+/// Sends deliveries with these numbers over several connections; returns the deliveries of each.
 fn send(address: SocketAddr, numbers: std::ops::Range<usize>) -> HashMap<Ports, Vec<Delivery>> {
     let lanes = (0..LANES).map(|lane| {
         let numbers = numbers.clone();

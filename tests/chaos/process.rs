@@ -1,4 +1,4 @@
-//! The real binary in a process of its own, traced where asked, gone when dropped.
+//! The real binary as a child process, traced if requested, killed on drop.
 
 use std::{
     collections::BTreeSet,
@@ -48,28 +48,28 @@ pub fn write_route(directory: &Path, route: &Route) {
     fs::write(directory.join(route::FILE), route.render().unwrap()).unwrap();
 }
 
-/// Lets sinks be on this machine.
+/// Allows sinks on this machine.
 const LOCAL: &[&str] = &["--egress-allow=127.0.0.0/8"];
 
-/// A receiver.
+/// A running receiver.
 pub struct Process {
     child: Child,
-    /// The process that traces it.
+    /// The id of its tracer.
     tracer: Option<u32>,
     pub delivery: SocketAddr,
     pub admin: SocketAddr,
 }
 
 impl Process {
-    /// Starts a receiver on the route file and the journal in `directory`.
+    /// Starts a receiver with the route file and the journal in `directory`.
     ///
     /// # Errors
-    /// Its log, when it ended before it listened.
+    /// Its log, if it exits before it listens.
     pub fn start(directory: &Path) -> Result<Self, String> {
         Process::spawn(&mut Command::new(binary()), directory, LOCAL)
     }
 
-    /// The same below `strace`, with these options.
+    /// As [`Process::start`], under `strace` with these options.
     pub fn traced(directory: &Path, trace: &Path, options: &[String]) -> Result<Self, String> {
         let mut command = Command::new("strace");
         // -D: the receiver is our child, and the tracer its child.
@@ -78,7 +78,7 @@ impl Process {
         Process::spawn(&mut command, directory, LOCAL)
     }
 
-    /// The same with a `volume` of its own, of so many MiB, half of them taken by a file `ballast`.
+    /// As [`Process::start`], with its own `volume` of `mib` MiB, half of it occupied by the file `ballast`.
     pub fn on_volume(directory: &Path, kind: &str, mib: usize) -> Result<Self, String> {
         let mount = match kind {
             "tmpfs" => format!("mount -t tmpfs -o size={mib}m tmpfs volume"),
@@ -86,13 +86,13 @@ impl Process {
         };
         let ballast = format!("head -c {} /dev/zero > volume/ballast", mib << 19);
         let mut command = Command::new("unshare");
-        // The mount ends with the process.
+        // The mount is removed with the process.
         command.args(["-m", "sh", "-euc", &format!("cd $1; shift; {mount}; {ballast}; cd /; exec \"$@\""), "sh"]);
         command.arg(directory).arg(binary());
         Process::spawn(&mut command, directory, LOCAL)
     }
 
-    /// The same, to which no sink on this machine is allowed, and with names of its own: the file `hosts` in `directory`.
+    /// As [`Process::start`], without sinks on this machine, and with its own `hosts` file in `directory`.
     pub fn with_hosts(directory: &Path) -> Result<Self, String> {
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-euc", "mount --bind \"$1/hosts\" /etc/hosts; shift; exec \"$@\"", "sh"]);
@@ -110,7 +110,7 @@ impl Process {
             .env("TOKIO_WORKER_THREADS", "2")
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the binary, and strace (Debian: strace), can be started");
+            .expect("cannot start the binary or strace (Debian package: strace)");
         let tracer = traced.then(|| tracer(&child)).flatten();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut log = String::new();
@@ -132,7 +132,7 @@ impl Process {
         self.readiness().0 == 200
     }
 
-    /// What `/readyz` says; nothing good when there is nobody to say it.
+    /// The response of `/readyz`; not ready if the receiver is gone.
     pub fn readiness(&self) -> Answer {
         deliveries::get(self.admin, "/readyz").unwrap_or_default()
     }
@@ -141,14 +141,14 @@ impl Process {
         until("the receiver is ready", || self.ready());
     }
 
-    /// A path as the receiver sees it, which may have mounts of its own.
+    /// A path in the receiver's mount namespace.
     pub fn inside(&self, path: &Path) -> std::path::PathBuf {
         Path::new(&format!("/proc/{}/root", self.child.id())).join(path.strip_prefix("/").unwrap())
     }
 
-    /// kill -9, and waits until it is gone and its trace is written.
+    /// Sends SIGKILL, and waits until the process is gone and its trace is written.
     pub fn kill(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         self.child.wait().unwrap();
         until_gone(self.tracer);
@@ -161,7 +161,7 @@ impl Drop for Process {
     }
 }
 
-/// Which process traces it, as soon as one does; none when it has ended by then.
+/// Waits for the id of its tracer; `None` if the process has exited already.
 fn tracer(child: &Child) -> Option<u32> {
     loop {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
@@ -176,7 +176,7 @@ fn tracer(child: &Child) -> Option<u32> {
 
 fn until_gone(process: Option<u32>) {
     if let Some(process) = process {
-        until("the tracer has ended", || !Path::new(&format!("/proc/{process}")).exists());
+        until("the tracer has exited", || !Path::new(&format!("/proc/{process}")).exists());
     }
 }
 

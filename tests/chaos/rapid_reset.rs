@@ -1,6 +1,6 @@
-//! HTTP/2 streams that cost the sender nothing and the receiver a request: opened and reset at once, opened so that the
-//! receiver has to reset them, and headers that never end. The connection is ended, little was done for it, and others
-//! are served meanwhile.
+//! HTTP/2 floods that are cheap for the sender and cost the receiver a request each: streams reset at once, streams
+//! that the receiver must reset, and endless headers. The receiver must close the connection after little work, and
+//! serve others meanwhile.
 
 use std::{
     io::{Read, Write},
@@ -17,11 +17,11 @@ use super::{
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Streams in one flood.
 const STREAMS: u32 = 4000;
-/// Requests that one connection may have answered before it is ended: the streams it may have at once, and as many
-/// resets as are forgiven, with room for those that were answered before their reset was read.
+/// The maximum number of answered requests before the connection is closed: concurrent streams, tolerated resets, and a
+/// margin for streams answered before their reset was read.
 const ANSWERED: u64 = 200;
 
-/// What a connection is flooded with.
+/// The kind of flood.
 #[derive(Clone, Copy, Debug)]
 enum Flood {
     Reset,
@@ -37,7 +37,7 @@ fn rapid_reset() {
     let receiver = Process::start(directory.path()).unwrap();
     receiver.until_ready();
     assert_eq!(deliveries::get(receiver.delivery, "/").unwrap().0, 404);
-    assert_eq!(answered(&receiver), 1, "what is counted is what is answered");
+    assert_eq!(answered(&receiver), 1, "the metric must count answered requests");
     let mut other = Connection::open(receiver.delivery).unwrap();
     for n in 0..count(300, 12) {
         let flood = [Flood::Reset, Flood::MadeReset, Flood::EndlessHeaders][n % 3];
@@ -45,7 +45,7 @@ fn rapid_reset() {
         let mut stream = TcpStream::connect(receiver.delivery).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        // It may be ended while it is still being sent.
+        // The connection may be closed during the flood.
         let _ = stream.write_all(&frames(flood));
         let served = other.deliver(&Delivery::numbered(n));
         if !matches!(served, Ok((200, _))) {
@@ -54,7 +54,7 @@ fn rapid_reset() {
         if let Err(error) = stream.read_to_end(&mut Vec::new())
             && error.kind() == std::io::ErrorKind::WouldBlock
         {
-            row.violated(format!("{flood:?} {n}: the connection was not ended"));
+            row.violated(format!("{flood:?} {n}: the connection was not closed"));
         }
         let answered = answered(&receiver) - before;
         if answered > ANSWERED {
@@ -65,7 +65,7 @@ fn rapid_reset() {
     row.finish();
 }
 
-/// How many requests were answered that were no delivery.
+/// The number of answered requests that were no delivery.
 fn answered(receiver: &Process) -> u64 {
     let (_, metrics) = deliveries::get(receiver.admin, "/metrics").unwrap();
     let count =
@@ -75,7 +75,7 @@ fn answered(receiver: &Process) -> u64 {
 
 fn frames(flood: Flood) -> Vec<u8> {
     let mut bytes = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[])].concat();
-    // GET / of host x, in the static table's numbers.
+    // GET / of host x, with indexes of the static table.
     let get = [0x82, 0x84, 0x86, 0x41, 0x01, b'x'];
     match flood {
         Flood::Reset => {
@@ -87,13 +87,13 @@ fn frames(flood: Flood) -> Vec<u8> {
         Flood::MadeReset => {
             for stream in (1..2 * STREAMS).step_by(2) {
                 bytes.extend(frame(1, 0x4, stream, &get));
-                // A window update of nothing is an error of the stream (RFC 9113, section 6.9).
+                // A window update of 0 is a stream error (RFC 9113, section 6.9).
                 bytes.extend(frame(8, 0, stream, &[0; 4]));
             }
         }
         Flood::EndlessHeaders => {
             bytes.extend(frame(1, 0, 1, &get));
-            // A header of one byte, not to be remembered, over and over.
+            // A header of one byte, never indexed, repeatedly.
             let more = [0x00, 0x01, b'a', 0x01, b'b'].repeat(200);
             (0..STREAMS).for_each(|_| bytes.extend(frame(9, 0, 1, &more)));
         }

@@ -1,5 +1,5 @@
-//! Signatures and replays, judged by an oracle that shares nothing with our code: `oracle.py`, Python's standard library,
-//! with admission rules of its own written from the contract.
+//! Signatures and replays, checked by an oracle that is independent of our code: `oracle.py` uses only Python's
+//! standard library and its own admission rules, written from the contract.
 
 use std::process::Command;
 
@@ -38,7 +38,7 @@ fn judge(policy: &str, route: &Route, cases: usize, row: &mut Row) {
     let output = Command::new("python3")
         .args([oracle, policy, &receiver.delivery.port().to_string(), &cases.to_string(), &row.seed.to_string()])
         .output()
-        .expect("python3 can be started");
+        .expect("cannot start python3");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "the oracle itself failed: {}", String::from_utf8_lossy(&output.stderr));
     for line in said.lines() {

@@ -1,4 +1,4 @@
-//! A sink that remembers the ids of what it was sent.
+//! A sink that records the ids of events.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Lives as long as the process; takes everything.
+/// A sink that accepts everything, for the lifetime of the process.
 #[derive(Clone)]
 pub struct Sink {
     pub address: SocketAddr,
@@ -22,19 +22,19 @@ impl Sink {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let sink = here.clone();
-                std::thread::spawn(move || sink.converse(stream));
+                std::thread::spawn(move || sink.serve(stream));
             }
         });
         sink
     }
 
-    /// How often each id came.
+    /// The count of each id.
     pub fn taken(&self) -> HashMap<String, u32> {
         self.taken.lock().unwrap().clone()
     }
 
-    /// Takes requests until the connection ends, in the middle of one perhaps.
-    fn converse(&self, stream: TcpStream) -> Option<()> {
+    /// Serves requests until the connection ends, possibly within one.
+    fn serve(&self, stream: TcpStream) -> Option<()> {
         let mut answers = stream.try_clone().ok()?;
         let mut requests = BufReader::new(stream);
         loop {

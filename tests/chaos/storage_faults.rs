@@ -1,6 +1,6 @@
-//! Faults of the volume at each place where the receiver writes: an error injected into the n-th call, and a volume
-//! that is full for real. 503 and not ready, never a false 200, whole again afterwards. What a failed fsync was to bring
-//! to the disk counts as lost until it is written and synced anew (see `disk`).
+//! Faults of the volume at each write of the receiver: an error injected into the n-th call, and a really full volume.
+//! The receiver answers 503 and is not ready, never answers a false 200, and recovers afterwards. Content of a failed
+//! fsync counts as lost until it is written and synced again (see `disk`).
 
 use std::{collections::HashMap, fs, path::Path, sync::Mutex, thread, time::Duration};
 
@@ -12,33 +12,33 @@ use super::{
     trace::{self, Ports},
 };
 
-/// A fault: which call fails, how, the first time and for how many times.
+/// A fault: the failing call, its error, the first occurrence and the number of failures.
 #[derive(Clone, Copy, Debug)]
 struct Fault {
     call: &'static str,
     error: &'static str,
     first: usize,
     times: usize,
-    /// Whether it meets the second process, on what a first one left when it was killed.
+    /// Whether it affects a second process, after the first one was killed.
     restart: bool,
 }
 
-/// What is sent while it lasts.
+/// The load during the fault.
 #[derive(Clone, Copy)]
 struct Load {
     events: usize,
-    /// Of a body, in bytes.
+    /// The size of a body in bytes.
     size: usize,
 }
 
-/// Each event its own commit.
+/// One commit per event.
 const SMALL: Load = Load { events: 12, size: 200 };
-/// Large enough for a checkpoint while it runs.
+/// Enough for a checkpoint during the run.
 const LARGE: Load = Load { events: 45, size: 180_000 };
-/// How often one delivery is tried, 10 ms apart, until the fault must be over.
+/// The maximum number of attempts of one delivery, 10 ms apart, within which the fault must end.
 const TRIES: usize = 1500;
 
-/// Cases at once: most of a case is waiting.
+/// Concurrent cases: most of a case is waiting.
 const AT_ONCE: usize = 4;
 
 #[test]
@@ -67,11 +67,11 @@ fn cases() -> Vec<(Fault, Load)> {
     let kinds: &[(Load, bool, usize)] = &[(SMALL, false, 60), (SMALL, true, 40), (LARGE, false, 16)];
     let kinds = if full() { kinds } else { &kinds[..2] };
     for (load, restart, most) in kinds {
-        // The fault that comes so late that it never comes: the run shows how many calls there are of each kind.
+        // A fault that never occurs: the run shows the number of calls of each kind.
         let never = Fault { call: "fsync", error: "EIO", first: 60_000, times: 1, restart: *restart };
         let (calls, wrong) = run(never, *load, 0);
         assert!(wrong.is_empty(), "without a fault: {wrong:?}");
-        assert!(!calls.opens.is_empty(), "the journal was opened without a trace");
+        assert!(!calls.opens.is_empty(), "the trace has no open of the journal");
         for call in ["openat", "fsync", "fdatasync", "pwrite64", "ftruncate", "unlink", "mkdir"] {
             let there: Vec<usize> = match call {
                 "openat" => calls.opens.clone(),
@@ -92,7 +92,7 @@ fn cases() -> Vec<(Fault, Load)> {
     cases
 }
 
-/// `most` numbers of calls, spread over those there are: the first, the last, and some between.
+/// At most `most` call numbers: the first, the last, and some in between.
 fn spread(there: &[usize], most: usize) -> Vec<usize> {
     if there.len() <= most {
         return there.to_vec();
@@ -103,13 +103,13 @@ fn spread(there: &[usize], most: usize) -> Vec<usize> {
 /// The calls of a run.
 #[derive(Default)]
 struct Calls {
-    /// How many of each kind one thread made at most.
+    /// The maximum number of calls of each kind by one thread.
     most: HashMap<String, usize>,
-    /// Which of its thread's `openat` were of the volume: the others have nothing to do with the journal.
+    /// The indexes of `openat` calls below the volume; the others do not concern the journal.
     opens: Vec<usize>,
 }
 
-/// One run with one fault. Returns the calls there were, and what was wrong.
+/// Runs one fault. Returns the calls and the violations.
 fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
     let Fault { call, error, first, times, restart } = fault;
     let directory = process::directory();
@@ -121,7 +121,7 @@ fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
     let mut left: Vec<Delivery> = (0..load.events).rev().map(|n| sized(n, load.size)).collect();
     let mut acknowledged = Vec::new();
     let mut calls = Calls::default();
-    // A process that ends is started again, as Kubernetes would; the fault is over by then.
+    // A process that exits is restarted, as by Kubernetes, without the fault.
     for start in 0..4 {
         let (faulty, before) = (start == usize::from(restart), restart && start == 0);
         let file = directory.path().join(format!("trace-{start}"));
@@ -143,11 +143,11 @@ fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
                         acknowledged.push(delivery);
                     }
                 }
-                // The log is brought in also after the last answer: it may be that sync which failed.
+                // A checkpoint may run after the last response, and its sync may be the one that failed.
                 if left.is_empty() {
                     let settled = |(status, why): (u16, String)| status == 200 || why.contains("sync failed");
                     if !in_time(|| settled(receiver.readiness())) {
-                        wrong.push(format!("neither ready nor about to end: {:?}", receiver.readiness()));
+                        wrong.push(format!("neither ready nor shutting down: {:?}", receiver.readiness()));
                     }
                 }
                 receiver.kill();
@@ -161,7 +161,7 @@ fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
         }
     }
     if !left.is_empty() {
-        wrong.push(format!("{} deliveries were never taken", left.len()));
+        wrong.push(format!("{} deliveries were never accepted", left.len()));
     }
     wrong.extend(run.cut_power(&volume, 0, seed).1);
     wrong.extend(check_events(&volume.join("journal"), &acknowledged));
@@ -169,7 +169,7 @@ fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
     (calls, wrong.into_iter().map(|what| format!("{which}: {what}")).collect())
 }
 
-/// Sends a delivery until it is taken; false when the receiver ended before.
+/// Sends a delivery until it is accepted; false if the receiver exits before.
 fn persist(
     receiver: &mut Process,
     connection: &mut Connection,
@@ -177,7 +177,7 @@ fn persist(
     sent: &mut HashMap<Ports, Vec<Delivery>>,
     wrong: &mut Vec<String>,
 ) -> bool {
-    let (mut ready, mut refusals) = (false, 0);
+    let (mut ready, mut rejections) = (false, 0);
     for _ in 0..TRIES {
         sent.entry(connection.ports).or_default().push(delivery.clone());
         match connection.deliver(delivery) {
@@ -187,19 +187,19 @@ fn persist(
                 return false;
             }
             Ok((503, _)) => match receiver.readiness() {
-                // Ready all the same, so the fault must be over.
+                // Ready in spite of the 503, so the fault must be over.
                 (200, _) => ready = true,
-                // It takes nothing more and ends in half a minute; a supervisor may be faster.
+                // It accepts nothing more and exits within 30 s; a supervisor may restart it earlier.
                 (_, why) if why.contains("sync failed") => {
-                    refusals += 1;
-                    if refusals == 20 {
+                    rejections += 1;
+                    if rejections == 20 {
                         return false;
                     }
                 }
                 _ => {}
             },
             Ok(other) => wrong.push(format!("{} was answered {other:?}", delivery.id)),
-            // Answered before the whole body was sent, and closed; or gone.
+            // The connection was closed after an early response, or the receiver is gone.
             Err(_) => match Connection::open(receiver.delivery) {
                 Ok(new) => *connection = new,
                 Err(_) => return false,
@@ -207,7 +207,7 @@ fn persist(
         }
         thread::sleep(Duration::from_millis(10));
     }
-    wrong.push(format!("{} was refused for ever", delivery.id));
+    wrong.push(format!("{} was rejected for ever", delivery.id));
     false
 }
 
@@ -238,16 +238,16 @@ fn counted(trace: &[u8], volume: &Path) -> Calls {
 }
 
 #[test]
-fn a_network_file_system_is_refused() {
+fn a_network_file_system_is_rejected() {
     let directory = process::directory();
     process::write_route(directory.path(), &process::route(None));
-    // What the kernel would say of NFS.
+    // The kernel's result for NFS.
     let inject = ["-e", "trace=statfs", "-e", "inject=statfs:poke_exit=@arg2=6969000000000000"].map(str::to_owned);
     let receiver = Process::traced(directory.path(), &directory.path().join("trace"), &inject).unwrap();
-    until("it says so", || receiver.readiness().1.contains("network file system (NFS)"));
+    until("the readiness names the file system", || receiver.readiness().1.contains("network file system (NFS)"));
     let answer = Connection::open(receiver.delivery).unwrap().deliver(&Delivery::numbered(1)).unwrap();
     assert_eq!(answer.0, 503);
-    assert!(!directory.path().join("volume/journal/journal.sqlite").exists(), "nothing is written there");
+    assert!(!directory.path().join("volume/journal/journal.sqlite").exists(), "a file was written to the volume");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn full_volume() {
     row.finish();
 }
 
-/// Fills a small volume up, then makes room.
+/// Fills a small volume, then frees space.
 fn fill_up(kind: &str, round: usize, row: &mut Row) {
     let directory = process::directory();
     process::write_route(directory.path(), &process::route(None));
@@ -271,21 +271,21 @@ fn fill_up(kind: &str, round: usize, row: &mut Row) {
     receiver.until_ready();
     let mut connection = Connection::open(receiver.delivery).unwrap();
     let mut kept = Vec::new();
-    let refused = loop {
+    let rejected = loop {
         let delivery = sized(kept.len(), 3000 * (round + 1));
         match connection.deliver(&delivery).unwrap() {
             (200, _) => kept.push(delivery),
             answer => break (delivery, answer),
         }
-        assert!(kept.len() < 10_000, "it never fills up");
+        assert!(kept.len() < 10_000, "the volume never fills up");
     };
-    if refused.1.0 != 503 || receiver.ready() {
-        row.violated(format!("{kind}: a full volume was answered {:?}, ready: {}", refused.1, receiver.ready()));
+    if rejected.1.0 != 503 || receiver.ready() {
+        row.violated(format!("{kind}: a full volume was answered {:?}, ready: {}", rejected.1, receiver.ready()));
     }
     fs::remove_file(receiver.inside(&directory.path().join("volume/ballast"))).unwrap();
     receiver.until_ready();
-    if connection.deliver(&refused.0).unwrap().0 != 200 {
-        row.violated(format!("{kind}: there is room again, and it is refused"));
+    if connection.deliver(&rejected.0).unwrap().0 != 200 {
+        row.violated(format!("{kind}: there is space again, but the delivery is rejected"));
     }
     for delivery in &kept {
         let again = connection.deliver(delivery).unwrap();

@@ -1,22 +1,22 @@
-//! Reads what strace recorded: what the receiver did to its journal's files, and when it answered.
+//! Parses a trace of strace: the receiver's changes to its journal's files, and its responses.
 
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
 };
 
-/// What is recorded. Everything that changes files, or sends.
+/// The traced calls: all that change files, or send.
 pub const CALLS: &str = "trace=openat,pwrite64,write,writev,sendto,fdatasync,fsync,ftruncate,unlink,rename,mkdir,\
                          pwritev,pwritev2,fallocate,unlinkat,renameat,renameat2,mkdirat,sync_file_range,msync";
 
 /// A connection's ports: the receiver's and the sender's.
 pub type Ports = (u16, u16);
 
-/// Something that happened, in order.
+/// A step of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Mkdir(PathBuf),
-    /// Opened with `O_CREAT`: made, unless it was there.
+    /// Opened with `O_CREAT`: created if it did not exist.
     Create(PathBuf),
     Unlink(PathBuf),
     Write {
@@ -28,22 +28,22 @@ pub enum Step {
         file: PathBuf,
         length: usize,
     },
-    /// An fsync that worked, or did not.
+    /// An fsync and its success.
     Sync {
         path: PathBuf,
         worked: bool,
     },
-    /// The start of an answer.
+    /// The start of a response.
     Answer {
         on: Ports,
         status: u16,
     },
 }
 
-/// Reads a trace; of files, only those below `root`.
+/// Parses a trace, limited to files below `root`.
 ///
 /// # Panics
-/// On a call that changes a file in a way this does not understand: a trace is not to be half understood.
+/// On an unknown call that changes a file, since an incomplete trace is useless.
 pub fn read(text: &[u8], root: &Path) -> Vec<Step> {
     let mut begun: HashMap<&str, &str> = HashMap::new();
     let mut steps = Vec::new();
@@ -51,7 +51,7 @@ pub fn read(text: &[u8], root: &Path) -> Vec<Step> {
         let Some((thread, call)) = line.split_once(' ') else { continue };
         let call = call.trim_start();
         if let Some(start) = call.strip_suffix(" <unfinished ...>") {
-            // An answer may have left before its call returned; a write or a sync counts once it has.
+            // A response may be sent before its call returns; a write or a sync counts only after its return.
             match answer(start) {
                 Some(step) => steps.push(step),
                 None => drop(begun.insert(thread, start)),
@@ -82,7 +82,7 @@ fn step(call: &str, root: &Path) -> Option<Step> {
         "mkdir" | "unlink" => Path::new(arguments.split('"').nth(1)?),
         _ => Path::new(arguments.split_once('<')?.1.split_once('>')?.0),
     };
-    // The -shm file is an index that SQLite makes anew when the first process opens a database.
+    // SQLite rebuilds the -shm file, an index, when the first process opens a database.
     if !path.starts_with(root) || path.to_string_lossy().ends_with("-shm") {
         return None;
     }
@@ -118,7 +118,7 @@ fn answer(call: &str) -> Option<Step> {
     Some(Step::Answer { on: (port(ours)?, port(theirs)?), status: status.parse().ok()? })
 }
 
-/// Undoes strace's escapes: C's, octal with up to three digits.
+/// Decodes strace's escapes: those of C, octal with up to three digits.
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = text.bytes().peekable();
     let mut data = Vec::with_capacity(text.len());

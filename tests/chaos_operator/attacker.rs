@@ -1,9 +1,10 @@
-//! A custom resource as the attacker: whatever it says, the receiver's pod is the restricted one, nothing is asked for
-//! outside the namespace, and other webhooks are looked after as before.
+//! A hostile custom resource: with any content the receiver's pod stays restricted, the operator requests nothing
+//! outside the namespace, and other webhooks are reconciled as before.
 
 use serde_json::{Value, json};
 
 use crate::{
+    cluster::{Cluster, NAMESPACE},
     gate::Peer,
     mutate::{self, HOSTILE, Mutation},
     mutations::rich_spec,
@@ -11,10 +12,9 @@ use crate::{
     row::{Row, count},
     sample::sample,
     time, workers,
-    world::{NAMESPACE, World},
 };
 
-/// What a pod of ours may say besides what it is called, by whoever wrote the custom resource.
+/// The fields of the receiver's pod that no custom resource may change.
 const PINNED: [&str; 7] = [
     "/spec/template/spec/securityContext",
     "/spec/template/spec/automountServiceAccountToken",
@@ -27,7 +27,7 @@ const PINNED: [&str; 7] = [
 
 fn cases() -> Vec<Vec<Mutation>> {
     let object = json!({"metadata": {"labels": {}, "annotations": {}}, "spec": rich_spec()});
-    // The strings, wherever there are any.
+    // Hostile strings in all fields.
     let everywhere = mutate::all("LinktreeWebhook", &object);
     let hostile = everywhere.into_iter().filter(|it| {
         it.value.as_ref().and_then(Value::as_str).is_some_and(|text| HOSTILE.contains(&text) || text.len() > 200)
@@ -54,48 +54,53 @@ fn cases() -> Vec<Vec<Mutation>> {
 
 fn run(mutations: &[Mutation]) -> Option<Vec<String>> {
     time::simulated(async {
-        let world = World::start(1, 1);
-        ["k1", "k2", "url"].into_iter().for_each(|key| world.put_secret("keys", key, "https://chat.example.com/hook"));
-        world.connect();
-        world.webhook("sentinel", |_| {});
+        let cluster = Cluster::start(1, 1);
+        ["k1", "k2", "url"]
+            .into_iter()
+            .for_each(|key| cluster.put_secret("keys", key, "https://chat.example.com/hook"));
+        cluster.connect();
+        cluster.webhook("sentinel", |_| {});
         let mut object = json!({"metadata": {"labels": {}, "annotations": {}}, "spec": rich_spec()});
         mutations.iter().for_each(|mutation| mutation.apply(&mut object));
-        world.apply("LinktreeWebhook", "links", object).ok()?;
+        cluster.apply("LinktreeWebhook", "links", object).ok()?;
         let mut violations: Vec<String> =
-            world.until_condition("sentinel", "Ready", "True").await.err().into_iter().collect();
+            cluster.until_condition("sentinel", "Ready", "True").await.err().into_iter().collect();
         let owners_are_gone = mutations.iter().any(|it| it.path.ends_with("ownerReferences"));
         if !owners_are_gone {
             violations.extend(
-                world.until("it says how it stands", || !world.condition("links", "Ready").is_empty()).await.err(),
+                cluster
+                    .until("the webhook has a Ready condition", || !cluster.condition("links", "Ready").is_empty())
+                    .await
+                    .err(),
             );
         }
-        violations.extend(world.until_quiet().await.err());
-        violations.extend(same_pod(&world));
-        violations.extend(outside(&world));
-        violations.extend(oracle::invariants(&world));
+        violations.extend(cluster.until_quiet().await.err());
+        violations.extend(same_pod(&cluster));
+        violations.extend(outside(&cluster));
+        violations.extend(oracle::invariants(&cluster));
         Some(violations)
     })
 }
 
-/// Where the attacker's pod differs from the sentinel's.
-fn same_pod(world: &World) -> Vec<String> {
-    let set = |name: &str| world.get("StatefulSet", name);
+/// The differences between the attacker's pod and the sentinel's.
+fn same_pod(cluster: &Cluster) -> Vec<String> {
+    let set = |name: &str| cluster.get("StatefulSet", name);
     let (Some(sentinel), Some(attacker)) = (set("sentinel-receiver"), set("links-receiver")) else { return Vec::new() };
     let differs = PINNED.iter().filter(|path| sentinel.pointer(path) != attacker.pointer(path));
     let mut found: Vec<String> =
-        differs.map(|path| format!("the pod's {path} is {:?}", attacker.pointer(path))).collect();
+        differs.map(|path| format!("the pod's {path} is {}", attacker.pointer(path).unwrap_or(&Value::Null))).collect();
     let fields =
         |set: &Value| set["spec"]["template"]["spec"].as_object().map(|it| it.keys().cloned().collect::<Vec<_>>());
     if fields(&sentinel) != fields(&attacker) {
-        found.push(format!("the pod has {:?}", fields(&attacker)));
+        found.push(format!("the pod has the fields {:?}", fields(&attacker)));
     }
     found
 }
 
-/// Requests that are not about this namespace, or not of the form that was meant.
-fn outside(world: &World) -> Vec<String> {
+/// Requests outside this namespace, or of an unexpected form.
+fn outside(cluster: &Cluster) -> Vec<String> {
     let inside = format!("/namespaces/{NAMESPACE}/");
-    let paths = world.calls.paths();
+    let paths = cluster.calls.paths();
     let odd = paths.into_iter().filter(|(peer, path)| match peer {
         Peer::Kubernetes => {
             let below = path.split_once(&inside).map(|(_, below)| below);
@@ -103,13 +108,13 @@ fn outside(world: &World) -> Vec<String> {
         }
         Peer::Linktree => path.contains(".."),
     });
-    odd.map(|(peer, path)| format!("{peer:?} was asked for {path}")).collect()
+    odd.map(|(peer, path)| format!("request to {peer:?} for {path}")).collect()
 }
 
 #[test]
 fn custom_resource_as_attacker() {
     let mut row = Row::new("CR as attacker", "custom_resource_as_attacker");
-    assert_eq!(run(&[]), Some(Vec::new()), "without an attack");
+    assert_eq!(run(&[]), Some(Vec::new()), "without a mutation");
     let cases = sample(&row, cases(), count(usize::MAX, 16));
     let results = workers::map(&cases, |mutations| run(mutations));
     let mut accepted = 0;

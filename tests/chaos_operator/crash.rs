@@ -1,32 +1,32 @@
-//! Crash points: the operator dies before one of its effects, or after it took effect and before the answer was seen.
+//! Crash points: the operator is killed before one of its writes, or after it took effect and before the response.
 
 use crate::{
-    cases::{self, Trouble},
+    cases::{self, Disturbance},
+    cluster::Cluster,
     gate::Fate,
     oracle::End,
     row::{Row, count},
     scenario::{ALL, Scenario},
     workers,
-    world::World,
 };
 
-/// Writes that a crash may cost beyond the undisturbed ones, to each peer: what was under way is done again, and what
-/// is not known any more, such as what is left of the budget, is said again.
+/// Additional writes that a crash may cause, per peer: repeated work, and repeated reports of lost state, such as the
+/// remaining budget.
 const COSTS: usize = 12;
 
 #[derive(Clone, Copy, Debug)]
 struct Death {
-    /// Which effect of the case, from 0.
+    /// The index of the write in the case.
     at: usize,
     after: bool,
 }
 
-impl Trouble for Vec<Death> {
-    fn strike(&self) -> World {
-        let world = World::start(1, 1);
+impl Disturbance for Vec<Death> {
+    fn start_cluster(&self) -> Cluster {
+        let cluster = Cluster::start(1, 1);
         let mut left = self.clone();
         let mut effects = 0;
-        world.calls.judge(Box::new(move |call| {
+        cluster.calls.judge(Box::new(move |call| {
             if !call.is_effect {
                 return Fate::Passes;
             }
@@ -40,10 +40,10 @@ impl Trouble for Vec<Death> {
                 Some(_) | None => Fate::Passes,
             }
         }));
-        world
+        cluster
     }
 
-    fn costs(&self, _: &End) -> usize {
+    fn extra_writes(&self, _: &End) -> usize {
         COSTS * self.len()
     }
 }

@@ -1,5 +1,5 @@
-//! The ingress and gateway controllers of the cluster: what they say of an object that exposes a receiver, and whether a
-//! URL leads anywhere by it.
+//! The ingress and gateway controllers: they set the status of an object that exposes a receiver, and decide whether a
+//! URL is routed.
 
 use std::time::Duration;
 
@@ -7,25 +7,26 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
+    cluster::NAMESPACE,
     kubernetes::{Kubernetes, Part},
-    world::NAMESPACE,
 };
 
-const TAKES: Duration = Duration::from_secs(2);
+/// The delay of the controllers.
+const DELAY: Duration = Duration::from_secs(2);
 
-/// Has every Ingress and HTTPRoute taken up, some time after it was made or changed.
+/// Starts the controllers, which accept every Ingress and HTTPRoute after a delay.
 pub fn start(kubernetes: &Kubernetes) {
     let kubernetes = kubernetes.clone();
     tokio::spawn(async move {
         let mut changes = kubernetes.changes();
         while changes.changed().await {
-            tokio::time::sleep(TAKES).await;
-            take_up(&kubernetes);
+            tokio::time::sleep(DELAY).await;
+            accept_all(&kubernetes);
         }
     });
 }
 
-fn take_up(kubernetes: &Kubernetes) {
+fn accept_all(kubernetes: &Kubernetes) {
     let put = |object: &Value, status: Value| {
         let text = |field: &Value| field.as_str().unwrap().to_owned();
         let key = kubernetes.key(&text(&object["kind"]), NAMESPACE, &text(&object["metadata"]["name"]));
@@ -37,11 +38,11 @@ fn take_up(kubernetes: &Kubernetes) {
         put(&ingress, json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}));
     }
     for route in kubernetes.list("HTTPRoute", NAMESPACE) {
-        put(&route, json!({"parents": [in_place(&route)]}));
+        put(&route, json!({"parents": [accepted_parent(&route)]}));
     }
 }
 
-fn in_place(route: &Value) -> Value {
+fn accepted_parent(route: &Value) -> Value {
     let condition = |of: &str| {
         json!({
             "type": of, "status": "True", "reason": of, "message": "", "observedGeneration": route["metadata"]["generation"],
@@ -54,15 +55,15 @@ fn in_place(route: &Value) -> Value {
     })
 }
 
-/// Whether the way to a receiver's Service is there: one that was taken up, or one that is none of the operator's.
-pub fn leads_on(kubernetes: &Kubernetes, url: &Url) -> bool {
+/// Whether a URL is routed to a receiver's Service: by an accepted object, or without an object of the operator.
+pub fn is_routed(kubernetes: &Kubernetes, url: &Url) -> bool {
     let webhooks = kubernetes.list("LinktreeWebhook", NAMESPACE);
     let webhook = webhooks.iter().find(|it| it["status"]["address"]["url"] == url.as_str());
     let exposure = webhook.map_or(&Value::Null, |it| &it["spec"]["endpoint"]["managed"]["exposure"]["type"]);
-    let leads = |object: &Value| !object["status"].is_null() && object["spec"].to_string().contains(url.path());
+    let routes = |object: &Value| !object["status"].is_null() && object["spec"].to_string().contains(url.path());
     match exposure.as_str() {
         Some("Ingress" | "HTTPRoute") => {
-            ["Ingress", "HTTPRoute"].iter().any(|kind| kubernetes.list(kind, NAMESPACE).iter().any(leads))
+            ["Ingress", "HTTPRoute"].iter().any(|kind| kubernetes.list(kind, NAMESPACE).iter().any(routes))
         }
         _ => true,
     }

@@ -1,32 +1,32 @@
-//! Each call the operator makes, answered with each kind of error: once, a few times, and for a long time.
+//! Each call of the operator fails with each kind of error: once, a few times, and for a long time.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde_json::json;
 
 use crate::{
-    cases::{self, Trouble, Undisturbed},
+    cases::{self, Disturbance, Undisturbed},
+    cluster::Cluster,
     gate::{Call, Failure, Fate, Peer},
     oracle::End,
     row::{Row, count},
     time,
-    world::World,
 };
 
-/// A fault: which call, from which time on it is made, how often.
+/// A fault: the call, its first failing occurrence, and the number of failures.
 #[derive(Clone)]
 struct Fault {
     call: Call,
     from: usize,
     times: usize,
     failure: Failure,
-    /// It takes effect, and the answer goes wrong.
+    /// Whether the call takes effect, and only its response fails.
     applied: bool,
 }
 
 fn kinds(call: &Call) -> Vec<(Failure, bool)> {
     let status = |code: u16| (Failure::Status(code, None), false);
-    let asking = |after: &str| (Failure::Status(429, Some(after.to_owned())), false);
+    let retry_after = |after: &str| (Failure::Status(429, Some(after.to_owned())), false);
     let html = Failure::Says("text/html", "<!doctype html><title>Sign in</title>");
     let late = Failure::Late(Duration::from_secs(30));
     let mut kinds = match call.peer {
@@ -37,7 +37,7 @@ fn kinds(call: &Call) -> Vec<(Failure, bool)> {
         }
         Peer::Linktree => {
             let mut kinds: Vec<_> = [400, 401, 403, 404, 405, 409, 418, 422, 429, 500, 502, 503].map(status).into();
-            kinds.extend(["7", "Thu, 01 Jan 2026 00:05:00 GMT", "99999999999999999999", "-5", "soon"].map(asking));
+            kinds.extend(["7", "Thu, 01 Jan 2026 00:05:00 GMT", "99999999999999999999", "-5", "soon"].map(retry_after));
             kinds.push((Failure::Status(503, Some("20".to_owned())), false));
             kinds.extend(
                 ["dns error", "connection refused", "invalid peer certificate"]
@@ -62,7 +62,7 @@ fn kinds(call: &Call) -> Vec<(Failure, bool)> {
         }
     };
     if call.what.starts_with("DELETE") {
-        // Linktree's own last word: that it is gone, or that it offers no way to have it go.
+        // These are final responses of Linktree: the subscription is gone, or DELETE is unsupported.
         kinds.retain(|(failure, _)| !matches!(failure, Failure::Says("application/json", _) | Failure::Status(405, _)));
     }
     if call.is_effect {
@@ -72,8 +72,8 @@ fn kinds(call: &Call) -> Vec<(Failure, bool)> {
     kinds
 }
 
-/// How often a call fails in a row. Nine failed attempts to enable a subscription again would take days of doubled waits, and a
-/// call that Linktree does not seem to know is tried once a day.
+/// How often a call fails in a row. Nine failures to enable a subscription again would take days of exponential
+/// backoff, and a call that Linktree does not seem to support is retried once a day.
 fn in_a_row(call: &Call, failure: &Failure, nth: usize) -> usize {
     let most = match (call.peer, failure) {
         (Peer::Linktree, Failure::Status(404 | 405, _)) => return 1,
@@ -91,36 +91,35 @@ impl fmt::Debug for Fault {
     }
 }
 
-impl Trouble for Fault {
-    fn strike(&self) -> World {
-        let world = World::start(1, 1);
+impl Disturbance for Fault {
+    fn start_cluster(&self) -> Cluster {
+        let cluster = Cluster::start(1, 1);
         let fault = self.clone();
         let mut made = 0;
-        world.calls.judge(Box::new(move |call| {
+        cluster.calls.judge(Box::new(move |call| {
             if *call != fault.call {
                 return Fate::Passes;
             }
             made += 1;
-            let struck = (fault.from..fault.from + fault.times).contains(&(made - 1));
-            match (struck, fault.applied) {
+            let fails = (fault.from..fault.from + fault.times).contains(&(made - 1));
+            match (fails, fault.applied) {
                 (false, _) => Fate::Passes,
                 (true, false) => Fate::Fails(fault.failure.clone()),
                 (true, true) => Fate::FailsAfter(fault.failure.clone()),
             }
         }));
-        world
+        cluster
     }
 
-    /// Status updates and Events that say what failed and when the next attempt is, for each failure; and what was lost is
-    /// done again. Where the budget is said to be used up, the connection says so besides, and what it announced for the next
-    /// attempt, and when either is over.
-    fn costs(&self, _: &End) -> usize {
+    /// Per failure: status writes and Events with the error and the next retry, and the repeated write. For 429 also
+    /// the connection's status writes: quota exhausted, the reservation for the retry, and the end of both.
+    fn extra_writes(&self, _: &End) -> usize {
         let each = if matches!(self.failure, Failure::Status(429, _)) { 8 } else { 4 };
         8 + each * self.times
     }
 }
 
-/// The calls of an undisturbed run, and how often each is made.
+/// The calls of an undisturbed run with their counts.
 fn counted(calls: &[Call]) -> BTreeMap<String, (&Call, usize)> {
     let mut counted = BTreeMap::new();
     for call in calls {
@@ -129,7 +128,7 @@ fn counted(calls: &[Call]) -> BTreeMap<String, (&Call, usize)> {
     counted
 }
 
-/// Each call with each error: the first ones and a later one; once, in a row, and for long.
+/// Each call with each error: its first occurrences and a later one; once, in a row, and for long.
 fn faults(undisturbed: &Undisturbed) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (n, (call, times)) in counted(&undisturbed.calls).into_values().enumerate() {
@@ -142,12 +141,13 @@ fn faults(undisturbed: &Undisturbed) -> Vec<Fault> {
     faults
 }
 
+/// Cases that once failed.
 const KEPT: &[&str] = &[
-    // The order of conditions was taken for a change, and the status written every 3 s.
+    // The order of conditions was treated as a change, and the status was written every 3 s.
     "bad_spec_between_good PATCH /v1/webhooks/{id} from 0, 4 times: Status(409, None)",
-    // A webhook that the API server did not find for a while was not looked at again.
+    // A webhook that was not found for a while was not reconciled again.
     "two_webhooks GET linktreewebhooks from 0, 9 times: Status(404, None)",
-    // A subscription that was there after all stayed, and another was made.
+    // A subscription that still existed stayed, and another one was created.
     "recreated DELETE /v1/webhooks/{id} from 0, 1 times: Status(404, None)",
 ];
 
@@ -158,24 +158,30 @@ fn calls_and_errors() {
     row.finish();
 }
 
-/// A proxy may say so, or an API server that is restored. The connection's next list, minutes later, would concern it again.
+/// A proxy may respond so, or an API server that is being restored. Otherwise only the connection's next list, minutes
+/// later, would enqueue it.
 #[test]
-fn a_webhook_that_is_not_found_for_a_moment_is_looked_at_again_soon() {
+fn a_webhook_that_is_not_found_for_a_moment_is_reconciled_again_soon() {
     time::simulated(async {
-        let world = World::start(1, 1);
-        world.settled("links").await.unwrap();
-        world.until_quiet().await.unwrap();
+        let cluster = Cluster::start(1, 1);
+        cluster.settled("links").await.unwrap();
+        cluster.until_quiet().await.unwrap();
         let mut left = 3;
-        world.calls.judge(Box::new(move |call| {
+        cluster.calls.judge(Box::new(move |call| {
             if call.what != "GET linktreewebhooks" || left == 0 {
                 return Fate::Passes;
             }
             left -= 1;
             Fate::Fails(Failure::Status(404, None))
         }));
-        world.change("LinktreeWebhook", "links", &json!({"spec": {"events": ["link.deleted"]}})).unwrap();
+        cluster.change("LinktreeWebhook", "links", &json!({"spec": {"events": ["link.deleted"]}})).unwrap();
         time::pass(60).await;
-        let webhook = world.get("LinktreeWebhook", "links").unwrap();
-        assert_eq!(webhook["status"]["observedGeneration"], webhook["metadata"]["generation"], "{}", world.describe());
+        let webhook = cluster.get("LinktreeWebhook", "links").unwrap();
+        assert_eq!(
+            webhook["status"]["observedGeneration"],
+            webhook["metadata"]["generation"],
+            "{}",
+            cluster.describe()
+        );
     });
 }

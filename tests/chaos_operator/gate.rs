@@ -1,5 +1,5 @@
-//! The two boundaries of one operator process: its way to the API server and its way to Linktree. Here it dies, and here
-//! its calls go wrong. What dies does nothing more: its calls never end.
+//! The two boundaries of one operator process: its calls to the API server and to Linktree. Kills and faults are
+//! injected here. A dead process has no further effect: its calls never return.
 
 use std::{
     collections::BTreeSet,
@@ -27,68 +27,68 @@ use crate::{
     linktree::{Answer, Linktree},
 };
 
-/// Whom a call is made to.
+/// The server of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Peer {
     Kubernetes,
     Linktree,
 }
 
-/// One call, by what it does.
+/// One call, by method and resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     pub peer: Peer,
     /// Such as `PATCH linktreewebhooks/status` or `POST /v1/webhooks`.
     pub what: String,
-    /// Whether it is to change something.
+    /// Whether it is a write.
     pub is_effect: bool,
 }
 
-/// What becomes of a call.
+/// The outcome of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
     Passes,
-    /// The process dies instead.
+    /// The process dies before the call.
     DiesBefore,
-    /// It takes effect, and the process dies before it sees the answer.
+    /// The call takes effect, and the process dies before the response.
     DiesAfter,
-    /// It does not take effect.
+    /// The call fails without effect.
     Fails(Failure),
-    /// It takes effect, and the answer goes wrong.
+    /// The call takes effect, and its response fails.
     FailsAfter(Failure),
 }
 
-/// How an answer goes wrong.
+/// The failure of a response.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure {
-    /// This status, with such a `Retry-After`.
+    /// This status, with this `Retry-After`.
     Status(u16, Option<String>),
-    /// The connection is never made: a name, a port, a certificate.
+    /// The connection fails: name, port or certificate.
     NotConnected(&'static str),
-    /// The connection breaks.
+    /// The connection is reset.
     Reset,
-    /// Half of the answer, or of an empty object.
+    /// Half of the response, or of an empty object.
     Cut,
-    /// Something else: its type and text.
+    /// Another content type and body.
     Says(&'static str, &'static str),
-    /// It comes too late, or never.
+    /// The response is late, or missing.
     Late(Duration),
 }
 
-/// Decides about each call of every process of a case.
+/// Decides the fate of each call of all processes of a case.
 pub type Judge = Box<dyn FnMut(&Call) -> Fate + Send>;
 
-/// What is common to all processes of a case.
+/// The state shared by all processes of a case.
 #[derive(Clone)]
 pub struct Calls(Arc<Mutex<Record>>);
 
 struct Record {
     judge: Judge,
-    /// How long a call is on its way.
-    takes: Duration,
-    /// Every call that was made, but for those on leases and watches.
+    /// The latency of a call.
+    latency: Duration,
+    /// All calls, except those on leases and watches.
     made: Vec<Call>,
-    /// Every path there was, of whatever call.
+    /// The paths of all calls.
     paths: BTreeSet<(Peer, String)>,
 }
 
@@ -96,7 +96,7 @@ impl Calls {
     pub fn new() -> Self {
         Calls(Arc::new(Mutex::new(Record {
             judge: Box::new(|_| Fate::Passes),
-            takes: Duration::ZERO,
+            latency: Duration::ZERO,
             made: Vec::new(),
             paths: BTreeSet::new(),
         })))
@@ -106,15 +106,15 @@ impl Calls {
         self.0.lock().unwrap().judge = judge;
     }
 
-    /// From now on each call takes a while, so that time passes where two operators answer each other's writes.
-    pub fn take(&self, long: Duration) {
-        self.0.lock().unwrap().takes = long;
+    /// Sets the latency of each call, so that time passes while two operators react to each other's writes.
+    pub fn set_latency(&self, latency: Duration) {
+        self.0.lock().unwrap().latency = latency;
     }
 
-    async fn travel(&self) {
-        let takes = self.0.lock().unwrap().takes;
-        if !takes.is_zero() {
-            tokio::time::sleep(takes).await;
+    async fn wait_latency(&self) {
+        let latency = self.0.lock().unwrap().latency;
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
         }
     }
 
@@ -126,7 +126,7 @@ impl Calls {
         self.0.lock().unwrap().paths.clone()
     }
 
-    fn asked(&self, peer: Peer, uri: &http::Uri) {
+    fn record_path(&self, peer: Peer, uri: &http::Uri) {
         self.0.lock().unwrap().paths.insert((peer, uri.path().to_owned()));
     }
 
@@ -142,7 +142,7 @@ impl Calls {
     }
 }
 
-/// One process's way out.
+/// The boundary of one process.
 #[derive(Clone)]
 pub struct Gate {
     calls: Calls,
@@ -160,7 +160,7 @@ impl Gate {
         self.died.notify_one();
     }
 
-    /// Waits until it has died.
+    /// Waits until the process has died.
     pub async fn died(&self) {
         self.died.notified().await;
     }
@@ -175,7 +175,7 @@ impl Gate {
     }
 }
 
-/// The way to the API server, as a tower service.
+/// The boundary to the API server, as a tower service.
 #[derive(Clone)]
 pub struct KubernetesGate {
     pub gate: Gate,
@@ -208,8 +208,8 @@ impl KubernetesGate {
         if self.gate.is_dead() {
             return std::future::pending().await;
         }
-        self.gate.calls.travel().await;
-        self.gate.calls.asked(Peer::Kubernetes, request.uri());
+        self.gate.calls.wait_latency().await;
+        self.gate.calls.record_path(Peer::Kubernetes, request.uri());
         let answer = || self.kubernetes.answer(&request);
         let Some(call) = kubernetes_call(&request) else { return Ok(answer()) };
         match self.gate.calls.decide(call) {
@@ -225,7 +225,7 @@ impl KubernetesGate {
     }
 }
 
-/// `None` for what is not to be tampered with one by one: leases, and watches, whose troubles are the view's.
+/// The call of a request; `None` for leases and watches, which are not disturbed one by one (see `View`).
 fn kubernetes_call(request: &Request<Bytes>) -> Option<Call> {
     let target = Target::parse(request.uri());
     let what = match &target {
@@ -245,8 +245,9 @@ async fn kubernetes_failure(failure: Failure, answer: Option<Response<Body>>) ->
     let broken = || Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) as BoxError;
     match failure {
         Failure::Status(code, retry_after) => {
-            let refusal = crate::kubernetes::Refusal { code, reason: reason(code), message: "made to fail".to_owned() };
-            let mut answer = crate::kubernetes::http::json_answer(code, &refusal.body());
+            let error =
+                crate::kubernetes::StatusError { code, reason: reason(code), message: "injected fault".to_owned() };
+            let mut answer = crate::kubernetes::http::json_answer(code, &error.body());
             if let Some(value) = retry_after.and_then(|it| it.parse().ok()) {
                 answer.headers_mut().insert(http::header::RETRY_AFTER, value);
             }
@@ -288,7 +289,7 @@ fn reason(code: u16) -> &'static str {
     }
 }
 
-/// The way to Linktree.
+/// The boundary to Linktree.
 pub struct LinktreeGate {
     pub gate: Gate,
     pub linktree: Linktree,
@@ -300,8 +301,8 @@ impl Exchange for LinktreeGate {
         if self.gate.is_dead() {
             return std::future::pending().await;
         }
-        self.gate.calls.travel().await;
-        self.gate.calls.asked(Peer::Linktree, request.uri());
+        self.gate.calls.wait_latency().await;
+        self.gate.calls.record_path(Peer::Linktree, request.uri());
         let is_effect = *request.method() != Method::GET;
         let id = |segment: &str| if segment.starts_with("wh_") { "{id}".to_owned() } else { segment.to_owned() };
         let path: Vec<String> = request.uri().path().split('/').map(id).collect();
@@ -327,7 +328,7 @@ async fn linktree_failure(failure: Failure, answer: Option<Answer>) -> Result<An
         |problem: &str, before_sending| ApiError::Unreachable { problem: problem.to_owned(), before_sending };
     match failure {
         Failure::Status(code, retry_after) => {
-            let body = Ok(Bytes::from_static(br#"{"error":"fault","message":"made to fail"}"#));
+            let body = Ok(Bytes::from_static(br#"{"error":"fault","message":"injected fault"}"#));
             let mut answer = Response::builder().status(code);
             if let Some(value) = retry_after {
                 answer = answer.header("retry-after", value);

@@ -1,4 +1,4 @@
-//! Linktree in memory: the simulator without sockets, and what it noted.
+//! In-memory Linktree: the simulator without sockets, with records for the invariants.
 
 use std::{
     pin::pin,
@@ -28,7 +28,7 @@ use linktree_operator::{
 
 use crate::time;
 
-/// The account's token. Nothing that can be read may ever hold it.
+/// The account's token, which no readable object may contain.
 pub const TOKEN: &str = "lt_test_never-to-be-seen";
 pub const ACCOUNT: AccountKey = AccountKey(0);
 
@@ -37,27 +37,27 @@ pub type Answer = Response<Result<Bytes, ApiError>>;
 #[derive(Clone)]
 pub struct Linktree {
     simulator: Arc<InProcess>,
-    noted: Arc<Mutex<Noted>>,
+    record: Arc<Mutex<Record>>,
     quirk: Arc<Mutex<Option<Quirk>>>,
 }
 
-/// How the next list goes wrong, once.
+/// An error of the next list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quirk {
-    /// Every subscription of ours is left out.
+    /// The list omits all our subscriptions.
     OmitsFirst,
-    /// The page says that there is another, which is the same again.
+    /// The page has a cursor for itself.
     RepeatsPage,
-    /// Each subscription is on the page twice.
+    /// The page has each subscription twice.
     TwiceOnAPage,
 }
 
-/// What is held against the operator afterwards.
+/// Records for the invariants.
 #[derive(Default)]
-struct Noted {
-    /// When each request below `/v1/webhooks` came.
+struct Record {
+    /// The time of each request below `/v1/webhooks`.
     requests: Vec<Timestamp>,
-    /// The most subscriptions that one url ever had.
+    /// The maximum number of subscriptions with the same url.
     most_of_one_url: usize,
     secrets: Vec<String>,
 }
@@ -66,38 +66,40 @@ impl Linktree {
     pub fn new(seed: u64, rate_limits: bool) -> Self {
         let accounts = vec![format!("name=acc_1,plan=Pro,token={TOKEN}").parse().unwrap()];
         let simulator = InProcess::new(Setup { accounts, rate_limits, offers: Offers::All }, Ids::from_seed(seed));
-        Linktree { simulator: Arc::new(simulator), noted: Arc::default(), quirk: Arc::default() }
+        Linktree { simulator: Arc::new(simulator), record: Arc::default(), quirk: Arc::default() }
     }
 
     pub fn with<T>(&self, act: impl FnOnce(&mut State, Timestamp) -> T) -> T {
-        time::truly(|| self.simulator.with(act))
+        time::with_correct_clock(|| self.simulator.with(act))
     }
 
-    /// Answers one request. A second registration of the same url is taken, which is the harder case: the real service
-    /// may not refuse it, and then nothing but the operator prevents two.
+    /// Handles one request. A second registration of the same url succeeds, which is the harder case: the real service
+    /// may not reject it, and then only the operator prevents duplicates.
     pub async fn answer(&self, request: Request<Bytes>) -> Answer {
         if request.uri().path().starts_with("/v1/webhooks") {
-            self.noted.lock().unwrap().requests.push(time::truly(clock::now));
+            self.record.lock().unwrap().requests.push(time::with_correct_clock(clock::now));
         }
         let is_list = *request.method() == Method::GET && request.uri().path() == "/v1/webhooks";
         let answer = match self.second(&request) {
             Some(answer) => answer,
-            None => self.ask(request).await,
+            None => self.forward(request).await,
         };
         let quirk = if is_list { self.quirk.lock().unwrap().take() } else { None };
         let answer = match quirk {
             Some(quirk) => answer.map(|body| body.map(|body| distorted(quirk, &body))),
             None => answer,
         };
-        self.note();
+        self.record_state();
         answer
     }
 
-    async fn ask(&self, request: Request<Bytes>) -> Answer {
+    async fn forward(&self, request: Request<Bytes>) -> Answer {
         let service = TowerToHyperService::new(self.simulator.api());
         let mut asked = pin!(service.call(request.map(Body::from)));
-        // The simulator's clock is true, whatever the operator's is.
-        let answer = std::future::poll_fn(|context| -> Poll<_> { time::truly(|| asked.as_mut().poll(context)) }).await;
+        // The simulator's clock is correct, even if the operator's is not.
+        let answer =
+            std::future::poll_fn(|context| -> Poll<_> { time::with_correct_clock(|| asked.as_mut().poll(context)) })
+                .await;
         let (head, body) = answer.unwrap_or_else(|never| match never {}).into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes);
         Response::from_parts(
@@ -117,21 +119,21 @@ impl Linktree {
         Some(Response::builder().status(StatusCode::CREATED).body(Ok(body)).unwrap())
     }
 
-    fn note(&self) {
+    fn record_state(&self) {
         let all = self.subscriptions();
         let of_one_url = |url: &str| all.iter().filter(|it| it.url == url).count();
         let most = all.iter().map(|it| of_one_url(&it.url)).max().unwrap_or(0);
-        let mut noted = self.noted.lock().unwrap();
-        noted.most_of_one_url = noted.most_of_one_url.max(most);
+        let mut record = self.record.lock().unwrap();
+        record.most_of_one_url = record.most_of_one_url.max(most);
         for it in &all {
-            if !noted.secrets.iter().any(|known| known == it.secret.expose()) {
-                noted.secrets.push(it.secret.expose().to_owned());
+            if !record.secrets.iter().any(|known| known == it.secret.expose()) {
+                record.secrets.push(it.secret.expose().to_owned());
             }
         }
     }
 
-    /// Has the next list go wrong.
-    pub fn misbehave(&self, quirk: Option<Quirk>) {
+    /// Makes the next list wrong.
+    pub fn set_quirk(&self, quirk: Option<Quirk>) {
         *self.quirk.lock().unwrap() = quirk;
     }
 
@@ -140,7 +142,7 @@ impl Linktree {
         self.with(|state, _| state.subscriptions.iter().cloned().collect())
     }
 
-    /// As somebody in the dashboard might.
+    /// Edits a subscription, as in the dashboard.
     pub fn edit(&self, id: &SubscriptionId, change: UpdateSubscription) {
         self.with(|state, now| state.edit(id, change, now).unwrap());
     }
@@ -159,21 +161,21 @@ impl Linktree {
     }
 
     pub fn most_of_one_url(&self) -> usize {
-        self.noted.lock().unwrap().most_of_one_url
+        self.record.lock().unwrap().most_of_one_url
     }
 
-    /// The most requests below `/v1/webhooks` within any minute.
+    /// The maximum number of requests below `/v1/webhooks` within any minute.
     pub fn most_in_a_minute(&self) -> usize {
-        let requests = self.noted.lock().unwrap().requests.clone();
+        let requests = self.record.lock().unwrap().requests.clone();
         let within = |from: &Timestamp| {
             requests.iter().filter(|at| *at >= from && at.duration_since(*from).as_secs() < 60).count()
         };
         requests.iter().map(within).max().unwrap_or(0)
     }
 
-    /// Every signing secret there ever was, and the token.
+    /// All signing secrets so far, and the token.
     pub fn secrets(&self) -> Vec<String> {
-        let mut secrets = self.noted.lock().unwrap().secrets.clone();
+        let mut secrets = self.record.lock().unwrap().secrets.clone();
         secrets.push(TOKEN.to_owned());
         secrets
     }
@@ -187,7 +189,7 @@ fn distorted(quirk: Quirk, page: &Bytes) -> Bytes {
             items.retain(|item| !item["url"].as_str().unwrap_or_default().contains("hooks.example.com"));
         }
         Quirk::TwiceOnAPage => items.extend(items.clone()),
-        // The simulator's cursor for the beginning.
+        // The simulator's cursor for the first page.
         Quirk::RepeatsPage => page["next_cursor"] = "after_0".into(),
     }
     Bytes::from(page.to_string())

@@ -1,33 +1,39 @@
-//! What the operator must live through: goals.md's fault rows that concern it. The operator is the real one; the API
-//! server, Linktree, node and clock around it are in memory, so that hours pass in milliseconds and every case is the
-//! same each time it is run. A smaller part runs with the other tests; `CHAOS=full` (`make chaos-operator`) runs the
-//! counts of goals.md and says one line per row.
+//! Fault tests of the operator: the rows of docs/chaos.md that concern it. The operator is the real one; the API
+//! server, Linktree, node and clock around it are in memory, so that hours pass in milliseconds and every case is
+//! deterministic. A smaller part runs with the other tests; `CHAOS=full` (`make chaos-operator`) runs all counts and
+//! prints one line per row.
 //!
-//! Everything random comes from one seed, `CHAOS_SEED`; a failure prints the command that repeats it, and `CHAOS_CASE` with
-//! the beginning of a case's name tries that alone.
+//! All randomness comes from one seed, `CHAOS_SEED`. A failure prints the command that repeats it; `CHAOS_CASE` with
+//! the beginning of a case's name runs only that case.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::disallowed_methods, reason = "a harness has a clock of its own")]
-#![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
+#![allow(clippy::disallowed_methods, reason = "a test harness has its own clock")]
+#![allow(unreachable_pub, reason = "no item of a test binary is reachable from outside")]
+
+use support::{kubernetes, row};
 
 mod attacker;
 mod cases;
+mod cluster;
 mod crash;
 mod drift;
 mod edge;
 mod errors;
 mod gate;
-mod kubernetes;
 mod linktree;
 mod mutate;
 mod mutations;
 mod node;
 mod oracle;
-#[path = "../chaos/row.rs"]
-mod row;
 mod sample;
 mod scenario;
 mod stale;
 mod time;
 mod workers;
-mod world;
+
+/// The parts of `tests/support` that this binary uses.
+#[path = "../support"]
+mod support {
+    pub mod kubernetes;
+    pub mod row;
+}

@@ -1,12 +1,12 @@
-//! Mutations of a custom resource's spec, drawn from its schema: each field removed, emptied, of another type, at and
-//! beyond its limits, in odd characters.
+//! Mutations of a custom resource's spec, derived from its schema: each field removed, emptied, of another type, at and
+//! beyond its limits, or with unusual characters.
 
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 
 use crate::kubernetes::schema;
 
-/// A field of the spec, and what it becomes; `None`: removed.
+/// A field of the spec and its new value; `None` removes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mutation {
     /// A JSON pointer below the object.
@@ -14,7 +14,7 @@ pub struct Mutation {
     pub value: Option<Value>,
 }
 
-/// Strings that have broken something somewhere.
+/// Strings that often cause errors.
 pub const HOSTILE: &[&str] = &[
     "",
     " ",
@@ -50,14 +50,14 @@ impl Mutation {
     }
 }
 
-/// Every mutation of `object`'s spec.
+/// All mutations of `object`'s spec.
 pub fn all(kind: &str, object: &Value) -> Vec<Mutation> {
     let mut found = Vec::new();
     walk(&schema::of(kind).unwrap()["properties"]["spec"], &object["spec"], "/spec", &mut found);
     found
 }
 
-/// One to three of them.
+/// Draws one to three mutations.
 pub fn some(all: &[Mutation], random: &mut StdRng) -> Vec<Mutation> {
     let count = random.random_range(1..=3);
     all.choose_multiple(random, count).cloned().collect()
@@ -84,7 +84,7 @@ fn walk(schema: &Value, value: &Value, path: &str, found: &mut Vec<Mutation>) {
     }
     found.push(Mutation { path: path.to_owned(), value: None });
     if let Some(known) = schema["properties"].as_object() {
-        found.push(Mutation { path: format!("{path}/nobodyKnowsThis"), value: Some(json!({"a": [1]})) });
+        found.push(Mutation { path: format!("{path}/unknownField"), value: Some(json!({"a": [1]})) });
         for (name, below) in known {
             walk(below, &value[name], &format!("{path}/{name}"), found);
         }
@@ -100,7 +100,7 @@ fn strings(schema: &Value, add: &mut impl FnMut(Value)) {
         [most, most + 1].into_iter().for_each(|length| add(json!("a".repeat(length))));
     }
     HOSTILE.iter().for_each(|text| add(json!(text)));
-    // What fields of these shapes take.
+    // Valid values of some fields.
     for text in [
         "https://other.example.com/x",
         "http://a.svc:1/?q",
@@ -108,7 +108,7 @@ fn strings(schema: &Value, add: &mut impl FnMut(Value)) {
         "9Ti",
         "63Mi",
         "hooks2.example.com",
-        "wh_nobody",
+        "wh_unknown",
         "event.type == 'x'",
         "event.(",
     ] {

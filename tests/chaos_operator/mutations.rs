@@ -1,14 +1,14 @@
-//! A custom resource is changed into something else, and back: where it ends is where a fresh install of the same ends,
-//! and it is never stuck.
+//! Mutations of a custom resource and back: the final state equals that of a new installation with the same spec, and
+//! the operator never hangs.
 
 use serde_json::{Value, json};
 
 use crate::{
+    cluster::{Cluster, connection_spec, webhook_spec},
     mutate::{self, Mutation},
     oracle,
     row::{Row, count},
     time, workers,
-    world::{World, connection_spec, webhook_spec},
 };
 
 #[derive(Clone, Debug)]
@@ -38,12 +38,12 @@ impl Case {
     }
 }
 
-/// A webhook with most of what can be written.
+/// A webhook spec with most fields.
 pub fn rich_spec() -> Value {
     let mut spec = webhook_spec();
-    let place = |key: &str| json!({"name": "keys", "key": key});
+    let secret_ref = |key: &str| json!({"name": "keys", "key": key});
     spec["signing"] = json!({
-        "keys": [{"name": "k1", "secretRef": place("k1")}, {"name": "k2", "secretRef": place("k2")}],
+        "keys": [{"name": "k1", "secretRef": secret_ref("k1")}, {"name": "k2", "secretRef": secret_ref("k2")}],
         "timestampToleranceSeconds": 300, "staleDeliveryPolicy": "Reject",
     });
     spec["receiver"] = json!({
@@ -56,106 +56,106 @@ pub fn rich_spec() -> Value {
     });
     spec["pause"] = "None".into();
     spec["sinks"] = json!([
-        {"name": "cms", "http": {"url": "https://cms.example.com/in", "authSecretRef": place("k1")}, "events": ["link.created"],
-         "filter": "event.type == 'link.created'", "format": "CloudEventStructured", "signingSecretRef": place("k2"),
+        {"name": "cms", "http": {"url": "https://cms.example.com/in", "authSecretRef": secret_ref("k1")}, "events": ["link.created"],
+         "filter": "event.type == 'link.created'", "format": "CloudEventStructured", "signingSecretRef": secret_ref("k2"),
          "delivery": {"timeoutSeconds": 10, "ordering": "ByResource", "retry": {"limit": 8, "delaySeconds": 2, "maxDelaySeconds": 300}}},
-        {"name": "chat", "http": {"urlSecretRef": place("url")}, "format": "Template",
+        {"name": "chat", "http": {"urlSecretRef": secret_ref("url")}, "format": "Template",
          "template": {"body": "{\"text\": {{ event.type | tojson }}}", "contentType": "application/json", "headers": {"x-from": "links"}}},
         {"name": "audit", "service": {"name": "audit", "port": 80, "path": "/in"}},
     ]);
     spec
 }
 
-fn prepare(world: &World) {
-    world.put_secret("keys", "k1", "whsec_1");
-    world.put_secret("keys", "k2", "whsec_2");
-    world.put_secret("keys", "url", "https://chat.example.com/hook");
-    world.connect();
+fn prepare(cluster: &Cluster) {
+    cluster.put_secret("keys", "k1", "whsec_1");
+    cluster.put_secret("keys", "k2", "whsec_2");
+    cluster.put_secret("keys", "url", "https://chat.example.com/hook");
+    cluster.connect();
 }
 
-/// What a fresh install of this is like.
-fn fresh(case: &Case, object: &Value) -> Result<oracle::State, String> {
+/// The final state of a new installation.
+fn fresh_install(case: &Case, object: &Value) -> Result<oracle::State, String> {
     time::simulated(async {
-        let world = World::start(1, 1);
-        prepare(&world);
+        let cluster = Cluster::start(1, 1);
+        prepare(&cluster);
         if case.kind == "LinktreeWebhook" {
-            world.apply(case.kind, "links", object.clone()).map_err(|refusal| refusal.message)?;
+            cluster.apply(case.kind, "links", object.clone()).map_err(|error| error.message)?;
         } else {
-            world.apply("LinktreeWebhook", "links", json!({"spec": webhook_spec()})).unwrap();
-            world.replace_spec(case.kind, "brand", &object["spec"]).map_err(|refusal| refusal.message)?;
+            cluster.apply("LinktreeWebhook", "links", json!({"spec": webhook_spec()})).unwrap();
+            cluster.replace_spec(case.kind, "brand", &object["spec"]).map_err(|error| error.message)?;
         }
-        world.until_quiet().await?;
-        Ok(oracle::state(&world))
+        cluster.until_quiet().await?;
+        Ok(oracle::state(&cluster))
     })
 }
 
-/// Whether it matters what was before: the policies say that what is there stays.
-fn depends_on_the_past(object: &Value) -> bool {
+/// Whether the result depends on the previous state, because a policy retains it.
+fn depends_on_history(object: &Value) -> bool {
     let policies = &object["spec"]["subscription"];
     let is = |field: &str, usual: &str| policies[field].is_null() || policies[field] == usual;
     !(is("managementPolicy", "Manage") && is("adoptionPolicy", "IfURLMatches") && is("driftPolicy", "Correct"))
         || object["spec"]["pause"] == "Reconciliation"
 }
 
-/// How it went; `None` if the schema refused it.
+/// The violations of a case; `None` if the schema rejected it.
 fn run(case: &Case, good: &oracle::State) -> Option<Vec<String>> {
     let changed = case.changed();
-    // Before the other world, whose clock is this thread's.
-    let expected = if depends_on_the_past(&changed) { None } else { Some(fresh(case, &changed)) };
+    // Before the other cluster, which uses this thread's clock.
+    let expected = if depends_on_history(&changed) { None } else { Some(fresh_install(case, &changed)) };
     time::simulated(async {
-        let world = World::start(1, 1);
-        prepare(&world);
+        let cluster = Cluster::start(1, 1);
+        prepare(&cluster);
         let first = if case.kind == "LinktreeWebhook" { case.good() } else { json!({"spec": webhook_spec()}) };
-        world.apply("LinktreeWebhook", "links", first).unwrap();
-        if let Err(problem) = world.until_condition("links", "Ready", "True").await {
+        cluster.apply("LinktreeWebhook", "links", first).unwrap();
+        if let Err(problem) = cluster.until_condition("links", "Ready", "True").await {
             return Some(vec![problem]);
         }
         let mut violations = Vec::new();
-        world.replace_spec(case.kind, case.name(), &changed["spec"]).ok()?;
-        violations.extend(was_seen(&world, case).await.err());
-        violations.extend(world.until_quiet().await.err());
+        cluster.replace_spec(case.kind, case.name(), &changed["spec"]).ok()?;
+        violations.extend(until_observed(&cluster, case).await.err());
+        violations.extend(cluster.until_quiet().await.err());
         match expected {
-            // Of a spec or a connection that cannot be used, or that Linktree refuses, what is there stays as it is.
-            Some(Ok(should)) if violations.is_empty() && is_usable(&world) => {
-                violations.extend(differences("changed", &oracle::state(&world), &should));
+            // With an unusable spec or connection, or one that Linktree rejects, the previous state stays.
+            Some(Ok(expected)) if violations.is_empty() && is_usable(&cluster) => {
+                violations.extend(differences("changed", &oracle::state(&cluster), &expected));
             }
-            Some(Err(problem)) => violations.push(format!("fresh: {problem}")),
+            Some(Err(problem)) => violations.push(format!("new installation: {problem}")),
             Some(Ok(_)) | None => {}
         }
         violations.extend(
-            world.replace_spec(case.kind, case.name(), &case.good()["spec"]).err().map(|refusal| refusal.message),
+            cluster.replace_spec(case.kind, case.name(), &case.good()["spec"]).err().map(|error| error.message),
         );
         violations.extend(
-            world
+            cluster
                 .until_some(
-                    || differences("back", &oracle::state(&world), good).is_empty().then_some(()),
-                    || differences("back", &oracle::state(&world), good).join("\n"),
+                    || differences("back", &oracle::state(&cluster), good).is_empty().then_some(()),
+                    || differences("back", &oracle::state(&cluster), good).join("\n"),
                 )
                 .await
                 .err(),
         );
-        violations.extend(oracle::invariants(&world));
+        violations.extend(oracle::invariants(&cluster));
         Some(violations)
     })
 }
 
-fn is_usable(world: &World) -> bool {
-    world.condition("links", "ConnectionReady").starts_with("True")
-        && !world.condition("links", "Ready").ends_with("InvalidSpec")
-        && !world.condition("links", "UpToDate").ends_with("Rejected")
+fn is_usable(cluster: &Cluster) -> bool {
+    cluster.condition("links", "ConnectionReady").starts_with("True")
+        && !cluster.condition("links", "Ready").ends_with("InvalidSpec")
+        && !cluster.condition("links", "UpToDate").ends_with("Rejected")
 }
 
-/// A change is always taken notice of.
-async fn was_seen(world: &World, case: &Case) -> Result<(), String> {
-    world
-        .until("it was taken notice of", || {
-            let object = world.get(case.kind, case.name()).unwrap();
+/// Waits until the change is observed.
+async fn until_observed(cluster: &Cluster, case: &Case) -> Result<(), String> {
+    cluster
+        .until("the change is observed", || {
+            let object = cluster.get(case.kind, case.name()).unwrap();
             object["status"]["observedGeneration"] == object["metadata"]["generation"]
         })
         .await
 }
 
-/// A Secret that was kept, and a claim whose size cannot be changed, stay from before.
+/// The differences between two states, without the signing Secret, which is retained.
 fn differences(what: &str, is: &oracle::State, should: &oracle::State) -> Vec<String> {
     let all = oracle::differences(is, should);
     all.into_iter().filter(|it| !it.starts_with("Secret links-signing")).map(|it| format!("{what}: {it}")).collect()
@@ -170,7 +170,7 @@ fn mutations() {
     let goods: Vec<oracle::State> = bases
         .map(|(kind, rich)| {
             let case = Case { kind, rich, mutations: Vec::new() };
-            fresh(&case, &case.good()).unwrap()
+            fresh_install(&case, &case.good()).unwrap()
         })
         .into();
     let all = bases.map(|(kind, rich)| mutate::all(kind, &Case { kind, rich, mutations: Vec::new() }.good()));

@@ -1,5 +1,5 @@
-//! What stands around the operator in a cluster: the StatefulSet controller, a kubelet, and the receivers in the pods.
-//! A receiver has the route file its kubelet mounted, which may be an older one.
+//! The simulated node: the StatefulSet controller, a kubelet, and the receivers in the pods. A receiver has the route
+//! file that its kubelet mounted, which may be stale.
 
 use std::{
     collections::BTreeMap,
@@ -28,28 +28,28 @@ use crate::{
 };
 
 const ROUTE_DIGEST: &str = "webhooks.linktree-operator.dev/route-digest";
-/// How often a kubelet looks at mounted Secrets of its own accord.
+/// The period of a kubelet's sync of mounted Secrets.
 const SYNC: Duration = Duration::from_secs(60);
 const STARTS_IN: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 pub struct Node {
     kubernetes: Kubernetes,
-    pods: Arc<Mutex<BTreeMap<Key, Running>>>,
-    /// Whether anything answers from outside.
+    pods: Arc<Mutex<BTreeMap<Key, RunningPod>>>,
+    /// Whether public URLs are reachable.
     reachable: Arc<Mutex<bool>>,
 }
 
-/// A pod.
-struct Running {
+/// A pod with its receiver.
+struct RunningPod {
     address: IpAddr,
     template: Value,
     started: Instant,
     ready: bool,
     /// The route file and the admin token, as mounted.
     mounted: Option<(Vec<u8>, String)>,
-    looked: Instant,
-    pointed_at: Value,
+    synced: Instant,
+    digest: Value,
 }
 
 impl Node {
@@ -61,24 +61,24 @@ impl Node {
         node
     }
 
-    /// Whether the public URLs lead to the receivers.
-    pub fn reach(&self, reachable: bool) {
+    /// Sets whether the public URLs reach the receivers.
+    pub fn set_reachable(&self, reachable: bool) {
         *self.reachable.lock().unwrap() = reachable;
     }
 
     async fn run(self) {
         let mut changes = self.kubernetes.changes();
         loop {
-            self.look();
+            self.reconcile();
             let starting = self.pods.lock().unwrap().values().any(|pod| !pod.ready);
             let due = if starting { STARTS_IN } else { SYNC };
             let _ = tokio::time::timeout(due, changes.changed()).await;
-            // What happens in one moment is seen together.
+            // Coalesces changes of one moment.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    fn look(&self) {
+    fn reconcile(&self) {
         let wanted: BTreeMap<Key, Value> = self
             .kubernetes
             .everything()
@@ -91,7 +91,7 @@ impl Node {
             })
             .collect();
         let mut pods = self.pods.lock().unwrap();
-        let gone = |key: &Key, pod: &Running| {
+        let gone = |key: &Key, pod: &RunningPod| {
             self.kubernetes.get(key).is_none()
                 || wanted.get(key).is_none_or(|set| set["spec"]["template"] != pod.template)
         };
@@ -107,11 +107,11 @@ impl Node {
             }
         }
         for (key, pod) in pods.iter_mut() {
-            self.tend(key, pod);
+            self.sync(key, pod);
         }
     }
 
-    fn create(&self, key: &Key, set: &Value, number: usize) -> Running {
+    fn create(&self, key: &Key, set: &Value, number: usize) -> RunningPod {
         let mut pod = json!({"metadata": set["spec"]["template"]["metadata"], "spec": set["spec"]["template"]["spec"]});
         pod["metadata"]["ownerReferences"] = json!([{
             "apiVersion": "apps/v1", "kind": "StatefulSet", "controller": true,
@@ -121,16 +121,16 @@ impl Node {
         let address = IpAddr::from([10, 0, 0, u8::try_from(number + 1).unwrap()]);
         let now = Instant::now();
         let template = set["spec"]["template"].clone();
-        Running { address, template, started: now, ready: false, mounted: None, looked: now, pointed_at: Value::Null }
+        RunningPod { address, template, started: now, ready: false, mounted: None, synced: now, digest: Value::Null }
     }
 
-    fn tend(&self, key: &Key, pod: &mut Running) {
+    fn sync(&self, key: &Key, pod: &mut RunningPod) {
         let Some(object) = self.kubernetes.get(key) else { return };
-        let pointed_at = object["metadata"]["annotations"][ROUTE_DIGEST].clone();
-        let due = pod.mounted.is_none() || pointed_at != pod.pointed_at || pod.looked.elapsed() >= SYNC;
+        let digest = object["metadata"]["annotations"][ROUTE_DIGEST].clone();
+        let due = pod.mounted.is_none() || digest != pod.digest || pod.synced.elapsed() >= SYNC;
         if due && pod.started.elapsed() >= STARTS_IN {
-            pod.looked = Instant::now();
-            pod.pointed_at = pointed_at;
+            pod.synced = Instant::now();
+            pod.digest = digest;
             if let Some(mounted) = self.route(key) {
                 pod.mounted = Some(mounted);
             }
@@ -144,7 +144,7 @@ impl Node {
         }
     }
 
-    /// The route Secret as it is now.
+    /// The current content of the route Secret.
     fn route(&self, pod: &Key) -> Option<(Vec<u8>, String)> {
         let name = format!("{}-route", pod.name.strip_suffix("-0")?);
         let secret = self.kubernetes.get(&self.kubernetes.key("Secret", &pod.namespace, &name))?;
@@ -182,12 +182,12 @@ impl Receivers for Node {
 #[async_trait]
 impl Probe for Node {
     async fn probe(&self, url: &Url) -> ProbeResult {
-        let leads_here = |pod: &Running| {
+        let serves = |pod: &RunningPod| {
             let route = pod.mounted.as_ref().and_then(|(file, _)| serde_json::from_slice::<Route>(file).ok());
             pod.ready && route.is_some_and(|route| route.path == url.path())
         };
-        let arrives = *self.reachable.lock().unwrap() && edge::leads_on(&self.kubernetes, url);
-        if arrives && self.pods.lock().unwrap().values().any(leads_here) {
+        let routed = *self.reachable.lock().unwrap() && edge::is_routed(&self.kubernetes, url);
+        if routed && self.pods.lock().unwrap().values().any(serves) {
             return ProbeResult::Succeeded { certificate_expires: None };
         }
         ProbeResult::ConnectionFailed { problem: "connection refused".to_owned() }

@@ -1,4 +1,4 @@
-//! What a case is judged by: the state it ends in, beside the undisturbed one, and what must hold in every case.
+//! The oracle of a case: its final state compared with the undisturbed one, and invariants of every case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,113 +6,112 @@ use linktree_operator::{linktree::wire::SubscriptionStatus, simulator::state::su
 use serde_json::{Value, json};
 
 use crate::{
+    cluster::{Cluster, NAMESPACE},
     gate::{Fate, Peer},
     scenario::Scenario,
     time,
-    world::{NAMESPACE, World},
 };
 
-/// Where a case came to rest, by object, without what may differ: times, ids, random secrets.
+/// The final state by object, without times, ids and random secrets, which may differ.
 pub type State = BTreeMap<String, Value>;
 
-/// How a case ended.
+/// The result of a case.
 #[derive(Clone, Debug)]
 pub struct End {
     pub state: State,
-    /// How often each call that writes was made.
+    /// The count of each write.
     pub writes: BTreeMap<Peer, BTreeMap<String, usize>>,
     pub violations: Vec<String>,
 }
 
-/// Runs a scenario to its state of rest, which is to be `expected` where that is known, and looks at how it ended.
-pub async fn run(world: &World, scenario: &Scenario, expected: Option<&End>) -> End {
-    let course = (scenario.run)(world).await;
-    let mut violations: Vec<String> = course.err().into_iter().collect();
+/// Runs a scenario to its final state, which must be `expected` if known, and evaluates it.
+pub async fn run(cluster: &Cluster, scenario: &Scenario, expected: Option<&End>) -> End {
+    let result = (scenario.run)(cluster).await;
+    let mut violations: Vec<String> = result.err().into_iter().collect();
     if violations.is_empty() {
-        violations.extend(comes_to_rest(world, scenario, expected).await.err());
+        violations.extend(until_settled(cluster, scenario, expected).await.err());
     }
-    violations.extend(invariants(world));
+    violations.extend(invariants(cluster));
     let mut writes = BTreeMap::from([Peer::Kubernetes, Peer::Linktree].map(|peer| (peer, BTreeMap::new())));
-    for call in world.calls.made().into_iter().filter(|call| call.is_effect) {
+    for call in cluster.calls.made().into_iter().filter(|call| call.is_effect) {
         *writes.entry(call.peer).or_default().entry(call.what).or_default() += 1;
     }
-    End { state: end_state(world, scenario), writes, violations }
+    End { state: end_state(cluster, scenario), writes, violations }
 }
 
-/// Where a scenario has come to; a subscription that may be left behind, if somebody is told, is as good as gone.
-fn end_state(world: &World, scenario: &Scenario) -> State {
-    let told = if scenario.may_leave_orphans() { orphans_told(world) } else { Vec::new() };
-    state_without(world, |it| told.iter().any(|note| note.contains(&it.id.0) || note.contains(&it.url)))
+/// The final state of a scenario, without orphaned subscriptions that it may leave and that an Event reports.
+fn end_state(cluster: &Cluster, scenario: &Scenario) -> State {
+    let reported = if scenario.may_leave_orphans() { reported_orphans(cluster) } else { Vec::new() };
+    state_without(cluster, |it| reported.iter().any(|note| note.contains(&it.id.0) || note.contains(&it.url)))
 }
 
-fn orphans_told(world: &World) -> Vec<String> {
-    let events = world.kubernetes.list("Event", NAMESPACE);
+fn reported_orphans(cluster: &Cluster) -> Vec<String> {
+    let events = cluster.kubernetes.list("Event", NAMESPACE);
     let orphans = events.iter().filter(|event| event["reason"] == "OrphanReleased");
     orphans.filter_map(|event| event["note"].as_str().map(str::to_owned)).collect()
 }
 
-/// It reaches the expected state, and then I5: nothing changes, nothing is written.
-async fn comes_to_rest(world: &World, scenario: &Scenario, expected: Option<&End>) -> Result<(), String> {
+/// Waits for the expected state, then checks I5: without changes there are no writes.
+async fn until_settled(cluster: &Cluster, scenario: &Scenario, expected: Option<&End>) -> Result<(), String> {
     match expected {
         Some(expected) => {
-            world
+            cluster
                 .until_some(
-                    || (end_state(world, scenario) == expected.state).then_some(()),
+                    || (end_state(cluster, scenario) == expected.state).then_some(()),
                     || {
                         format!(
-                            "never: it ends as undisturbed:\n{}",
-                            differences(&end_state(world, scenario), &expected.state).join("\n")
+                            "never: the final state equals the undisturbed one:\n{}",
+                            differences(&end_state(cluster, scenario), &expected.state).join("\n")
                         )
                     },
                 )
                 .await?;
         }
-        None => world.until_quiet().await?,
+        None => cluster.until_quiet().await?,
     }
-    // From here on nothing goes wrong any more. Where the clock was set back, what was announced of the budget is taken back
-    // with the next list only.
-    world.calls.judge(Box::new(|_| Fate::Passes));
+    // No more faults from now on. If the clock was set back, only the next list releases the reservation of the budget.
+    cluster.calls.judge(Box::new(|_| Fate::Passes));
     time::pass(300).await;
-    let before = (world.kubernetes.version(), world.calls.effects());
+    let before = (cluster.kubernetes.version(), cluster.calls.effects());
     time::pass(130).await;
-    let after = (world.kubernetes.version(), world.calls.effects());
+    let after = (cluster.kubernetes.version(), cluster.calls.effects());
     let writes = after.1 - before.1;
     if before == after {
         Ok(())
     } else {
         Err(format!(
-            "nothing changes, but {writes} writes: {}\n{}",
-            world.last_calls(writes.max(1)),
-            changes_since(world, before.0)
+            "{writes} writes without a change: {}\n{}",
+            cluster.last_calls(writes.max(1)),
+            changes_since(cluster, before.0)
         ))
     }
 }
 
-/// I3, I6, I8, and that a secret that is kept is the right one.
-pub fn invariants(world: &World) -> Vec<String> {
+/// Checks I3, I6, I8, and that each stored secret is the subscription's.
+pub fn invariants(cluster: &Cluster) -> Vec<String> {
     let mut violations = Vec::new();
-    let most = world.linktree.most_of_one_url();
+    let most = cluster.linktree.most_of_one_url();
     if most > 1 {
         violations.push(format!("one webhook had {most} subscriptions"));
     }
-    let in_a_minute = world.linktree.most_in_a_minute();
+    let in_a_minute = cluster.linktree.most_in_a_minute();
     if in_a_minute > 10 {
         violations.push(format!("{in_a_minute} requests to Linktree within a minute, the budget is 10"));
     }
-    let told = told(world);
-    let secrets = world.linktree.secrets();
+    let written = written(cluster);
+    let secrets = cluster.linktree.secrets();
     if let Some((place, secret)) =
-        secrets.iter().find_map(|secret| Some((told.iter().find(|(_, text)| text.contains(secret))?, secret)))
+        secrets.iter().find_map(|secret| Some((written.iter().find(|(_, text)| text.contains(secret))?, secret)))
     {
-        violations.push(format!("{} tells the secret {secret}", place.0));
+        violations.push(format!("{} contains the secret {secret}", place.0));
     }
-    violations.extend(mismatched(world));
+    violations.extend(mismatched(cluster));
     violations
 }
 
-/// Everything the operator ever wrote that is no Secret.
-fn told(world: &World) -> Vec<(String, String)> {
-    world.kubernetes.read_log(|log| {
+/// All versions of all objects except Secrets.
+fn written(cluster: &Cluster) -> Vec<(String, String)> {
+    cluster.kubernetes.read_log(|log| {
         let plain = log.iter().filter(|change| change.key.kind.kind != "Secret");
         plain
             .map(|change| {
@@ -125,12 +124,13 @@ fn told(world: &World) -> Vec<(String, String)> {
     })
 }
 
-/// A subscription whose secret the receiver does not have, although nobody else changed it.
-fn mismatched(world: &World) -> Vec<String> {
-    let ready =
-        |webhook: &&Value| world.condition(webhook["metadata"]["name"].as_str().unwrap(), "Ready").starts_with("True");
-    let webhooks = world.kubernetes.list("LinktreeWebhook", NAMESPACE);
-    let subscriptions = world.linktree.subscriptions();
+/// Ready webhooks whose stored secret is not the subscription's.
+fn mismatched(cluster: &Cluster) -> Vec<String> {
+    let ready = |webhook: &&Value| {
+        cluster.condition(webhook["metadata"]["name"].as_str().unwrap(), "Ready").starts_with("True")
+    };
+    let webhooks = cluster.kubernetes.list("LinktreeWebhook", NAMESPACE);
+    let subscriptions = cluster.linktree.subscriptions();
     let mut wrong = Vec::new();
     for webhook in webhooks.iter().filter(ready) {
         let name = webhook["metadata"]["name"].as_str().unwrap();
@@ -140,7 +140,7 @@ fn mismatched(world: &World) -> Vec<String> {
             continue;
         };
         let by_provider = webhook["spec"]["signing"]["keys"].as_array().is_none_or(Vec::is_empty);
-        let kept = world.secret(&format!("{name}-signing"), "secret");
+        let kept = cluster.secret(&format!("{name}-signing"), "secret");
         if by_provider && kept.as_deref() != Some(subscription.secret.expose()) {
             wrong.push(format!("{name} is Ready, but its secret is not the subscription's"));
         }
@@ -148,17 +148,17 @@ fn mismatched(world: &World) -> Vec<String> {
     wrong
 }
 
-/// What is there, without what may differ from run to run.
-pub fn state(world: &World) -> State {
-    state_without(world, |_| false)
+/// The current state, without values that differ between runs.
+pub fn state(cluster: &Cluster) -> State {
+    state_without(cluster, |_| false)
 }
 
-fn state_without(world: &World, left_out: impl Fn(&Subscription) -> bool) -> State {
+fn state_without(cluster: &Cluster, left_out: impl Fn(&Subscription) -> bool) -> State {
     let mut state = BTreeMap::new();
-    for (key, object) in world.kubernetes.everything() {
+    for (key, object) in cluster.kubernetes.everything() {
         let content = match key.kind.kind {
             "Event" | "Lease" => continue,
-            // Random tokens and secrets: which keys there are is what can be compared.
+            // Tokens and secrets are random: only the keys can be compared.
             "Secret" => {
                 json!(object["data"].as_object().into_iter().flatten().map(|(name, _)| name).collect::<BTreeSet<_>>())
             }
@@ -170,7 +170,7 @@ fn state_without(world: &World, left_out: impl Fn(&Subscription) -> bool) -> Sta
         };
         state.insert(format!("{} {}", key.kind.kind, key.name), content);
     }
-    let mut subscriptions: Vec<Value> = world
+    let mut subscriptions: Vec<Value> = cluster
         .linktree
         .subscriptions()
         .iter()
@@ -187,7 +187,7 @@ fn state_without(world: &World, left_out: impl Fn(&Subscription) -> bool) -> Sta
     state.into_iter().map(|(name, content)| (name, without_uids(content))).collect()
 }
 
-/// Objects are told apart by numbers here, which depend on what was made before.
+/// Replaces uids, which are numbers in order of creation.
 fn without_uids(mut content: Value) -> Value {
     match &mut content {
         Value::String(text) if text.starts_with("uid-") => *text = "uid".to_owned(),
@@ -198,13 +198,13 @@ fn without_uids(mut content: Value) -> Value {
     content
 }
 
-/// Conditions by status and reason, the subscription's state, the sinks: what a person acts on.
+/// The comparable part of a status: conditions by status and reason, the subscription's state, the sinks.
 fn comparable_status(status: &Value) -> Value {
     let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
     let conditions: BTreeMap<String, String> = conditions
         .iter()
         .map(|it| {
-            // Found after a crash instead of made: the same for everybody.
+            // Adopted after a crash instead of created: equivalent.
             let reason = it["reason"].as_str().unwrap_or_default().replace("Adopted", "Created");
             (
                 it["type"].as_str().unwrap_or_default().to_owned(),
@@ -223,13 +223,13 @@ fn comparable_status(status: &Value) -> Value {
         "url": status["address"]["url"],
         "keys": keys,
         "activeKey": status["signing"]["activeKey"],
-        // In whatever order: to the API server they are a map.
+        // In any order: for the API server they are a map.
         "sinks": sinks.iter().map(|sink| (sink["name"].to_string(), &sink["state"])).collect::<BTreeMap<_, _>>(),
         "subscriptions": status["subscriptions"],
     })
 }
 
-/// How the end differs from the undisturbed one; writes may exceed it by `more`.
+/// The differences from the undisturbed result; `more` additional writes are allowed.
 pub fn compare(end: &End, undisturbed: &End, more: usize) -> Vec<String> {
     let mut violations = end.violations.clone();
     violations.extend(differences(&end.state, &undisturbed.state));
@@ -237,15 +237,15 @@ pub fn compare(end: &End, undisturbed: &End, more: usize) -> Vec<String> {
         let usual = &undisturbed.writes[peer];
         let sum = |writes: &BTreeMap<String, usize>| writes.values().sum::<usize>();
         if sum(writes) > sum(usual) + more {
-            violations.push(format!("more than {more} writes too many to {peer:?}: {writes:?} instead of {usual:?}"));
+            violations.push(format!("more than {more} additional writes to {peer:?}: {writes:?} instead of {usual:?}"));
         }
     }
     violations
 }
 
-/// What was written since a version.
-fn changes_since(world: &World, version: u64) -> String {
-    world.kubernetes.read_log(|log| {
+/// The changes since a version.
+fn changes_since(cluster: &Cluster, version: u64) -> String {
+    cluster.kubernetes.read_log(|log| {
         let mut found = Vec::new();
         for change in log.iter().filter(|change| change.version > version) {
             let path = format!("{} {} at {}", change.key.kind.kind, change.key.name, change.at);
@@ -256,25 +256,25 @@ fn changes_since(world: &World, version: u64) -> String {
     })
 }
 
-/// Where two states differ.
-pub fn differences(is: &State, should: &State) -> Vec<String> {
-    let names: BTreeSet<&String> = is.keys().chain(should.keys()).collect();
+/// The differences between two states.
+pub fn differences(actual: &State, expected: &State) -> Vec<String> {
+    let names: BTreeSet<&String> = actual.keys().chain(expected.keys()).collect();
     let mut found = Vec::new();
     for name in names {
         let of = |state: &State| state.get(name).cloned().unwrap_or(Value::Null);
-        difference(name, &of(is), &of(should), &mut found);
+        difference(name, &of(actual), &of(expected), &mut found);
     }
     found
 }
 
-fn difference(path: &str, is: &Value, should: &Value, found: &mut Vec<String>) {
-    match (is, should) {
-        _ if is == should => {}
+fn difference(path: &str, actual: &Value, expected: &Value, found: &mut Vec<String>) {
+    match (actual, expected) {
+        _ if actual == expected => {}
         (Value::Object(a), Value::Object(b)) => {
             for name in a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))) {
-                difference(&format!("{path}.{name}"), &is[name], &should[name], found);
+                difference(&format!("{path}.{name}"), &actual[name], &expected[name], found);
             }
         }
-        _ => found.push(format!("{path} is {is} instead of {should}")),
+        _ => found.push(format!("{path} is {actual} instead of {expected}")),
     }
 }

@@ -1,10 +1,10 @@
-//! A part of many cases, the same for the same seed.
+//! A random sample of cases, deterministic by seed.
 
 use std::collections::BTreeSet;
 
 use crate::row::Row;
 
-/// `most` of the cases, by this row's seed, in their order.
+/// At most `most` of the cases, drawn by the row's seed, in their order.
 pub fn sample<T>(row: &Row, cases: Vec<T>, most: usize) -> Vec<T> {
     if cases.len() <= most {
         return cases;

@@ -1,5 +1,5 @@
-//! Stale and missed views: the operator's picture of the cluster lags, has gaps, comes in another order; its clock is
-//! wrong; two operators lead at once.
+//! Stale and missed views: lists and watches are delayed, incomplete, or reordered; the clock is wrong; two operators
+//! lead at once.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,23 +7,23 @@ use jiff::SignedDuration;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
-    cases::{self, Trouble},
+    cases::{self, Disturbance},
+    cluster::Cluster,
     gate::Fate,
     oracle::End,
     row::{Row, count},
     time,
-    world::World,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum View {
-    /// Events come up to this many seconds late.
+    /// Watch events are delayed by up to this number of seconds.
     Late(u64),
-    /// Every other watch begins with 410 Gone, and lists come in any order.
+    /// Every second watch begins with 410 Gone, and lists are in random order.
     Gone,
-    /// The operator is started again twice, and each time lists what was true a while ago.
+    /// The operator is restarted twice, and its first lists are old.
     Past,
-    /// The wall clock jumps by so many seconds, and back.
+    /// The wall clock jumps by this number of seconds, and back.
     Clock(i64),
     TwoLeaders,
     /// Two leaders with late views.
@@ -51,33 +51,33 @@ impl View {
     }
 }
 
-/// A view, and what happens by chance in it.
+/// A view with a seed.
 #[derive(Debug)]
 struct Seeded(View, u64);
 
-impl Trouble for Seeded {
-    fn strike(&self) -> World {
+impl Disturbance for Seeded {
+    fn start_cluster(&self) -> Cluster {
         let &Seeded(view, seed) = self;
-        let world = World::start(1, view.leaders());
+        let cluster = Cluster::start(1, view.leaders());
         let mut random = StdRng::seed_from_u64(seed);
         if view.leaders() == 2 {
-            // The lease is fenced by time, so that an overlap ends.
-            world.calls.take(Duration::from_millis(20));
-            world.end_one_after(random.random_range(5..60));
+            // The lease expires, so the overlap ends.
+            cluster.calls.set_latency(Duration::from_millis(20));
+            cluster.end_one_after(random.random_range(5..60));
         }
-        world.kubernetes.view().random = StdRng::seed_from_u64(seed);
+        cluster.kubernetes.view().random = StdRng::seed_from_u64(seed);
         match view {
-            View::Late(seconds) => world.kubernetes.view().late = Duration::from_secs(seconds),
-            View::TwoLate => world.kubernetes.view().late = Duration::from_secs(10),
+            View::Late(seconds) => cluster.kubernetes.view().late = Duration::from_secs(seconds),
+            View::TwoLate => cluster.kubernetes.view().late = Duration::from_secs(10),
             View::Gone => {
-                let mut view = world.kubernetes.view();
+                let mut view = cluster.kubernetes.view();
                 (view.gone, view.shuffled) = (Some(2), true);
             }
             View::Past => {
-                world.kubernetes.view().past = Duration::from_secs(30);
+                cluster.kubernetes.view().past = Duration::from_secs(30);
                 let deaths = [random.random_range(5..15), random.random_range(15..30)];
                 let mut effects = 0;
-                world.calls.judge(Box::new(move |call| {
+                cluster.calls.judge(Box::new(move |call| {
                     effects += usize::from(call.is_effect);
                     if call.is_effect && deaths.contains(&effects) { Fate::DiesAfter } else { Fate::Passes }
                 }));
@@ -86,31 +86,31 @@ impl Trouble for Seeded {
                 let (from, to) = (random.random_range(2..60), random.random_range(60..240));
                 tokio::spawn(async move {
                     time::pass(from).await;
-                    time::wrong_by(SignedDuration::from_secs(seconds));
+                    time::set_clock_error(SignedDuration::from_secs(seconds));
                     time::pass(to).await;
-                    time::wrong_by(SignedDuration::ZERO);
+                    time::set_clock_error(SignedDuration::ZERO);
                 });
             }
             View::TwoLeaders => {}
         }
-        world
+        cluster
     }
 
-    /// A decision on an old picture is made again, every 5 s where it shows what is gone; of two leaders each writes
-    /// everything, and once more what the other wrote, since each has a memory of its own.
-    fn costs(&self, undisturbed: &End) -> usize {
+    /// A decision on a stale view is repeated, every 5 s if the view shows a deleted object. Two leaders each write
+    /// everything, and again after the writes of the other, since they do not share state.
+    fn extra_writes(&self, undisturbed: &End) -> usize {
         let all: usize = undisturbed.writes.values().flat_map(BTreeMap::values).sum();
         let late = if let View::Late(seconds) = self.0 { usize::try_from(seconds).unwrap() / 5 } else { 0 };
         12 + late + 2 * (self.0.leaders() - 1) * (all + 12)
     }
 
-    /// Each of two has a budget of its own.
-    fn excuses(&self, violation: &str) -> bool {
+    /// Two leaders have separate budgets.
+    fn tolerates(&self, violation: &str) -> bool {
         self.0.leaders() == 2 && violation.contains("within a minute")
     }
 }
 
-/// One took the other's intent to register away, and both registered.
+/// One leader removed the registration intent of the other, and both registered.
 const KEPT: &[&str] = &["recreated_by_force Seeded(TwoLate, "];
 
 #[test]

@@ -1,5 +1,5 @@
-//! Simulated time: tokio's paused clock, and a wall clock that follows it. One runtime of one thread per case, so that
-//! hours pass as fast as there is nothing to do, and the order of things is the same each time.
+//! Simulated time: tokio's paused clock, and a wall clock that follows it. Each case has a single-threaded runtime, so
+//! that idle hours pass at once and the order of events is deterministic.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,40 +16,40 @@ use crate::row;
 
 thread_local! {
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// How wrong the operator's wall clock is.
-    static WRONG_BY: Cell<SignedDuration> = const { Cell::new(SignedDuration::ZERO) };
-    /// What the operator spreads its looks by.
-    static DICE: RefCell<StdRng> = RefCell::new(StdRng::seed_from_u64(0));
+    /// The error of the operator's wall clock.
+    static CLOCK_ERROR: Cell<SignedDuration> = const { Cell::new(SignedDuration::ZERO) };
+    /// The source of the operator's jitter.
+    static JITTER: RefCell<StdRng> = RefCell::new(StdRng::seed_from_u64(0));
 }
 
-/// 2026-01-01, when every case begins.
+/// 2026-01-01, the start of every case.
 const BEGIN: i64 = 1_767_225_600;
 
 fn now() -> Timestamp {
     let passed = BEGAN.get().map(|began| Instant::now().duration_since(began)).unwrap_or_default();
     let passed = SignedDuration::try_from(passed).unwrap();
-    Timestamp::from_second(BEGIN).unwrap() + passed + WRONG_BY.get()
+    Timestamp::from_second(BEGIN).unwrap() + passed + CLOCK_ERROR.get()
 }
 
-/// Sets the operator's wall clock wrong.
-pub fn wrong_by(difference: SignedDuration) {
-    WRONG_BY.set(difference);
+/// Sets the error of the operator's wall clock.
+pub fn set_clock_error(difference: SignedDuration) {
+    CLOCK_ERROR.set(difference);
 }
 
-/// Does something by the true time.
-pub fn truly<T>(act: impl FnOnce() -> T) -> T {
-    let wrong = WRONG_BY.replace(SignedDuration::ZERO);
+/// Runs `act` with the correct time.
+pub fn with_correct_clock<T>(act: impl FnOnce() -> T) -> T {
+    let wrong = CLOCK_ERROR.replace(SignedDuration::ZERO);
     let done = act();
-    WRONG_BY.set(wrong);
+    CLOCK_ERROR.set(wrong);
     done
 }
 
 /// Runs a case in simulated time.
 pub fn simulated<T>(case: impl Future<Output = T>) -> T {
     clock::set_source(now);
-    DICE.set(StdRng::seed_from_u64(row::seed()));
-    jitter::set_source(|| DICE.with_borrow_mut(StdRng::random));
-    wrong_by(SignedDuration::ZERO);
+    JITTER.set(StdRng::seed_from_u64(row::seed()));
+    jitter::set_source(|| JITTER.with_borrow_mut(StdRng::random));
+    set_clock_error(SignedDuration::ZERO);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         BEGAN.set(Some(Instant::now()));

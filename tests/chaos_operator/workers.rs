@@ -1,4 +1,4 @@
-//! Runs cases on as many threads as there are processors; results come in the order of the cases.
+//! Runs cases in parallel, one thread per processor, with results in the order of the cases.
 
 use std::{
     sync::{

@@ -1,5 +1,5 @@
-"""Starts a receiver with two signed sinks, one per mode of CloudEvents, delivers events to it, and has the CloudEvents
-SDK and the Standard Webhooks library read what the sinks were sent. What both modes say must be the same event.
+"""Starts a receiver with two signed sinks, one per mode of CloudEvents, and delivers events to it. The CloudEvents SDK and
+the Standard Webhooks library parse the requests to the sinks. Both modes must contain the same event.
 
     check.py BINARY
 """
@@ -19,7 +19,7 @@ EVENTS = [
     ("link.deleted", {"link_id": "lnk \N{SNOWMAN} 100%", "deleted_at": 1700000000}),
     ("profile.updated", {"username": "brand", "bio": "line\nline", "avatar_url": "https://a.example/x.png", "theme": "dark"}),
     ("analytics.milestone", {"link_id": "lnk_1", "metric": "clicks", "value": 1e3, "threshold": 1000}),
-    ("collection.created", {"name": "of a type nobody documents"}),
+    ("collection.created", {"name": "of an undocumented type"}),
 ]
 
 
@@ -65,7 +65,7 @@ def deliver(port, identity, body):
         try:
             return urllib.request.urlopen(request, timeout=5).read()
         except urllib.error.HTTPError as error:
-            # The route is not read yet.
+            # The route is not loaded yet.
             if error.code not in (404, 503) or attempt == 99:
                 raise
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-//! The command line: what a person or the Makefile types, and nothing else.
+//! The command line: arguments and dispatch.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,10 +7,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::process::Place;
+use super::process::Attachment;
 use super::{interrupt, lifecycle, process, teardown, tools};
 
-/// Starts and ends a real Kubernetes cluster on this machine.
+/// Starts and deletes real Kubernetes clusters on this machine
 #[derive(Parser)]
 #[command(name = "cluster")]
 struct Arguments {
@@ -18,18 +18,18 @@ struct Arguments {
     command: Command,
 }
 
-/// How much of a cluster.
+/// The extent of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// etcd, kube-apiserver and the controllers that keep namespaces, owner references and ServiceAccounts true
+    /// etcd, kube-apiserver and the controllers for namespaces, owner references and ServiceAccounts
     ControlPlane,
-    /// a whole node as well: pods run, Services and DNS resolve
+    /// also a node: pods run, Services and DNS resolve
     Node,
 }
 
 impl Mode {
-    /// The word used for it on command lines and in messages.
+    /// Its name on command lines and in messages.
     pub fn word(self) -> &'static str {
         match self {
             Self::ControlPlane => "control-plane",
@@ -45,25 +45,25 @@ enum Command {
         #[arg(long, default_value = "node")]
         mode: Mode,
     },
-    /// Start a cluster that stays; the last line printed is the KUBECONFIG to export
+    /// Start a cluster that outlives this command; the last line printed is the KUBECONFIG to export
     Up {
         #[arg(long, default_value = "control-plane")]
         mode: Mode,
         #[arg(long, default_value = "default")]
         name: String,
     },
-    /// End a cluster, also one that a crashed run left half started
+    /// Delete a cluster, even if a crash left it half started
     Down {
         #[arg(long, default_value = "default")]
         name: String,
     },
-    /// Start a cluster, run a command with KUBECONFIG and PATH set, end the cluster, exit with the command's code
+    /// Start a cluster, run a command with KUBECONFIG and PATH set, delete the cluster, exit with the command's code
     Run {
         #[arg(long, default_value = "control-plane")]
         mode: Mode,
         #[arg(long)]
         name: Option<String>,
-        /// Leave the cluster running at the end
+        /// Keep the cluster running at the end
         #[arg(long)]
         keep: bool,
         #[arg(last = true, required = true)]
@@ -72,25 +72,25 @@ enum Command {
     /// Import an OCI archive into the node's container runtime
     Load {
         archive: PathBuf,
-        /// Default: the cluster this command runs in, else `default`
+        /// Default: the cluster that this command runs in, else `default`
         #[arg(long)]
         name: Option<String>,
     },
-    /// End the clusters whose launcher died
+    /// Delete the clusters whose launcher died
     Gc,
-    /// Become a program after writing down this process's id (what the launcher starts its programs through)
+    /// Record this process's id, then exec a program (the launcher starts its programs through this)
     #[command(hide = true)]
     Become {
         #[arg(long)]
         record: PathBuf,
         #[arg(long)]
-        place: Place,
+        attachment: Attachment,
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
 }
 
-/// Parses the arguments and does what they say; an error is one sentence on stderr.
+/// Parses the arguments and runs the command; prints an error as one sentence to stderr.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match dispatch(arguments.command) {
@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Become { record, place, command } => process::become_program(&record, place, &command),
+        Command::Become { record, attachment, command } => process::become_program(&record, attachment, &command),
         Command::Tools { mode } => {
             println!("{}", tools::build(mode)?.display());
             Ok(ExitCode::SUCCESS)

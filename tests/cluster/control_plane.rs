@@ -1,4 +1,4 @@
-//! etcd, kube-apiserver and kube-controller-manager: the part both modes have.
+//! etcd, kube-apiserver and kube-controller-manager, in both modes.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -11,15 +11,15 @@ use super::pki::{self, Authority, Pair};
 use super::starter::Starter;
 use super::state::Port;
 
-/// The controllers without which an API server alone would mislead a test: namespaces would stay Terminating, owner
-/// references would not be collected, Pods would have no ServiceAccount, aggregated ClusterRoles would be empty.
+/// The controllers that a test of an API server needs: without them namespaces stay Terminating, owned objects are not
+/// collected, Pods have no ServiceAccount, and aggregated ClusterRoles are empty.
 const CONTROLLERS: &str = "serviceaccount-controller,serviceaccount-token-controller,\
     root-ca-certificate-publisher-controller,namespace-controller,garbage-collector-controller,\
     clusterrole-aggregation-controller";
 
 pub const SERVICE_RANGE: &str = "10.96.0.0/16";
 
-fn shown(path: &Path) -> String {
+fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -28,7 +28,7 @@ pub fn server(starter: &Starter<'_>) -> String {
     format!("https://{}:{}", starter.address, starter.port(Port::ApiServer))
 }
 
-/// Starts the three and waits until the API server serves and the default ServiceAccount exists.
+/// Starts the three programs and waits until the API server is ready.
 pub fn start(starter: &mut Starter<'_>, mode: Mode) -> Result<Authority> {
     let authority = Authority::create(&starter.state.path("pki"))?;
     let admin = authority.client("admin", "admin", Some("system:masters"))?;
@@ -41,7 +41,7 @@ pub fn start(starter: &mut Starter<'_>, mode: Mode) -> Result<Authority> {
     Ok(authority)
 }
 
-/// Waits for what the controllers make in every namespace.
+/// Waits for the objects that controllers create in every namespace.
 pub fn wait_for_controllers(starter: &mut Starter<'_>) -> Result<()> {
     let account = ["--namespace=default", "get", "serviceaccount/default", "configmap/kube-root-ca.crt"];
     starter.wait_kubectl("the default ServiceAccount exists", "kube-controller-manager", &account)
@@ -54,17 +54,17 @@ fn start_etcd(starter: &mut Starter<'_>, authority: &Authority, pair: &Pair) -> 
         "etcd",
         &[
             ("name", "test".to_owned()),
-            ("data-dir", shown(&starter.state.path("data/etcd"))),
+            ("data-dir", text(&starter.state.path("data/etcd"))),
             ("listen-client-urls", client.clone()),
             ("advertise-client-urls", client),
             ("listen-peer-urls", peer.clone()),
             ("initial-advertise-peer-urls", peer.clone()),
             ("initial-cluster", format!("test={peer}")),
-            ("cert-file", shown(&pair.certificate)),
-            ("key-file", shown(&pair.key)),
-            ("trusted-ca-file", shown(&authority.certificate())),
+            ("cert-file", text(&pair.certificate)),
+            ("key-file", text(&pair.key)),
+            ("trusted-ca-file", text(&authority.certificate())),
             ("client-cert-auth", "true".to_owned()),
-            // Nothing here has to survive a power cut, and fsync is most of etcd's time on a slow disk.
+            // The data need not survive a power cut, and fsync takes most of etcd's time on a slow disk.
             ("unsafe-no-fsync", "true".to_owned()),
             ("log-level", "warn".to_owned()),
         ],
@@ -73,28 +73,28 @@ fn start_etcd(starter: &mut Starter<'_>, authority: &Authority, pair: &Pair) -> 
 
 fn start_api_server(starter: &mut Starter<'_>, authority: &Authority, etcd: &Pair) -> Result<()> {
     let serving = authority.server("kube-apiserver", "kube-apiserver", &pki::api_server_names(starter.address))?;
-    let ca = shown(&authority.certificate());
+    let ca = text(&authority.certificate());
     let mut flags = vec![
         ("etcd-servers", format!("https://{}", starter.local(Port::Etcd))),
         ("etcd-cafile", ca.clone()),
-        ("etcd-certfile", shown(&etcd.certificate)),
-        ("etcd-keyfile", shown(&etcd.key)),
+        ("etcd-certfile", text(&etcd.certificate)),
+        ("etcd-keyfile", text(&etcd.key)),
         ("bind-address", starter.address.to_string()),
         ("secure-port", starter.port(Port::ApiServer).to_string()),
-        ("tls-cert-file", shown(&serving.certificate)),
-        ("tls-private-key-file", shown(&serving.key)),
+        ("tls-cert-file", text(&serving.certificate)),
+        ("tls-private-key-file", text(&serving.key)),
         ("client-ca-file", ca.clone()),
         ("authorization-mode", "Node,RBAC".to_owned()),
         ("enable-admission-plugins", "NodeRestriction".to_owned()),
         ("service-account-issuer", "https://kubernetes.default.svc.cluster.local".to_owned()),
-        ("service-account-key-file", shown(&starter.pki("service-accounts.pub"))),
-        ("service-account-signing-key-file", shown(&starter.pki("service-accounts.key"))),
+        ("service-account-key-file", text(&starter.pki("service-accounts.pub"))),
+        ("service-account-signing-key-file", text(&starter.pki("service-accounts.key"))),
         ("service-cluster-ip-range", SERVICE_RANGE.to_owned()),
         ("allow-privileged", "true".to_owned()),
         ("profiling", "false".to_owned()),
     ];
     if starter.address == Ipv4Addr::LOCALHOST {
-        // An Endpoints object may not hold a loopback address, and without a node nobody follows it.
+        // An Endpoints object must not contain a loopback address, and without a node it is unused.
         flags.push(("endpoint-reconciler-type", "none".to_owned()));
     } else {
         let kubelet = authority.client("kube-apiserver-kubelet", "kube-apiserver-kubelet", Some("system:masters"))?;
@@ -102,8 +102,8 @@ fn start_api_server(starter: &mut Starter<'_>, authority: &Authority, etcd: &Pai
             ("advertise-address", starter.address.to_string()),
             ("kubelet-preferred-address-types", "InternalIP".to_owned()),
             ("kubelet-certificate-authority", ca),
-            ("kubelet-client-certificate", shown(&kubelet.certificate)),
-            ("kubelet-client-key", shown(&kubelet.key)),
+            ("kubelet-client-certificate", text(&kubelet.certificate)),
+            ("kubelet-client-key", text(&kubelet.key)),
         ]);
     }
     starter.start("kube-apiserver", &flags)
@@ -120,20 +120,20 @@ fn start_controller_manager(starter: &mut Starter<'_>, mode: Mode, authority: &A
     starter.start(
         "kube-controller-manager",
         &[
-            ("kubeconfig", shown(&config)),
+            ("kubeconfig", text(&config)),
             ("controllers", controllers.to_owned()),
-            // Each controller then has its own ServiceAccount and the roles Kubernetes ships for it.
+            // Each controller then uses its own ServiceAccount and its built-in roles.
             ("use-service-account-credentials", "true".to_owned()),
-            ("service-account-private-key-file", shown(&starter.pki("service-accounts.key"))),
-            ("root-ca-file", shown(&authority.certificate())),
-            ("cluster-signing-cert-file", shown(&authority.certificate())),
-            ("cluster-signing-key-file", shown(&starter.pki("ca.key"))),
+            ("service-account-private-key-file", text(&starter.pki("service-accounts.key"))),
+            ("root-ca-file", text(&authority.certificate())),
+            ("cluster-signing-cert-file", text(&authority.certificate())),
+            ("cluster-signing-key-file", text(&starter.pki("ca.key"))),
             ("leader-elect", "false".to_owned()),
             ("bind-address", Ipv4Addr::LOCALHOST.to_string()),
             ("secure-port", starter.port(Port::ControllerManager).to_string()),
-            ("cert-dir", shown(&starter.state.path("data/kube-controller-manager"))),
-            // It makes this directory, by default below /usr.
-            ("flex-volume-plugin-dir", shown(&starter.state.path("data/volume-plugins"))),
+            ("cert-dir", text(&starter.state.path("data/kube-controller-manager"))),
+            // The controller manager creates this directory, by default below /usr.
+            ("flex-volume-plugin-dir", text(&starter.state.path("data/volume-plugins"))),
             ("profiling", "false".to_owned()),
         ],
     )

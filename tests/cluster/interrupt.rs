@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM as a flag that every wait looks at, so that an interrupted launcher still ends what it started.
+//! SIGINT and SIGTERM as a flag that every wait checks, so that an interrupted launcher still stops its programs.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -9,13 +9,13 @@ use nix::sys::signal::{SigSet, Signal};
 
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
-/// Turns the two signals into the flag, from now to the end of the process. Must run before any other thread starts.
+/// Converts both signals into the flag from now on. Must run before any other thread starts.
 pub fn listen() -> Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
-    // Blocked in every thread and taken by one that waits for them: no handler, hence no unsafe code. Programs started
-    // from here inherit the mask; `cluster become` clears it.
+    // Blocked in every thread and received by one: no handler, hence no unsafe code. Child processes inherit the mask;
+    // `cluster become` clears it.
     signals.thread_block()?;
     thread::spawn(move || {
         while let Ok(signal) = signals.wait() {
@@ -25,17 +25,17 @@ pub fn listen() -> Result<()> {
     Ok(())
 }
 
-/// The signal that asked this process to end, if one did.
+/// The received signal, if any.
 pub fn received() -> Option<Signal> {
     Signal::try_from(RECEIVED.load(Ordering::SeqCst)).ok()
 }
 
-/// The exit code that tells a shell about that signal.
+/// The exit code for that signal, by the shell's convention.
 pub fn exit_code() -> Option<ExitCode> {
     Some(ExitCode::from(128 + u8::try_from(received()? as i32).ok()?))
 }
 
-/// Fails once a signal has come.
+/// Fails once a signal was received.
 pub fn check() -> Result<()> {
     match received() {
         Some(signal) => bail!("interrupted by {signal}"),

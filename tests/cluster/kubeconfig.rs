@@ -1,4 +1,4 @@
-//! kubeconfig files: how each part, and the person at the terminal, reaches the API server.
+//! kubeconfig files for the programs and for the user.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::pki::{Authority, Pair};
 
-/// Writes one (as JSON, which is YAML). It names the certificate files, so it is of use on this machine only.
+/// Writes a kubeconfig as JSON, which is YAML. It refers to the certificate files, so it is valid on this machine only.
 pub fn write(path: &Path, server: &str, authority: &Authority, user: &Pair) -> Result<()> {
     let config = json!({
         "apiVersion": "v1",

@@ -1,14 +1,14 @@
-//! `cluster`: starts and ends real Kubernetes clusters for tests and for trying things out. See README.md beside it.
+//! `cluster`: starts and deletes real Kubernetes clusters for tests, the demo and manual use. See README.md.
 //!
-//! It shares no code with the operator, so that it can never be wrong in the same way. Everything it starts is written
-//! down in the cluster's state directory *before* it runs; `down` works from that record alone.
+//! It shares no code with the operator, so that both cannot have the same bug. Every program is recorded in the
+//! cluster's state directory *before* it runs; `down` needs only that record.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
-    reason = "waiting for other programs needs the real clock; the ban is for the operator's own decisions"
+    reason = "waiting for other programs needs the real clock; the ban concerns the operator's decisions"
 )]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this program speaks to a person at a terminal")]
-#![allow(unreachable_pub, reason = "nothing of a program is reachable from outside")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this program prints to a terminal")]
+#![allow(unreachable_pub, reason = "no item of a binary is reachable from outside")]
 
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
@@ -22,7 +22,7 @@ fn main() -> std::process::ExitCode {
 #[cfg(not(target_os = "linux"))]
 fn main() -> std::process::ExitCode {
     eprintln!(
-        "cluster: a test cluster needs Linux; `CLUSTER=current make demo` uses the current kubectl context instead."
+        "cluster: a test cluster needs Linux: run `CLUSTER=current make demo` to use the current kubectl context"
     );
     std::process::ExitCode::FAILURE
 }

@@ -1,4 +1,4 @@
-//! `up`, `run` and `load`: a cluster from nothing to ready, and a command inside it.
+//! `up`, `run` and `load`: starts a cluster, and runs a command in it.
 
 use std::env;
 use std::ffi::OsString;
@@ -15,12 +15,12 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 
 use super::cli::Mode;
-use super::process::Place;
+use super::process::Attachment;
 use super::starter::Starter;
 use super::state::{self, Claim, State};
 use super::{control_plane, interrupt, network, node, process, teardown, tools, wait};
 
-/// A claimed cluster that is ended when this goes away, by whatever way that happens.
+/// A claimed cluster. Deleted on drop, unless kept.
 struct Running {
     claim: Claim,
     keep: bool,
@@ -33,18 +33,22 @@ impl Drop for Running {
         }
         if let Err(error) = teardown::end(&self.claim.state) {
             let name = &self.claim.state.name;
-            eprintln!("[cluster] ending {name}: {error:#}; `cluster down --name {name}` tries again");
+            eprintln!("[cluster] cannot delete {name}: {error:#}; retry with `cluster down --name {name}`");
         }
         process::reap();
     }
 }
 
-/// `cluster up`: leaves a ready cluster behind, or nothing.
+/// `cluster up`: leaves a ready cluster, or none.
 pub fn up(mode: Mode, name: &str) -> Result<ExitCode> {
     let existing = State::named(name)?;
     if existing.is_kept() && existing.processes().iter().any(|(_, process)| process.is_alive()) {
-        let record = existing.record().context("the cluster has lost its record; end it with `cluster down`")?;
-        ensure!(record.mode == mode, "the cluster {name} is up in {} mode; end it first", record.mode.word());
+        let record = existing.record().context("the cluster has no record: delete it with `cluster down`")?;
+        ensure!(
+            record.mode == mode,
+            "the cluster {name} is up in {} mode: delete it first with `cluster down --name {name}`",
+            record.mode.word()
+        );
         eprintln!("[cluster] {name} is up already");
         println!("export KUBECONFIG={}", existing.kubeconfig().display());
         return Ok(ExitCode::SUCCESS);
@@ -52,15 +56,15 @@ pub fn up(mode: Mode, name: &str) -> Result<ExitCode> {
     let mut running = bring_up(mode, name)?.0;
     running.claim.state.keep()?;
     running.keep = true;
-    eprintln!("[cluster] end it with `cluster down --name {name}`");
+    eprintln!("[cluster] delete it with `cluster down --name {name}`");
     println!("export KUBECONFIG={}", running.claim.state.kubeconfig().display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// `cluster run`: the command's exit code is ours; the cluster is gone afterwards in every case.
+/// `cluster run`: exits with the command's code; the cluster is deleted in any case, unless kept.
 pub fn run(mode: Mode, name: Option<String>, keep: bool, command: &[String]) -> Result<ExitCode> {
     let name = name.unwrap_or_else(|| format!("run-{}", std::process::id()));
-    // Shims are orphans by design; as their heir this process can take leave of them (see `process::reap`).
+    // Shims are orphans by design; as their subreaper this process can reap them (see `process::reap`).
     set_child_subreaper(true)?;
     let (mut running, bin) = bring_up(mode, &name)?;
     let state = running.claim.state.clone();
@@ -76,7 +80,7 @@ pub fn run(mode: Mode, name: Option<String>, keep: bool, command: &[String]) -> 
     Ok(ExitCode::from(code))
 }
 
-/// `cluster load`: makes an image known to the node under the name it has in the archive.
+/// `cluster load`: imports an image into the node under its name in the archive.
 pub fn load(archive: &Path, name: Option<&str>) -> Result<ExitCode> {
     let dir = match (name, env::var_os("LINKTREE_CLUSTER_DIR")) {
         (None, Some(dir)) => PathBuf::from(dir),
@@ -84,7 +88,7 @@ pub fn load(archive: &Path, name: Option<&str>) -> Result<ExitCode> {
     };
     let socket = dir.join(node::SOCKET);
     ensure!(socket.exists(), "{} is not a running node-mode cluster", dir.display());
-    ensure!(archive.is_file(), "there is no archive {}", archive.display());
+    ensure!(archive.is_file(), "the archive {} does not exist", archive.display());
     let ctr = tools::build(Mode::Node)?.join("ctr");
     node::import(&ctr, &socket, archive)?;
     Ok(ExitCode::SUCCESS)
@@ -128,10 +132,10 @@ fn run_command(state: &State, bin: &Path, command: &[String]) -> Result<u8> {
     let mut path = OsString::from(bin);
     path.push(":");
     path.push(tools::system_path());
-    // At a terminal the command stays in the foreground group, so that it can read from it and gets Ctrl-C itself.
-    let place = if std::io::stdin().is_terminal() { Place::Foreground } else { Place::Group };
+    // At a terminal the command stays in the foreground group, so that it can read from the terminal and gets Ctrl-C.
+    let attachment = if std::io::stdin().is_terminal() { Attachment::Foreground } else { Attachment::Group };
     let record = state.process_record("command");
-    let mut child = process::through_become(&record, place, Path::new(program), arguments)
+    let mut child = process::through_become(&record, attachment, Path::new(program), arguments)
         .env("KUBECONFIG", state.kubeconfig())
         .env("PATH", path)
         .env("LINKTREE_CLUSTER_DIR", &state.dir)
@@ -142,15 +146,15 @@ fn run_command(state: &State, bin: &Path, command: &[String]) -> Result<u8> {
             return Ok(u8::try_from(status.code().or(by_signal).unwrap_or(1)).unwrap_or(1));
         }
         if let Some(signal) = interrupt::received() {
-            end_command(state, &mut child);
-            bail!("interrupted by {signal}; the command was ended");
+            stop_command(state, &mut child);
+            bail!("interrupted by {signal}; the command was stopped");
         }
         thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// Ends the command with time to clean up after itself.
-fn end_command(state: &State, child: &mut Child) {
+/// Stops the command, with 10 s for its own cleanup.
+fn stop_command(state: &State, child: &mut Child) {
     let command = state.process("command");
     command.inspect(|command| command.signal(Signal::SIGTERM));
     if !wait::briefly(Duration::from_secs(10), || !matches!(child.try_wait(), Ok(None))) {

@@ -1,4 +1,4 @@
-//! The launcher, which needs Linux.
+//! The launcher, on Linux only.
 
 pub mod cli;
 mod control_plane;

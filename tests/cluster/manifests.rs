@@ -1,4 +1,4 @@
-//! The objects that a node-mode cluster starts with: volumes to claim, and what CoreDNS may read.
+//! The initial objects of a node-mode cluster: volumes, and RBAC for CoreDNS.
 
 use std::fs;
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::node;
 use super::state::State;
 
-/// How many volumes there are of each access mode. A released volume is not used again, and tests claim many.
+/// The number of volumes per access mode. A released volume is not reused, and tests claim many.
 const VOLUMES: [(&str, &str, usize); 2] = [("rwop", "ReadWriteOncePod", 24), ("rwo", "ReadWriteOnce", 12)];
 
-/// Makes the volumes' directories and returns everything as one List.
+/// Creates the volumes' directories and returns all objects as one List.
 pub fn all(state: &State) -> Result<String> {
     let mut items = vec![storage_class(), dns_role(), dns_binding()];
     for (prefix, access_mode, count) in VOLUMES {
@@ -25,7 +25,7 @@ pub fn all(state: &State) -> Result<String> {
                 "metadata": {"name": name},
                 "spec": {
                     "capacity": {"storage": "10Gi"},
-                    // ReadWriteOncePod must stand alone.
+                    // ReadWriteOncePod must be the only access mode.
                     "accessModes": [access_mode],
                     "persistentVolumeReclaimPolicy": "Retain",
                     "storageClassName": "local",

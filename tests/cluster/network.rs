@@ -1,4 +1,4 @@
-//! The node's network: one bridge that carries the node's address and the pods, and what kube-proxy adds to nftables.
+//! The node's network: a bridge with the node's address and the pods, and kube-proxy's nftables tables.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -13,16 +13,17 @@ use super::state::{Record, State};
 
 /// The bridge, and the CNI network on it.
 pub const NAME: &str = "ltw0";
-/// The node's address and the pods' gateway. Not a loopback address: pods must reach it, and Endpoints may not hold one.
+/// The node's address and the pods' gateway. Not a loopback address: pods must reach it, and Endpoints must not
+/// contain one.
 pub const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 pub const POD_RANGE: &str = "10.244.0.0/24";
 /// kube-proxy's tables, one for each family.
 const TABLES: [&str; 2] = ["ip", "ip6"];
 
-/// Kernel parameters the node sets (with the value), and those the kubelet sets by itself; all are put back at the end.
+/// Kernel parameters that the launcher sets (with the value) or the kubelet sets; teardown restores all.
 const SYSCTLS: [(&str, Option<&str>); 8] = [
     ("net/ipv4/ip_forward", Some("1")),
-    // A Service's answer from a pod on the same bridge must pass through the tables that rewrote the question.
+    // A response of a Service from a pod on the same bridge must pass the tables that rewrote the request.
     ("net/bridge/bridge-nf-call-iptables", Some("1")),
     ("vm/overcommit_memory", None),
     ("vm/panic_on_oom", None),
@@ -32,18 +33,18 @@ const SYSCTLS: [(&str, Option<&str>); 8] = [
     ("kernel/keys/root_maxbytes", None),
 ];
 
-/// Makes the bridge. Before anything is changed, the record says what it was like.
+/// Creates the bridge, after it has recorded the kernel parameters that it changes.
 pub fn prepare(state: &State, record: &mut Record) -> Result<()> {
     ensure!(
         !bridge_exists(),
-        "an interface {NAME} exists that no recorded cluster made; `ip link delete {NAME}` removes it"
+        "the interface {NAME} exists, but no recorded cluster created it: remove it with `ip link delete {NAME}`"
     );
     ensure!(
         tables().is_empty(),
-        "another kube-proxy runs on this machine, and two would fight over one nftables table"
+        "the nftables table of kube-proxy exists: another kube-proxy runs on this machine, stop it first"
     );
     if !Path::new("/proc/sys/net/bridge").exists() {
-        // Where it is neither built in nor loadable, Services still work between pods and the node.
+        // If it is neither built in nor loadable, Services still work between pods and the node.
         let _ = run(Path::new("modprobe"), &["br_netfilter"]);
     }
     for (name, _) in SYSCTLS {
@@ -62,7 +63,7 @@ pub fn prepare(state: &State, record: &mut Record) -> Result<()> {
     run(ip, &["link", "add", NAME, "type", "bridge"])?;
     run(ip, &["address", "add", &format!("{NODE_ADDRESS}/24"), "dev", NAME])?;
     run(ip, &["link", "set", NAME, "up"])?;
-    // kube-proxy leads the machine's own requests to Services elsewhere; without a route there would be none to lead.
+    // kube-proxy rewrites the machine's own requests to Services; without a route the kernel would reject them first.
     run(ip, &["route", "add", SERVICE_RANGE, "dev", NAME, "metric", "4096"])
 }
 
@@ -72,7 +73,7 @@ pub fn remove() -> Result<()> {
         .map(|ports| ports.flatten().map(|port| port.file_name().to_string_lossy().into_owned()).collect())
         .unwrap_or_default();
     for port in ports {
-        // A pod's interface goes with its network namespace, perhaps just now.
+        // A pod's interface disappears with its network namespace, possibly meanwhile.
         let _ = run(Path::new("ip"), &["link", "delete", &port]);
     }
     if bridge_exists() {
@@ -84,7 +85,7 @@ pub fn remove() -> Result<()> {
     Ok(())
 }
 
-/// Puts the kernel's parameters back to what the record says.
+/// Restores the kernel parameters from the record.
 pub fn restore(record: &Record) -> Result<()> {
     for (path, value) in &record.sysctls {
         if fs::read_to_string(path)?.trim() != value {
@@ -94,8 +95,8 @@ pub fn restore(record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// The CNI configuration. There is no default route: pods reach the node, each other and Services, and all else fails at
-/// once instead of leaving the machine.
+/// The CNI configuration. Without a default route pods reach the node, each other and Services; other connections fail
+/// at once and never leave the machine.
 pub fn cni(state: &State) -> Value {
     json!({
         "cniVersion": "1.0.0",

@@ -11,7 +11,7 @@ use super::cli::Mode;
 use super::pki::Authority;
 use super::starter::{self, Starter};
 use super::state::{Port, State};
-use super::wait::{self, Look};
+use super::wait::{self, Check};
 use super::{control_plane, kubeconfig, manifests, network, node_config, sweep, tools};
 
 /// The node's name in the cluster.
@@ -19,12 +19,12 @@ pub const NAME: &str = "node";
 /// containerd's socket, below the cluster's directory.
 pub const SOCKET: &str = "run/containerd.sock";
 
-/// The cgroup, in every hierarchy, that all pods of a cluster are in.
+/// The cgroup of all pods of a cluster, in every hierarchy.
 pub fn cgroup(state: &State) -> String {
     format!("ltw-{}", state.name)
 }
 
-/// Starts everything and waits until the node is Ready and names resolve.
+/// Starts all programs and waits until the node is Ready and names resolve.
 pub fn start(starter: &mut Starter<'_>) -> Result<()> {
     // The container runtime does not need the API server: both start at once.
     start_containerd(starter)?;
@@ -42,20 +42,24 @@ pub fn start(starter: &mut Starter<'_>) -> Result<()> {
     let ctr = starter.bin.join("ctr");
     starter.wait("containerd serves", "containerd", |starter| {
         let socket = starter.state.path(SOCKET).display().to_string();
-        let asked = starter::run(&ctr, &["-a", &socket, "version"]);
-        Ok(asked.map_or_else(|error| Look::NotYet(format!("{error:#}")), |()| Look::Holds))
+        let result = starter::run(&ctr, &["-a", &socket, "version"]);
+        Ok(result.map_or_else(|error| Check::NotYet(format!("{error:#}")), |()| Check::Holds))
     })?;
     import(&ctr, &starter.state.path(SOCKET), &starter.bin.join("pause.oci.tar"))?;
     start_kubelet(starter, &authority, &kubelet)?;
     start_scheduler(starter, &scheduler)?;
     start_kube_proxy(starter, &proxy)?;
     let applied = starter.kubectl(&["create", "-f", "-"], &manifests::all(starter.state)?)?;
-    ensure!(applied.status.success(), "creating the first objects: {}", String::from_utf8_lossy(&applied.stderr));
+    ensure!(
+        applied.status.success(),
+        "cannot create the initial objects: {}",
+        String::from_utf8_lossy(&applied.stderr)
+    );
     start_coredns(starter, &dns)?;
     wait_until_ready(starter)
 }
 
-/// Imports an OCI archive, under the name it holds, where the kubelet finds it.
+/// Imports an OCI archive into the kubelet's image namespace, under its name in the archive.
 pub fn import(ctr: &Path, socket: &Path, archive: &Path) -> Result<()> {
     let (socket, archive) = (socket.display().to_string(), archive.display().to_string());
     starter::run(ctr, &["-a", &socket, "-n", "k8s.io", "images", "import", "--local", &archive])
@@ -67,7 +71,7 @@ fn wait_until_ready(starter: &mut Starter<'_>) -> Result<()> {
     starter.wait_kubectl("the node is Ready", "kubelet", &ready)?;
     for (what, program, port, path) in [
         ("kube-proxy has written its rules", "kube-proxy", Port::ProxyHealth, "/healthz"),
-        ("CoreDNS answers", "coredns", Port::DnsReady, "/ready"),
+        ("CoreDNS is ready", "coredns", Port::DnsReady, "/ready"),
     ] {
         starter.wait(what, program, |starter| Ok(wait::http_ok(starter.local(port), path)))?;
     }
@@ -75,11 +79,11 @@ fn wait_until_ready(starter: &mut Starter<'_>) -> Result<()> {
 }
 
 fn start_containerd(starter: &mut Starter<'_>) -> Result<()> {
-    let plugins = tools::cni_plugins().context("the CNI plugins are gone")?;
+    let plugins = tools::cni_plugins().context("the CNI plugins are not installed")?;
     fs::create_dir_all(starter.state.path("cni"))?;
     fs::create_dir_all(starter.state.path("run"))?;
     fs::write(starter.state.path("cni/10-bridge.conflist"), network::cni(starter.state).to_string())?;
-    // overlayfs does not nest, and inside a container the state directory may well lie on one.
+    // overlayfs does not nest, and inside a container the state directory may be on one.
     let nested = statfs(&starter.state.dir)?.filesystem_type() == OVERLAYFS_SUPER_MAGIC;
     let config = node_config::containerd(starter, &plugins, if nested { "native" } else { "overlayfs" });
     let path = starter.state.path("containerd.toml");
@@ -88,7 +92,7 @@ fn start_containerd(starter: &mut Starter<'_>) -> Result<()> {
 }
 
 fn start_kubelet(starter: &mut Starter<'_>, authority: &Authority, kubeconfig: &Path) -> Result<()> {
-    make_cgroups(starter.state)?;
+    create_cgroups(starter.state)?;
     let addresses = [NAME.to_owned(), network::NODE_ADDRESS.to_string()];
     let serving = authority.server("kubelet-serving", &format!("system:node:{NAME}"), &addresses)?;
     let config = starter.state.path("kubelet.json");
@@ -105,16 +109,16 @@ fn start_kubelet(starter: &mut Starter<'_>, authority: &Authority, kubeconfig: &
     )
 }
 
-/// Makes the cgroup the kubelet is told to stay in; it refuses one that does not exist.
-fn make_cgroups(state: &State) -> Result<()> {
+/// Creates the kubelet's cgroup; the kubelet rejects one that does not exist.
+fn create_cgroups(state: &State) -> Result<()> {
     let v2 = Path::new("/sys/fs/cgroup/cgroup.subtree_control");
     if v2.exists() {
         fs::write(v2, "+cpu +cpuset +memory +pids").context("enabling cgroup controllers")?;
     }
     for dir in sweep::cgroup_dirs(state) {
-        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+        fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
         for file in ["cpuset.cpus", "cpuset.mems"] {
-            // In version 1 a new cpuset is empty, and a process in it could run nowhere.
+            // In version 1 a new cpuset is empty, and a process in it could not run.
             if let (false, Some(Ok(all))) = (v2.exists(), dir.parent().map(|parent| fs::read(parent.join(file)))) {
                 fs::write(dir.join(file), all)?;
             }

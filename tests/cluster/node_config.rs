@@ -1,4 +1,4 @@
-//! The configuration files of the node's programs, as values.
+//! The configuration files of the node's programs.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use super::pki::Pair;
 use super::starter::Starter;
 use super::state::Port;
 
-/// The image of the container that holds a pod's namespaces; the tools' build makes it.
+/// The image of the sandbox container, built by `tools/build`.
 const PAUSE_IMAGE: &str = "localhost/pause:1";
 
 /// containerd's configuration. A JSON string is a TOML string as well, so paths are quoted by serde_json.
 pub fn containerd(starter: &Starter<'_>, cni_plugins: &Path, snapshotter: &str) -> String {
     let path = |below: &str| json!(starter.state.path(below)).to_string();
     let program = |name: &str| json!(starter.bin.join(name)).to_string();
-    // opt, nri and the rest would make directories or sockets of their own outside the cluster's.
+    // The disabled plugins would create directories or sockets outside the cluster's directory.
     format!(
         r#"version = 3
 root = {root}
@@ -39,9 +39,9 @@ snapshotter = "{snapshotter}"
 sandbox = "{PAUSE_IMAGE}"
 
 [plugins.'io.containerd.cri.v1.runtime']
-# Where lowering oom_score_adj is forbidden, runc fails with "can't get final child's PID from pipe" without this.
+# Without this runc fails with "can't get final child's PID from pipe" where lowering oom_score_adj is forbidden.
 restrict_oom_score_adj = true
-# Network namespaces are then found, and unmounted, below the cluster's directory.
+# Puts network namespaces below the cluster's directory, where teardown unmounts them.
 netns_mounts_under_state_dir = true
 tolerate_missing_hugetlb_controller = true
 enable_cdi = false
@@ -101,11 +101,11 @@ pub fn kubelet(starter: &Starter<'_>, serving: &Pair) -> Value {
         "oomScoreAdj": 0,
         "clusterDNS": [NODE_ADDRESS],
         "clusterDomain": "cluster.local",
-        // Nothing of the machine's own resolver: names outside the cluster do not exist here.
+        // Without the machine's resolver: names outside the cluster do not resolve.
         "resolvConf": "",
         "podLogsDir": starter.state.path("logs/pods"),
         "volumePluginDir": starter.state.path("data/volume-plugins"),
-        // The machine's disk may well be nearly full of build products; that is no reason to evict pods.
+        // The machine's disk may be nearly full of build products, which must not evict pods.
         "evictionHard": {
             "memory.available": "0%",
             "nodefs.available": "0%",
@@ -115,13 +115,13 @@ pub fn kubelet(starter: &Starter<'_>, serving: &Pair) -> Value {
         },
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
-        // kube-proxy uses nftables; without this the kubelet would leave chains in iptables.
+        // kube-proxy uses nftables; otherwise the kubelet would leave chains in iptables.
         "makeIPTablesUtilChains": false,
         "serializeImagePulls": false,
     })
 }
 
-/// kube-proxy's configuration. The zeros leave the machine's connection tracking limits alone.
+/// kube-proxy's configuration. The zeros keep the machine's connection tracking limits.
 pub fn kube_proxy(starter: &Starter<'_>, kubeconfig: &Path) -> Value {
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -143,8 +143,8 @@ pub fn kube_proxy(starter: &Starter<'_>, kubeconfig: &Path) -> Value {
     })
 }
 
-/// CoreDNS' configuration: the cluster's names, and for an internet of its own NAME.example.com, which is the Service NAME
-/// of the namespace `internet`. No others: two blocks, because `template` comes before `kubernetes` within one.
+/// CoreDNS' configuration: the cluster's names, and as a private internet NAME.example.com, which is the Service NAME
+/// of the namespace `internet`. No other names. Two blocks, because `template` comes before `kubernetes` within one.
 pub fn coredns(starter: &Starter<'_>, kubeconfig: &Path) -> String {
     format!(
         "cluster.local:53 in-addr.arpa:53 ip6.arpa:53 example.com:53 {{

@@ -1,4 +1,4 @@
-//! Keys and certificates of one cluster, made fresh each time and worth nothing outside it.
+//! Keys and certificates of one cluster, generated for each start and useless outside it.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -10,13 +10,13 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
-/// The cluster's one certificate authority: for servers, clients and etcd alike.
+/// The cluster's only certificate authority, for servers, clients and etcd.
 pub struct Authority {
     dir: PathBuf,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// Where a certificate and its key are.
+/// The files of a certificate and its key.
 #[derive(Clone)]
 pub struct Pair {
     pub certificate: PathBuf,
@@ -30,7 +30,7 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 }
 
 impl Authority {
-    /// Makes the authority and the key pair that ServiceAccount tokens are signed with.
+    /// Creates the authority, and the key pair that signs ServiceAccount tokens.
     pub fn create(dir: &Path) -> Result<Self> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
@@ -39,7 +39,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let certificate = params.self_signed(&key)?;
         fs::write(dir.join("ca.crt"), certificate.pem())?;
-        // The controller manager signs CertificateSigningRequests with it.
+        // For the controller manager, which signs CertificateSigningRequests.
         write_private(&dir.join("ca.key"), &key.serialize_pem())?;
         let accounts = KeyPair::generate()?;
         write_private(&dir.join("service-accounts.key"), &accounts.serialize_pem())?;
@@ -52,12 +52,12 @@ impl Authority {
         self.dir.join("ca.crt")
     }
 
-    /// A certificate for a server that is reached by these names and addresses; it may act as a client as well (etcd).
+    /// Issues a certificate for a server with these names and addresses, also valid for a client (etcd).
     pub fn server(&self, name: &str, user: &str, addresses: &[String]) -> Result<Pair> {
         self.issue(name, user, None, addresses)
     }
 
-    /// A certificate that authenticates a user, and the group that RBAC knows it by.
+    /// Issues a certificate that authenticates a user and its RBAC group.
     pub fn client(&self, name: &str, user: &str, group: Option<&str>) -> Result<Pair> {
         self.issue(name, user, group, &[])
     }
@@ -83,7 +83,7 @@ impl Authority {
     }
 }
 
-/// What the API server is called, from outside and from pods.
+/// The API server's names and addresses, for clients outside and in pods.
 pub fn api_server_names(address: Ipv4Addr) -> Vec<String> {
     let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let mut all: Vec<String> = names.map(str::to_owned).to_vec();

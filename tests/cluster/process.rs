@@ -1,7 +1,7 @@
-//! Programs that outlive the launcher: started detached, written down by process id and start time, ended by that record.
+//! Programs that outlive the launcher: started detached, recorded by process id and start time, stopped by that record.
 //!
 //! A process id alone is not enough: the kernel reuses them, and `down` may run days later. The start time in
-//! /proc/PID/stat tells a recycled id from ours.
+//! /proc/PID/stat distinguishes a reused id.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -17,7 +17,7 @@ use nix::unistd::{Pid, getpgid, setpgid, setsid};
 
 use super::wait;
 
-/// One process, told apart from a later one with the same id.
+/// A process, distinct from a later one with the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub pid: i32,
@@ -25,7 +25,7 @@ pub struct Identity {
     pub start_ticks: u64,
 }
 
-/// The fields of /proc/PID/stat that matter here: process state and start time.
+/// Parses process state and start time from /proc/PID/stat.
 ///
 /// The command name is in parentheses and may itself hold spaces and parentheses, so fields count from the last one.
 fn parse_stat(stat: &str) -> Option<(char, u64)> {
@@ -37,7 +37,7 @@ fn parse_stat(stat: &str) -> Option<(char, u64)> {
 }
 
 impl Identity {
-    /// The live process with this id; none when there is none, or only a zombie.
+    /// The live process with this id; `None` if there is none, or only a zombie.
     pub fn of(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         match parse_stat(&stat)? {
@@ -46,7 +46,7 @@ impl Identity {
         }
     }
 
-    /// Reads what `become_program` wrote.
+    /// Reads the record of `become_program`.
     pub fn recorded(path: &Path) -> Option<Self> {
         let text = fs::read_to_string(path).ok()?;
         let (pid, start_ticks) = text.trim().split_once(' ')?;
@@ -57,7 +57,7 @@ impl Identity {
         Self::of(self.pid) == Some(self)
     }
 
-    /// Ends it: SIGTERM, then SIGKILL after `grace`. Does nothing when it is gone already.
+    /// Stops it: SIGTERM, then SIGKILL after `grace`. A no-op if it has exited already.
     pub fn end(self, grace: Duration) {
         self.signal(Signal::SIGTERM);
         if !wait::briefly(grace, || !self.is_alive()) {
@@ -66,35 +66,35 @@ impl Identity {
         }
     }
 
-    /// Signals it, and its process group where it leads one.
+    /// Signals it, and its process group if it leads one.
     pub fn signal(self, signal: Signal) {
         let pid = Pid::from_raw(self.pid);
         if self.is_alive() {
-            // It may end between the look and the signal; then there is nothing to do.
+            // It may exit between the check and the signal; then the error is irrelevant.
             let _ = if getpgid(Some(pid)) == Ok(pid) { killpg(pid, signal) } else { kill(pid, signal) };
         }
     }
 }
 
-/// How a program stands to the launcher's terminal.
+/// How a program is attached to the launcher's terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Place {
-    /// In a session of its own: it outlives the launcher, and Ctrl-C does not reach it.
+pub enum Attachment {
+    /// In its own session: it outlives the launcher, and Ctrl-C does not reach it.
     Detached,
-    /// In a process group of its own, so that what it starts can be ended with it.
+    /// In its own process group, so that its children can be stopped with it.
     Group,
-    /// In the launcher's group: it may read from the terminal, and Ctrl-C reaches it.
+    /// In the launcher's process group: it may read from the terminal, and Ctrl-C reaches it.
     Foreground,
 }
 
-/// The body of `cluster become`: writes this process's identity down, then turns into the program.
+/// `cluster become`: records this process's identity, then execs the program.
 ///
-/// The record exists before the program runs, so a launcher killed at any moment leaves nothing unrecorded.
-pub fn become_program(record: &Path, place: Place, command: &[String]) -> Result<ExitCode> {
-    match place {
-        Place::Detached => drop(setsid().context("setsid")?),
-        Place::Group => setpgid(Pid::from_raw(0), Pid::from_raw(0)).context("setpgid")?,
-        Place::Foreground => {}
+/// The record exists before the program runs, so a launcher killed at any moment leaves no unrecorded program.
+pub fn become_program(record: &Path, attachment: Attachment, command: &[String]) -> Result<ExitCode> {
+    match attachment {
+        Attachment::Detached => drop(setsid().context("setsid")?),
+        Attachment::Group => setpgid(Pid::from_raw(0), Pid::from_raw(0)).context("setpgid")?,
+        Attachment::Foreground => {}
     }
     let pid = i32::try_from(std::process::id())?;
     let identity = Identity::of(pid).context("reading this process's own start time")?;
@@ -106,15 +106,15 @@ pub fn become_program(record: &Path, place: Place, command: &[String]) -> Result
     Err(Command::new(program).args(arguments).exec()).with_context(|| format!("running {program}"))
 }
 
-/// A command that goes through `cluster become`, in the launcher's own executable.
-pub fn through_become(record: &Path, place: Place, program: &Path, arguments: &[String]) -> Command {
+/// A command through `cluster become` in the launcher's executable.
+pub fn through_become(record: &Path, attachment: Attachment, program: &Path, arguments: &[String]) -> Command {
     // Not `current_exe()`: this still names the running file after a rebuild has replaced it.
     let mut command = Command::new("/proc/self/exe");
-    command.arg("become").arg("--record").arg(record).arg("--place");
-    command.arg(match place {
-        Place::Detached => "detached",
-        Place::Group => "group",
-        Place::Foreground => "foreground",
+    command.arg("become").arg("--record").arg(record).arg("--attachment");
+    command.arg(match attachment {
+        Attachment::Detached => "detached",
+        Attachment::Group => "group",
+        Attachment::Foreground => "foreground",
     });
     command.arg("--").arg(program).args(arguments);
     command
@@ -128,10 +128,10 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it detached, its output in `log`, its identity in `record`.
+    /// Starts it detached, with its output in `log` and its identity in `record`.
     pub fn start(name: &'static str, record: &Path, log: PathBuf, path: &Path, arguments: &[String]) -> Result<Self> {
         let output = File::options().create(true).append(true).open(&log)?;
-        let child = through_become(record, Place::Detached, path, arguments)
+        let child = through_become(record, Attachment::Detached, path, arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -140,14 +140,14 @@ impl Program {
         Ok(Self { name, log, child })
     }
 
-    /// How it ended, if it did.
-    pub fn ended(&mut self) -> Option<String> {
+    /// Its exit, if it has exited.
+    pub fn exited(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
-        Some(format!("{} ended by itself ({status})", self.name))
+        Some(format!("{} exited unexpectedly ({status})", self.name))
     }
 }
 
-/// Takes leave of this launcher's ended children, so that no zombie stays where process 1 does not care for orphans.
+/// Reaps this launcher's exited children, in case process 1 does not reap orphans.
 pub fn reap() {
     while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
         if status == WaitStatus::StillAlive {
@@ -156,10 +156,10 @@ pub fn reap() {
     }
 }
 
-/// The last lines of a log, for a person who has to find out why.
+/// The last lines of a log, for an error message.
 pub fn tail(log: &Path) -> String {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    // klog's informational lines ("I1124 …") are many and seldom say why.
+    // Without klog's many informational lines ("I1124 …"), which rarely contain the cause.
     let informational = |line: &&str| line.starts_with('I') && line.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
     let lines: Vec<&str> = text.lines().filter(|line| !informational(line)).collect();
     lines[lines.len().saturating_sub(25)..].join("\n")

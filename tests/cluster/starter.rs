@@ -1,4 +1,4 @@
-//! Starting the programs of one cluster and watching over them until the cluster is ready.
+//! Starts the programs of one cluster and monitors them until the cluster is ready.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,18 +10,19 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::process::{self, Program};
 use super::state::{Port, Record, State};
-use super::wait::{self, Look};
+use super::wait::{self, Check};
 use super::{interrupt, tools};
 
-/// How long any one condition may take; generous, for a machine that is busy building at the same time.
+/// The deadline of each condition; generous, for a machine that builds at the same time.
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// A cluster that is starting.
 pub struct Starter<'a> {
     pub state: &'a State,
     pub record: &'a Record,
     /// The directory with the pinned programs.
     pub bin: &'a Path,
-    /// Where the API server listens: loopback, or the node's bridge.
+    /// The API server's listen address: loopback, or the node's bridge.
     pub address: Ipv4Addr,
     programs: Vec<Program>,
 }
@@ -35,7 +36,7 @@ impl<'a> Starter<'a> {
         self.record.port(port)
     }
 
-    /// The address of a port that only this machine's loopback reaches.
+    /// The loopback address of a port.
     pub fn local(&self, port: Port) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port(port)).into()
     }
@@ -58,15 +59,15 @@ impl<'a> Starter<'a> {
         Ok(())
     }
 
-    /// Waits for a condition, but not once one of the programs has ended. On failure, the log of `program` speaks.
-    pub fn wait(&mut self, what: &str, program: &str, mut look: impl FnMut(&Self) -> Result<Look>) -> Result<()> {
+    /// Waits for a condition; fails if any program exits. The error contains the end of the log of `program`.
+    pub fn wait(&mut self, what: &str, program: &str, mut check: impl FnMut(&Self) -> Result<Check>) -> Result<()> {
         let outcome = wait::until(what, DEADLINE, || {
-            if let Some(ended) =
-                self.programs.iter_mut().find_map(|program| Some((program.ended()?, program.log.clone())))
+            if let Some((exit, log)) =
+                self.programs.iter_mut().find_map(|program| Some((program.exited()?, program.log.clone())))
             {
-                return Err(with_tail(anyhow!("{what}: {}", ended.0), &ended.1));
+                return Err(with_tail(anyhow!("{what}: {exit}"), &log));
             }
-            look(self)
+            check(self)
         });
         outcome.map_err(|error| with_tail(error, &self.state.log(program)))
     }
@@ -76,9 +77,9 @@ impl<'a> Starter<'a> {
         self.wait(what, program, |starter| {
             let output = starter.kubectl(arguments, "")?;
             if output.status.success() {
-                return Ok(Look::Holds);
+                return Ok(Check::Holds);
             }
-            Ok(Look::NotYet(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+            Ok(Check::NotYet(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
         })
     }
 
@@ -95,14 +96,14 @@ impl<'a> Starter<'a> {
             .spawn()
             .context("starting kubectl")?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A kubectl that fails early closes its stdin; its exit status then says more than the broken pipe.
+            // A kubectl that fails early closes its stdin; its exit status is more useful than the broken pipe.
             let _ = stdin.write_all(input.as_bytes());
         }
         Ok(child.wait_with_output()?)
     }
 }
 
-/// Runs a program to its end and fails with what it said.
+/// Runs a program to completion; an error contains its stderr.
 pub fn run(program: &Path, arguments: &[&str]) -> Result<()> {
     let output = Command::new(program)
         .args(arguments)
@@ -111,8 +112,8 @@ pub fn run(program: &Path, arguments: &[&str]) -> Result<()> {
         .output()
         .with_context(|| format!("running {}", program.display()))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} {}: {}", program.display(), arguments.join(" "), said.trim());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("{} {}: {}", program.display(), arguments.join(" "), stderr.trim());
     }
     Ok(())
 }
@@ -122,6 +123,6 @@ fn with_tail(error: anyhow::Error, log: &Path) -> anyhow::Error {
         return error;
     }
     let tail = process::tail(log);
-    // Only once: an error that comes with a tail already is passed on.
+    // Not twice: the error may contain a tail already.
     if error.to_string().contains("\n--- ") { error } else { anyhow!("{error:#}\n--- {}\n{tail}", log.display()) }
 }

@@ -1,7 +1,7 @@
-//! What is written down about each cluster, and who may touch it.
+//! The recorded state of each cluster, and its lock.
 //!
 //! One directory per cluster holds its record, process ids, keys, logs and data. Its `lock` is held (flock) by the
-//! launcher at work on it, so a lock that can be taken on a cluster not marked `kept` means its launcher died.
+//! launcher that works on it, so a free lock on a cluster not marked `kept` means that its launcher died.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -41,15 +41,15 @@ pub enum Port {
     DnsReady,
 }
 
-/// The part of a cluster's state that teardown needs to know.
+/// The part of a cluster's state that teardown needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub mode: Mode,
-    /// Which block of ports it uses.
+    /// The index of its block of ports.
     pub slot: u16,
-    /// The launcher that made it, for messages only.
+    /// The process id of its launcher, for messages only.
     pub launcher: u32,
-    /// Kernel parameters that a node changes, as they were before.
+    /// The original values of kernel parameters that a node changes.
     pub sysctls: BTreeMap<PathBuf, String>,
 }
 
@@ -66,20 +66,20 @@ pub struct State {
     pub dir: PathBuf,
 }
 
-/// The right to work on a cluster, for as long as it is held.
+/// An exclusive claim on a cluster. Released on drop.
 pub struct Claim {
     pub state: State,
     pub record: Record,
     _lock: Flock<File>,
 }
 
-/// Where all clusters' directories are. Not under XDG_STATE_HOME: socket paths must stay short, and node-mode
-/// clusters of one machine must find each other whatever the environment says.
+/// The parent of all clusters' directories. Not under XDG_STATE_HOME: socket paths must stay short, and node-mode
+/// clusters of one machine must find each other in any environment.
 fn base() -> Result<PathBuf> {
     let base = PathBuf::from(format!("/var/tmp/linktree-webhook-operator-{}", geteuid()));
     DirBuilder::new().recursive(true).mode(0o700).create(&base)?;
     let owner = fs::symlink_metadata(&base)?.uid();
-    ensure!(owner == geteuid().as_raw(), "{} belongs to user {owner}: remove it", base.display());
+    ensure!(owner == geteuid().as_raw(), "{} belongs to user {owner}, not to this user: remove it", base.display());
     Ok(base)
 }
 
@@ -92,18 +92,18 @@ fn lock(path: &Path, how: FlockArg) -> Result<Option<Flock<File>>> {
     }
 }
 
-/// Held while clusters are created and leftovers collected, so that two launchers never choose the same ports.
+/// The lock for creating clusters and collecting leftovers, so that two launchers never choose the same ports.
 pub fn lock_all() -> Result<Flock<File>> {
-    lock(&base()?.join("lock"), FlockArg::LockExclusive)?.context("a blocking lock would block")
+    lock(&base()?.join("lock"), FlockArg::LockExclusive)?.context("the blocking lock returned EWOULDBLOCK")
 }
 
 impl State {
-    /// The directory of the cluster with this name, whether it exists or not.
+    /// The directory of the cluster with this name, existing or not.
     pub fn named(name: &str) -> Result<Self> {
-        let good = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let valid = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         ensure!(
-            good && (1..=24).contains(&name.len()) && !name.starts_with('-'),
-            "a cluster's name is 1 to 24 of a-z, 0-9 and -, not starting with -: {name:?}"
+            valid && (1..=24).contains(&name.len()) && !name.starts_with('-'),
+            "invalid cluster name `{name}`: use 1 to 24 of a-z, 0-9 and -, not starting with -"
         );
         Ok(Self { name: name.to_owned(), dir: base()?.join(name) })
     }
@@ -137,7 +137,7 @@ impl State {
         self.path("processes").join(program)
     }
 
-    /// The recorded process of one program, alive or not.
+    /// The recorded process of a program, alive or not.
     pub fn process(&self, program: &str) -> Option<Identity> {
         Identity::recorded(&self.process_record(program))
     }
@@ -149,7 +149,7 @@ impl State {
         names.filter_map(|name| Some((name.clone(), self.process(&name)?))).collect()
     }
 
-    /// The record; none when the launcher died before it wrote one, and so before it started anything.
+    /// The record; `None` if the launcher died before it wrote one, and so before it started a program.
     pub fn record(&self) -> Option<Record> {
         serde_json::from_slice(&fs::read(self.path("cluster.json")).ok()?).ok()
     }
@@ -160,7 +160,7 @@ impl State {
         Ok(fs::rename(partial, self.path("cluster.json"))?)
     }
 
-    /// Marks the cluster as one that stays when its launcher ends.
+    /// Marks the cluster to outlive its launcher.
     pub fn keep(&self) -> Result<()> {
         Ok(fs::write(self.path("kept"), "")?)
     }
@@ -169,36 +169,36 @@ impl State {
         self.path("kept").exists()
     }
 
-    /// Takes the cluster's lock; none when a launcher is at work on it.
+    /// Takes the cluster's lock; `None` if a launcher works on it.
     pub fn try_lock(&self) -> Result<Option<Flock<File>>> {
         lock(&self.path("lock"), FlockArg::LockExclusiveNonblock)
     }
 }
 
-/// Creates a cluster's directory and claims it. A node-mode cluster waits until there is no other on this machine.
+/// Creates and claims a cluster's directory. A node-mode cluster waits until there is no other on this machine.
 pub fn claim(mode: Mode, name: &str) -> Result<Claim> {
     let state = State::named(name)?;
-    let mut announced = String::new();
+    let mut reported = String::new();
     loop {
         interrupt::check()?;
         let all = lock_all()?;
         teardown::collect_leftovers()?;
-        ensure!(!state.dir.exists(), "the cluster {name} exists already; end it with `cluster down --name {name}`");
+        ensure!(!state.dir.exists(), "the cluster {name} exists already: delete it with `cluster down --name {name}`");
         let Some(other) = other_node(mode)? else {
             let claim = create(mode, state)?;
             drop(all);
             return Ok(claim);
         };
         drop(all);
-        if announced != other {
+        if reported != other {
             eprintln!("[cluster] waiting for {other}");
-            announced = other;
+            reported = other;
         }
         thread::sleep(Duration::from_millis(500));
     }
 }
 
-/// The node-mode cluster in the way of another one, described.
+/// A description of the node-mode cluster that blocks another one.
 fn other_node(mode: Mode) -> Result<Option<String>> {
     if mode != Mode::Node {
         return Ok(None);
@@ -207,9 +207,9 @@ fn other_node(mode: Mode) -> Result<Option<String>> {
         let Some(record) = state.record().filter(|record| record.mode == Mode::Node) else { continue };
         let name = &state.name;
         return Ok(Some(if state.is_kept() {
-            format!("the node-mode cluster {name}, which stays until `cluster down --name {name}`")
+            format!("the node-mode cluster {name}: delete it with `cluster down --name {name}`")
         } else {
-            format!("the node-mode cluster {name} of process {} to end", record.launcher)
+            format!("the node-mode cluster {name} of process {}", record.launcher)
         }));
     }
     Ok(None)
@@ -218,12 +218,12 @@ fn other_node(mode: Mode) -> Result<Option<String>> {
 fn create(mode: Mode, state: State) -> Result<Claim> {
     let used: Vec<u16> = State::all()?.iter().filter_map(|other| Some(other.record()?.slot)).collect();
     let Some(slot) = (0..CLUSTERS_AT_ONCE).find(|slot| !used.contains(slot) && ports_are_free(*slot)) else {
-        bail!("no block of free ports from {FIRST_PORT} on");
+        bail!("no free block of {PORTS_PER_CLUSTER} ports from {FIRST_PORT}: delete unused clusters with `cluster gc`");
     };
     for directory in ["logs", "processes", "pki", "data"] {
         DirBuilder::new().recursive(true).mode(0o700).create(state.path(directory))?;
     }
-    let lock = state.try_lock()?.context("the new cluster is locked already")?;
+    let lock = state.try_lock()?.context("another launcher has locked the new cluster")?;
     let record = Record { mode, slot, launcher: std::process::id(), sysctls: BTreeMap::new() };
     state.write_record(&record)?;
     Ok(Claim { state, record, _lock: lock })

@@ -1,4 +1,4 @@
-//! What a node leaves in the kernel and on the file system: containers, shims, mounts, cgroups, and a few fixed paths.
+//! Removes a node's traces in the kernel and the file system: containers, shims, mounts, cgroups, and fixed paths.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,10 +19,10 @@ use super::wait;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// Ends every container: through containerd while it lives, else by the cluster's own cgroup.
+/// Stops all containers: through containerd while it runs, else by the cluster's cgroup.
 pub fn pods(state: &State) -> Result<()> {
     if let Some(containerd) = state.process("containerd").filter(|process| process.is_alive()) {
-        // `ctr` lies beside the containerd that runs, whichever version that is.
+        // `ctr` is next to the running containerd, so the versions match.
         let ctr = fs::read_link(format!("/proc/{}/exe", containerd.pid))?.with_file_name("ctr");
         let socket = state.path(node::SOCKET).display().to_string();
         let output = Command::new(&ctr).args(["-a", &socket, "-n", "k8s.io", "tasks", "ls", "-q"]).output()?;
@@ -31,7 +31,7 @@ pub fn pods(state: &State) -> Result<()> {
         if !tasks.is_empty() {
             let mut arguments = vec!["-a", &socket, "-n", "k8s.io", "tasks", "delete", "--force"];
             arguments.extend(tasks);
-            // One that ended meanwhile is an error to ctr, but not here: the cgroup below decides.
+            // ctr fails for a task that exited meanwhile; the cgroup below decides.
             let _ = starter::run(&ctr, &arguments);
         }
     }
@@ -40,17 +40,17 @@ pub fn pods(state: &State) -> Result<()> {
         left.iter().for_each(|process| process.signal(Signal::SIGKILL));
         left.is_empty()
     });
-    ensure!(gone, "processes are left in the cgroup {}", node::cgroup(state));
+    ensure!(gone, "the cgroup {} still has processes after 10 s", node::cgroup(state));
     Ok(())
 }
 
-/// Ends the shims, which outlive containerd. They are known by the socket of this cluster's containerd.
+/// Stops the shims, which outlive containerd. They are identified by the socket of this cluster's containerd.
 pub fn shims(state: &State) -> Result<()> {
     let socket = state.path(node::SOCKET);
     let socket = socket.as_os_str().as_encoded_bytes();
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // A process that ends while it is looked at is not one to end.
+        // A process that exits meanwhile needs no stop.
         let (Some(shim), Ok(arguments)) = (Identity::of(pid), fs::read(entry.path().join("cmdline"))) else { continue };
         let mut arguments = arguments.split(|byte| *byte == 0);
         if arguments.any(|flag| flag == b"-address") && arguments.next() == Some(socket) {
@@ -63,7 +63,7 @@ pub fn shims(state: &State) -> Result<()> {
 /// Unmounts everything below a directory, the innermost first.
 pub fn mounts(dir: &Path) -> Result<()> {
     for mount in mounts_below(dir)? {
-        // Detached at once: whoever still looks into it keeps it for itself.
+        // Detached at once: a process that still uses it keeps its own reference.
         umount2(&mount, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
     }
     Ok(())
@@ -78,7 +78,7 @@ pub fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(below)
 }
 
-/// The fifth field of a line of mountinfo, its octal escapes undone.
+/// The fifth field of a mountinfo line, with octal escapes decoded.
 fn mount_point(line: &[u8]) -> Option<PathBuf> {
     let field = line.split(|byte| *byte == b' ').nth(4)?;
     let mut path = Vec::with_capacity(field.len());
@@ -99,7 +99,7 @@ fn mount_point(line: &[u8]) -> Option<PathBuf> {
     Some(PathBuf::from(OsString::from_vec(path)))
 }
 
-/// The cluster's cgroup in each hierarchy (v1), or the one there is (v2).
+/// The cluster's cgroup in each hierarchy (v1), or in the only one (v2).
 pub fn cgroup_dirs(state: &State) -> Vec<PathBuf> {
     let own = node::cgroup(state);
     let mut hierarchies = vec![PathBuf::from(CGROUPS)];
@@ -139,19 +139,19 @@ pub fn cgroups(state: &State) -> Result<()> {
     for root in cgroup_dirs(state) {
         let gone = wait::briefly(Duration::from_secs(5), || {
             for dir in deepest_first(&root) {
-                // Refused until the last process in it is reaped.
+                // Fails until the last process in it is reaped.
                 let _ = fs::remove_dir(dir);
             }
             !root.exists()
         });
         if !gone {
-            bail!("{} cannot be removed", root.display());
+            bail!("cannot remove {} within 5 s: it may still have processes", root.display());
         }
     }
     Ok(())
 }
 
-/// Removes what the programs put at paths that they do not let one choose. Nothing depends on it: errors do not matter.
+/// Removes files at fixed paths of the programs. Errors are ignored, since nothing depends on them.
 pub fn traces(state: &State) {
     remove_links("/var/log/containers", &state.dir);
     if let Ok(results) = fs::read_dir("/var/lib/cni/results") {
@@ -162,7 +162,7 @@ pub fn traces(state: &State) {
         }
     }
     let _ = fs::remove_file("/var/lib/kubelet/device-plugins/kubelet.sock");
-    // Only empty directories can be removed this way, so another runtime's are safe.
+    // Removes empty directories only, so those of another runtime are safe.
     for dir in [
         "/var/log/containers",
         "/var/lib/cni/results",
@@ -192,7 +192,7 @@ mod tests {
     use super::mount_point;
 
     #[test]
-    fn a_mount_point_with_a_space_is_read_back() {
+    fn a_mount_point_with_a_space_is_decoded() {
         let line = br"36 35 98:0 / /var/a\040b/c rw,noatime master:1 - ext3 /dev/root rw";
         assert_eq!(mount_point(line), Some(PathBuf::from("/var/a b/c")));
         assert_eq!(mount_point(b"36 35"), None);

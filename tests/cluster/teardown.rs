@@ -1,4 +1,4 @@
-//! Ending a cluster from its record alone, whatever state it was left in.
+//! Deletes a cluster by its record, in any state.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use super::{network, sweep, wait};
 pub fn down(name: &str) -> Result<ExitCode> {
     let state = State::named(name)?;
     if !state.dir.exists() {
-        eprintln!("[cluster] there is no cluster {name}");
+        eprintln!("[cluster] the cluster {name} does not exist");
         return Ok(ExitCode::SUCCESS);
     }
-    // A launcher that was just killed may hold its lock a moment longer.
+    // A launcher that was just killed may hold its lock slightly longer.
     let mut lock = None;
     wait::briefly(Duration::from_secs(1), || {
         lock = state.try_lock().ok().flatten();
@@ -28,9 +28,7 @@ pub fn down(name: &str) -> Result<ExitCode> {
     });
     if lock.is_none() {
         let launcher = state.record().map(|record| format!(" (process {})", record.launcher)).unwrap_or_default();
-        bail!(
-            "a launcher{launcher} is at work on the cluster {name}; interrupt that one, and it ends the cluster itself"
-        );
+        bail!("a launcher{launcher} uses the cluster {name}: interrupt it, and it deletes the cluster");
     }
     end(&state)?;
     Ok(ExitCode::SUCCESS)
@@ -43,8 +41,8 @@ pub fn gc() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ends the clusters that nobody will end: their launcher died, or they were kept and the machine restarted since.
-/// The caller holds the lock over all clusters.
+/// Deletes abandoned clusters: their launcher died, or the machine restarted after they were kept. The caller holds the
+/// lock over all clusters.
 pub fn collect_leftovers() -> Result<()> {
     for state in State::all()? {
         let alive = state.processes().iter().any(|(_, process)| process.is_alive());
@@ -52,24 +50,24 @@ pub fn collect_leftovers() -> Result<()> {
             continue;
         }
         let Some(_lock) = state.try_lock()? else { continue };
-        eprintln!("[cluster] cleaning up after {}, which a launcher left behind", state.name);
+        eprintln!("[cluster] deleting {}, whose launcher died", state.name);
         end(&state)?;
     }
     Ok(())
 }
 
-/// Ends everything the record names and removes the directory. What fails is reported after the rest was tried, and
-/// the record stays for another attempt.
+/// Stops all recorded programs and removes the directory. After a failure the other steps still run, and the record
+/// stays for a retry.
 pub fn end(state: &State) -> Result<()> {
     let record = state.record();
     let mut failures = Vec::new();
-    // The command of a `run` whose launcher died would otherwise go on without its cluster.
-    end_programs(state, &["command"]);
+    // The command of a `run` whose launcher died must not continue without its cluster.
+    stop_programs(state, &["command"]);
     if let Some(record) = record.filter(|record| record.mode == Mode::Node) {
-        end_programs(state, &["kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager", "coredns"]);
+        stop_programs(state, &["kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager", "coredns"]);
         let steps: [(&str, Result<()>); 6] = [
-            ("ending pods", sweep::pods(state)),
-            ("ending containerd", end_containerd(state)),
+            ("stopping pods", sweep::pods(state)),
+            ("stopping containerd", stop_containerd(state)),
             ("unmounting", sweep::mounts(&state.dir)),
             ("removing cgroups", sweep::cgroups(state)),
             ("removing the network", network::remove()),
@@ -79,18 +77,18 @@ pub fn end(state: &State) -> Result<()> {
         sweep::traces(state);
     }
     let rest: Vec<String> = state.processes().into_iter().map(|(name, _)| name).collect();
-    end_programs(state, &rest.iter().map(String::as_str).collect::<Vec<_>>());
+    stop_programs(state, &rest.iter().map(String::as_str).collect::<Vec<_>>());
     if !failures.is_empty() {
         bail!("{}", failures.join("; "));
     }
     remove_dir(&state.dir)
 }
 
-/// Sets the logs of a failed run aside, for whoever looks into it. Failing at that hides no other failure.
+/// Saves the logs of a failed run. An error here is printed and does not hide another one.
 pub fn save_logs(state: &State) {
     match copy_logs(state) {
         Ok(saved) => eprintln!("[cluster] the logs are in {}", saved.display()),
-        Err(error) => eprintln!("[cluster] the logs could not be saved: {error:#}"),
+        Err(error) => eprintln!("[cluster] cannot save the logs: {error:#}"),
     }
 }
 
@@ -110,8 +108,8 @@ fn copy_logs(state: &State) -> Result<PathBuf> {
     Ok(saved)
 }
 
-/// Asks all of them to end, and after half a second no longer asks: nothing they hold outlives the cluster.
-fn end_programs(state: &State, names: &[&str]) {
+/// Stops the programs: SIGTERM, then SIGKILL after 500 ms, since none of their data outlives the cluster.
+fn stop_programs(state: &State, names: &[&str]) {
     let processes: Vec<Identity> = names.iter().filter_map(|name| state.process(name)).collect();
     for process in &processes {
         process.signal(Signal::SIGTERM);
@@ -122,7 +120,7 @@ fn end_programs(state: &State, names: &[&str]) {
     }
 }
 
-fn end_containerd(state: &State) -> Result<()> {
+fn stop_containerd(state: &State) -> Result<()> {
     if let Some(containerd) = state.process("containerd") {
         containerd.end(Duration::from_secs(5));
     }
@@ -130,10 +128,10 @@ fn end_containerd(state: &State) -> Result<()> {
 }
 
 fn remove_dir(dir: &Path) -> Result<()> {
-    // A bind mount left below would have its contents deleted with it.
+    // The contents of a remaining bind mount would be deleted as well.
     let left = sweep::mounts_below(dir)?;
     if let Some(mount) = left.first() {
-        bail!("{} is still mounted", mount.display());
+        bail!("cannot remove the cluster: {} is still mounted", mount.display());
     }
     fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))
 }

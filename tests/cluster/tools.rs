@@ -1,4 +1,4 @@
-//! The pinned programs (built by tools/build) and the ones Debian provides.
+//! The pinned programs, built by tools/build, and those from Debian.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 
 use super::cli::Mode;
 
-/// Builds what is missing and returns the directory to put on PATH. Progress goes to stderr.
+/// Builds missing programs and returns the directory for PATH. Progress goes to stderr.
 pub fn build(mode: Mode) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/tools/build");
     let output = Command::new("bash")
@@ -19,32 +19,32 @@ pub fn build(mode: Mode) -> Result<PathBuf> {
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("running {}", script.display()))?;
-    ensure!(output.status.success(), "the cluster's programs could not be built");
+    ensure!(output.status.success(), "cannot build the cluster's programs: see the errors above");
     let text = String::from_utf8(output.stdout)?;
-    Ok(PathBuf::from(text.lines().last().context("the build named no directory")?))
+    Ok(PathBuf::from(text.lines().last().context("tools/build printed no directory")?))
 }
 
-/// Fails with one sentence when this machine cannot run a node.
+/// Fails with one sentence if this machine cannot run a node.
 pub fn check_machine(mode: Mode) -> Result<()> {
     if mode != Mode::Node {
         return Ok(());
     }
     ensure!(
         geteuid().is_root(),
-        "a node-mode cluster needs root (it makes network interfaces and mounts); \
-         `CLUSTER=current make demo` uses the current kubectl context instead"
+        "a node-mode cluster needs root (for network interfaces and mounts): run as root, or \
+         `CLUSTER=current make demo` to use the current kubectl context"
     );
     let missing: Vec<&str> = ["ip", "nft", "mount"].into_iter().filter(|program| find(program).is_none()).collect();
     if !missing.is_empty() || cni_plugins().is_none() {
         bail!(
-            "a node-mode cluster needs ip, nft and the CNI plugins: \
+            "a node-mode cluster needs ip, nft, mount and the CNI plugins: \
              apt-get install -y iproute2 nftables containernetworking-plugins"
         );
     }
     Ok(())
 }
 
-/// PATH with the directories that hold `ip` and `nft`, which a plain user's PATH lacks.
+/// PATH plus the directories of `ip` and `nft`, which a plain user's PATH lacks.
 pub fn system_path() -> String {
     let path = env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/sbin:/sbin:/usr/bin:/bin")
@@ -54,7 +54,7 @@ fn find(program: &str) -> Option<PathBuf> {
     system_path().split(':').map(|directory| Path::new(directory).join(program)).find(|path| path.is_file())
 }
 
-/// Where the distribution puts the CNI plugins.
+/// The directory of the distribution's CNI plugins.
 pub fn cni_plugins() -> Option<PathBuf> {
     ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"]
         .map(PathBuf::from)

@@ -1,4 +1,4 @@
-//! Waiting for a condition with a deadline: the only way the launcher waits.
+//! Waits for a condition with a deadline; the launcher waits in no other way.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,35 +9,35 @@ use anyhow::{Result, bail};
 
 use super::interrupt;
 
-/// What a look at a condition found.
-pub enum Look {
-    /// It holds.
+/// The result of one check of a condition.
+pub enum Check {
+    /// The condition holds.
     Holds,
-    /// It does not hold yet, and this is what was seen instead.
+    /// The condition does not hold yet; the observed state.
     NotYet(String),
 }
 
-impl From<bool> for Look {
+impl From<bool> for Check {
     fn from(holds: bool) -> Self {
         if holds { Self::Holds } else { Self::NotYet("not yet".to_owned()) }
     }
 }
 
-/// Looks until the condition holds. An error of `look` ends the wait at once; at the deadline the error says what was
-/// last seen.
-pub fn until(what: &str, deadline: Duration, mut look: impl FnMut() -> Result<Look>) -> Result<()> {
+/// Calls `check` until the condition holds. An error of `check` ends the wait at once; the error at the deadline
+/// contains the last observed state.
+pub fn until(what: &str, deadline: Duration, mut check: impl FnMut() -> Result<Check>) -> Result<()> {
     let began = Instant::now();
     loop {
         interrupt::check()?;
-        let Look::NotYet(seen) = look()? else { return Ok(()) };
+        let Check::NotYet(seen) = check()? else { return Ok(()) };
         if began.elapsed() > deadline {
-            bail!("{what}: not so after {} s; last seen: {seen}", deadline.as_secs());
+            bail!("timed out after {} s waiting until {what}; last observed: {seen}", deadline.as_secs());
         }
         thread::sleep(Duration::from_millis(150));
     }
 }
 
-/// True as soon as `done` is, false at the deadline; for ending things, where a signal must not cut the wait short.
+/// Waits until `done` returns true; false at the deadline. For teardown, where a signal must not shorten the wait.
 pub fn briefly(deadline: Duration, mut done: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !done() {
@@ -49,9 +49,9 @@ pub fn briefly(deadline: Duration, mut done: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// Whether a plain HTTP health endpoint answers 200.
-pub fn http_ok(address: SocketAddr, path: &str) -> Look {
-    let ask = || -> std::io::Result<String> {
+/// Checks that a plain HTTP health endpoint answers 200.
+pub fn http_ok(address: SocketAddr, path: &str) -> Check {
+    let request = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
@@ -59,9 +59,9 @@ pub fn http_ok(address: SocketAddr, path: &str) -> Look {
         stream.read_exact(&mut status)?;
         Ok(String::from_utf8_lossy(&status).into_owned())
     };
-    match ask() {
-        Ok(status) if status.ends_with("200") => Look::Holds,
-        Ok(status) => Look::NotYet(format!("{address}{path} answers {status}")),
-        Err(error) => Look::NotYet(format!("{address}{path}: {error}")),
+    match request() {
+        Ok(status) if status.ends_with("200") => Check::Holds,
+        Ok(status) => Check::NotYet(format!("{address}{path} answered {status}")),
+        Err(error) => Check::NotYet(format!("{address}{path}: {error}")),
     }
 }

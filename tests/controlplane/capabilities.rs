@@ -1,4 +1,4 @@
-//! A Linktree that offers less than is assumed of it: what it does not offer is told as such, and all else works.
+//! A Linktree with fewer capabilities: the missing ones are reported as unsupported, and everything else works.
 
 use kube::api::DeleteParams;
 use linktree_operator::api::{
@@ -11,98 +11,99 @@ use linktree_operator::api::{
 use serde_json::{Value, json};
 
 use crate::{
+    harness::{Harness, scenario_with},
     wait::until,
-    world::{World, scenario_with},
 };
 
-async fn until_capabilities(world: &World, expected: CapabilityStatus) {
+async fn until_capabilities(harness: &Harness, expected: CapabilityStatus) {
     until(&format!("the connection shows {expected:?}"), async || {
-        world.connection().await.status.and_then(|status| status.capabilities) == Some(expected)
+        harness.connection().await.status.and_then(|status| status.capabilities) == Some(expected)
     })
     .await;
 }
 
-/// Another operator, which has found out nothing yet, comes to the same.
-async fn restart(world: &mut World, webhook: &str) {
-    world.operator.kill();
-    world.restart_operator();
-    world.operator.ready().await;
-    world.touch_looks(webhook, 2).await;
-    world.until_condition(webhook, "Ready", "True", "Available").await;
-    let calls = world.calls_since(0).await;
+/// Restarts the operator, which then detects the same capabilities.
+async fn restart(harness: &mut Harness, webhook: &str) {
+    harness.operator.kill();
+    harness.restart_operator();
+    harness.operator.ready().await;
+    harness.trigger_reconciles(webhook, 2).await;
+    harness.until_condition(webhook, "Ready", "True", "Available").await;
+    let calls = harness.calls_since(0).await;
     assert_eq!(calls.iter().filter(|call| *call == "POST /v1/webhooks").count(), 1, "{calls:?}");
 }
 
-/// It is let go, and nobody is told that the subscription is gone, which it is not.
-async fn delete(world: &World, webhook: &str) {
-    world.api::<LinktreeWebhook>().delete(webhook, &DeleteParams::default()).await.unwrap();
-    until("the webhook is gone", async || world.api::<LinktreeWebhook>().get_opt(webhook).await.unwrap().is_none())
+/// Deletes the webhook; the subscription stays, and its orphan is reported.
+async fn delete(harness: &Harness, webhook: &str) {
+    harness.api::<LinktreeWebhook>().delete(webhook, &DeleteParams::default()).await.unwrap();
+    until("the webhook is gone", async || harness.api::<LinktreeWebhook>().get_opt(webhook).await.unwrap().is_none())
         .await;
-    assert_eq!(world.subscriptions().await.len(), 1);
-    until("the one left behind is told of", async || world.events().await.contains(&"OrphanReleased".to_owned())).await;
-    assert!(!world.events().await.contains(&"SubscriptionDeleted".to_owned()));
+    assert_eq!(harness.subscriptions().await.len(), 1);
+    until("the orphan is reported by an Event", async || harness.events().await.contains(&"OrphanReleased".to_owned()))
+        .await;
+    assert!(!harness.events().await.contains(&"SubscriptionDeleted".to_owned()));
 }
 
 #[tokio::test]
-async fn one_that_knows_only_what_is_documented_is_enough_to_receive() {
-    scenario_with(&["--no-rate-limit", "--offers=register"], async |world| {
-        world.connect(|_| {}).await;
-        let mut node = world.webhook("links", |_| {}).await;
+async fn the_documented_calls_suffice_to_receive_events() {
+    scenario_with(&["--no-rate-limit", "--offers=register"], async |harness| {
+        harness.connect(|_| {}).await;
+        let mut node = harness.webhook("links", |_| {}).await;
         node.start().await;
-        world.until_condition("links", "Registered", "True", "Created").await;
-        let message = world.until_condition("links", "SigningKeysReady", "False", "AwaitingProviderSecret").await;
+        harness.until_condition("links", "Registered", "True", "Created").await;
+        let message = harness.until_condition("links", "SigningKeysReady", "False", "AwaitingProviderSecret").await;
         assert!(message.contains("key secret of Secret links-signing"), "{message}");
-        world.until_condition("links", "Ready", "False", "AwaitingProviderSecret").await;
+        harness.until_condition("links", "Ready", "False", "AwaitingProviderSecret").await;
 
-        // As a person copies it from the dashboard.
-        let [kept] = world.subscriptions().await.try_into().unwrap();
+        // As a user copies it from the dashboard.
+        let [kept] = harness.subscriptions().await.try_into().unwrap();
         let secret = kept["signing_secret"].as_str().unwrap();
-        world.put_secret("links-signing", "secret", secret).await;
-        world.until_condition("links", "Ready", "True", "Available").await;
+        harness.put_secret("links-signing", "secret", secret).await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
         until("the receiver has the key", async || node.receiver_keys() == [secret]).await;
-        assert_eq!(node.deliver(&world.delivery_path("links").await, "d1", secret).await, 200);
-        world.until_condition("links", "UpToDate", "Unknown", "Unobservable").await;
+        assert_eq!(node.deliver(&harness.delivery_path("links").await, "d1", secret).await, 200);
+        harness.until_condition("links", "UpToDate", "Unknown", "Unobservable").await;
         let (list, get, rotate_secret) = (Unsupported, Unsupported, Unsupported);
         let (update, reenable, delete_) = (Unknown, Unknown, Unknown);
-        until_capabilities(world, CapabilityStatus { list, get, update, reenable, delete: delete_, rotate_secret })
+        until_capabilities(harness, CapabilityStatus { list, get, update, reenable, delete: delete_, rotate_secret })
             .await;
 
-        restart(world, "links").await;
-        delete(world, "links").await;
+        restart(harness, "links").await;
+        delete(harness, "links").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn one_that_only_registers_and_shows_has_the_rest_done_in_its_dashboard() {
-    scenario_with(&["--no-rate-limit", "--offers=register-and-get"], async |world| {
-        let _node = world.settled("links").await;
-        let id = world.status("links").await.subscription.unwrap().id.unwrap();
+async fn without_update_and_delete_the_user_is_sent_to_the_dashboard() {
+    scenario_with(&["--no-rate-limit", "--offers=register-and-get"], async |harness| {
+        let _node = harness.settled("links").await;
+        let id = harness.status("links").await.subscription.unwrap().id.unwrap();
         let dashboard = format!("/subscriptions/{id}");
         let (list, get) = (Unsupported, Supported);
         let (update, reenable, delete_, rotate_secret) = (Unknown, Unknown, Unknown, Unknown);
-        until_capabilities(world, CapabilityStatus { list, get, update, reenable, delete: delete_, rotate_secret })
+        until_capabilities(harness, CapabilityStatus { list, get, update, reenable, delete: delete_, rotate_secret })
             .await;
-        restart(world, "links").await;
+        restart(harness, "links").await;
 
         let events: Value = json!(["profile.updated"]);
-        world.change::<LinktreeWebhook>("links", json!({"spec": {"events": events}})).await;
-        let message = world.until_condition("links", "UpToDate", "False", "UpdateRestricted").await;
+        harness.change::<LinktreeWebhook>("links", json!({"spec": {"events": events}})).await;
+        let message = harness.until_condition("links", "UpToDate", "False", "UpdateRestricted").await;
         assert!(message.contains("change it in the dashboard"), "{message}");
-        world.linktree.control("PATCH", &dashboard, json!({"events": events})).await;
-        world.until_condition("links", "UpToDate", "True", "Matched").await;
+        harness.linktree.control("PATCH", &dashboard, json!({"events": events})).await;
+        harness.until_condition("links", "UpToDate", "True", "Matched").await;
 
-        world.linktree.control("PATCH", &dashboard, json!({"status": "disabled"})).await;
-        let message = world.until_condition("links", "SubscriptionEnabled", "False", "ReenableUnsupported").await;
+        harness.linktree.control("PATCH", &dashboard, json!({"status": "disabled"})).await;
+        let message = harness.until_condition("links", "SubscriptionEnabled", "False", "ReenableUnsupported").await;
         assert!(message.contains("enable it in the dashboard"), "{message}");
-        world.until_condition("links", "Registered", "True", "Created").await;
-        world.linktree.control("PATCH", &dashboard, json!({"status": "active"})).await;
-        world.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
+        harness.until_condition("links", "Registered", "True", "Created").await;
+        harness.linktree.control("PATCH", &dashboard, json!({"status": "active"})).await;
+        harness.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
         let rotate_secret = Unknown;
         let (update, reenable, delete_) = (Unsupported, Unsupported, Unsupported);
-        until_capabilities(world, CapabilityStatus { list, get, update, reenable, delete: delete_, rotate_secret })
+        until_capabilities(harness, CapabilityStatus { list, get, update, reenable, delete: delete_, rotate_secret })
             .await;
-        delete(world, "links").await;
+        delete(harness, "links").await;
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! The receiver's objects are kept as they should be, and the operator ends in good order.
+//! The receiver's objects are reconciled, and the operator shuts down cleanly.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -16,28 +16,26 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
+    harness::{Harness, quiet_for, scenario},
     wait::until,
-    world::{World, quiet_for, scenario},
 };
 
-/// Deletes the object and waits for its return; edits it and waits until it is as it was.
-async fn tamper<K>(world: &World, name: &str, edit: Value, pointer: &str)
+/// Edits the object and waits until the edit is reverted; deletes it and waits until it is recreated.
+async fn tamper<K>(harness: &Harness, name: &str, edit: Value, pointer: &str)
 where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
 {
-    let api = world.api::<K>();
+    let api = harness.api::<K>();
     let read = async || serde_json::to_value(api.get_opt(name).await.unwrap()).unwrap();
     let before = read().await.pointer(pointer).cloned();
     assert!(before.is_some(), "{name} has no {pointer}");
 
     api.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
-    until(&format!("{} {name} is edited back", K::kind(&())), async || {
-        read().await.pointer(pointer) == before.as_ref()
-    })
-    .await;
+    until(&format!("{} {name} is reverted", K::kind(&())), async || read().await.pointer(pointer) == before.as_ref())
+        .await;
     let uid = read().await["metadata"]["uid"].clone();
     api.delete(name, &DeleteParams::background()).await.unwrap();
-    until(&format!("{} {name} is made again", K::kind(&())), async || {
+    until(&format!("{} {name} is recreated", K::kind(&())), async || {
         let now = read().await;
         now["metadata"]["uid"].is_string() && now["metadata"]["uid"] != uid && now.pointer(pointer) == before.as_ref()
     })
@@ -45,63 +43,63 @@ where
 }
 
 #[tokio::test]
-async fn an_object_edited_or_deleted_by_hand_is_put_back() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
+async fn an_object_edited_or_deleted_is_restored() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
         let name = "links-receiver";
         let ports = json!({"spec": {"ports": [{"port": 81, "targetPort": 81}]}});
-        tamper::<Service>(world, name, ports, "/spec/ports/0/port").await;
+        tamper::<Service>(harness, name, ports, "/spec/ports/0/port").await;
         let automount = json!({"automountServiceAccountToken": true});
-        tamper::<ServiceAccount>(world, name, automount, "/automountServiceAccountToken").await;
-        tamper::<NetworkPolicy>(world, name, json!({"spec": {"ingress": []}}), "/spec/ingress").await;
-        tamper::<StatefulSet>(world, name, json!({"spec": {"replicas": 0}}), "/spec/replicas").await;
+        tamper::<ServiceAccount>(harness, name, automount, "/automountServiceAccountToken").await;
+        tamper::<NetworkPolicy>(harness, name, json!({"spec": {"ingress": []}}), "/spec/ingress").await;
+        tamper::<StatefulSet>(harness, name, json!({"spec": {"replicas": 0}}), "/spec/replicas").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_route_comes_back_with_the_keys_it_had() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        let secrets = world.api::<Secret>();
+async fn a_deleted_route_is_recreated_with_its_keys() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        let secrets = harness.api::<Secret>();
         let route = async || secrets.get_opt("links-receiver-route").await.unwrap().and_then(|it| it.data);
         let before = route().await.unwrap();
         let broken = json!({"stringData": {"route.json": "{}"}});
         secrets.patch("links-receiver-route", &PatchParams::default(), &Patch::Merge(broken)).await.unwrap();
-        until("the route is as it was", async || route().await.as_ref() == Some(&before)).await;
+        until("the route is restored", async || route().await.as_ref() == Some(&before)).await;
 
         secrets.delete("links-receiver-route", &DeleteParams::default()).await.unwrap();
-        until("there is a route again", async || route().await.is_some()).await;
-        // Its admin token is a new one, which the receiver has to learn before it can be asked again.
-        world.until_condition("links", "ReceiverAvailable", "True", "Available").await;
-        world.until_condition("links", "Ready", "True", "Available").await;
+        until("the route exists again", async || route().await.is_some()).await;
+        // Its admin token is new, and the receiver must load it before the operator can poll it again.
+        harness.until_condition("links", "ReceiverAvailable", "True", "Available").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_size_in_other_words_is_no_difference() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
+async fn an_equal_quantity_in_another_unit_is_no_difference() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
         let mut node =
-            world.webhook("links", |spec| spec["receiver"] = json!({"journal": {"capacity": "1024Mi"}})).await;
+            harness.webhook("links", |spec| spec["receiver"] = json!({"journal": {"capacity": "1024Mi"}})).await;
         node.start().await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        let version = async || world.api::<StatefulSet>().get("links-receiver").await.unwrap().resource_version();
-        world.touch_looks("links", 3).await;
-        let (before, looks) = (version().await, world.operator_looks().await);
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        let version = async || harness.api::<StatefulSet>().get("links-receiver").await.unwrap().resource_version();
+        harness.trigger_reconciles("links", 3).await;
+        let (before, reconciles) = (version().await, harness.operator_reconciles().await);
         quiet_for(Duration::from_secs(2)).await;
         assert_eq!(version().await, before);
-        assert!(world.operator_looks().await - looks <= 2, "it is looked at over and over");
+        assert!(harness.operator_reconciles().await - reconciles <= 2, "the webhook is reconciled in a loop");
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_receiver_that_ends_tls_waits_for_its_certificate_and_says_so() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
-        let mut node = world
+async fn a_receiver_that_terminates_tls_waits_for_its_certificate() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
+        let mut node = harness
             .webhook("links", |spec| {
                 let tls = json!({"secretRef": {"name": "hooks-tls"}});
                 spec["endpoint"]["managed"] =
@@ -109,7 +107,7 @@ async fn a_receiver_that_ends_tls_waits_for_its_certificate_and_says_so() {
             })
             .await;
         node.start().await;
-        let missing = world.until_condition("links", "ReceiverAvailable", "False", "CertificateUnusable").await;
+        let missing = harness.until_condition("links", "ReceiverAvailable", "False", "CertificateUnusable").await;
         assert!(missing.starts_with("Secret hooks-tls: tls.crt cannot be read"), "{missing}");
 
         let key = rcgen::KeyPair::generate().unwrap();
@@ -119,29 +117,29 @@ async fn a_receiver_that_ends_tls_waits_for_its_certificate_and_says_so() {
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hooks-tls"}, "type": "kubernetes.io/tls",
             "stringData": {"tls.crt": certificate, "tls.key": key.serialize_pem()},
         });
-        let params = PatchParams::apply("somebody");
-        world.api::<Secret>().patch("hooks-tls", &params, &Patch::Apply(pair)).await.unwrap();
-        world.until_condition("links", "ReceiverAvailable", "True", "Available").await;
+        let params = PatchParams::apply("user");
+        harness.api::<Secret>().patch("hooks-tls", &params, &Patch::Apply(pair)).await.unwrap();
+        harness.until_condition("links", "ReceiverAvailable", "True", "Available").await;
 
-        let version = async || world.api::<StatefulSet>().get("links-receiver").await.unwrap().resource_version();
+        let version = async || harness.api::<StatefulSet>().get("links-receiver").await.unwrap().resource_version();
         let before = version().await;
-        world.put_secret("links-signing", "secret", "whsec_1").await;
-        world.touch_looks("links", 2).await;
-        assert_eq!(version().await, before, "what the API server fills in is no difference");
-        let ports = world.api::<Service>().get("links-receiver").await.unwrap().spec.unwrap().ports.unwrap();
+        harness.put_secret("links-signing", "secret", "whsec_1").await;
+        harness.trigger_reconciles("links", 2).await;
+        assert_eq!(version().await, before, "a default of the API server was treated as a difference");
+        let ports = harness.api::<Service>().get("links-receiver").await.unwrap().spec.unwrap().ports.unwrap();
         assert_eq!(ports.iter().map(|port| port.port).collect::<Vec<_>>(), [443]);
     })
     .await;
 }
 
 #[tokio::test]
-async fn it_ends_soon_and_well_when_asked_to() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
+async fn the_operator_exits_cleanly_within_two_seconds_of_sigterm() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
         let begun = linktree_operator::clock::monotonic();
-        let status = world.operator.terminate().await;
+        let status = harness.operator.terminate().await;
         assert!(status.success(), "{status}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(2), "the exit took {:?}", begun.elapsed());
     })
     .await;
 }

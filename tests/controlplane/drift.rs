@@ -1,4 +1,4 @@
-//! What is at Linktree already, and what somebody changes there behind the operator's back.
+//! Existing subscriptions, and subscriptions changed at Linktree out of band.
 
 use linktree_operator::{
     api::webhook::LinktreeWebhook,
@@ -7,13 +7,13 @@ use linktree_operator::{
 use serde_json::{Value, json};
 
 use crate::{
+    harness::{Harness, TOKEN, scenario},
     wait::{until, until_some},
-    world::{TOKEN, World, scenario},
 };
 
-/// The URL the webhook will be registered with. Needs no connection.
-async fn url(world: &World, webhook: &str) -> String {
-    until_some("the webhook has a url", async || Some(world.status(webhook).await.address?.url)).await
+/// The URL for the registration. Needs no connection.
+async fn url(harness: &Harness, webhook: &str) -> String {
+    until_some("the webhook has a url", async || Some(harness.status(webhook).await.address?.url)).await
 }
 
 fn registrations(calls: &[String]) -> usize {
@@ -22,20 +22,20 @@ fn registrations(calls: &[String]) -> usize {
 
 #[tokio::test]
 async fn a_subscription_with_our_url_is_adopted() {
-    scenario(async |world| {
-        let mut node = world.webhook("links", |_| {}).await;
-        let url = url(world, "links").await;
+    scenario(async |harness| {
+        let mut node = harness.webhook("links", |_| {}).await;
+        let url = url(harness, "links").await;
         let events = vec![EventType::LinkCreated, EventType::LinkUpdated];
-        let made = world.linktree.client(TOKEN).create(&CreateSubscription { url, events }).await.unwrap();
-        world.connect(|_| {}).await;
+        let made = harness.linktree.client(TOKEN).create(&CreateSubscription { url, events }).await.unwrap();
+        harness.connect(|_| {}).await;
         node.start().await;
 
-        world.until_condition("links", "Registered", "True", "Adopted").await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        assert_eq!(world.status("links").await.subscription.unwrap().id, Some(made.id.0));
-        let calls = world.calls_since(0).await;
-        assert_eq!(registrations(&calls), 1, "the test's own: {calls:?}");
-        let events = world.events().await;
+        harness.until_condition("links", "Registered", "True", "Adopted").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        assert_eq!(harness.status("links").await.subscription.unwrap().id, Some(made.id.0));
+        let calls = harness.calls_since(0).await;
+        assert_eq!(registrations(&calls), 1, "only the registration by the test: {calls:?}");
+        let events = harness.events().await;
         assert!(events.contains(&"Adopted".to_owned()) && events.contains(&"SecretRotated".to_owned()), "{events:?}");
     })
     .await;
@@ -43,22 +43,22 @@ async fn a_subscription_with_our_url_is_adopted() {
 
 #[tokio::test]
 async fn a_subscription_on_the_second_page_is_found() {
-    scenario(async |world| {
-        let mut node = world.webhook("links", |_| {}).await;
-        let url = url(world, "links").await;
+    scenario(async |harness| {
+        let mut node = harness.webhook("links", |_| {}).await;
+        let url = url(harness, "links").await;
         for n in 0..150 {
             let other = json!({"url": format!("https://other.example.com/{n}"), "events": ["link.created"]});
-            world.linktree.control("POST", "/subscriptions", other).await;
+            harness.linktree.control("POST", "/subscriptions", other).await;
         }
-        world.linktree.control("POST", "/subscriptions", json!({"url": url, "events": ["link.created"]})).await;
-        world.connect(|_| {}).await;
+        harness.linktree.control("POST", "/subscriptions", json!({"url": url, "events": ["link.created"]})).await;
+        harness.connect(|_| {}).await;
         node.start().await;
 
-        world.until_condition("links", "Registered", "True", "Adopted").await;
-        world.until_condition("links", "UpToDate", "True", "Matched").await;
-        assert_eq!(registrations(&world.calls_since(0).await), 0);
-        until("the connection has counted", async || {
-            let connection = world.connection().await.status.and_then(|status| status.subscriptions);
+        harness.until_condition("links", "Registered", "True", "Adopted").await;
+        harness.until_condition("links", "UpToDate", "True", "Matched").await;
+        assert_eq!(registrations(&harness.calls_since(0).await), 0);
+        until("the connection has the counts", async || {
+            let connection = harness.connection().await.status.and_then(|status| status.subscriptions);
             connection.is_some_and(|counts| (counts.managed, counts.unmanaged) == (1, 150))
         })
         .await;
@@ -67,54 +67,54 @@ async fn a_subscription_on_the_second_page_is_found() {
 }
 
 #[tokio::test]
-async fn events_changed_behind_its_back_are_corrected() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        let id = world.status("links").await.subscription.unwrap().id.unwrap();
+async fn events_changed_out_of_band_are_corrected() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        let id = harness.status("links").await.subscription.unwrap().id.unwrap();
         let events = json!({"events": ["profile.updated"]});
-        world.linktree.control("PATCH", &format!("/subscriptions/{id}"), events).await;
-        until("the events are as the spec says", async || {
-            world.subscriptions().await[0]["events"] == json!(["link.created", "link.updated"])
+        harness.linktree.control("PATCH", &format!("/subscriptions/{id}"), events).await;
+        until("the events match the spec", async || {
+            harness.subscriptions().await[0]["events"] == json!(["link.created", "link.updated"])
         })
         .await;
-        world.until_condition("links", "UpToDate", "True", "Matched").await;
-        world.until_events(&["SubscriptionCreated", "DriftCorrected"]).await;
+        harness.until_condition("links", "UpToDate", "True", "Matched").await;
+        harness.until_events(&["SubscriptionCreated", "DriftCorrected"]).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_changed_spec_reaches_linktree_at_once() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        let before = world.last_call().await;
-        world.change::<LinktreeWebhook>("links", json!({"spec": {"events": ["analytics.milestone"]}})).await;
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        let before = harness.last_call().await;
+        harness.change::<LinktreeWebhook>("links", json!({"spec": {"events": ["analytics.milestone"]}})).await;
         until("Linktree has the new events", async || {
-            world.subscriptions().await[0]["events"] == json!(["analytics.milestone"])
+            harness.subscriptions().await[0]["events"] == json!(["analytics.milestone"])
         })
         .await;
-        world.until_condition("links", "UpToDate", "True", "Matched").await;
-        let writes = world.calls_since(before).await.into_iter().filter(|call| !call.starts_with("GET"));
+        harness.until_condition("links", "UpToDate", "True", "Matched").await;
+        let writes = harness.calls_since(before).await.into_iter().filter(|call| !call.starts_with("GET"));
         assert_eq!(writes.count(), 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_subscription_deleted_behind_its_back_is_made_again() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        let old = world.status("links").await.subscription.unwrap().id.unwrap();
-        world.linktree.control("DELETE", &format!("/subscriptions/{old}"), Value::Null).await;
-        until("there is a new subscription", async || !world.subscriptions().await.is_empty()).await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        let new = world.subscriptions().await;
+async fn a_subscription_deleted_out_of_band_is_recreated() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        let old = harness.status("links").await.subscription.unwrap().id.unwrap();
+        harness.linktree.control("DELETE", &format!("/subscriptions/{old}"), Value::Null).await;
+        until("there is a new subscription", async || !harness.subscriptions().await.is_empty()).await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        let new = harness.subscriptions().await;
         assert_eq!(new.len(), 1);
         until("its id is recorded", async || {
-            world.status("links").await.subscription.unwrap().id.as_deref() == new[0]["id"].as_str()
+            harness.status("links").await.subscription.unwrap().id.as_deref() == new[0]["id"].as_str()
         })
         .await;
-        assert_eq!(world.signing_secret("links").await, new[0]["signing_secret"]);
+        assert_eq!(harness.signing_secret("links").await, new[0]["signing_secret"]);
     })
     .await;
 }

@@ -1,5 +1,5 @@
-//! A real edge: nginx with a certificate of an authority of the test's own, in front of the receiver. Whatever can be
-//! wrong there is diagnosed on the webhook, and what is mended is noticed.
+//! A real edge: nginx with a certificate of a private authority, in front of the receiver. The webhook's conditions
+//! name each fault and its repair.
 
 use std::net::SocketAddr;
 
@@ -7,75 +7,75 @@ use linktree_operator::api::webhook_status::ProbeResult;
 use serde_json::json;
 
 use crate::{
-    authority::{Authority, Certificate},
-    network::Place,
+    certificate_authority::{Certificate, CertificateAuthority},
+    harness::scenario,
+    network::Destination,
     nginx::Nginx,
     wait::until,
-    world::scenario,
 };
 
 const HOST: &str = "hooks.example.com";
 
 #[tokio::test]
-async fn what_is_wrong_at_the_edge_is_said_and_mended_is_noticed() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
+async fn edge_faults_are_reported_and_their_repair_is_detected() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
         let endpoint = json!({"managed": {"host": HOST, "exposure": {"type": "None"}}});
-        let mut node = world.webhook("links", |spec| spec["endpoint"] = endpoint).await;
-        let authority = Authority::at(world.directory()).unwrap();
-        let mut edge = Nginx::new(&world.directory().join("edge"), SocketAddr::from((node.address, 8443))).unwrap();
-        world.network.route(HOST, Place::At(edge.address));
-        world.operator.kill();
-        world.start_operator_behind_edge(&authority.root);
+        let mut node = harness.webhook("links", |spec| spec["endpoint"] = endpoint).await;
+        let authority = CertificateAuthority::at(harness.directory()).unwrap();
+        let mut edge = Nginx::new(&harness.directory().join("edge"), SocketAddr::from((node.address, 8443))).unwrap();
+        harness.network.route(HOST, Destination::At(edge.address));
+        harness.operator.kill();
+        harness.start_operator_behind_edge(&authority.root);
         node.start().await;
         let receiver = format!("proxy_pass http://{};", node.delivery_address());
 
-        edge.answer(&receiver).unwrap();
-        edge.show(&authority.certify("other.example.com", 2099).unwrap()).unwrap();
+        edge.set_directives(&receiver).unwrap();
+        edge.set_certificate(&authority.certify("other.example.com", 2099).unwrap()).unwrap();
         edge.start().unwrap();
-        world.until_condition("links", "EndpointReachable", "False", "CertificateNameMismatch").await;
+        harness.until_condition("links", "EndpointReachable", "False", "CertificateNameMismatch").await;
 
-        edge.show(&Certificate { chain: String::new(), ..authority.certify(HOST, 2099).unwrap() }).unwrap();
+        edge.set_certificate(&Certificate { chain: String::new(), ..authority.certify(HOST, 2099).unwrap() }).unwrap();
         edge.start().unwrap();
-        world.until_condition("links", "EndpointReachable", "False", "CertificateUntrusted").await;
+        harness.until_condition("links", "EndpointReachable", "False", "CertificateUntrusted").await;
 
-        edge.show(&authority.certify(HOST, 2024).unwrap()).unwrap();
+        edge.set_certificate(&authority.certify(HOST, 2024).unwrap()).unwrap();
         edge.start().unwrap();
-        let message = world.until_condition("links", "EndpointReachable", "False", "CertificateExpired").await;
+        let message = harness.until_condition("links", "EndpointReachable", "False", "CertificateExpired").await;
         assert!(message.contains("2024-12-31T00:00:00Z"), "{message}");
-        until("the status has the certificate's end", async || {
-            let told = world.status("links").await.endpoint.unwrap();
-            told.last_probe_result == ProbeResult::CertificateExpired
-                && told.certificate_expiration_time.is_some_and(|end| end.0.to_string() == "2024-12-31T00:00:00Z")
+        until("the status has the certificate's expiry", async || {
+            let endpoint = harness.status("links").await.endpoint.unwrap();
+            endpoint.last_probe_result == ProbeResult::CertificateExpired
+                && endpoint.certificate_expiration_time.is_some_and(|end| end.0.to_string() == "2024-12-31T00:00:00Z")
         })
         .await;
 
-        edge.show(&authority.certify(HOST, 2099).unwrap()).unwrap();
+        edge.set_certificate(&authority.certify(HOST, 2099).unwrap()).unwrap();
         for (directive, words) in [
             ("return 302 https://login.example.com/;", "a redirect (302 Found) to https://login.example.com/"),
             ("default_type text/html; return 200 '<html>Welcome';", "200 OK with an HTML page"),
             ("return 401 no;", "401 Unauthorized from something that asks for credentials of its own"),
         ] {
-            edge.answer(directive).unwrap();
+            edge.set_directives(directive).unwrap();
             edge.start().unwrap();
             until(words, async || {
-                let found = world.condition("links", "EndpointReachable").await;
+                let found = harness.condition("links", "EndpointReachable").await;
                 found.is_some_and(|it| it.reason == "UnexpectedResponse" && it.message.contains(words))
             })
             .await;
         }
-        edge.end();
-        world.until_condition("links", "EndpointReachable", "False", "ConnectionFailed").await;
-        world.until_condition("links", "Ready", "False", "ConnectionFailed").await;
-        assert_eq!(world.subscriptions().await.len(), 0, "nothing is registered that could not be delivered to");
+        edge.stop();
+        harness.until_condition("links", "EndpointReachable", "False", "ConnectionFailed").await;
+        harness.until_condition("links", "Ready", "False", "ConnectionFailed").await;
+        assert_eq!(harness.subscriptions().await.len(), 0, "an unreachable URL was registered");
 
-        edge.answer(&receiver).unwrap();
+        edge.set_directives(&receiver).unwrap();
         edge.start().unwrap();
-        world.until_condition("links", "EndpointReachable", "True", "ProbeSucceeded").await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        let told = world.status("links").await.endpoint.unwrap();
-        // When the certificate ends is not known here: the probe goes through a proxy. `tests/it/probe.rs` has it.
-        assert_eq!((told.last_probe_result, told.certificate_expiration_time), (ProbeResult::Succeeded, None));
+        harness.until_condition("links", "EndpointReachable", "True", "ProbeSucceeded").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        let endpoint = harness.status("links").await.endpoint.unwrap();
+        // The expiry is unknown, since the probe goes through a proxy. `tests/it/probe.rs` checks it.
+        assert_eq!((endpoint.last_probe_result, endpoint.certificate_expiration_time), (ProbeResult::Succeeded, None));
     })
     .await;
 }

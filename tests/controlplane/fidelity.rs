@@ -1,5 +1,5 @@
-//! Whether the API server in memory that `tests/chaos_operator` runs the operator against answers as the real one does: the
-//! same requests to both, and the answers compared, but for times, ids and words.
+//! Compares the in-memory API server of `tests/chaos_operator` with a real one: the same requests to both must get the
+//! same responses, except for times, ids and wording.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -8,13 +8,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, api::DeleteParams};
 use serde_json::{Value, json};
 
-use self::kubernetes::Kubernetes;
-use crate::world::{client, install_crds, namespace, webhook_spec};
-
-#[path = "../chaos_operator/kubernetes/mod.rs"]
-#[allow(dead_code, reason = "a part of it is for that suite alone")]
-#[allow(clippy::disallowed_methods, reason = "a harness has a clock of its own")]
-mod kubernetes;
+use crate::{
+    harness::{client, install_crds, namespace, webhook_spec},
+    kubernetes::Kubernetes,
+};
 
 const APPLY: &str = "application/apply-patch+yaml";
 const MERGE: &str = "application/merge-patch+json";
@@ -24,14 +21,14 @@ enum Server {
     InMemory(Kubernetes),
 }
 
-/// What was said to a request, and its answers so far.
-struct Course {
+/// The requests to one server and their responses so far.
+struct Dialogue {
     server: Server,
     namespace: String,
-    said: Vec<(String, Value)>,
+    responses: Vec<(String, Value)>,
 }
 
-impl Course {
+impl Dialogue {
     fn path(&self, what: &str) -> String {
         let (plural, rest) = what.split_at(what.find(['/', '?']).unwrap_or(what.len()));
         let group = match plural {
@@ -41,8 +38,8 @@ impl Course {
         format!("/{group}/namespaces/{}/{plural}{rest}", self.namespace)
     }
 
-    /// Asks, notes the answer as `of`, and returns it as it came.
-    async fn ask(&mut self, of: &str, method: Method, what: &str, content: &str, body: Value) -> Value {
+    /// Sends a request, records the response under `of`, and returns it.
+    async fn send(&mut self, of: &str, method: Method, what: &str, content: &str, body: Value) -> Value {
         let request = Request::builder().method(method).uri(self.path(what)).header("content-type", content);
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let (code, bytes) = match &self.server {
@@ -57,43 +54,43 @@ impl Course {
         };
         let objects: Vec<Value> =
             serde_json::Deserializer::from_slice(&bytes).into_iter().map(Result::unwrap).collect();
-        let told: Vec<Value> = objects.iter().filter_map(told).collect();
-        self.said.push((of.to_owned(), json!([code.as_u16(), told])));
+        let compared: Vec<Value> = objects.iter().filter_map(comparable).collect();
+        self.responses.push((of.to_owned(), json!([code.as_u16(), compared])));
         objects.into_iter().next().unwrap_or_default()
     }
 
     async fn get(&mut self, of: &str, what: &str) -> Value {
-        self.ask(of, Method::GET, what, "", Value::Null).await
+        self.send(of, Method::GET, what, "", Value::Null).await
     }
 
     async fn post(&mut self, of: &str, what: &str, object: Value) -> Value {
-        self.ask(of, Method::POST, what, "application/json", object).await
+        self.send(of, Method::POST, what, "application/json", object).await
     }
 
     async fn apply(&mut self, of: &str, manager: &str, what: &str, object: Value) -> Value {
         let joint = if what.contains('?') { '&' } else { '?' };
         let what = format!("{what}{joint}fieldManager={manager}&force=true");
-        self.ask(of, Method::PATCH, &what, APPLY, object).await
+        self.send(of, Method::PATCH, &what, APPLY, object).await
     }
 
     async fn merge(&mut self, of: &str, manager: &str, what: &str, patch: Value) -> Value {
-        self.ask(of, Method::PATCH, &format!("{what}?fieldManager={manager}"), MERGE, patch).await
+        self.send(of, Method::PATCH, &format!("{what}?fieldManager={manager}"), MERGE, patch).await
     }
 
     async fn delete(&mut self, of: &str, what: &str, options: Value) -> Value {
-        self.ask(of, Method::DELETE, what, "application/json", options).await
+        self.send(of, Method::DELETE, what, "application/json", options).await
     }
 }
 
-/// What of an answer is compared.
-fn told(object: &Value) -> Option<Value> {
+/// The part of a response that is compared.
+fn comparable(object: &Value) -> Option<Value> {
     if let Some(event) = object["type"].as_str().filter(|_| !object["object"].is_null()) {
-        // How many bookmarks there are is the server's affair.
-        let told = told(&object["object"]);
-        return (event != "BOOKMARK").then(|| json!([event, told]));
+        // The number of bookmarks is up to the server.
+        let compared = comparable(&object["object"]);
+        return (event != "BOOKMARK").then(|| json!([event, compared]));
     }
     if object["kind"] == "Status" {
-        // Of success it says more or less, and of failure it has words of its own.
+        // The details of a success vary, and so does the wording of a failure.
         return Some(if object["status"] == "Failure" {
             json!([object["code"], object["reason"]])
         } else {
@@ -101,14 +98,14 @@ fn told(object: &Value) -> Option<Value> {
         });
     }
     if let Some(items) = object["items"].as_array() {
-        return Some(items.iter().filter_map(told).collect());
+        return Some(items.iter().filter_map(comparable).collect());
     }
     let metadata = &object["metadata"];
     let kept = ["name", "labels", "annotations", "finalizers", "generation"];
     let mut metadata: Value =
         kept.iter().filter(|it| !metadata[**it].is_null()).map(|it| (*it, metadata[*it].clone())).collect();
-    metadata["goes"] = (!object["metadata"]["deletionTimestamp"].is_null()).into();
-    // A Service gets addresses and defaults here, which nobody gives it in memory.
+    metadata["deleting"] = (!object["metadata"]["deletionTimestamp"].is_null()).into();
+    // The real server adds addresses and defaults to a Service.
     let spec = if object["kind"] == "Service" { ports(&object["spec"]["ports"]) } else { object["spec"].clone() };
     Some(json!({"metadata": metadata, "spec": spec, "status": no_service_status(object), "data": object["data"]}))
 }
@@ -137,78 +134,73 @@ fn version(object: &Value) -> String {
     object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
 }
 
-async fn schemas(course: &mut Course) {
+async fn schemas(dialogue: &mut Dialogue) {
     const ALL: &str = "linktreeconnections";
-    course.get("what is not there", "linktreeconnections/brand").await;
-    course.post("made, with defaults", ALL, brand(|_| {})).await;
-    course.post("made twice", ALL, brand(|_| {})).await;
-    course
+    dialogue.get("absent", "linktreeconnections/brand").await;
+    dialogue.post("created, with defaults", ALL, brand(|_| {})).await;
+    dialogue.post("created twice", ALL, brand(|_| {})).await;
+    dialogue
         .post(
             "an unknown field",
             ALL,
             brand(|it| {
                 it["metadata"]["name"] = "unknown".into();
-                it["spec"]["nobodyKnowsThis"] = 1.into();
+                it["spec"]["unknownField"] = 1.into();
             }),
         )
         .await;
     for (of, field, value) in [
-        ("of another type", "syncPeriodSeconds", json!("x")),
-        ("below the least", "syncPeriodSeconds", json!(0)),
+        ("another type", "syncPeriodSeconds", json!("x")),
+        ("below the minimum", "syncPeriodSeconds", json!(0)),
         ("a fraction", "syncPeriodSeconds", json!(90.5)),
         ("a required field null", "tokenSecretRef", Value::Null),
         ("a pattern", "baseURL", json!("ftp://x")),
         ("an object for a string", "baseURL", json!({})),
     ] {
-        course.merge(of, "a", "linktreeconnections/brand", json!({"spec": {field: value}})).await;
+        dialogue.merge(of, "a", "linktreeconnections/brand", json!({"spec": {field: value}})).await;
     }
-    course
+    dialogue
         .merge("null is the default", "a", "linktreeconnections/brand", json!({"spec": {"syncPeriodSeconds": null}}))
         .await;
     for (of, exposure) in [
-        ("a rule", json!({"type": "HTTPRoute"})),
-        ("another rule", json!({"type": "None", "className": "nginx"})),
-        ("no rule broken", json!({"type": "Ingress", "className": "nginx"})),
+        ("a rule violated", json!({"type": "HTTPRoute"})),
+        ("another rule violated", json!({"type": "None", "className": "nginx"})),
+        ("no rule violated", json!({"type": "Ingress", "className": "nginx"})),
     ] {
         let mut spec = webhook_spec();
         spec["endpoint"] = json!({"managed": {"host": "hooks.example.com", "exposure": exposure}});
-        course.post(of, "linktreewebhooks", custom("LinktreeWebhook", "links", spec)).await;
+        dialogue.post(of, "linktreewebhooks", custom("LinktreeWebhook", "links", spec)).await;
     }
     let events = |events: Value| json!({"spec": {"events": events}});
-    course
-        .merge(
-            "a set with an item twice",
-            "a",
-            "linktreewebhooks/links",
-            events(json!(["link.created", "link.created"])),
-        )
+    dialogue
+        .merge("a set with a duplicate", "a", "linktreewebhooks/links", events(json!(["link.created", "link.created"])))
         .await;
-    course.merge("not in the enumeration", "a", "linktreewebhooks/links", events(json!(["link.exploded"]))).await;
-    course.merge("an empty list", "a", "linktreewebhooks/links", events(json!([]))).await;
+    dialogue.merge("not in the enumeration", "a", "linktreewebhooks/links", events(json!(["link.exploded"]))).await;
+    dialogue.merge("an empty list", "a", "linktreewebhooks/links", events(json!([]))).await;
 }
 
-async fn writes(course: &mut Course) {
+async fn writes(dialogue: &mut Dialogue) {
     const BRAND: &str = "linktreeconnections/brand";
-    let before = course.get("as it was", BRAND).await;
+    let before = dialogue.get("before", BRAND).await;
     let labels = |label: &str| json!({"metadata": {"labels": {(label): "x"}}});
-    let labelled = course.merge("labelled", "a", BRAND, labels("one")).await;
-    let same = course.merge("the same again", "a", BRAND, labels("one")).await;
+    let labelled = dialogue.merge("labelled", "a", BRAND, labels("one")).await;
+    let same = dialogue.merge("labelled again", "a", BRAND, labels("one")).await;
     let unchanged = version(&labelled) == version(&same) && version(&labelled) != version(&before);
-    course.said.push(("only a change is a new version".to_owned(), unchanged.into()));
-    for (of, seen) in [("seen before", &before), ("as it is", &same)] {
+    dialogue.responses.push(("only a change increases the version".to_owned(), unchanged.into()));
+    for (of, seen) in [("of an old version", &before), ("of the current version", &same)] {
         let mut patch = labels("two");
         patch["metadata"]["resourceVersion"] = version(seen).into();
-        course.merge(&format!("a merge of what was {of}"), "a", BRAND, patch).await;
+        dialogue.merge(&format!("a merge {of}"), "a", BRAND, patch).await;
     }
-    let now = course.merge("a field taken out", "a", BRAND, json!({"metadata": {"labels": {"one": null}}})).await;
+    let now = dialogue.merge("a field removed", "a", BRAND, json!({"metadata": {"labels": {"one": null}}})).await;
     let mut put = now.clone();
     put["spec"]["syncPeriodSeconds"] = 77.into();
     put["status"] = json!({"observedGeneration": 7});
-    course.ask("put, its status left alone", Method::PUT, BRAND, "application/json", put.clone()).await;
-    course.ask("put again, from before", Method::PUT, BRAND, "application/json", put).await;
+    dialogue.send("put, status ignored", Method::PUT, BRAND, "application/json", put.clone()).await;
+    dialogue.send("put with an old version", Method::PUT, BRAND, "application/json", put).await;
 }
 
-async fn statuses(course: &mut Course) {
+async fn statuses(dialogue: &mut Dialogue) {
     const BRAND: &str = "linktreeconnections/brand";
     const STATUS: &str = "linktreeconnections/brand/status";
     let status = |status: Value| {
@@ -225,99 +217,97 @@ async fn statuses(course: &mut Course) {
         json!({"requestBudget": budget})
     };
     let now = Some("2026-01-01T00:00:00Z");
-    course.merge("a status beside the way", "a", BRAND, json!({"status": {"observedGeneration": 5}})).await;
-    course.merge("a spec beside the way", "a", STATUS, json!({"spec": {"syncPeriodSeconds": 99}})).await;
-    course.merge("of another type", "a", STATUS, json!({"status": {"observedGeneration": "x"}})).await;
-    course.apply("applied", "a", STATUS, status(budget(5, now))).await;
-    course.apply("left out and gone", "a", STATUS, status(budget(10, None))).await;
-    course.merge("merged by the same name", "a", STATUS, json!({"status": budget(4, now)})).await;
-    course.apply("left out, and another's", "a", STATUS, status(budget(10, None))).await;
-    course.merge("taken out", "a", STATUS, json!({"status": {"requestBudget": {"resetTime": null}}})).await;
-    let before = course.get("as it was", BRAND).await;
-    course.apply("applied once more", "a", STATUS, status(budget(3, now))).await;
+    dialogue
+        .merge("a status through the main resource", "a", BRAND, json!({"status": {"observedGeneration": 5}}))
+        .await;
+    dialogue.merge("a spec through the status", "a", STATUS, json!({"spec": {"syncPeriodSeconds": 99}})).await;
+    dialogue.merge("another type", "a", STATUS, json!({"status": {"observedGeneration": "x"}})).await;
+    dialogue.apply("applied", "a", STATUS, status(budget(5, now))).await;
+    dialogue.apply("omitted and removed", "a", STATUS, status(budget(10, None))).await;
+    dialogue.merge("merged by the same manager", "a", STATUS, json!({"status": budget(4, now)})).await;
+    dialogue.apply("omitted, owned by another", "a", STATUS, status(budget(10, None))).await;
+    dialogue.merge("removed", "a", STATUS, json!({"status": {"requestBudget": {"resetTime": null}}})).await;
+    let before = dialogue.get("before", BRAND).await;
+    dialogue.apply("applied again", "a", STATUS, status(budget(3, now))).await;
     let mut seen = status(budget(2, now));
     seen["metadata"]["resourceVersion"] = version(&before).into();
-    course.apply("applied to what was seen before", "a", STATUS, seen).await;
-    course
-        .apply("of what is not there", "a", "linktreeconnections/nobody/status", {
-            let mut nobody = status(budget(2, now));
-            nobody["metadata"]["name"] = "nobody".into();
-            nobody
+    dialogue.apply("applied to an old version", "a", STATUS, seen).await;
+    dialogue
+        .apply("applied to an absent object", "a", "linktreeconnections/absent/status", {
+            let mut absent = status(budget(2, now));
+            absent["metadata"]["name"] = "absent".into();
+            absent
         })
         .await;
 }
 
-async fn owners(course: &mut Course) {
+async fn owners(dialogue: &mut Dialogue) {
     let service = |ports: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "labels": {"of": "a"}}, "spec": {"ports": ports}});
     let port = |name: &str, port: u16| json!({"name": name, "port": port});
-    course.apply("made by apply", "a", "services/s", service(json!([port("http", 80)]))).await;
-    course.apply("another's port stays beside it", "b", "services/s", service(json!([port("https", 443)]))).await;
-    course.apply("and again", "a", "services/s", service(json!([port("http", 80)]))).await;
-    course.apply("one's own goes", "a", "services/s", service(json!([port("web", 8080)]))).await;
-    course
-        .merge("a merge writes the list whole", "c", "services/s", json!({"spec": {"ports": [port("only", 81)]}}))
+    dialogue.apply("created by apply", "a", "services/s", service(json!([port("http", 80)]))).await;
+    dialogue.apply("a port of another manager is kept", "b", "services/s", service(json!([port("https", 443)]))).await;
+    dialogue.apply("applied unchanged", "a", "services/s", service(json!([port("http", 80)]))).await;
+    dialogue.apply("an own port is removed", "a", "services/s", service(json!([port("web", 8080)]))).await;
+    dialogue
+        .merge("a merge replaces the list", "c", "services/s", json!({"spec": {"ports": [port("only", 81)]}}))
         .await;
 
     let secret = |data: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "k"}, "data": data});
-    course.apply("tried only", "a", "secrets/k?dryRun=All", secret(json!({"one": "MQ=="}))).await;
-    course.get("and nothing of it there", "secrets/k").await;
-    course.apply("a secret", "a", "secrets/k", secret(json!({"one": "MQ==", "two": "Mg=="}))).await;
-    course.apply("one key is another's, too", "b", "secrets/k", secret(json!({"two": "Mg=="}))).await;
-    course.apply("what was left out", "a", "secrets/k", secret(json!({"three": "Mw=="}))).await;
-    course.merge("written by hand", "c", "secrets/k", json!({"data": {"three": "NA=="}})).await;
-    course.apply("what another has taken over stays", "a", "secrets/k", secret(json!({"one": "MQ=="}))).await;
+    dialogue.apply("dry run", "a", "secrets/k?dryRun=All", secret(json!({"one": "MQ=="}))).await;
+    dialogue.get("absent after a dry run", "secrets/k").await;
+    dialogue.apply("a secret", "a", "secrets/k", secret(json!({"one": "MQ==", "two": "Mg=="}))).await;
+    dialogue.apply("one key owned by two", "b", "secrets/k", secret(json!({"two": "Mg=="}))).await;
+    dialogue.apply("a key omitted", "a", "secrets/k", secret(json!({"three": "Mw=="}))).await;
+    dialogue.merge("merged by another", "c", "secrets/k", json!({"data": {"three": "NA=="}})).await;
+    dialogue.apply("a key of another stays", "a", "secrets/k", secret(json!({"one": "MQ=="}))).await;
 }
 
-async fn deletions(course: &mut Course) {
+async fn deletions(dialogue: &mut Dialogue) {
     const BRAND: &str = "linktreeconnections/brand";
     let finalizers = |names: &[&str]| json!({"metadata": {"finalizers": names}});
-    course.merge("held", "a", BRAND, finalizers(&["example.com/a", "example.com/b"])).await;
-    course
-        .delete(
-            "another of this name",
-            BRAND,
-            json!({"preconditions": {"uid": "00000000-0000-0000-0000-000000000000"}}),
-        )
+    dialogue.merge("held", "a", BRAND, finalizers(&["example.com/a", "example.com/b"])).await;
+    dialogue
+        .delete("another uid", BRAND, json!({"preconditions": {"uid": "00000000-0000-0000-0000-000000000000"}}))
         .await;
-    course.delete("marked", BRAND, Value::Null).await;
-    course.delete("marked again", BRAND, Value::Null).await;
-    course
-        .merge("held by one more", "a", BRAND, finalizers(&["example.com/a", "example.com/b", "example.com/c"]))
+    dialogue.delete("marked", BRAND, Value::Null).await;
+    dialogue.delete("marked again", BRAND, Value::Null).await;
+    dialogue
+        .merge("a finalizer added", "a", BRAND, finalizers(&["example.com/a", "example.com/b", "example.com/c"]))
         .await;
-    course.merge("held by one less", "a", BRAND, finalizers(&["example.com/b"])).await;
-    course.merge("changed meanwhile", "a", BRAND, json!({"spec": {"syncPeriodSeconds": 91}})).await;
-    course.merge("let go", "a", BRAND, finalizers(&[])).await;
-    course.get("gone", BRAND).await;
-    course.merge("a patch of what is gone", "a", BRAND, json!({"metadata": {"labels": {"x": "y"}}})).await;
-    course.delete("deleted twice", BRAND, Value::Null).await;
+    dialogue.merge("a finalizer removed", "a", BRAND, finalizers(&["example.com/b"])).await;
+    dialogue.merge("changed while terminating", "a", BRAND, json!({"spec": {"syncPeriodSeconds": 91}})).await;
+    dialogue.merge("released", "a", BRAND, finalizers(&[])).await;
+    dialogue.get("gone", BRAND).await;
+    dialogue.merge("a patch of a deleted object", "a", BRAND, json!({"metadata": {"labels": {"x": "y"}}})).await;
+    dialogue.delete("deleted twice", BRAND, Value::Null).await;
 }
 
-async fn watches(course: &mut Course) {
+async fn watches(dialogue: &mut Dialogue) {
     let named = |name: &str| brand(|it| it["metadata"]["name"] = name.into());
-    let list = course.get("listed", "linktreeconnections").await;
+    let list = dialogue.get("listed", "linktreeconnections").await;
     let since = version(&list);
-    course.post("made", "linktreeconnections", named("w1")).await;
-    course.merge("labelled", "a", "linktreeconnections/w1", json!({"metadata": {"labels": {"x": "y"}}})).await;
-    course.get("with this label", "linktreeconnections?labelSelector=x%3Dy").await;
-    course.delete("deleted", "linktreeconnections/w1", Value::Null).await;
+    dialogue.post("created", "linktreeconnections", named("w1")).await;
+    dialogue.merge("labelled", "a", "linktreeconnections/w1", json!({"metadata": {"labels": {"x": "y"}}})).await;
+    dialogue.get("listed by label", "linktreeconnections?labelSelector=x%3Dy").await;
+    dialogue.delete("deleted", "linktreeconnections/w1", Value::Null).await;
     let watch = format!("watch=true&allowWatchBookmarks=true&timeoutSeconds=2&resourceVersion={since}");
-    course.get("watched", &format!("linktreeconnections?{watch}")).await;
-    course.get("watched by label", &format!("linktreeconnections?labelSelector=x%3Dy&{watch}")).await;
+    dialogue.get("watched", &format!("linktreeconnections?{watch}")).await;
+    dialogue.get("watched by label", &format!("linktreeconnections?labelSelector=x%3Dy&{watch}")).await;
 }
 
 async fn run(server: Server, namespace: String) -> Vec<(String, Value)> {
-    let mut course = Course { server, namespace, said: Vec::new() };
-    schemas(&mut course).await;
-    writes(&mut course).await;
-    statuses(&mut course).await;
-    owners(&mut course).await;
-    deletions(&mut course).await;
-    watches(&mut course).await;
-    course.said
+    let mut dialogue = Dialogue { server, namespace, responses: Vec::new() };
+    schemas(&mut dialogue).await;
+    writes(&mut dialogue).await;
+    statuses(&mut dialogue).await;
+    owners(&mut dialogue).await;
+    deletions(&mut dialogue).await;
+    watches(&mut dialogue).await;
+    dialogue.responses
 }
 
 #[tokio::test]
-async fn the_api_server_in_memory_answers_as_the_real_one() {
+async fn the_in_memory_api_server_responds_like_the_real_one() {
     let client = client().await;
     install_crds(&client).await;
     let namespace = namespace(&client).await;
@@ -328,7 +318,7 @@ async fn the_api_server_in_memory_answers_as_the_real_one() {
     let differing: Vec<String> = differing
         .map(|((of, real), (_, in_memory))| format!("{of}\n  real      {real}\n  in memory {in_memory}"))
         .collect();
-    assert!(differing.is_empty(), "{} of {} answers differ:\n{}", differing.len(), real.len(), differing.join("\n"));
+    assert!(differing.is_empty(), "{} of {} responses differ:\n{}", differing.len(), real.len(), differing.join("\n"));
     assert_eq!(real.len(), in_memory.len());
     let namespaces: Api<Namespace> = Api::all(client);
     namespaces.delete(&namespace, &DeleteParams::default()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Every status a webhook or a connection had during a test, as a watch saw it: what must hold always is asserted of each.
+//! Every status of a webhook or a connection during a test, from a watch, to check invariants of each.
 
 use std::{
     fmt::Debug,
@@ -16,18 +16,18 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-/// Ends when it is dropped.
+/// The recorded objects of a test. Stopped on drop.
 pub struct History {
-    webhooks: Seen<LinktreeWebhook>,
-    connections: Seen<LinktreeConnection>,
+    webhooks: Recording<LinktreeWebhook>,
+    connections: Recording<LinktreeConnection>,
 }
 
-struct Seen<K> {
+struct Recording<K> {
     versions: Arc<Mutex<Vec<K>>>,
     task: JoinHandle<()>,
 }
 
-impl<K> Seen<K>
+impl<K> Recording<K>
 where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
     K: Send + 'static,
@@ -37,14 +37,14 @@ where
         let (api, into): (Api<K>, _) = (Api::namespaced(client.clone(), namespace), Arc::clone(&versions));
         let task = tokio::spawn(async move {
             let changes = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
-            let noted = changes.try_for_each(async |object| {
+            let recorded = changes.try_for_each(async |object| {
                 into.lock().unwrap().push(object);
                 Ok(())
             });
-            // The namespace goes at the end of the test, and the watch with it.
-            noted.await.unwrap_or_default();
+            // The watch ends with the namespace, after the test.
+            recorded.await.unwrap_or_default();
         });
-        Seen { versions, task }
+        Recording { versions, task }
     }
 
     fn objects(&self) -> Vec<Value> {
@@ -54,15 +54,15 @@ where
 
 impl History {
     pub fn follow(client: &Client, namespace: &str) -> Self {
-        History { webhooks: Seen::follow(client, namespace), connections: Seen::follow(client, namespace) }
+        History { webhooks: Recording::follow(client, namespace), connections: Recording::follow(client, namespace) }
     }
 
-    /// Everything that stood there.
+    /// All recorded versions.
     pub fn objects(&self) -> Vec<Value> {
         [self.webhooks.objects(), self.connections.objects()].concat()
     }
 
-    /// READY, REASON and STATE as `kubectl get --watch` printed them, each time one of them changed.
+    /// READY, REASON and STATE as `kubectl get --watch` prints them, one row per change.
     pub fn printed(&self) -> Vec<(String, String, String)> {
         let row = |webhook: &LinktreeWebhook| {
             let status = webhook.status.as_ref()?;
@@ -75,15 +75,19 @@ impl History {
         printed
     }
 
-    /// kstatus: `Reconciling` and `Stalled` only while true and never both; the observed generation never runs ahead;
-    /// what is ready is not stalled.
+    /// Checks the rules of kstatus: `Reconciling` and `Stalled` only while true and never both; the observed generation
+    /// is never ahead.
     pub fn assert_consistent(&self) {
         for webhook in &*self.webhooks.versions.lock().unwrap() {
             let Some(status) = &webhook.status else { continue };
             assert!(status.observed_generation <= webhook.metadata.generation, "{webhook:?}");
             let of = |name: &str| status.conditions.iter().find(|condition| condition.type_ == name);
             let (reconciling, stalled) = (of("Reconciling"), of("Stalled"));
-            assert!(reconciling.is_none() || stalled.is_none(), "both at once: {:?}", status.conditions);
+            assert!(
+                reconciling.is_none() || stalled.is_none(),
+                "Reconciling and Stalled at once: {:?}",
+                status.conditions
+            );
             for condition in [reconciling, stalled].into_iter().flatten() {
                 assert_eq!(condition.status, "True", "{:?}", status.conditions);
             }
@@ -95,7 +99,7 @@ impl History {
     }
 }
 
-impl<K> Drop for Seen<K> {
+impl<K> Drop for Recording<K> {
     fn drop(&mut self) {
         self.task.abort();
     }

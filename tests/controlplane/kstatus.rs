@@ -1,4 +1,4 @@
-//! What tools that know nothing of webhooks read from the status (kstatus), and which Events tell the story.
+//! The status as generic tools compute it (kstatus), and the published Events.
 
 use std::{
     io::{Seek, Write},
@@ -8,21 +8,21 @@ use std::{
 use linktree_operator::api::webhook::LinktreeWebhook;
 use serde_json::{Value, json};
 
-use crate::world::scenario;
+use crate::harness::scenario;
 
-/// Fails unless the kstatus library itself, by which Flux and Helm wait, understands each object as it is meant.
-pub fn assert_understood(objects: &[Value]) {
+/// Panics unless the kstatus library, which Flux and Helm use, computes the intended status of each object.
+pub fn assert_computes_intended(objects: &[Value]) {
     let mut lines = tempfile::tempfile().unwrap();
     objects.iter().for_each(|object| writeln!(lines, "{object}").unwrap());
     lines.rewind().unwrap();
     let output = Command::new("kstatus").stdin(Stdio::from(lines)).output();
     let output = output.expect("kstatus is not on PATH: run `make test-controlplane`");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(told.lines().count(), objects.len());
-    for (told, object) in told.lines().zip(objects) {
-        let status = told.split(' ').next().unwrap();
-        assert_eq!(status, intended(object), "{told}\n{object:#}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed.lines().count(), objects.len());
+    for (line, object) in printed.lines().zip(objects) {
+        let status = line.split(' ').next().unwrap();
+        assert_eq!(status, intended(object), "{line}\n{object:#}");
     }
 }
 
@@ -40,44 +40,44 @@ fn intended(object: &Value) -> &'static str {
         (true, false, _) => "Failed",
         (false, true, _) => "InProgress",
         (false, false, true) => "Current",
-        // It waits for somebody, and nothing failed.
+        // It waits for the user, and nothing failed.
         (false, false, false) if object["spec"]["pause"] == "Reconciliation" => "InProgress",
-        (true, true, _) | (false, false, false) => panic!("nobody can tell how this stands: {object:#}"),
+        (true, true, _) | (false, false, false) => panic!("the conditions are ambiguous: {object:#}"),
     }
 }
 
 #[tokio::test]
-async fn a_fresh_object_does_not_look_settled() {
-    scenario(async |world| {
-        world.operator.kill();
-        let _node = world.webhook("links", |_| {}).await;
-        world.connect(|_| {}).await;
-        assert_eq!(world.status("links").await.observed_generation, Some(-1));
-        assert_eq!(world.connection().await.status.unwrap().observed_generation, Some(-1));
-        world.restart_operator();
-        world.until_condition("links", "Reconciling", "True", "Progressing").await;
-        let seen = world.get("links").await;
+async fn a_new_object_is_not_current() {
+    scenario(async |harness| {
+        harness.operator.kill();
+        let _node = harness.webhook("links", |_| {}).await;
+        harness.connect(|_| {}).await;
+        assert_eq!(harness.status("links").await.observed_generation, Some(-1));
+        assert_eq!(harness.connection().await.status.unwrap().observed_generation, Some(-1));
+        harness.restart_operator();
+        harness.until_condition("links", "Reconciling", "True", "Progressing").await;
+        let seen = harness.get("links").await;
         assert_eq!(seen.status.unwrap().observed_generation, seen.metadata.generation);
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_observed_generation_follows_the_spec_and_a_change_is_told_once() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        let settled = world.status("links").await;
+async fn the_observed_generation_follows_the_spec_and_a_change_is_reported_once() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        let settled = harness.status("links").await;
         assert!(!settled.conditions.iter().any(|it| it.type_ == "Reconciling" || it.type_ == "Stalled"), "{settled:?}");
-        world.change::<LinktreeWebhook>("links", json!({"spec": {"events": ["link.deleted"]}})).await;
-        crate::wait::until("the change is settled", async || {
-            let webhook = world.get("links").await;
+        harness.change::<LinktreeWebhook>("links", json!({"spec": {"events": ["link.deleted"]}})).await;
+        crate::wait::until("the change is in sync", async || {
+            let webhook = harness.get("links").await;
             let status = webhook.status.unwrap();
             status.observed_generation == webhook.metadata.generation
                 && status.conditions.iter().any(|it| it.type_ == "UpToDate" && it.status == "True")
         })
         .await;
-        world.touch_looks("links", 5).await;
-        world.until_events(&["SubscriptionCreated", "DriftCorrected"]).await;
+        harness.trigger_reconciles("links", 5).await;
+        harness.until_events(&["SubscriptionCreated", "DriftCorrected"]).await;
     })
     .await;
 }

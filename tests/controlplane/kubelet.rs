@@ -1,5 +1,5 @@
-//! What a kubelet and the StatefulSet controller would do for a receiver: its pod, with the receiver in this process on
-//! an address of its own, and the mounted Secret as a file.
+//! The kubelet and the StatefulSet controller for one receiver: its pod, with the receiver in this process on its own
+//! address, and the mounted Secret as a file.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -30,7 +30,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::wait::{until, until_some};
 
-/// The annotation that makes a kubelet look at a pod's mounted Secrets at once.
+/// The annotation whose change makes a kubelet sync a pod's mounted Secrets at once.
 pub const ROUTE_DIGEST: &str = "webhooks.linktree-operator.dev/route-digest";
 
 /// The node of one receiver.
@@ -39,20 +39,20 @@ pub struct Kubelet {
     namespace: String,
     webhook: String,
     directory: PathBuf,
-    /// The Secret with the certificate, where the pod mounts one.
+    /// The Secret with the certificate, if the pod mounts one.
     certificate: Option<String>,
-    /// An address that no other test has.
+    /// An address that is unique among tests.
     pub address: Ipv4Addr,
     running: Option<(DropGuard, JoinHandle<()>)>,
     refresher: Option<JoinHandle<()>>,
 }
 
 impl Kubelet {
-    /// The node for the webhook's receiver; `number` tells a test's receivers apart.
+    /// Creates the node for the webhook's receiver; `number` is unique among the receivers of a test.
     pub fn new(client: &Client, namespace: &str, webhook: &str, directory: &Path, number: u8) -> Self {
         let directory = directory.join(webhook);
         std::fs::create_dir_all(&directory).unwrap();
-        // A process id has 22 bits, and every test is a process of its own.
+        // A process id has 22 bits, and every test runs in its own process.
         let [_, high, middle, low] = std::process::id().to_be_bytes();
         Kubelet {
             client: client.clone(),
@@ -70,9 +70,9 @@ impl Kubelet {
         SocketAddr::from((self.address, DELIVERY_PORT))
     }
 
-    /// Makes the pod once there is a StatefulSet that wants one, starts the receiver and reports it as ready.
+    /// Creates the pod once there is a StatefulSet, starts the receiver and reports it as ready.
     pub async fn start(&mut self) {
-        let workload = until_some("there is a StatefulSet", async || {
+        let workload = until_some("the StatefulSet exists", async || {
             self.api::<StatefulSet>().get_opt(&format!("{}-receiver", self.webhook)).await.unwrap()
         })
         .await;
@@ -97,7 +97,7 @@ impl Kubelet {
         self.report(true).await;
     }
 
-    /// The receiver dies, and the pod is reported as not ready.
+    /// Stops the receiver and reports the pod as not ready.
     pub async fn stop(&mut self) {
         if let Some((shutdown, task)) = self.running.take() {
             drop(shutdown);
@@ -106,7 +106,7 @@ impl Kubelet {
         self.report(false).await;
     }
 
-    /// The receiver ends, and its pod goes.
+    /// Stops the receiver and deletes its pod.
     pub async fn stop_and_remove(&mut self) {
         self.stop().await;
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
@@ -156,13 +156,13 @@ impl Kubelet {
         }
     }
 
-    /// Posts a delivery to the receiver, signed with `secret` at the registered path; answers with the status.
+    /// Sends a delivery to the registered path, signed with `secret`; returns the response's status.
     pub async fn deliver(&self, path: &str, id: &str, secret: &str) -> u16 {
         let body = r#"{"type":"link.created","data":{"link_id":"l1"},"timestamp":1700000000}"#;
         self.deliver_body(path, id, secret, body).await
     }
 
-    /// As [`Kubelet::deliver`], of this body.
+    /// As [`Kubelet::deliver`], with this body.
     pub async fn deliver_body(&self, path: &str, id: &str, secret: &str, body: &'static str) -> u16 {
         let sent_at = SentAt::from_seconds(clock::now().as_second()).unwrap();
         let signature = Signature::sign(&SigningSecret::new(secret), &sent_at, body.as_bytes()).to_hex();
@@ -202,7 +202,7 @@ impl Drop for Kubelet {
     }
 }
 
-/// The Secrets as files.
+/// The mounted Secrets as files.
 struct Mount {
     client: Client,
     namespace: String,
@@ -212,12 +212,12 @@ struct Mount {
 }
 
 impl Mount {
-    /// Writes the route; whether there is one.
+    /// Writes the route; returns whether its Secret exists.
     async fn refresh(&self) -> bool {
         self.write(&format!("{}-receiver-route", self.webhook), &[route::FILE]).await
     }
 
-    /// Writes what a Secret has to files of these names; whether it has all of them.
+    /// Writes these keys of a Secret to files; returns whether it has all of them.
     async fn write(&self, secret: &str, files: &[&str]) -> bool {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         let Ok(Some(secret)) = secrets.get_opt(secret).await else { return false };
@@ -228,8 +228,8 @@ impl Mount {
         })
     }
 
-    /// Refreshes the route whenever the pod changes, and not else: as a kubelet does, but for its slow period. The
-    /// certificate has only that period to wait for, so here it is always followed.
+    /// Refreshes the route only when the pod changes, like a kubelet without its slow periodic sync. The certificate
+    /// depends on that periodic sync, so it is refreshed continuously.
     async fn follow(self) {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let mut seen = None;

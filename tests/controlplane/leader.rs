@@ -1,4 +1,4 @@
-//! Two operators, of which one leads: the other takes over in time, and no moment with two of them leaves a second
+//! Two operators with leader election: the standby takes over in time, and two running operators never create a second
 //! subscription.
 
 use std::time::{Duration, Instant};
@@ -10,23 +10,23 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::{
+    harness::{Harness, scenario},
     operator::Operator,
     wait::{until, until_some},
-    world::{World, scenario},
 };
 
 const LEASE: &str = "linktree-webhook-operator";
 
-/// How much longer than the goal P10 says it may take here: a machine that runs four tests at once is no place to measure.
+/// Tolerance of goal P10 for a machine that runs four tests at once.
 const BUSY: u32 = 3;
 
-/// Replaces the world's operator by two that stand for election, of which the returned one stands by.
-async fn two(world: &mut World) -> Operator {
-    world.operator.kill();
-    world.operator = world.candidate();
-    world.operator.ready().await;
-    until("the first leads", async || leads(&world.operator).await).await;
-    let mut standby = world.candidate();
+/// Replaces the harness's operator by two with leader election; returns the standby.
+async fn two(harness: &mut Harness) -> Operator {
+    harness.operator.kill();
+    harness.operator = harness.candidate();
+    harness.operator.ready().await;
+    until("the first operator leads", async || leads(&harness.operator).await).await;
+    let mut standby = harness.candidate();
     standby.ready().await;
     assert_eq!(standby.admin("/readyz").await, "ok: standby, another leads\n");
     standby
@@ -36,21 +36,21 @@ async fn leads(operator: &Operator) -> bool {
     operator.admin("/metrics").await.contains("linktree_operator_leader 1\n")
 }
 
-async fn holder(world: &World) -> Option<String> {
-    world.api::<Lease>().get_opt(LEASE).await.unwrap()?.spec?.holder_identity.filter(|holder| !holder.is_empty())
+async fn holder(harness: &Harness) -> Option<String> {
+    harness.api::<Lease>().get_opt(LEASE).await.unwrap()?.spec?.holder_identity.filter(|holder| !holder.is_empty())
 }
 
-#[allow(clippy::disallowed_methods, reason = "a deadline of the product's is measured here")]
+#[allow(clippy::disallowed_methods, reason = "the test measures a deadline of the operator")]
 fn now() -> Instant {
     Instant::now()
 }
 
-/// How long it takes from `since` until somebody looks after a webhook made now. Shown by `--no-capture`.
+/// Creates a webhook; returns the time from `since` until it is reconciled, and prints it for `--no-capture`.
 #[allow(clippy::print_stdout, reason = "a figure for goal P10")]
-async fn until_looked_after(world: &mut World, name: &str, since: Instant) -> Duration {
-    let _node = world.webhook(name, |_| {}).await;
-    until("the new webhook is looked after", async || {
-        !world.get(name).await.metadata.finalizers.unwrap_or_default().is_empty()
+async fn until_reconciled(harness: &mut Harness, name: &str, since: Instant) -> Duration {
+    let _node = harness.webhook(name, |_| {}).await;
+    until("the new webhook has its finalizer", async || {
+        !harness.get(name).await.metadata.finalizers.unwrap_or_default().is_empty()
     })
     .await;
     let took = since.elapsed();
@@ -59,76 +59,80 @@ async fn until_looked_after(world: &mut World, name: &str, since: Instant) -> Du
 }
 
 #[tokio::test]
-async fn a_leader_that_is_killed_is_replaced() {
-    scenario(async |world| {
-        let mut standby = two(world).await;
-        let _node = world.settled("links").await;
-        assert_eq!(standby.looks("LinktreeWebhook").await, 0, "a standby does nothing");
+async fn a_killed_leader_is_replaced() {
+    scenario(async |harness| {
+        let mut standby = two(harness).await;
+        let _node = harness.settled("links").await;
+        assert_eq!(standby.reconciles("LinktreeWebhook").await, 0, "the standby reconciled a webhook");
         let since = now();
-        world.operator.kill();
-        let took = until_looked_after(world, "more", since).await;
+        harness.operator.kill();
+        let took = until_reconciled(harness, "more", since).await;
         assert!(took <= BUSY * Duration::from_secs(16), "{took:?}");
-        std::mem::swap(&mut world.operator, &mut standby);
-        world.until_condition("links", "Ready", "True", "Available").await;
-        assert_eq!(world.subscriptions().await.len(), 1);
+        std::mem::swap(&mut harness.operator, &mut standby);
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        assert_eq!(harness.subscriptions().await.len(), 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_leader_that_ends_cleanly_is_replaced_at_once() {
-    scenario(async |world| {
-        let mut standby = two(world).await;
-        let _node = world.settled("links").await;
+async fn a_leader_that_exits_cleanly_is_replaced_at_once() {
+    scenario(async |harness| {
+        let mut standby = two(harness).await;
+        let _node = harness.settled("links").await;
         let since = now();
-        // Made when the first has ended: it would else be its last deed.
-        assert!(world.operator.terminate().await.success());
-        let took = until_looked_after(world, "more", since).await;
+        // Created after the leader has exited, which would reconcile it otherwise.
+        assert!(harness.operator.terminate().await.success());
+        let took = until_reconciled(harness, "more", since).await;
         assert!(took <= BUSY * Duration::from_secs(2), "{took:?}");
-        std::mem::swap(&mut world.operator, &mut standby);
-        until("the standby leads", async || leads(&world.operator).await).await;
+        std::mem::swap(&mut harness.operator, &mut standby);
+        until("the standby leads", async || leads(&harness.operator).await).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_lease_deleted_by_hand_is_made_anew_by_its_leader() {
-    scenario(async |world| {
-        let standby = two(world).await;
-        let before = holder(world).await.unwrap();
-        world.api::<Lease>().delete(LEASE, &DeleteParams::default()).await.unwrap();
-        let after = until_some("there is a lease again", async || holder(world).await).await;
+async fn a_deleted_lease_is_recreated_by_its_leader() {
+    scenario(async |harness| {
+        let standby = two(harness).await;
+        let before = holder(harness).await.unwrap();
+        harness.api::<Lease>().delete(LEASE, &DeleteParams::default()).await.unwrap();
+        let after = until_some("the lease has a holder again", async || holder(harness).await).await;
         assert_eq!(before, after);
-        assert!(leads(&world.operator).await && !leads(&standby).await);
+        assert!(leads(&harness.operator).await && !leads(&standby).await);
     })
     .await;
 }
 
-/// It is frozen with its registration under way, and wakes when another has taken over: it neither repeats nor goes on.
+/// The leader is frozen during a registration and continues after the standby took over: it neither retries nor
+/// proceeds.
 #[tokio::test]
-async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes_and_ends() {
-    scenario(async |world| {
-        let mut standby = two(world).await;
-        world.connect(|_| {}).await;
-        let mut node = world.webhook("links", |_| {}).await;
-        world.fault(json!({"kind": "delay", "milliseconds": 1500, "method": "POST", "times": 1})).await;
+async fn a_frozen_leader_writes_nothing_when_it_continues_and_exits() {
+    scenario(async |harness| {
+        let mut standby = two(harness).await;
+        harness.connect(|_| {}).await;
+        let mut node = harness.webhook("links", |_| {}).await;
+        harness.fault(json!({"kind": "delay", "milliseconds": 1500, "method": "POST", "times": 1})).await;
         node.start().await;
-        until("Linktree has the subscription", async || world.subscriptions().await.len() == 1).await;
-        world.operator.signal(Signal::SIGSTOP);
-        let frozen = holder(world).await.unwrap();
-        until("another leads", async || holder(world).await.is_some_and(|holder| holder != frozen)).await;
-        world.until_condition("links", "Registered", "True", "Adopted").await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        let calls = world.last_call().await;
+        until("Linktree has the subscription", async || harness.subscriptions().await.len() == 1).await;
+        harness.operator.signal(Signal::SIGSTOP);
+        let frozen = holder(harness).await.unwrap();
+        until("another operator holds the lease", async || {
+            holder(harness).await.is_some_and(|holder| holder != frozen)
+        })
+        .await;
+        harness.until_condition("links", "Registered", "True", "Adopted").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        let calls = harness.last_call().await;
 
-        world.operator.signal(Signal::SIGCONT);
-        assert_eq!(world.operator.ended().await.code(), Some(1));
-        let writes: Vec<_> = world.calls_since(calls).await.into_iter().filter(|it| !it.starts_with("GET")).collect();
+        harness.operator.signal(Signal::SIGCONT);
+        assert_eq!(harness.operator.exited().await.code(), Some(1));
+        let writes: Vec<_> = harness.calls_since(calls).await.into_iter().filter(|it| !it.starts_with("GET")).collect();
         assert_eq!(writes, Vec::<String>::new());
-        assert_eq!(world.subscriptions().await.len(), 1);
-        std::mem::swap(&mut world.operator, &mut standby);
-        world.api::<LinktreeWebhook>().delete("links", &DeleteParams::default()).await.unwrap();
-        until("its subscription is gone", async || world.subscriptions().await.is_empty()).await;
+        assert_eq!(harness.subscriptions().await.len(), 1);
+        std::mem::swap(&mut harness.operator, &mut standby);
+        harness.api::<LinktreeWebhook>().delete("links", &DeleteParams::default()).await.unwrap();
+        until("the subscription is gone", async || harness.subscriptions().await.is_empty()).await;
     })
     .await;
 }

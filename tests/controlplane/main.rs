@@ -1,15 +1,15 @@
-//! The operator against a real etcd and API server. There is no kubelet and no pod network here, so a test plays both:
-//! [`kubelet`] runs the receiver of a StatefulSet in this process and reports it as a pod, [`network`] is the way to the
-//! registered URL. The operator is a child process of its own, so that it can be killed; Linktree is the simulator.
+//! The operator against a real etcd and API server, without kubelet and pod network: [`kubelet`] runs the receiver of a
+//! StatefulSet in this process and reports it as a pod, [`network`] proxies requests to the registered URL. The
+//! operator is a child process, so that it can be killed; Linktree is the simulator.
 //!
-//! Each test is a [`world::scenario`]: a namespace, a simulator and an operator of its own, all ended when it is over. A
-//! test that fails prints the objects, the calls to Linktree and the end of the operator's log.
+//! Each test is a [`harness::scenario`] with its own namespace, simulator and operator, which are deleted after it. A
+//! failed test prints the objects, the calls to Linktree and the end of the operator's log.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
+#![allow(unreachable_pub, reason = "no item of a test binary is reachable from outside")]
 
-#[path = "../edge/authority.rs"]
-mod authority;
+use support::{certificate_authority, kubernetes, nginx, simulator};
+
 mod capabilities;
 mod chaos;
 mod children;
@@ -21,6 +21,7 @@ mod errors;
 mod exposure;
 mod external;
 mod fidelity;
+mod harness;
 mod history;
 mod keys;
 mod kstatus;
@@ -28,8 +29,6 @@ mod kubelet;
 mod leader;
 mod milestones;
 mod network;
-#[path = "../edge/nginx.rs"]
-mod nginx;
 mod operator;
 mod outage;
 mod pause;
@@ -39,9 +38,17 @@ mod registration;
 mod rotation;
 mod schema;
 mod sharing;
-#[path = "../it/simulator.rs"]
-mod simulator;
 mod sinks;
 mod sync;
 mod wait;
-mod world;
+
+/// The parts of `tests/support` that this binary uses.
+#[path = "../support"]
+mod support {
+    pub mod certificate_authority;
+    #[allow(dead_code, reason = "tests/chaos_operator uses more of it")]
+    #[allow(clippy::disallowed_methods, reason = "a test harness has a clock of its own")]
+    pub mod kubernetes;
+    pub mod nginx;
+    pub mod simulator;
+}

@@ -1,4 +1,4 @@
-//! Milestones that were subscribed to and do not come: told once, also by an operator that starts anew.
+//! Missing milestones: reported once, also after a restart of the operator.
 
 use jiff::SignedDuration;
 use kube::api::{Patch, PatchParams};
@@ -9,51 +9,51 @@ use linktree_operator::{
 use serde_json::json;
 
 use crate::{
+    harness::{Harness, scenario},
     wait::{until, until_some},
-    world::{World, scenario},
 };
 
-const TOLD: [&str; 2] = ["SubscriptionCreated", "NoMilestonesSeen"];
+const EVENTS: [&str; 2] = ["SubscriptionCreated", "NoMilestonesSeen"];
 
-async fn awaited(world: &World) -> Option<AwaitedMilestones> {
-    world.status("links").await.awaited_milestones
+async fn awaited(harness: &Harness) -> Option<AwaitedMilestones> {
+    harness.status("links").await.awaited_milestones
 }
 
 #[tokio::test]
-async fn that_none_came_in_fourteen_days_is_told_once_and_forgotten_when_one_comes() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
-        let mut node = world.webhook("links", |spec| spec["events"] = json!(["analytics.milestone"])).await;
+async fn missing_milestones_are_reported_once_after_fourteen_days_until_one_arrives() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
+        let mut node = harness.webhook("links", |spec| spec["events"] = json!(["analytics.milestone"])).await;
         node.start().await;
-        until("it is waited for them", async || awaited(world).await.is_some()).await;
-        // The receiver has its keys by then, and takes what is delivered below.
-        world.until_condition("links", "Ready", "True", "Available").await;
+        until("milestones are awaited", async || awaited(harness).await.is_some()).await;
+        // The receiver then has its keys, and accepts the delivery below.
+        harness.until_condition("links", "Ready", "True", "Available").await;
 
         let long_ago = clock::now() - SignedDuration::from_hours(15 * 24);
         let since = json!({"status": {"awaitedMilestones": {"sinceTime": long_ago.to_string()}}});
-        world.operator.kill();
-        let webhooks = world.api::<LinktreeWebhook>();
+        harness.operator.kill();
+        let webhooks = harness.api::<LinktreeWebhook>();
         webhooks.patch_status("links", &PatchParams::default(), &Patch::Merge(since)).await.unwrap();
-        world.restart_operator();
-        world.until_events(&TOLD).await;
-        let told = awaited(world).await;
-        assert!(told.as_ref().is_some_and(|told| told.reported_time.is_some()), "{told:?}");
+        harness.restart_operator();
+        harness.until_events(&EVENTS).await;
+        let reported = awaited(harness).await;
+        assert!(reported.as_ref().is_some_and(|it| it.reported_time.is_some()), "{reported:?}");
 
-        world.operator.kill();
-        world.restart_operator();
-        world.operator.ready().await;
-        world.touch_looks("links", 3).await;
-        assert_eq!((world.events().await, awaited(world).await), (TOLD.map(str::to_owned).to_vec(), told));
+        harness.operator.kill();
+        harness.restart_operator();
+        harness.operator.ready().await;
+        harness.trigger_reconciles("links", 3).await;
+        assert_eq!((harness.events().await, awaited(harness).await), (EVENTS.map(str::to_owned).to_vec(), reported));
 
-        let path = world.delivery_path("links").await;
-        let secret = world.signing_secret("links").await;
+        let path = harness.delivery_path("links").await;
+        let secret = harness.signing_secret("links").await;
         let milestone = r#"{"type":"analytics.milestone","data":{"link_id":"l1"},"timestamp":1700000000}"#;
         assert_eq!(node.deliver_body(&path, "d1", &secret, milestone).await, 200);
-        until_some("it is known that one came", async || {
-            world.status("links").await.receiver?.last_milestone_time.filter(|last| last.0 > long_ago)
+        until_some("the status has the milestone's time", async || {
+            harness.status("links").await.receiver?.last_milestone_time.filter(|last| last.0 > long_ago)
         })
         .await;
-        until("they are not waited for any more", async || awaited(world).await.is_none()).await;
+        until("milestones are no longer awaited", async || awaited(harness).await.is_none()).await;
     })
     .await;
 }

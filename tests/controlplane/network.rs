@@ -1,5 +1,5 @@
-//! The way from anywhere to the registered URL: a forward proxy that stands for DNS, load balancer and Service. The
-//! operator is given it as HTTP_PROXY.
+//! The network between operator and registered URLs: a forward proxy in place of DNS, load balancer and Service. The
+//! operator uses it as HTTP_PROXY.
 
 use std::{
     collections::HashMap,
@@ -14,21 +14,21 @@ use tokio::{
 };
 use url::Url;
 
-/// What is found at a host.
+/// The behaviour of a host.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Destination {
     /// A receiver.
     At(SocketAddr),
-    /// Something that closes every connection.
+    /// Closes every connection.
     Closed,
-    /// Something that answers this, whatever it is asked.
+    /// Answers every request with this response.
     Answers(&'static str),
 }
 
-/// The proxy. Ends when it is dropped. A host it does not know is [`Place::Closed`].
+/// The proxy. Stopped on drop. An unknown host is [`Destination::Closed`].
 pub struct Network {
     pub address: SocketAddr,
-    places: Arc<Mutex<HashMap<String, Place>>>,
+    destinations: Arc<Mutex<HashMap<String, Destination>>>,
     task: JoinHandle<()>,
 }
 
@@ -36,21 +36,21 @@ impl Network {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let places: Arc<Mutex<HashMap<String, Place>>> = Arc::default();
-        let known = Arc::clone(&places);
+        let destinations: Arc<Mutex<HashMap<String, Destination>>> = Arc::default();
+        let known = Arc::clone(&destinations);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let places = Arc::clone(&known);
-                // A connection that breaks is what the other side sees, too.
-                tokio::spawn(async move { serve(stream, &places).await.unwrap_or_default() });
+                let destinations = Arc::clone(&known);
+                // The client sees a broken connection as well.
+                tokio::spawn(async move { serve(stream, &destinations).await.unwrap_or_default() });
             }
         });
-        Network { address, places, task }
+        Network { address, destinations, task }
     }
 
-    /// Has requests to `host` end at `place`.
-    pub fn route(&self, host: &str, place: Place) {
-        self.places.lock().unwrap().insert(host.to_owned(), place);
+    /// Routes requests for `host` to `destination`.
+    pub fn route(&self, host: &str, destination: Destination) {
+        self.destinations.lock().unwrap().insert(host.to_owned(), destination);
     }
 }
 
@@ -60,12 +60,16 @@ impl Drop for Network {
     }
 }
 
-/// For HTTPS: what is at the host speaks for itself. A host that is not there is answered as by a closed port.
-async fn tunnel(mut stream: TcpStream, host: &str, places: &Mutex<HashMap<String, Place>>) -> std::io::Result<()> {
-    let place = places.lock().unwrap().get(host).cloned();
-    match place.unwrap_or(Place::Closed) {
-        Place::Closed | Place::Answers(_) => Ok(()),
-        Place::At(address) => {
+/// Handles CONNECT, for HTTPS. An unreachable host behaves like a closed port.
+async fn tunnel(
+    mut stream: TcpStream,
+    host: &str,
+    destinations: &Mutex<HashMap<String, Destination>>,
+) -> std::io::Result<()> {
+    let destination = destinations.lock().unwrap().get(host).cloned();
+    match destination.unwrap_or(Destination::Closed) {
+        Destination::Closed | Destination::Answers(_) => Ok(()),
+        Destination::At(address) => {
             let mut edge = TcpStream::connect(address).await?;
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
             copy_bidirectional(&mut stream, &mut edge).await.map(drop)
@@ -73,7 +77,7 @@ async fn tunnel(mut stream: TcpStream, host: &str, places: &Mutex<HashMap<String
     }
 }
 
-async fn serve(mut stream: TcpStream, places: &Mutex<HashMap<String, Place>>) -> std::io::Result<()> {
+async fn serve(mut stream: TcpStream, destinations: &Mutex<HashMap<String, Destination>>) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {
         if stream.read_buf(&mut head).await? == 0 {
@@ -82,19 +86,19 @@ async fn serve(mut stream: TcpStream, places: &Mutex<HashMap<String, Place>>) ->
     }
     let text = String::from_utf8_lossy(&head).into_owned();
     if let Some(host) = text.strip_prefix("CONNECT ").and_then(|rest| Some(rest.split_once(':')?.0)) {
-        return tunnel(stream, host, places).await;
+        return tunnel(stream, host, destinations).await;
     }
-    // `POST http://host/path HTTP/1.1`, the absolute form a proxy is asked in.
+    // `POST http://host/path HTTP/1.1`, the absolute form of a request to a proxy.
     let Some((method, target)) = text.split_once(' ').and_then(|(method, rest)| Some((method, rest.split_once(' ')?)))
     else {
         return Ok(());
     };
     let Ok(url) = Url::parse(target.0) else { return Ok(()) };
-    let place = places.lock().unwrap().get(url.host_str().unwrap_or_default()).cloned();
-    match place.unwrap_or(Place::Closed) {
-        Place::Closed => Ok(()),
-        Place::Answers(answer) => stream.write_all(answer.as_bytes()).await,
-        Place::At(address) => {
+    let destination = destinations.lock().unwrap().get(url.host_str().unwrap_or_default()).cloned();
+    match destination.unwrap_or(Destination::Closed) {
+        Destination::Closed => Ok(()),
+        Destination::Answers(answer) => stream.write_all(answer.as_bytes()).await,
+        Destination::At(address) => {
             let mut receiver = TcpStream::connect(address).await?;
             let request = format!("{method} {} {}", url.path(), target.1);
             receiver.write_all(request.as_bytes()).await?;

@@ -1,4 +1,4 @@
-//! The operator as a child process: started, killed, asked for its metrics, and read for what it logged.
+//! The operator as a child process, with its signals, admin port and log.
 
 use std::{
     ffi::OsStr,
@@ -16,23 +16,23 @@ use nix::{
 
 use crate::wait::{until, until_some};
 
-/// A running operator. Killed when it is dropped.
+/// A running operator. Killed on drop.
 pub struct Operator {
     child: Child,
     log: PathBuf,
-    /// Where this process's own lines begin in the log, which all of a test's operators share.
+    /// The offset of this process's lines in the log, which all operators of a test share.
     begins: usize,
-    /// Where its metrics are; known once it is [`Operator::ready`].
+    /// The admin address; known once it is [`Operator::ready`].
     admin: Option<SocketAddr>,
 }
 
 impl Operator {
-    /// Starts one for `namespace` that reaches the world through `proxy`, and waits for nothing.
+    /// Starts an operator for `namespace` with the HTTP proxy `proxy`; does not wait.
     pub fn spawn(namespace: &str, proxy: SocketAddr, log: &Path) -> Self {
         Operator::spawn_with(namespace, proxy, log, &[], "HTTP_PROXY")
     }
 
-    /// As [`Operator::spawn`], one of several: it writes only while it has the lease in its namespace.
+    /// As [`Operator::spawn`], with leader election by a lease in its namespace.
     pub fn stand_for_election(namespace: &str, proxy: SocketAddr, log: &Path) -> Self {
         Operator::spawn_with(
             namespace,
@@ -43,8 +43,7 @@ impl Operator {
         )
     }
 
-    /// As [`Operator::spawn`], and what is reached over HTTPS is reached through `proxy`, too, with certificates of this
-    /// authority.
+    /// As [`Operator::spawn`], with `proxy` for HTTPS as well, and with this CA bundle.
     pub fn behind_edge(namespace: &str, proxy: SocketAddr, log: &Path, authority: &Path) -> Self {
         let authority = format!("--probe-ca-file={}", authority.display());
         Operator::spawn_with(namespace, proxy, log, &[&authority], "ALL_PROXY")
@@ -84,7 +83,7 @@ impl Operator {
         Operator { child, log: log.to_owned(), begins, admin: None }
     }
 
-    /// Waits until it has seen all objects.
+    /// Waits until `/readyz` succeeds.
     pub async fn ready(&mut self) {
         let address = self.address().await;
         self.admin = Some(address);
@@ -96,49 +95,49 @@ impl Operator {
         .await;
     }
 
-    /// What it answers at its admin port.
+    /// The response of its admin port.
     pub async fn admin(&self, path: &str) -> String {
         let address = self.admin.unwrap();
         http().get(format!("http://{address}{path}")).send().await.unwrap().text().await.unwrap()
     }
 
-    /// How many looks it has taken at objects of a kind.
-    pub async fn looks(&self, kind: &str) -> u64 {
+    /// The number of reconciliations of a kind.
+    pub async fn reconciles(&self, kind: &str) -> u64 {
         let metrics = self.admin("/metrics").await;
         let of_kind = metrics.lines().filter(|line| line.starts_with("linktree_operator_reconciles_total"));
         let of_kind = of_kind.filter(|line| line.contains(&format!("kind=\"{kind}\"")));
         of_kind.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
     }
 
-    /// Ends it at once, as a lost node would.
+    /// Kills it at once, like the loss of its node.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits until it exits.
     pub async fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
-        self.ended().await
+        self.exited().await
     }
 
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
-    /// Whether it ends by itself before so many seconds are over.
-    pub async fn ended_within(&mut self, seconds: u64) -> bool {
-        tokio::time::timeout(Duration::from_secs(seconds), self.ended()).await.is_ok()
+    /// Whether it exits by itself within this number of seconds.
+    pub async fn exits_within(&mut self, seconds: u64) -> bool {
+        tokio::time::timeout(Duration::from_secs(seconds), self.exited()).await.is_ok()
     }
 
-    /// Waits until it has ended by itself.
-    pub async fn ended(&mut self) -> ExitStatus {
-        until_some("the operator ends", async || self.child.try_wait().unwrap()).await
+    /// Waits until it exits by itself.
+    pub async fn exited(&mut self) -> ExitStatus {
+        until_some("the operator exits", async || self.child.try_wait().unwrap()).await
     }
 
     async fn address(&mut self) -> SocketAddr {
-        until_some("the operator says where it listens", async || {
-            assert_eq!(self.child.try_wait().unwrap(), None, "the operator ended");
+        until_some("the operator logs its admin address", async || {
+            assert_eq!(self.child.try_wait().unwrap(), None, "the operator exited");
             let log = fs::read(&self.log).unwrap();
             let own = String::from_utf8_lossy(&log[self.begins..]).into_owned();
             let line = own.lines().find(|line| line.contains("admin port"))?;
@@ -151,7 +150,7 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

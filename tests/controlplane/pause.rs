@@ -1,4 +1,4 @@
-//! What is paused: nothing is written while reconciliation is, and nothing is sent while forwarding is.
+//! Pause: no writes while reconciliation is paused, no requests to sinks while forwarding is paused.
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -9,94 +9,97 @@ use linktree_operator::api::webhook::LinktreeWebhook;
 use serde_json::{Value, json};
 
 use crate::{
+    harness::{Harness, scenario},
     wait::until,
-    world::{World, scenario},
 };
 
-async fn pause(world: &World, webhook: &str, pause: &str) {
-    world.change::<LinktreeWebhook>(webhook, json!({"spec": {"pause": pause}})).await;
+async fn pause(harness: &Harness, webhook: &str, pause: &str) {
+    harness.change::<LinktreeWebhook>(webhook, json!({"spec": {"pause": pause}})).await;
 }
 
 #[tokio::test]
-async fn a_webhook_that_begins_paused_makes_nothing_until_it_is_resumed() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
-        let mut node = world.webhook("links", |spec| spec["pause"] = "Reconciliation".into()).await;
-        let message = world.until_condition("links", "Stalled", "True", "Paused").await;
+async fn a_webhook_created_paused_creates_nothing_until_it_is_resumed() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
+        let mut node = harness.webhook("links", |spec| spec["pause"] = "Reconciliation".into()).await;
+        let message = harness.until_condition("links", "Stalled", "True", "Paused").await;
         assert!(message.contains("ReceiverAvailable") && message.contains("spec.pause"), "{message}");
-        world.until_condition("links", "Ready", "False", "Paused").await;
-        world.until_condition("links", "ConnectionReady", "True", "Available").await;
-        let before = world.get("links").await;
+        harness.until_condition("links", "Ready", "False", "Paused").await;
+        harness.until_condition("links", "ConnectionReady", "True", "Available").await;
+        let before = harness.get("links").await;
         assert_eq!(before.metadata.finalizers, None);
-        // Looking again and again writes nothing either.
+        // Repeated reconciliations write nothing either.
         for _ in 0..3 {
-            let looks = world.operator_looks().await;
-            world.put_secret("links-signing", "touched", &looks.to_string()).await;
-            until("it is looked at", async || world.operator_looks().await > looks).await;
+            let reconciles = harness.operator_reconciles().await;
+            harness.put_secret("links-signing", "touched", &reconciles.to_string()).await;
+            until("the webhook is reconciled", async || harness.operator_reconciles().await > reconciles).await;
         }
-        assert_eq!(world.get("links").await.metadata.resource_version, before.metadata.resource_version);
-        assert_eq!(world.api::<StatefulSet>().list(&ListParams::default()).await.unwrap().items, []);
-        assert_eq!(world.subscriptions().await, Vec::<Value>::new());
+        assert_eq!(harness.get("links").await.metadata.resource_version, before.metadata.resource_version);
+        assert_eq!(harness.api::<StatefulSet>().list(&ListParams::default()).await.unwrap().items, []);
+        assert_eq!(harness.subscriptions().await, Vec::<Value>::new());
 
-        world.api::<Secret>().delete("links-signing", &DeleteParams::default()).await.unwrap();
-        pause(world, "links", "None").await;
+        harness.api::<Secret>().delete("links-signing", &DeleteParams::default()).await.unwrap();
+        pause(harness, "links", "None").await;
         node.start().await;
-        world.until_condition("links", "Ready", "True", "Available").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn paused_reconciliation_leaves_drift_and_children_alone_and_a_deletion_still_works() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        pause(world, "links", "Reconciliation").await;
-        until("the pause is seen", async || {
-            let webhook = world.get("links").await;
+async fn paused_reconciliation_keeps_drift_and_children_and_still_finalizes() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        pause(harness, "links", "Reconciliation").await;
+        until("the pause is observed", async || {
+            let webhook = harness.get("links").await;
             webhook.status.unwrap().observed_generation == webhook.metadata.generation
         })
         .await;
-        // As long as there is nothing to do, there is nothing to complain of.
-        world.until_condition("links", "Ready", "True", "Available").await;
-        assert!(world.status("links").await.conditions.iter().all(|condition| condition.type_ != "Stalled"));
+        // Without pending work the webhook stays ready.
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        assert!(harness.status("links").await.conditions.iter().all(|condition| condition.type_ != "Stalled"));
 
-        let call = world.last_call().await;
-        world.api::<Service>().delete("links-receiver", &DeleteParams::default()).await.unwrap();
-        world.change::<LinktreeWebhook>("links", json!({"spec": {"events": ["analytics.milestone"]}})).await;
-        let message = world.until_condition("links", "UpToDate", "False", "Paused").await;
+        let call = harness.last_call().await;
+        harness.api::<Service>().delete("links-receiver", &DeleteParams::default()).await.unwrap();
+        harness.change::<LinktreeWebhook>("links", json!({"spec": {"events": ["analytics.milestone"]}})).await;
+        let message = harness.until_condition("links", "UpToDate", "False", "Paused").await;
         assert!(message.contains("events"), "{message}");
-        let message = world.until_condition("links", "Stalled", "True", "Paused").await;
+        let message = harness.until_condition("links", "Stalled", "True", "Paused").await;
         assert!(message.contains("ReceiverAvailable, UpToDate") || message.contains("UpToDate, Receiver"), "{message}");
-        world.touch_looks("links", 3).await;
-        assert_eq!(world.api::<Service>().get_opt("links-receiver").await.unwrap(), None);
+        harness.trigger_reconciles("links", 3).await;
+        assert_eq!(harness.api::<Service>().get_opt("links-receiver").await.unwrap(), None);
         let writes: Vec<_> =
-            world.calls_since(call).await.into_iter().filter(|call| !call.starts_with("GET")).collect();
+            harness.calls_since(call).await.into_iter().filter(|call| !call.starts_with("GET")).collect();
         assert_eq!(writes, Vec::<String>::new());
 
-        world.api::<LinktreeWebhook>().delete("links", &DeleteParams::default()).await.unwrap();
-        until("it is gone", async || world.api::<LinktreeWebhook>().get_opt("links").await.unwrap().is_none()).await;
-        assert_eq!(world.subscriptions().await, Vec::<Value>::new());
+        harness.api::<LinktreeWebhook>().delete("links", &DeleteParams::default()).await.unwrap();
+        until("the webhook is gone", async || {
+            harness.api::<LinktreeWebhook>().get_opt("links").await.unwrap().is_none()
+        })
+        .await;
+        assert_eq!(harness.subscriptions().await, Vec::<Value>::new());
     })
     .await;
 }
 
 #[tokio::test]
-async fn paused_forwarding_is_told_and_the_intake_goes_on() {
-    scenario(async |world| {
-        let node = world.settled("links").await;
-        pause(world, "links", "Forwarding").await;
-        let message = world.until_condition("links", "Delivering", "False", "Paused").await;
+async fn paused_forwarding_is_reported_and_ingest_continues() {
+    scenario(async |harness| {
+        let node = harness.settled("links").await;
+        pause(harness, "links", "Forwarding").await;
+        let message = harness.until_condition("links", "Delivering", "False", "Paused").await;
         assert!(message.contains("spec.pause"), "{message}");
-        let path = world.delivery_path("links").await;
-        let secret = world.signing_secret("links").await;
+        let path = harness.delivery_path("links").await;
+        let secret = harness.signing_secret("links").await;
         assert_eq!(node.deliver(&path, "d1", &secret).await, 200);
-        world.touch_looks("links", 1).await;
-        world.until_condition("links", "SignaturesVerified", "True", "Verified").await;
-        world.until_condition("links", "Ready", "True", "Available").await;
+        harness.trigger_reconciles("links", 1).await;
+        harness.until_condition("links", "SignaturesVerified", "True", "Verified").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
 
-        pause(world, "links", "None").await;
-        world.until_condition("links", "Delivering", "True", "Healthy").await;
-        until("the receiver sends again", async || node.route().forwarding.is_on()).await;
+        pause(harness, "links", "None").await;
+        harness.until_condition("links", "Delivering", "True", "Healthy").await;
+        until("the receiver forwards again", async || node.route().forwarding.is_on()).await;
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! The policies on the subscription: what the operator leaves alone, and how it says so.
+//! Subscription policies: what the operator must not change, and how it reports it.
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use linktree_operator::api::{
@@ -9,253 +9,255 @@ use linktree_operator::api::{
 use serde_json::{Value, json};
 
 use crate::{
-    network::Place,
+    harness::{Harness, scenario},
+    network::Destination,
     wait::{until, until_some},
-    world::{World, scenario},
 };
 
 const PATH: &str = "/subscriptions";
 
-/// A subscription that somebody else has made, with these events.
-async fn made_by_hand(world: &World, url: &str, events: &[&str]) -> String {
-    let made = world.linktree.control("POST", PATH, json!({"url": url, "events": events})).await;
+/// Creates a subscription out of band, with these events.
+async fn create_out_of_band(harness: &Harness, url: &str, events: &[&str]) -> String {
+    let made = harness.linktree.control("POST", PATH, json!({"url": url, "events": events})).await;
     made["id"].as_str().unwrap().to_owned()
 }
 
-/// A webhook with this policy, started, and the url it will have.
-async fn with_policy(world: &mut World, policy: Value) -> (crate::kubelet::Kubelet, String) {
-    let mut node = world.webhook("links", |spec| spec["subscription"] = policy).await;
-    let url = until_some("it has a url", async || Some(world.status("links").await.address?.url)).await;
+/// Creates a webhook with this policy and starts its receiver; returns the node and the url.
+async fn with_policy(harness: &mut Harness, policy: Value) -> (crate::kubelet::Kubelet, String) {
+    let mut node = harness.webhook("links", |spec| spec["subscription"] = policy).await;
+    let url = until_some("the webhook has a url", async || Some(harness.status("links").await.address?.url)).await;
     node.start().await;
     (node, url)
 }
 
-async fn set(world: &World, policy: Value) {
-    world.change::<LinktreeWebhook>("links", json!({"spec": {"subscription": policy}})).await;
+async fn set(harness: &Harness, policy: Value) {
+    harness.change::<LinktreeWebhook>("links", json!({"spec": {"subscription": policy}})).await;
 }
 
-async fn edit(world: &World, change: Value) {
-    let id = world.status("links").await.subscription.unwrap().id.unwrap();
-    world.linktree.control("PATCH", &format!("{PATH}/{id}"), change).await;
+async fn edit(harness: &Harness, change: Value) {
+    let id = harness.status("links").await.subscription.unwrap().id.unwrap();
+    harness.linktree.control("PATCH", &format!("{PATH}/{id}"), change).await;
 }
 
-/// The calls that would change something at Linktree.
-async fn writes(world: &World) -> Vec<String> {
-    world.calls_since(0).await.into_iter().filter(|call| !call.starts_with("GET")).collect()
+/// The calls to Linktree that are not reads.
+async fn writes(harness: &Harness) -> Vec<String> {
+    harness.calls_since(0).await.into_iter().filter(|call| !call.starts_with("GET")).collect()
 }
 
-async fn delete_and_wait(world: &World) {
-    let webhooks = world.api::<LinktreeWebhook>();
+async fn delete_and_wait(harness: &Harness) {
+    let webhooks = harness.api::<LinktreeWebhook>();
     webhooks.delete("links", &DeleteParams::default()).await.unwrap();
     until("the webhook is gone", async || webhooks.get_opt("links").await.unwrap().is_none()).await;
 }
 
-async fn until_plan(world: &World, expected: &[(Action, &[&str])]) {
+async fn until_plan(harness: &Harness, expected: &[(Action, &[&str])]) {
     let planned = |(action, fields): &(Action, &[&str])| PlannedAction {
         action: *action,
         fields: fields.iter().map(|field| (*field).to_owned()).collect(),
     };
     let expected: Vec<_> = expected.iter().map(planned).collect();
     until(&format!("the plan is {expected:?}"), async || {
-        world.status("links").await.subscription.is_some_and(|subscription| subscription.plan == expected)
+        harness.status("links").await.subscription.is_some_and(|subscription| subscription.plan == expected)
     })
     .await;
 }
 
-async fn attempts(world: &World) -> Option<RecoveryStatus> {
-    world.status("links").await.subscription?.recovery
+async fn attempts(harness: &Harness) -> Option<RecoveryStatus> {
+    harness.status("links").await.subscription?.recovery
 }
 
 #[tokio::test]
-async fn observed_only_the_plan_says_exactly_what_would_be_done_and_nothing_is() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
-        let (_node, url) = with_policy(world, json!({"managementPolicy": "Observe"})).await;
-        world.until_condition("links", "ReceiverAvailable", "True", "Available").await;
-        until_plan(world, &[(Action::Create, &[])]).await;
+async fn with_observe_the_plan_is_reported_and_not_executed() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
+        let (_node, url) = with_policy(harness, json!({"managementPolicy": "Observe"})).await;
+        harness.until_condition("links", "ReceiverAvailable", "True", "Available").await;
+        until_plan(harness, &[(Action::Create, &[])]).await;
 
-        let id = made_by_hand(world, &url, &["profile.updated"]).await;
-        world.linktree.control("PATCH", &format!("{PATH}/{id}"), json!({"status": "disabled"})).await;
-        until_plan(world, &[(Action::Adopt, &[]), (Action::Update, &["events"]), (Action::RotateSecret, &[])]).await;
-        assert_eq!(writes(world).await, Vec::<String>::new());
-        let [left] = world.subscriptions().await.try_into().unwrap();
+        let id = create_out_of_band(harness, &url, &["profile.updated"]).await;
+        harness.linktree.control("PATCH", &format!("{PATH}/{id}"), json!({"status": "disabled"})).await;
+        until_plan(harness, &[(Action::Adopt, &[]), (Action::Update, &["events"]), (Action::RotateSecret, &[])]).await;
+        assert_eq!(writes(harness).await, Vec::<String>::new());
+        let [left] = harness.subscriptions().await.try_into().unwrap();
         assert_eq!((&left["events"], &left["status"]), (&json!(["profile.updated"]), &json!("disabled")));
 
-        delete_and_wait(world).await;
-        assert_eq!(writes(world).await, Vec::<String>::new());
-        assert_eq!(world.subscriptions().await.len(), 1);
+        delete_and_wait(harness).await;
+        assert_eq!(writes(harness).await, Vec::<String>::new());
+        assert_eq!(harness.subscriptions().await.len(), 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn one_that_is_never_to_be_adopted_is_a_conflict_until_it_is_allowed() {
-    scenario(async |world| {
-        let (_node, url) = with_policy(world, json!({"adoptionPolicy": "Never"})).await;
-        let id = made_by_hand(world, &url, &["link.created", "link.updated"]).await;
-        world.connect(|_| {}).await;
-        let message = world.until_condition("links", "Registered", "False", "Conflict").await;
+async fn an_existing_subscription_is_a_conflict_until_adoption_is_allowed() {
+    scenario(async |harness| {
+        let (_node, url) = with_policy(harness, json!({"adoptionPolicy": "Never"})).await;
+        let id = create_out_of_band(harness, &url, &["link.created", "link.updated"]).await;
+        harness.connect(|_| {}).await;
+        let message = harness.until_condition("links", "Registered", "False", "Conflict").await;
         assert!(message.contains(&id) && message.contains("write adoptionPolicy IfURLMatches"), "{message}");
-        world.until_condition("links", "Stalled", "True", "Conflict").await;
-        assert_eq!(writes(world).await, Vec::<String>::new());
+        harness.until_condition("links", "Stalled", "True", "Conflict").await;
+        assert_eq!(writes(harness).await, Vec::<String>::new());
 
-        set(world, json!({"adoptionPolicy": "IfURLMatches"})).await;
-        world.until_condition("links", "Registered", "True", "Adopted").await;
-        assert_eq!(world.status("links").await.subscription.unwrap().id, Some(id));
+        set(harness, json!({"adoptionPolicy": "IfURLMatches"})).await;
+        harness.until_condition("links", "Registered", "True", "Adopted").await;
+        assert_eq!(harness.status("links").await.subscription.unwrap().id, Some(id));
     })
     .await;
 }
 
 #[tokio::test]
-async fn one_is_adopted_by_its_id_whatever_its_url_and_none_is_made_instead() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
-        let (_node, url) = with_policy(world, json!({"adoptionPolicy": "ByID", "id": "wh_none"})).await;
-        let message = world.until_condition("links", "Registered", "False", "SubscriptionNotFound").await;
+async fn a_subscription_is_adopted_by_id_with_any_url_and_none_is_created() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
+        let (_node, url) = with_policy(harness, json!({"adoptionPolicy": "ByID", "id": "wh_none"})).await;
+        let message = harness.until_condition("links", "Registered", "False", "SubscriptionNotFound").await;
         assert!(message.contains("no subscription wh_none"), "{message}");
-        assert_eq!(writes(world).await, Vec::<String>::new());
+        assert_eq!(writes(harness).await, Vec::<String>::new());
 
-        let id = made_by_hand(world, "https://old.example.com/hook", &["link.created"]).await;
-        set(world, json!({"id": id})).await;
-        world.until_condition("links", "Registered", "True", "Adopted").await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        world.until_condition("links", "UpToDate", "True", "Matched").await;
-        let [adopted] = world.subscriptions().await.try_into().unwrap();
+        let id = create_out_of_band(harness, "https://old.example.com/hook", &["link.created"]).await;
+        set(harness, json!({"id": id})).await;
+        harness.until_condition("links", "Registered", "True", "Adopted").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        harness.until_condition("links", "UpToDate", "True", "Matched").await;
+        let [adopted] = harness.subscriptions().await.try_into().unwrap();
         assert_eq!((&adopted["id"], &adopted["url"]), (&json!(id), &json!(url)));
     })
     .await;
 }
 
 #[tokio::test]
-async fn drift_that_is_only_to_be_reported_stays_with_both_values_in_the_status() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        set(world, json!({"driftPolicy": "Report"})).await;
-        edit(world, json!({"events": ["profile.updated"]})).await;
-        let message = world.until_condition("links", "UpToDate", "False", "DriftDetected").await;
+async fn reported_drift_stays_with_both_values_in_the_status() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        set(harness, json!({"driftPolicy": "Report"})).await;
+        edit(harness, json!({"events": ["profile.updated"]})).await;
+        let message = harness.until_condition("links", "UpToDate", "False", "DriftDetected").await;
         assert!(message.contains("driftPolicy is Report"), "{message}");
-        let [drift] = world.status("links").await.subscription.unwrap().drift.try_into().unwrap();
+        let [drift] = harness.status("links").await.subscription.unwrap().drift.try_into().unwrap();
         assert_eq!((drift.field.as_str(), drift.observed.as_str()), ("events", "profile.updated"));
         assert_eq!(drift.desired, "link.created,link.updated");
-        world.touch_looks("links", 2).await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        assert!(!writes(world).await.iter().any(|call| call.starts_with("PATCH")));
+        harness.trigger_reconciles("links", 2).await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        assert!(!writes(harness).await.iter().any(|call| call.starts_with("PATCH")));
 
-        set(world, json!({"driftPolicy": "Correct"})).await;
-        world.until_condition("links", "UpToDate", "True", "Matched").await;
-        assert!(world.status("links").await.subscription.unwrap().drift.is_empty());
+        set(harness, json!({"driftPolicy": "Correct"})).await;
+        harness.until_condition("links", "UpToDate", "True", "Matched").await;
+        assert!(harness.status("links").await.subscription.unwrap().drift.is_empty());
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_retained_subscription_outlives_its_webhook_and_is_taken_up_by_the_next() {
-    scenario(async |world| {
-        let node = world.settled("links").await;
-        set(world, json!({"deletionPolicy": "Retain"})).await;
-        let before = world.subscriptions().await;
-        delete_and_wait(world).await;
-        assert_eq!(world.subscriptions().await, before);
-        assert!(!writes(world).await.iter().any(|call| call.starts_with("DELETE")));
+async fn a_retained_subscription_outlives_its_webhook_and_is_adopted_by_the_next() {
+    scenario(async |harness| {
+        let node = harness.settled("links").await;
+        set(harness, json!({"deletionPolicy": "Retain"})).await;
+        let before = harness.subscriptions().await;
+        delete_and_wait(harness).await;
+        assert_eq!(harness.subscriptions().await, before);
+        assert!(!writes(harness).await.iter().any(|call| call.starts_with("DELETE")));
         drop(node);
 
-        let mut node = world.webhook("links", |_| {}).await;
+        let mut node = harness.webhook("links", |_| {}).await;
         node.start().await;
-        world.until_condition("links", "Registered", "True", "Adopted").await;
-        assert_eq!(world.subscriptions().await[0]["id"], before[0]["id"]);
+        harness.until_condition("links", "Registered", "True", "Adopted").await;
+        assert_eq!(harness.subscriptions().await[0]["id"], before[0]["id"]);
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_deletion_that_linktree_refuses_ends_at_its_deadline_and_the_orphan_is_counted() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        let id = world.status("links").await.subscription.unwrap().id.unwrap();
-        set(world, json!({"deletionDeadlineSeconds": 6})).await;
-        world.fault(json!({"kind": "status", "status": 503, "method": "DELETE"})).await;
-        delete_and_wait(world).await;
-        until("the one left behind is told of", async || world.events().await.contains(&"OrphanReleased".to_owned()))
-            .await;
-        assert!(!world.events().await.contains(&"SubscriptionDeleted".to_owned()));
-        until("the orphan is counted", async || {
-            world.connection().await.status.and_then(|status| status.subscriptions).is_some_and(|it| it.orphaned == 1)
+async fn a_failing_deletion_ends_at_its_deadline_and_the_orphan_is_counted() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        let id = harness.status("links").await.subscription.unwrap().id.unwrap();
+        set(harness, json!({"deletionDeadlineSeconds": 6})).await;
+        harness.fault(json!({"kind": "status", "status": 503, "method": "DELETE"})).await;
+        delete_and_wait(harness).await;
+        until("the orphan is reported by an Event", async || {
+            harness.events().await.contains(&"OrphanReleased".to_owned())
         })
         .await;
-        let [listed] = world.connection().await.status.unwrap().unmanaged_subscriptions.try_into().unwrap();
+        assert!(!harness.events().await.contains(&"SubscriptionDeleted".to_owned()));
+        until("the orphan is counted", async || {
+            harness.connection().await.status.and_then(|status| status.subscriptions).is_some_and(|it| it.orphaned == 1)
+        })
+        .await;
+        let [listed] = harness.connection().await.status.unwrap().unmanaged_subscriptions.try_into().unwrap();
         assert_eq!(listed.id, id);
     })
     .await;
 }
 
 #[tokio::test]
-async fn never_to_be_recovered_it_stays_disabled_and_the_gap_has_its_cause_and_its_end() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        set(world, json!({"recovery": {"policy": "Never"}})).await;
-        edit(world, json!({"status": "disabled"})).await;
-        let message = world.until_condition("links", "SubscriptionEnabled", "False", "RecoveryDisabled").await;
+async fn with_recovery_never_it_stays_disabled_and_the_gap_has_cause_and_end() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        set(harness, json!({"recovery": {"policy": "Never"}})).await;
+        edit(harness, json!({"status": "disabled"})).await;
+        let message = harness.until_condition("links", "SubscriptionEnabled", "False", "RecoveryDisabled").await;
         assert!(message.contains("enable it in the dashboard"), "{message}");
-        world.until_condition("links", "Stalled", "True", "RecoveryDisabled").await;
-        let [gap] = world.status("links").await.gaps.try_into().unwrap();
+        harness.until_condition("links", "Stalled", "True", "RecoveryDisabled").await;
+        let [gap] = harness.status("links").await.gaps.try_into().unwrap();
         assert_eq!((gap.reason, gap.end_time), (GapReason::SubscriptionDisabled, None));
-        world.touch_looks("links", 2).await;
-        assert!(!writes(world).await.iter().any(|call| call.starts_with("PATCH")));
+        harness.trigger_reconciles("links", 2).await;
+        assert!(!writes(harness).await.iter().any(|call| call.starts_with("PATCH")));
 
-        edit(world, json!({"status": "active"})).await;
-        world.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
-        let [gap] = world.status("links").await.gaps.try_into().unwrap();
+        edit(harness, json!({"status": "active"})).await;
+        harness.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
+        let [gap] = harness.status("links").await.gaps.try_into().unwrap();
         assert!(gap.end_time.is_some_and(|end| end.0 >= gap.start_time.0));
     })
     .await;
 }
 
 #[tokio::test]
-async fn one_that_does_not_last_is_enabled_again_after_its_cooldown_and_within_its_daily_budget() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        set(world, json!({"recovery": {"cooldownSeconds": 600, "maxAttemptsPerDay": 2}})).await;
-        edit(world, json!({"status": "disabled"})).await;
-        world.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
-        let first = until_some("the attempt is recorded", async || attempts(world).await).await;
+async fn repeated_recovery_respects_cooldown_and_daily_budget() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        set(harness, json!({"recovery": {"cooldownSeconds": 600, "maxAttemptsPerDay": 2}})).await;
+        edit(harness, json!({"status": "disabled"})).await;
+        harness.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
+        let first = until_some("the attempt is recorded", async || attempts(harness).await).await;
         assert_eq!(first.attempts_today, 1);
 
-        edit(world, json!({"status": "disabled"})).await;
-        let message = world.until_condition("links", "SubscriptionEnabled", "False", "ReenableBackoff").await;
-        let next = attempts(world).await.unwrap().next_attempt_time.unwrap();
+        edit(harness, json!({"status": "disabled"})).await;
+        let message = harness.until_condition("links", "SubscriptionEnabled", "False", "ReenableBackoff").await;
+        let next = attempts(harness).await.unwrap().next_attempt_time.unwrap();
         assert_eq!(next.0.duration_since(first.last_attempt_time.0).as_secs(), 600);
         assert!(message.contains(&next.0.to_string()), "{message}");
 
         // The next attempt of this day would be the third.
         let used = json!({"status": {"subscription": {"recovery": {"attemptsToday": 2}}}});
-        world.operator.kill();
-        let webhooks = world.api::<LinktreeWebhook>();
+        harness.operator.kill();
+        let webhooks = harness.api::<LinktreeWebhook>();
         webhooks.patch_status("links", &PatchParams::default(), &Patch::Merge(used)).await.unwrap();
-        world.restart_operator();
-        world.operator.ready().await;
-        let message = world.until_condition("links", "SubscriptionEnabled", "False", "ReenableBudgetExhausted").await;
-        let next = attempts(world).await.unwrap().next_attempt_time.unwrap();
+        harness.restart_operator();
+        harness.operator.ready().await;
+        let message = harness.until_condition("links", "SubscriptionEnabled", "False", "ReenableBudgetExhausted").await;
+        let next = attempts(harness).await.unwrap().next_attempt_time.unwrap();
         assert_eq!(next.0.duration_since(first.day_start_time.0).as_hours(), 24);
         assert!(message.contains(&next.0.to_string()), "{message}");
-        let patches = writes(world).await.iter().filter(|call| call.starts_with("PATCH")).count();
+        let patches = writes(harness).await.iter().filter(|call| call.starts_with("PATCH")).count();
         assert_eq!(patches, 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_risk_is_told_again_as_the_time_to_being_disabled_passes() {
+async fn the_risk_is_reported_again_as_the_disable_deadline_approaches() {
     const HOUR: u64 = 3600;
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        // The simulator has no way to the receiver, so its deliveries fail.
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        // The simulator cannot reach the receiver, so its deliveries fail.
         let link = json!({"title": "Shop", "url": "https://shop.example.com"});
-        world.linktree.control("POST", "/links", link).await;
+        harness.linktree.control("POST", "/links", link).await;
         for (hours, passed) in [(1, None), (36, Some("50 %")), (18, Some("75 %")), (11, Some("90 %"))] {
-            world.linktree.advance(hours * HOUR).await;
-            world.request_sync::<LinktreeConnection>("brand", &hours.to_string()).await;
-            until(&format!("the message says {passed:?}"), async || {
-                let at_risk = world.condition("links", "DeliveryAtRisk").await;
+            harness.linktree.advance(hours * HOUR).await;
+            harness.request_sync::<LinktreeConnection>("brand", &hours.to_string()).await;
+            until(&format!("the message has {}", passed.unwrap_or("no percentage")), async || {
+                let at_risk = harness.condition("links", "DeliveryAtRisk").await;
                 at_risk.is_some_and(|it| match passed {
                     None => it.status == "True" && !it.message.contains('%'),
                     Some(passed) => it.message.contains(&format!("more than {passed} of that time is over")),
@@ -264,11 +266,11 @@ async fn the_risk_is_told_again_as_the_time_to_being_disabled_passes() {
             .await;
         }
         // 72 hours after the first failure.
-        world.network.route(&world.host("links"), Place::Closed);
-        world.linktree.advance(7 * HOUR).await;
-        world.request_sync::<LinktreeConnection>("brand", "7").await;
-        world.until_condition("links", "DeliveryAtRisk", "True", "SubscriptionDisabled").await;
-        let status = world.status("links").await;
+        harness.network.route(&harness.host("links"), Destination::Closed);
+        harness.linktree.advance(7 * HOUR).await;
+        harness.request_sync::<LinktreeConnection>("brand", "7").await;
+        harness.until_condition("links", "DeliveryAtRisk", "True", "SubscriptionDisabled").await;
+        let status = harness.status("links").await;
         let [gap] = status.gaps.try_into().unwrap();
         assert_eq!(gap.reason, GapReason::SubscriptionDisabled);
     })

@@ -1,18 +1,18 @@
-//! A subscription that Linktree has disabled comes back when, and only when, its receiver is proven healthy.
+//! A disabled subscription is enabled again if, and only if, its receiver is proven healthy.
 
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::{
-    network::Place,
+    harness::{Harness, quiet_for, scenario},
+    network::Destination,
     wait::until,
-    world::{World, quiet_for, scenario},
 };
 
-async fn disable(world: &World, webhook: &str) {
-    let id = world.status(webhook).await.subscription.unwrap().id.unwrap();
-    world.linktree.control("PATCH", &format!("/subscriptions/{id}"), json!({"status": "disabled"})).await;
+async fn disable(harness: &Harness, webhook: &str) {
+    let id = harness.status(webhook).await.subscription.unwrap().id.unwrap();
+    harness.linktree.control("PATCH", &format!("/subscriptions/{id}"), json!({"status": "disabled"})).await;
 }
 
 fn patches(calls: &[String]) -> usize {
@@ -20,106 +20,107 @@ fn patches(calls: &[String]) -> usize {
 }
 
 #[tokio::test]
-async fn it_waits_for_the_receiver_and_then_enables_once() {
-    scenario(async |world| {
-        let mut node = world.settled("links").await;
+async fn a_disabled_subscription_is_enabled_once_after_the_receiver_is_healthy() {
+    scenario(async |harness| {
+        let mut node = harness.settled("links").await;
         node.stop().await;
-        disable(world, "links").await;
-        let message = world.until_condition("links", "SubscriptionEnabled", "False", "WaitingForHealth").await;
+        disable(harness, "links").await;
+        let message = harness.until_condition("links", "SubscriptionEnabled", "False", "WaitingForHealth").await;
         assert!(message.contains("once this is mended"), "{message}");
-        world.until_condition("links", "DeliveryAtRisk", "True", "SubscriptionDisabled").await;
-        assert_eq!(patches(&world.calls_since(0).await), 0);
+        harness.until_condition("links", "DeliveryAtRisk", "True", "SubscriptionDisabled").await;
+        assert_eq!(patches(&harness.calls_since(0).await), 0);
 
         node.start().await;
-        world.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        assert_eq!(patches(&world.calls_since(0).await), 1);
-        assert_eq!(world.subscriptions().await[0]["status"], "active");
-        let events = world.events().await;
+        harness.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        assert_eq!(patches(&harness.calls_since(0).await), 1);
+        assert_eq!(harness.subscriptions().await[0]["status"], "active");
+        let events = harness.events().await;
         assert_eq!(events.iter().filter(|event| *event == "Reenabled").count(), 1, "{events:?}");
     })
     .await;
 }
 
 #[tokio::test]
-async fn something_else_at_the_url_is_no_health() {
+async fn a_foreign_response_at_the_url_is_not_healthy() {
     const FOREIGN: [&str; 4] = [
         "HTTP/1.1 401 Unauthorized\r\ncontent-length: 17\r\nconnection: close\r\n\r\nMissing signature",
         "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>",
         "HTTP/1.1 302 Found\r\nlocation: https://login.example.com\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
         "HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
     ];
-    scenario(async |world| {
-        let node = world.settled("links").await;
+    scenario(async |harness| {
+        let node = harness.settled("links").await;
         for answer in FOREIGN {
-            world.network.route(&world.host("links"), Place::Answers(answer));
-            disable(world, "links").await;
-            world.until_condition("links", "EndpointReachable", "False", "UnexpectedResponse").await;
-            world.until_condition("links", "SubscriptionEnabled", "False", "WaitingForHealth").await;
+            harness.network.route(&harness.host("links"), Destination::Answers(answer));
+            disable(harness, "links").await;
+            harness.until_condition("links", "EndpointReachable", "False", "UnexpectedResponse").await;
+            harness.until_condition("links", "SubscriptionEnabled", "False", "WaitingForHealth").await;
         }
-        // It would try with its next looks.
+        // Further reconciliations do not enable it.
         quiet_for(Duration::from_secs(4)).await;
-        assert_eq!(patches(&world.calls_since(0).await), 0);
+        assert_eq!(patches(&harness.calls_since(0).await), 0);
 
-        world.network.route(&world.host("links"), Place::Closed);
-        world.until_condition("links", "EndpointReachable", "False", "ConnectionFailed").await;
-        world.network.route(&world.host("links"), Place::At(node.delivery_address()));
-        until("it is enabled again", async || world.subscriptions().await[0]["status"] == "active").await;
-        assert_eq!(patches(&world.calls_since(0).await), 1);
+        harness.network.route(&harness.host("links"), Destination::Closed);
+        harness.until_condition("links", "EndpointReachable", "False", "ConnectionFailed").await;
+        harness.network.route(&harness.host("links"), Destination::At(node.delivery_address()));
+        until("the subscription is enabled again", async || harness.subscriptions().await[0]["status"] == "active")
+            .await;
+        assert_eq!(patches(&harness.calls_since(0).await), 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn failing_deliveries_are_told_with_their_deadline() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
-        // The simulator has no way to the receiver, so its deliveries fail.
+async fn failing_deliveries_are_reported_with_their_deadline() {
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
+        // The simulator cannot reach the receiver, so its deliveries fail.
         let link = json!({"title": "Shop", "url": "https://shop.example.com"});
-        world.linktree.control("POST", "/links", link).await;
-        world.linktree.advance(3600).await;
-        let message = world.until_condition("links", "DeliveryAtRisk", "True", "DeliveriesFailing").await;
-        let subscription = world.status("links").await.subscription.unwrap();
+        harness.linktree.control("POST", "/links", link).await;
+        harness.linktree.advance(3600).await;
+        let message = harness.until_condition("links", "DeliveryAtRisk", "True", "DeliveriesFailing").await;
+        let subscription = harness.status("links").await.subscription.unwrap();
         let (since, deadline) =
             (subscription.failing_since_time.unwrap().0, subscription.disable_deadline_time.unwrap().0);
         assert_eq!(deadline.duration_since(since).as_hours(), 72);
         assert!(message.contains(&deadline.to_string()), "{message}");
-        world.until_condition("links", "Ready", "True", "Available").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_mended_before_it_is_enabled_again() {
-    scenario(async |world| {
-        let mut node = world.settled("links").await;
-        let id = world.status("links").await.subscription.unwrap().id.unwrap();
-        let rotated = world.linktree.control("POST", &format!("/subscriptions/{id}/rotate-secret"), json!({})).await;
+async fn a_wrong_secret_must_be_replaced_before_the_subscription_is_enabled() {
+    scenario(async |harness| {
+        let mut node = harness.settled("links").await;
+        let id = harness.status("links").await.subscription.unwrap().id.unwrap();
+        let rotated = harness.linktree.control("POST", &format!("/subscriptions/{id}/rotate-secret"), json!({})).await;
         let secret = rotated["signing_secret"].as_str().unwrap();
-        let path = world.delivery_path("links").await;
+        let path = harness.delivery_path("links").await;
         for n in 0..3 {
             assert_eq!(node.deliver(&path, &format!("d{n}"), secret).await, 403);
         }
-        world.linktree.advance(3600).await;
-        disable(world, "links").await;
-        let message = world.until_condition("links", "SubscriptionEnabled", "False", "SecretMismatch").await;
+        harness.linktree.advance(3600).await;
+        disable(harness, "links").await;
+        let message = harness.until_condition("links", "SubscriptionEnabled", "False", "SecretMismatch").await;
         assert!(message.contains("key secret of Secret links-signing"), "{message}");
-        world.until_condition("links", "SignaturesVerified", "False", "SecretMismatch").await;
-        world.until_condition("links", "Stalled", "True", "SecretMismatch").await;
+        harness.until_condition("links", "SignaturesVerified", "False", "SecretMismatch").await;
+        harness.until_condition("links", "Stalled", "True", "SecretMismatch").await;
 
-        // A receiver that starts anew has not seen those deliveries. Nobody has mended anything.
+        // A restarted receiver has not counted those deliveries, and the secret is still wrong.
         node.stop().await;
-        world.until_condition("links", "ReceiverAvailable", "False", "Progressing").await;
+        harness.until_condition("links", "ReceiverAvailable", "False", "Progressing").await;
         node.start().await;
-        world.until_condition("links", "ReceiverAvailable", "True", "Available").await;
-        world.until_condition("links", "SubscriptionEnabled", "False", "SecretMismatch").await;
-        assert_eq!(patches(&world.calls_since(0).await), 0);
+        harness.until_condition("links", "ReceiverAvailable", "True", "Available").await;
+        harness.until_condition("links", "SubscriptionEnabled", "False", "SecretMismatch").await;
+        assert_eq!(patches(&harness.calls_since(0).await), 0);
 
-        world.put_secret("links-signing", "secret", secret).await;
-        world.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
-        assert_eq!(patches(&world.calls_since(0).await), 1);
+        harness.put_secret("links-signing", "secret", secret).await;
+        harness.until_condition("links", "SubscriptionEnabled", "True", "Enabled").await;
+        assert_eq!(patches(&harness.calls_since(0).await), 1);
         assert_eq!(node.deliver(&path, "d9", secret).await, 200);
-        world.until_condition("links", "Ready", "True", "Available").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
     })
     .await;
 }

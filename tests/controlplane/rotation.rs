@@ -1,4 +1,4 @@
-//! Signing keys come, go and overlap; and a secret from Linktree is kept, or there is a new one.
+//! Rotation of signing keys with overlap, and storage of Linktree's secret.
 
 use k8s_openapi::api::{admissionregistration::v1 as admission, core::v1::Secret};
 use kube::{
@@ -16,18 +16,18 @@ use linktree_operator::{
 use serde_json::{Value, json};
 
 use crate::{
+    harness::{Harness, TOKEN, scenario},
     wait::{until, until_some},
-    world::{TOKEN, World, scenario},
 };
 
-async fn request(world: &World, value: &str) {
+async fn request(harness: &Harness, value: &str) {
     let annotation = json!({"webhooks.linktree-operator.dev/rotate-secret-requested-at": value});
-    world.change::<LinktreeWebhook>("links", json!({"metadata": {"annotations": annotation}})).await;
+    harness.change::<LinktreeWebhook>("links", json!({"metadata": {"annotations": annotation}})).await;
 }
 
-async fn until_handled(world: &World, value: &str) {
+async fn until_handled(harness: &Harness, value: &str) {
     until("the rotation is handled", async || {
-        world.status("links").await.last_handled_rotate_secret_request.as_deref() == Some(value)
+        harness.status("links").await.last_handled_rotate_secret_request.as_deref() == Some(value)
     })
     .await;
 }
@@ -41,87 +41,93 @@ fn registrations(calls: &[String]) -> usize {
 }
 
 #[tokio::test]
-async fn a_requested_rotation_refuses_no_delivery_signed_before_or_after() {
-    scenario(async |world| {
-        let node = world.settled("links").await;
-        let (path, old) = (world.delivery_path("links").await, world.signing_secret("links").await);
+async fn a_requested_rotation_rejects_no_delivery_signed_before_or_after() {
+    scenario(async |harness| {
+        let node = harness.settled("links").await;
+        let (path, old) = (harness.delivery_path("links").await, harness.signing_secret("links").await);
         assert_eq!(node.deliver(&path, "d1", &old).await, 200);
-        request(world, "2026-09-20T10:00:00Z").await;
-        until_handled(world, "2026-09-20T10:00:00Z").await;
-        let new = world.signing_secret("links").await;
+        request(harness, "2026-09-20T10:00:00Z").await;
+        until_handled(harness, "2026-09-20T10:00:00Z").await;
+        let new = harness.signing_secret("links").await;
         assert_ne!(new, old);
-        assert_eq!(world.subscriptions().await[0]["signing_secret"], new.as_str());
+        assert_eq!(harness.subscriptions().await[0]["signing_secret"], new.as_str());
 
-        until("the receiver has both", async || node.receiver_keys() == [new.as_str(), &old]).await;
-        until("the new one is accepted", async || node.deliver(&path, "d2", &new).await == 200).await;
-        world.touch_looks("links", 1).await;
-        world.until_condition("links", "SignaturesVerified", "True", "Verified").await;
+        until("the receiver has both keys", async || node.receiver_keys() == [new.as_str(), &old]).await;
+        until("the new key is accepted", async || node.deliver(&path, "d2", &new).await == 200).await;
+        harness.trigger_reconciles("links", 1).await;
+        harness.until_condition("links", "SignaturesVerified", "True", "Verified").await;
         assert_eq!(node.deliver(&path, "d3", &old).await, 200);
-        world.touch_looks("links", 1).await;
-        let message = world.until_condition("links", "SignaturesVerified", "True", "PreviousKeyInUse").await;
+        harness.trigger_reconciles("links", 1).await;
+        let message = harness.until_condition("links", "SignaturesVerified", "True", "PreviousKeyInUse").await;
         assert!(message.contains("provider-previous"), "{message}");
-        world.touch_looks("links", 3).await;
-        assert_eq!(rotations(&world.calls_since(0).await), 1, "a request is handled once");
-        world.until_events(&["SubscriptionCreated", "SecretRotated"]).await;
+        harness.trigger_reconciles("links", 3).await;
+        assert_eq!(rotations(&harness.calls_since(0).await), 1, "a request is handled once");
+        harness.until_events(&["SubscriptionCreated", "SecretRotated"]).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_named_key_ends_at_its_very_time() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
-        world.put_secret("own-new", "secret", "new-secret").await;
-        world.put_secret("own-old", "secret", "old-secret").await;
+async fn a_user_key_expires_exactly_at_its_time() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
+        harness.put_secret("own-new", "secret", "new-secret").await;
+        harness.put_secret("own-old", "secret", "old-secret").await;
         let key = |name: &str| json!({"name": name, "secretRef": {"name": format!("own-{name}"), "key": "secret"}});
-        let mut node = world.webhook("links", |spec| spec["signing"] = json!({"keys": [key("new"), key("old")]})).await;
+        let mut node =
+            harness.webhook("links", |spec| spec["signing"] = json!({"keys": [key("new"), key("old")]})).await;
         node.start().await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        let path = world.delivery_path("links").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        let path = harness.delivery_path("links").await;
         assert_eq!(node.deliver(&path, "d1", "old-secret").await, 200);
 
         let end = jiff::Timestamp::from_second(clock::now().as_second() + 4).unwrap();
-        let mut ending = key("old");
-        ending["notAfterTime"] = end.to_string().into();
-        let keys = json!({"spec": {"signing": {"keys": [key("new"), ending]}}});
-        world.change::<LinktreeWebhook>("links", keys).await;
-        until("its time is over for the operator", async || node.receiver_keys() == ["new-secret"]).await;
+        let mut expiring = key("old");
+        expiring["notAfterTime"] = end.to_string().into();
+        let keys = json!({"spec": {"signing": {"keys": [key("new"), expiring]}}});
+        harness.change::<LinktreeWebhook>("links", keys).await;
+        until("the operator has dropped the expired key", async || node.receiver_keys() == ["new-secret"]).await;
         let late = clock::now().duration_since(end).as_secs();
-        assert!((0..3).contains(&late), "{late} s after its end");
-        until("and for the receiver", async || node.deliver(&path, "d2", "old-secret").await == 403).await;
+        assert!((0..3).contains(&late), "{late} s after its expiry");
+        until("the receiver rejects the expired key", async || node.deliver(&path, "d2", "old-secret").await == 403)
+            .await;
         assert_eq!(node.deliver(&path, "d3", "new-secret").await, 200);
-        let message = world.until_condition("links", "SigningKeysReady", "True", "Loaded").await;
+        let message = harness.until_condition("links", "SigningKeysReady", "True", "Loaded").await;
         assert!(message.ends_with("their time is over: old"), "{message}");
     })
     .await;
 }
 
 #[tokio::test]
-async fn linktree_is_not_asked_for_a_secret_that_cannot_be_kept() {
-    scenario(async |world| {
+async fn no_secret_is_requested_that_cannot_be_stored() {
+    scenario(async |harness| {
         let blocked = json!({
             "apiVersion": "v1", "kind": "Secret", "immutable": true,
             "metadata": {"name": "links-signing"}, "stringData": {"other": "something"},
         });
-        world.api::<Secret>().create(&PostParams::default(), &serde_json::from_value(blocked).unwrap()).await.unwrap();
-        world.connect(|_| {}).await;
-        let mut node = world.webhook("links", |_| {}).await;
+        harness
+            .api::<Secret>()
+            .create(&PostParams::default(), &serde_json::from_value(blocked).unwrap())
+            .await
+            .unwrap();
+        harness.connect(|_| {}).await;
+        let mut node = harness.webhook("links", |_| {}).await;
         node.start().await;
-        let message = world.until_condition("links", "SigningKeysReady", "False", "SecretNotKept").await;
+        let message = harness.until_condition("links", "SigningKeysReady", "False", "SecretNotKept").await;
         assert!(message.contains("immutable"), "{message}");
-        world.until_condition("links", "Ready", "False", "Pending").await;
-        assert_eq!(registrations(&world.calls_since(0).await), 0);
+        harness.until_condition("links", "Ready", "False", "Pending").await;
+        assert_eq!(registrations(&harness.calls_since(0).await), 0);
 
-        world.api::<Secret>().delete("links-signing", &DeleteParams::default()).await.unwrap();
-        world.until_condition("links", "Ready", "True", "Available").await;
-        assert_eq!(registrations(&world.calls_since(0).await), 1);
+        harness.api::<Secret>().delete("links-signing", &DeleteParams::default()).await.unwrap();
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        assert_eq!(registrations(&harness.calls_since(0).await), 1);
     })
     .await;
 }
 
-/// Refuses to write Secrets of the namespace for good, though it admits the trial.
-async fn refuse_secrets(world: &World) -> impl AsyncFnOnce() + use<> {
-    let name = format!("refuse-{}", world.namespace);
+/// Makes the API server reject the signing Secret, but admit its dry run. Returns the call that removes this policy.
+async fn reject_secrets(harness: &Harness) -> impl AsyncFnOnce() + use<> {
+    let name = format!("reject-{}", harness.namespace);
     let policy = json!({
         "metadata": {"name": name},
         "spec": {
@@ -139,17 +145,17 @@ async fn refuse_secrets(world: &World) -> impl AsyncFnOnce() + use<> {
         "spec": {
             "policyName": name,
             "validationActions": ["Deny"],
-            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}},
+            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": harness.namespace}}},
         },
     });
-    let policies: Api<admission::ValidatingAdmissionPolicy> = Api::all(world.client.clone());
-    let bindings: Api<admission::ValidatingAdmissionPolicyBinding> = Api::all(world.client.clone());
+    let policies: Api<admission::ValidatingAdmissionPolicy> = Api::all(harness.client.clone());
+    let bindings: Api<admission::ValidatingAdmissionPolicyBinding> = Api::all(harness.client.clone());
     policies.create(&PostParams::default(), &serde_json::from_value(policy).unwrap()).await.unwrap();
     bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
     let probe = json!({"metadata": {"name": "links-signing"}});
     let probe: Secret = serde_json::from_value(probe).unwrap();
-    until("it is in force", async || {
-        let secrets = world.api::<Secret>();
+    until("the policy is in force", async || {
+        let secrets = harness.api::<Secret>();
         match secrets.create(&PostParams::default(), &probe).await {
             Err(error) => error.to_string().contains("not now"),
             Ok(_) => {
@@ -166,49 +172,49 @@ async fn refuse_secrets(world: &World) -> impl AsyncFnOnce() + use<> {
 }
 
 #[tokio::test]
-async fn a_secret_that_was_lost_is_replaced_by_a_new_one() {
-    scenario(async |world| {
-        let admit_again = refuse_secrets(world).await;
-        world.connect(|_| {}).await;
-        let mut node = world.webhook("links", |_| {}).await;
+async fn a_lost_secret_is_replaced_by_a_new_one() {
+    scenario(async |harness| {
+        let admit_again = reject_secrets(harness).await;
+        harness.connect(|_| {}).await;
+        let mut node = harness.webhook("links", |_| {}).await;
         node.start().await;
-        let message = world.until_condition("links", "SigningKeysReady", "False", "SecretNotKept").await;
+        let message = harness.until_condition("links", "SigningKeysReady", "False", "SecretNotKept").await;
         assert!(message.contains("not now"), "{message}");
         admit_again().await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        let calls = world.calls_since(0).await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        let calls = harness.calls_since(0).await;
         assert!((registrations(&calls), rotations(&calls) >= 1) == (1, true), "{calls:?}");
-        assert_eq!(world.subscriptions().await[0]["signing_secret"], world.signing_secret("links").await.as_str());
+        assert_eq!(harness.subscriptions().await[0]["signing_secret"], harness.signing_secret("links").await.as_str());
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_404_to_a_rotation_speaks_of_the_call_only_while_the_subscription_is_there() {
-    scenario(async |world| {
-        let mut node = world.webhook("links", |_| {}).await;
-        let url = until_some("the webhook has a url", async || Some(world.status("links").await.address?.url)).await;
+async fn a_404_to_a_rotation_means_unsupported_only_while_the_subscription_exists() {
+    scenario(async |harness| {
+        let mut node = harness.webhook("links", |_| {}).await;
+        let url = until_some("the webhook has a url", async || Some(harness.status("links").await.address?.url)).await;
         let events = vec![EventType::LinkCreated, EventType::LinkUpdated];
-        let made = world.linktree.client(TOKEN).create(&CreateSubscription { url, events }).await.unwrap();
-        world.fault(json!({"kind": "status", "status": 404, "method": "POST", "path": "*rotate-secret"})).await;
-        world.connect(|spec| spec["syncPeriodSeconds"] = 86_400.into()).await;
+        let made = harness.linktree.client(TOKEN).create(&CreateSubscription { url, events }).await.unwrap();
+        harness.fault(json!({"kind": "status", "status": 404, "method": "POST", "path": "*rotate-secret"})).await;
+        harness.connect(|spec| spec["syncPeriodSeconds"] = 86_400.into()).await;
         node.start().await;
-        let message = world.until_condition("links", "SigningKeysReady", "False", "AwaitingProviderSecret").await;
+        let message = harness.until_condition("links", "SigningKeysReady", "False", "AwaitingProviderSecret").await;
         assert!(message.contains("key secret of Secret links-signing"), "{message}");
-        let rotation = async || world.connection().await.status.unwrap().capabilities.unwrap().rotate_secret;
+        let rotation = async || harness.connection().await.status.unwrap().capabilities.unwrap().rotate_secret;
 
-        // Asked to look again, it also tries again what was missing.
-        world.mend().await;
-        world.request_sync::<LinktreeConnection>("brand", "now").await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        assert_eq!(world.subscriptions().await[0]["signing_secret"], world.signing_secret("links").await.as_str());
+        // A requested sync also retries unsupported calls.
+        harness.clear_faults().await;
+        harness.request_sync::<LinktreeConnection>("brand", "now").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        assert_eq!(harness.subscriptions().await[0]["signing_secret"], harness.signing_secret("links").await.as_str());
 
-        // This one is of the subscription: it is gone, and nobody has noticed.
-        world.linktree.control("DELETE", &format!("/subscriptions/{}", made.id), Value::Null).await;
-        request(world, "once").await;
-        until("there is another", async || world.subscriptions().await.len() == 1).await;
-        world.until_condition("links", "Ready", "True", "Available").await;
-        assert_eq!(world.subscriptions().await[0]["signing_secret"], world.signing_secret("links").await.as_str());
+        // This 404 concerns the subscription, whose deletion is not detected yet.
+        harness.linktree.control("DELETE", &format!("/subscriptions/{}", made.id), Value::Null).await;
+        request(harness, "once").await;
+        until("there is another subscription", async || harness.subscriptions().await.len() == 1).await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        assert_eq!(harness.subscriptions().await[0]["signing_secret"], harness.signing_secret("links").await.as_str());
         assert_ne!(rotation().await, Capability::Unsupported);
     })
     .await;

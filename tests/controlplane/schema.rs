@@ -1,4 +1,4 @@
-//! What the API server itself refuses, and in which words; and that every field explains itself.
+//! Validation by the API server with its messages, and the descriptions of all fields.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -9,20 +9,20 @@ use kube::{
 use linktree_operator::api::{connection::LinktreeConnection, crds, webhook::LinktreeWebhook};
 use serde_json::{Value, json};
 
-use crate::world::{client, install_crds, namespace, object, webhook_spec};
+use crate::harness::{client, install_crds, namespace, object, webhook_spec};
 
-/// A namespace to try objects in.
-struct Trial {
+/// A namespace for applying objects.
+struct Validation {
     client: Client,
     namespace: String,
 }
 
-impl Trial {
+impl Validation {
     async fn start() -> Self {
         let client = client().await;
         install_crds(&client).await;
         let namespace = namespace(&client).await;
-        Trial { client, namespace }
+        Validation { client, namespace }
     }
 
     async fn end(self) {
@@ -30,19 +30,19 @@ impl Trial {
         namespaces.delete(&self.namespace, &DeleteParams::default()).await.unwrap();
     }
 
-    /// Applies as `kubectl apply --validate=strict` does; the refusal's words, if it is one.
+    /// Applies like `kubectl apply --validate=strict`; the error is the rejection's message.
     async fn apply<K>(&self, object: Value) -> Result<(), String>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        self.apply_with::<K>(object, PatchParams::apply("somebody").validation_strict()).await
+        self.apply_with::<K>(object, PatchParams::apply("user").validation_strict()).await
     }
 
     async fn dry_run<K>(&self, object: Value) -> Result<(), String>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        self.apply_with::<K>(object, PatchParams::apply("somebody").validation_strict().dry_run()).await
+        self.apply_with::<K>(object, PatchParams::apply("user").validation_strict().dry_run()).await
     }
 
     async fn apply_with<K>(&self, object: Value, params: PatchParams) -> Result<(), String>
@@ -55,23 +55,23 @@ impl Trial {
         api.patch(&name, &params, &Patch::Apply(object)).await.map(drop).map_err(|error| error.to_string())
     }
 
-    async fn refuses<K>(&self, object: Value, words: &str)
+    async fn rejects<K>(&self, object: Value, words: &str)
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         let shown = object.to_string();
         match self.apply::<K>(object).await {
-            Ok(()) => panic!("accepted, and should have been refused with {words:?}: {shown}"),
-            Err(message) => assert!(message.contains(words), "refused without {words:?}: {message}\n{shown}"),
+            Ok(()) => panic!("accepted, but must be rejected with `{words}`: {shown}"),
+            Err(message) => assert!(message.contains(words), "rejected without `{words}`: {message}\n{shown}"),
         }
     }
 
-    /// Each edit makes of a good webhook one that is refused with these words.
-    async fn refuses_webhooks(&self, cases: &[(Edit, &str)]) {
+    /// Checks that each edit turns a valid webhook into one that is rejected with these words.
+    async fn rejects_webhooks(&self, cases: &[(Edit, &str)]) {
         for (edit, words) in cases {
-            let mut broken = webhook_spec();
-            edit(&mut broken);
-            self.refuses::<LinktreeWebhook>(object("LinktreeWebhook", "links", broken), words).await;
+            let mut invalid = webhook_spec();
+            edit(&mut invalid);
+            self.rejects::<LinktreeWebhook>(object("LinktreeWebhook", "links", invalid), words).await;
         }
     }
 }
@@ -87,7 +87,7 @@ fn remove(spec: &mut Value, field: &str) {
 }
 
 #[tokio::test]
-async fn a_broken_connection_is_refused_with_what_to_write() {
+async fn an_invalid_connection_is_rejected_with_the_remedy() {
     const CASES: &[(Edit, &str)] = &[
         (|spec| spec["baseURL"] = "http://api.linktr.ee".into(), "baseURL must be https://HOST without a path"),
         (|spec| spec["baseURL"] = "https://api.linktr.ee/v1".into(), "baseURL must be https://HOST without a path"),
@@ -102,23 +102,23 @@ async fn a_broken_connection_is_refused_with_what_to_write() {
         (|spec| spec["syncPeriodSeconds"] = 1.into(), "should be greater than or equal to 10"),
         (|spec| spec["token"] = "lt_live_1".into(), "field not declared in schema"),
     ];
-    let trial = Trial::start().await;
+    let validation = Validation::start().await;
     let spec = || json!({"tokenSecretRef": {"name": "linktree-api"}});
     for (edit, words) in CASES {
-        let mut broken = spec();
-        edit(&mut broken);
-        trial.refuses::<LinktreeConnection>(object("LinktreeConnection", "brand", broken), words).await;
+        let mut invalid = spec();
+        edit(&mut invalid);
+        validation.rejects::<LinktreeConnection>(object("LinktreeConnection", "brand", invalid), words).await;
     }
     for base in ["https://api.linktr.ee", "https://api.linktr.ee/", "http://s.ns.svc:8081", "http://127.0.0.1:1"] {
-        let mut good = spec();
-        good["baseURL"] = base.into();
+        let mut valid = spec();
+        valid["baseURL"] = base.into();
         assert_eq!(
-            trial.apply::<LinktreeConnection>(object("LinktreeConnection", "brand", good)).await,
+            validation.apply::<LinktreeConnection>(object("LinktreeConnection", "brand", valid)).await,
             Ok(()),
             "{base}"
         );
     }
-    trial.end().await;
+    validation.end().await;
 }
 
 fn external(spec: &mut Value, url: &str) {
@@ -126,7 +126,7 @@ fn external(spec: &mut Value, url: &str) {
 }
 
 #[tokio::test]
-async fn an_endpoint_with_what_belongs_to_another_is_refused() {
+async fn an_endpoint_with_fields_of_another_type_is_rejected() {
     const CASES: &[(Edit, &str)] = &[
         (|spec| spec["endpoint"] = json!({"type": "External"}), "endpoint.external goes with endpoint.type External"),
         (|spec| spec["endpoint"]["type"] = "External".into(), "endpoint.managed goes with endpoint.type Managed"),
@@ -152,13 +152,13 @@ async fn an_endpoint_with_what_belongs_to_another_is_refused() {
         (|spec| external(spec, "https://hooks.example.com/in#a"), "endpoint.external.url must be a URL such as"),
         (|spec| external(spec, "http://hooks.example.com/in"), "endpoint.external.url must be https://"),
     ];
-    let trial = Trial::start().await;
-    trial.refuses_webhooks(CASES).await;
-    trial.end().await;
+    let validation = Validation::start().await;
+    validation.rejects_webhooks(CASES).await;
+    validation.end().await;
 }
 
 #[tokio::test]
-async fn a_broken_webhook_is_refused_with_what_to_write() {
+async fn an_invalid_webhook_is_rejected_with_the_remedy() {
     const CASES: &[(Edit, &str)] = &[
         (|spec| spec["events"] = json!([]), "should have at least 1 items"),
         (|spec| spec["events"] = json!(["link.created", "link.created"]), "duplicate entries"),
@@ -201,20 +201,20 @@ async fn a_broken_webhook_is_refused_with_what_to_write() {
         (|spec| spec["receiver"] = json!({"maxBodyBytes": 1}), "should be greater than or equal to 1024"),
         (|spec| spec["sink"] = json!({}), "field not declared in schema"),
     ];
-    let trial = Trial::start().await;
-    trial.refuses_webhooks(CASES).await;
+    let validation = Validation::start().await;
+    validation.rejects_webhooks(CASES).await;
     for (name, words) in [
         ("a".repeat(51), "metadata.name must be at most 50 characters"),
         ("1links".into(), "starting with a letter"),
         ("links.cms".into(), "metadata.name must be lower case letters, digits and '-'"),
     ] {
-        trial.refuses::<LinktreeWebhook>(object("LinktreeWebhook", &name, webhook_spec()), words).await;
+        validation.rejects::<LinktreeWebhook>(object("LinktreeWebhook", &name, webhook_spec()), words).await;
     }
-    trial.end().await;
+    validation.end().await;
 }
 
 #[tokio::test]
-async fn an_exposure_with_what_belongs_to_another_is_refused() {
+async fn an_exposure_with_fields_of_another_type_is_rejected() {
     const CASES: &[(Edit, &str)] = &[
         (
             |spec| exposed(spec, &json!({"type": "HTTPRoute"})),
@@ -241,30 +241,30 @@ async fn an_exposure_with_what_belongs_to_another_is_refused() {
             "exposure.annotations cannot start with webhooks.linktree-operator.dev/",
         ),
     ];
-    let trial = Trial::start().await;
-    trial.refuses_webhooks(CASES).await;
-    trial.end().await;
+    let validation = Validation::start().await;
+    validation.rejects_webhooks(CASES).await;
+    validation.end().await;
 }
 
 #[tokio::test]
-async fn what_a_volume_was_made_with_cannot_be_changed() {
-    let trial = Trial::start().await;
+async fn the_fields_of_the_volume_are_immutable() {
+    let validation = Validation::start().await;
     let webhook = |journal: Value| {
         let mut spec = webhook_spec();
         spec["receiver"] = json!({"journal": journal});
         object("LinktreeWebhook", "links", spec)
     };
-    trial.apply::<LinktreeWebhook>(webhook(json!({"capacity": "1Gi"}))).await.unwrap();
+    validation.apply::<LinktreeWebhook>(webhook(json!({"capacity": "1Gi"}))).await.unwrap();
     let words = "receiver.journal.capacity cannot be changed";
-    trial.refuses::<LinktreeWebhook>(webhook(json!({"capacity": "2Gi"})), words).await;
+    validation.rejects::<LinktreeWebhook>(webhook(json!({"capacity": "2Gi"})), words).await;
     let words = "receiver.journal.storageClassName cannot be changed";
-    trial.refuses::<LinktreeWebhook>(webhook(json!({"capacity": "1Gi", "storageClassName": "fast"})), words).await;
-    trial.end().await;
+    validation.rejects::<LinktreeWebhook>(webhook(json!({"capacity": "1Gi", "storageClassName": "fast"})), words).await;
+    validation.end().await;
 }
 
 #[tokio::test]
 async fn the_examples_are_accepted() {
-    let trial = Trial::start().await;
+    let validation = Validation::start().await;
     let mut accepted = 0;
     for directory in ["examples/quickstart", "examples/production"] {
         for entry in std::fs::read_dir(directory).unwrap() {
@@ -273,11 +273,11 @@ async fn the_examples_are_accepted() {
             for document in serde_yaml_ng::Deserializer::from_str(&text) {
                 let mut example: Value = serde::Deserialize::deserialize(document).unwrap();
                 if example["metadata"]["namespace"].is_string() {
-                    example["metadata"]["namespace"] = trial.namespace.as_str().into();
+                    example["metadata"]["namespace"] = validation.namespace.as_str().into();
                 }
                 let result = match example["kind"].as_str() {
-                    Some("LinktreeConnection") => trial.dry_run::<LinktreeConnection>(example).await,
-                    Some("LinktreeWebhook") => trial.dry_run::<LinktreeWebhook>(example).await,
+                    Some("LinktreeConnection") => validation.dry_run::<LinktreeConnection>(example).await,
+                    Some("LinktreeWebhook") => validation.dry_run::<LinktreeWebhook>(example).await,
                     Some(_) | None => continue,
                 };
                 assert_eq!(result, Ok(()), "{}", path.display());
@@ -286,30 +286,30 @@ async fn the_examples_are_accepted() {
         }
     }
     assert!(accepted >= 5, "only {accepted} examples were found");
-    trial.end().await;
+    validation.end().await;
 }
 
 #[tokio::test]
-async fn every_field_explains_itself() {
-    fn unexplained(path: &str, schema: &Value, found: &mut Vec<String>) {
+async fn every_field_has_a_description() {
+    fn undescribed(path: &str, schema: &Value, found: &mut Vec<String>) {
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{name}");
             let described = property["description"].as_str().is_some_and(|text| !text.trim().is_empty());
-            // Kubernetes explains these itself.
+            // Kubernetes describes these.
             let own = matches!(path.as_str(), ".apiVersion" | ".kind" | ".metadata");
             if !described && !own {
                 found.push(path.clone());
             }
-            unexplained(&path, property, found);
+            undescribed(&path, property, found);
         }
         if schema["items"].is_object() {
-            unexplained(&format!("{path}[]"), &schema["items"], found);
+            undescribed(&format!("{path}[]"), &schema["items"], found);
         }
     }
     for crd in crds() {
         let crd = serde_json::to_value(crd).unwrap();
         let mut found = Vec::new();
-        unexplained("", &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut found);
-        assert!(found.is_empty(), "{}: nothing is said of {found:?}", crd["spec"]["names"]["kind"]);
+        undescribed("", &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut found);
+        assert!(found.is_empty(), "{}: no description of {found:?}", crd["spec"]["names"]["kind"]);
     }
 }

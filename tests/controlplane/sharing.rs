@@ -1,43 +1,43 @@
-//! Connections with the same token have one account: one list, one budget, and no webhook of one is a stranger to another.
+//! Connections with the same token share one account: one list, one budget, and the webhooks of both are managed.
 
 use linktree_operator::api::connection::LinktreeConnection;
 use serde_json::json;
 
 use crate::{
+    harness::{object, scenario},
     wait::until,
-    world::{object, scenario},
 };
 
 #[tokio::test]
 async fn two_connections_with_one_token_share_list_and_budget() {
-    scenario(async |world| {
-        let _node = world.settled("links").await;
+    scenario(async |harness| {
+        let _node = harness.settled("links").await;
         let lists = |calls: &[String]| calls.iter().filter(|call| call.as_str() == "GET /v1/webhooks").count();
         let spec = json!({
-            "baseURL": world.linktree.base_url(),
+            "baseURL": harness.linktree.base_url(),
             "tokenSecretRef": {"name": "linktree-api"},
             "requestBudget": {"requestsPerMinute": 20},
             "syncPeriodSeconds": 86400,
         });
-        let before = world.last_call().await;
-        world.create::<LinktreeConnection>(object("LinktreeConnection", "second", spec)).await.unwrap();
-        let api = world.api::<LinktreeConnection>();
-        until("the second says whose account it is", async || {
+        let before = harness.last_call().await;
+        harness.create::<LinktreeConnection>(object("LinktreeConnection", "second", spec)).await.unwrap();
+        let api = harness.api::<LinktreeConnection>();
+        until("the second connection has its account", async || {
             api.get("second").await.unwrap().status.is_some_and(|status| status.account.is_some())
         })
         .await;
         let second = api.get("second").await.unwrap().status.unwrap();
         let counts = second.subscriptions.unwrap();
-        assert_eq!((counts.managed, counts.unmanaged), (0, 0), "what the first manages is no stranger");
-        let calls = world.calls_since(before).await;
+        assert_eq!((counts.managed, counts.unmanaged), (0, 0), "a webhook of the first connection counts as unmanaged");
+        let calls = harness.calls_since(before).await;
         assert!(!calls.iter().any(|call| call == "GET /v1/me") && lists(&calls) <= 1, "{calls:?}");
 
-        until("the smaller budget counts for both", async || {
-            let metrics = world.operator.admin("/metrics").await;
+        until("the smaller budget applies to both", async || {
+            let metrics = harness.operator.admin("/metrics").await;
             metrics.contains("linktree_operator_budget_requests 20\n")
         })
         .await;
-        assert_eq!(world.connection().await.status.unwrap().subscriptions.unwrap().managed, 1);
+        assert_eq!(harness.connection().await.status.unwrap().subscriptions.unwrap().managed, 1);
     })
     .await;
 }

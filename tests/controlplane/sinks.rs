@@ -1,4 +1,4 @@
-//! Sinks that the operator has to find: an object that says where it is, and a Secret.
+//! Sinks that the operator must resolve: an addressable object, and a URL in a Secret.
 
 use k8s_openapi::api::core::v1::Secret;
 use linktree_operator::{
@@ -8,85 +8,87 @@ use linktree_operator::{
 use serde_json::json;
 
 use crate::{
+    harness::{Harness, scenario},
     wait::{until, until_some},
-    world::{World, scenario},
 };
 
-/// Where the receiver's only sink is, as the route file has it.
-async fn sink_url(world: &World) -> Option<String> {
-    let secret = world.api::<Secret>().get_opt("links-receiver-route").await.unwrap()?;
+/// The URL of the receiver's only sink in the route.
+async fn sink_url(harness: &Harness) -> Option<String> {
+    let secret = harness.api::<Secret>().get_opt("links-receiver-route").await.unwrap()?;
     let route = Route::parse(&secret.data?.remove(route::FILE)?.0).unwrap();
     Some(route.sinks.first()?.url.as_ref()?.expose().to_string())
 }
 
-/// Any object with `status.address.url` will do; a webhook has one itself.
+/// Any object with `status.address.url` is addressable; a webhook has one itself.
 #[tokio::test]
-async fn events_wait_for_an_addressable_object_and_then_go_where_it_says() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
+async fn a_sink_waits_for_its_addressable_object_and_uses_its_url() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
         let reference = json!({
             "apiVersion": "webhooks.linktree-operator.dev/v1alpha1", "kind": "LinktreeWebhook", "name": "other",
         });
         let sinks = json!([{"name": "other", "addressable": {"ref": reference}}]);
-        let mut node = world.webhook("links", |spec| spec["sinks"] = sinks).await;
+        let mut node = harness.webhook("links", |spec| spec["sinks"] = sinks).await;
         node.start().await;
-        let message = world.until_condition("links", "Delivering", "False", "SinkUnresolved").await;
+        let message = harness.until_condition("links", "Delivering", "False", "SinkUnresolved").await;
         assert!(message.contains("there is no LinktreeWebhook other in this namespace"), "{message}");
-        world.until_condition("links", "Ready", "True", "Available").await;
-        until("the sink is known to wait", async || {
-            world.status("links").await.sinks.first().is_some_and(|sink| sink.state == SinkState::Unresolved)
+        harness.until_condition("links", "Ready", "True", "Available").await;
+        until("the sink is unresolved", async || {
+            harness.status("links").await.sinks.first().is_some_and(|sink| sink.state == SinkState::Unresolved)
         })
         .await;
-        assert_eq!(sink_url(world).await, None);
+        assert_eq!(sink_url(harness).await, None);
 
-        let _other = world.webhook("other", |_| {}).await;
-        let address = until_some("it has an address", async || Some(world.status("other").await.address?.url)).await;
-        until("the route follows", async || sink_url(world).await.as_deref() == Some(address.as_str())).await;
-        world.until_condition("links", "Delivering", "True", "Healthy").await;
+        let _other = harness.webhook("other", |_| {}).await;
+        let address =
+            until_some("the webhook has an address", async || Some(harness.status("other").await.address?.url)).await;
+        until("the route has the new URL", async || sink_url(harness).await.as_deref() == Some(address.as_str())).await;
+        harness.until_condition("links", "Delivering", "True", "Healthy").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_url_in_a_secret_is_waited_for_and_appears_nowhere_else() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
+async fn a_sink_url_from_a_secret_is_awaited_and_does_not_leak() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
         let sinks = json!([{"name": "chat", "http": {"urlSecretRef": {"name": "chat", "key": "url"}}}]);
-        let mut node = world.webhook("links", |spec| spec["sinks"] = sinks).await;
+        let mut node = harness.webhook("links", |spec| spec["sinks"] = sinks).await;
         node.start().await;
-        let message = world.until_condition("links", "Delivering", "False", "SinkUnresolved").await;
+        let message = harness.until_condition("links", "Delivering", "False", "SinkUnresolved").await;
         assert!(message.ends_with("put a value into Secret chat, key url"), "{message}");
-        world.put_secret("chat", "url", "https://chat.example/hooks/only-here").await;
-        world.until_condition("links", "Delivering", "True", "Healthy").await;
-        assert_eq!(sink_url(world).await.as_deref(), Some("https://chat.example/hooks/only-here"));
-        let status = serde_json::to_string(&world.status("links").await).unwrap();
-        assert!(!status.contains("only-here") && !world.log().contains("only-here"));
+        harness.put_secret("chat", "url", "https://chat.example/hooks/only-here").await;
+        harness.until_condition("links", "Delivering", "True", "Healthy").await;
+        assert_eq!(sink_url(harness).await.as_deref(), Some("https://chat.example/hooks/only-here"));
+        let status = serde_json::to_string(&harness.status("links").await).unwrap();
+        assert!(!status.contains("only-here") && !harness.log().contains("only-here"));
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_filter_or_template_that_does_not_compile_is_named_on_the_object() {
-    scenario(async |world| {
-        world.connect(|_| {}).await;
-        let mut node = world.webhook("links", |spec| spec["sinks"][0]["filter"] = "event.data.position <".into()).await;
-        let message = world.until_condition("links", "Stalled", "True", "InvalidSpec").await;
+async fn a_filter_or_template_that_does_not_compile_is_reported() {
+    scenario(async |harness| {
+        harness.connect(|_| {}).await;
+        let mut node =
+            harness.webhook("links", |spec| spec["sinks"][0]["filter"] = "event.data.position <".into()).await;
+        let message = harness.until_condition("links", "Stalled", "True", "InvalidSpec").await;
         assert!(message.starts_with("spec.sinks[cms].filter does not compile: line 1, column"), "{message}");
         let change = json!({"spec": {"sinks": [{
             "name": "cms", "http": {"url": "http://cms.marketing.svc/in"}, "format": "Template",
             "template": {"body": "{\n{{ event.data.title }"},
         }]}});
-        world.change::<LinktreeWebhook>("links", change).await;
+        harness.change::<LinktreeWebhook>("links", change).await;
         let template = "spec.sinks[cms].template.body does not compile: line 2";
-        until("the template is named", async || {
-            let conditions = world.status("links").await.conditions;
+        until("the condition names the template", async || {
+            let conditions = harness.status("links").await.conditions;
             conditions.iter().any(|condition| condition.type_ == "Stalled" && condition.message.starts_with(template))
         })
         .await;
         let sinks = json!({"spec": {"sinks": [{"name": "cms", "http": {"url": "http://cms.marketing.svc/in"}}]}});
-        world.change::<LinktreeWebhook>("links", sinks).await;
+        harness.change::<LinktreeWebhook>("links", sinks).await;
         node.start().await;
-        world.until_condition("links", "Ready", "True", "Available").await;
+        harness.until_condition("links", "Ready", "True", "Available").await;
     })
     .await;
 }

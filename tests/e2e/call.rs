@@ -1,5 +1,4 @@
-//! kubectl and helm from the PATH, called as a person would call them: what is printed as evidence can be typed again.
-//! Nothing here knows what is asked.
+//! Calls of kubectl and helm from the PATH. A printed command can be typed again.
 
 use std::{
     fmt,
@@ -10,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// The repository, where the chart and the examples are found by the paths that are printed.
+/// The repository's root, which printed paths are relative to.
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// One call of a program.
@@ -21,13 +20,12 @@ pub struct Call {
     input: Option<String>,
 }
 
-/// `kubectl` with these words, which are separated by white space only: a word with a space in it is added by
-/// [`Call::and`].
+/// `kubectl` with these words, split at white space. Add a word that contains a space with [`Call::and`].
 pub fn kubectl(words: &str) -> Call {
     Call::new("kubectl", words)
 }
 
-/// As [`kubectl`].
+/// `helm` with these words, as [`kubectl`].
 pub fn helm(words: &str) -> Call {
     Call::new("helm", words)
 }
@@ -37,29 +35,29 @@ impl Call {
         Call { program, words: words.split_whitespace().map(str::to_owned).collect(), input: None }
     }
 
-    /// One word more, as it is.
+    /// Adds one word, unsplit.
     pub fn and(mut self, word: impl Into<String>) -> Self {
         self.words.push(word.into());
         self
     }
 
-    /// What is written to its standard input.
+    /// Sets the text for standard input.
     pub fn input(mut self, text: impl Into<String>) -> Self {
         self.input = Some(text.into());
         self
     }
 
-    /// The command, to be started by someone who wants its output while it runs.
+    /// The command itself, for a caller that reads its output while it runs.
     pub fn command(&self) -> Command {
         let mut command = Command::new(self.program);
         command.args(&self.words).current_dir(ROOT);
         command
     }
 
-    /// What it printed to standard output.
+    /// Runs the command and returns its standard output.
     ///
     /// # Errors
-    /// When it cannot be run, or says that it failed; then with what it printed to standard error.
+    /// If it cannot be run, or fails; the error contains its standard error.
     pub fn output(&self) -> Result<String> {
         let output = self.run()?;
         if !output.status.success() {
@@ -68,7 +66,7 @@ impl Call {
         Ok(text(&output.stdout))
     }
 
-    /// All it printed, as a person sees it.
+    /// Runs the command and returns its standard output and standard error, as on a terminal.
     ///
     /// # Errors
     /// As [`Call::output`].
@@ -82,29 +80,29 @@ impl Call {
         }
     }
 
-    /// What it printed to standard error while failing.
+    /// Runs a command that must fail and returns its standard error.
     ///
     /// # Errors
-    /// When it did not fail.
-    pub fn refusal(&self) -> Result<String> {
+    /// If it succeeds.
+    pub fn rejection(&self) -> Result<String> {
         let output = self.run()?;
         if output.status.success() {
-            bail!("`{self}` should have been refused, and was not: {}", text(&output.stdout).trim());
+            bail!("`{self}` succeeded, but must be rejected: {}", text(&output.stdout).trim());
         }
         Ok(text(&output.stderr))
     }
 
-    /// Its output, with `--output=json` added to its words.
+    /// Runs the command with `--output=json` and parses the output.
     ///
     /// # Errors
-    /// As [`Call::output`], and when that is no JSON.
+    /// As [`Call::output`], and if the output is not JSON.
     pub fn json(self) -> Result<Value> {
         let call = self.and("--output=json");
-        serde_json::from_str(&call.output()?).with_context(|| format!("`{call}` printed no JSON"))
+        serde_json::from_str(&call.output()?).with_context(|| format!("the output of `{call}` is not JSON"))
     }
 
-    /// Whatever it printed, for looking at and not for deciding by.
-    pub fn anything(&self) -> String {
+    /// Runs the command and returns its output or its error, for display only.
+    pub fn output_or_error(&self) -> String {
         match self.run() {
             Ok(output) => text(&output.stdout) + &text(&output.stderr),
             Err(error) => format!("{error:#}\n"),
@@ -115,11 +113,13 @@ impl Call {
         let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
         let mut command = self.command();
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("{} cannot be run", self.program))?;
+        let mut child = command.spawn().with_context(|| format!("cannot run {}", self.program))?;
         if let (Some(input), Some(mut stdin)) = (&self.input, child.stdin.take()) {
-            stdin.write_all(input.as_bytes()).with_context(|| format!("`{self}` does not read its input"))?;
+            stdin
+                .write_all(input.as_bytes())
+                .with_context(|| format!("cannot write to the standard input of `{self}`"))?;
         }
-        child.wait_with_output().with_context(|| format!("`{self}` was lost"))
+        child.wait_with_output().with_context(|| format!("cannot wait for `{self}`"))
     }
 }
 

@@ -1,10 +1,10 @@
-//! `make demo`: the whole life of a subscription on a real cluster, told step by step with evidence. It uses the current
-//! kubectl context, and needs kubectl, helm and the two images there. KEEP=1 leaves everything for looking around.
-//! Without it, what was installed into a cluster that is not ours is taken away again.
+//! `make demo`: the life cycle of a subscription on a real cluster, step by step with evidence. It uses the current
+//! kubectl context and needs kubectl, helm and both images there. KEEP=1 keeps everything for a closer look. Without
+//! it, the demo uninstalls everything it installed into a cluster that the launcher did not start.
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, reason = "it speaks to a person at a terminal")]
-#![allow(clippy::disallowed_methods, reason = "it tells how long things took, and waits for them with deadlines")]
-#![allow(unreachable_pub, reason = "nothing of a program is reachable from outside")]
+#![allow(clippy::print_stdout, reason = "the demo prints to a terminal")]
+#![allow(clippy::disallowed_methods, reason = "the demo measures durations and waits with deadlines")]
+#![allow(unreachable_pub, reason = "no item of a binary is reachable from outside")]
 
 use std::{env, process::ExitCode, time::Instant};
 
@@ -12,83 +12,90 @@ use anyhow::{Result, ensure};
 
 use self::{
     call::{helm, kubectl},
-    narrator::Narrator,
-    story::Story,
+    scenario::Scenario,
+    support::{certificate_authority, nginx},
+    transcript::Transcript,
 };
 
-#[path = "../edge/authority.rs"]
-mod authority;
 mod call;
 mod dump;
 mod edge;
-mod forward;
-mod narrator;
-#[path = "../edge/nginx.rs"]
-mod nginx;
+mod port_forward;
+mod scenario;
 mod simulator;
 mod sink;
-mod story;
+mod transcript;
 mod wait;
+
+/// The parts of `tests/support` that this binary uses.
+#[path = "../support"]
+mod support {
+    pub mod certificate_authority;
+    pub mod nginx;
+}
 
 const INSTALL_FLAGS: &str = "--set image.tag=dev --set simulator.enabled=true";
 
 fn main() -> ExitCode {
-    let narrator = Narrator::new();
+    let transcript = Transcript::new();
     let began = Instant::now();
-    match tell(narrator) {
+    match run(transcript) {
         Ok(()) => {
-            narrator.say(&format!("\n   All of it took {} s.", began.elapsed().as_secs()));
+            transcript.note(&format!("\n   The demo took {} s.", began.elapsed().as_secs()));
             ExitCode::SUCCESS
         }
         Err(error) => {
-            narrator.failed(&error);
+            transcript.failed(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-fn tell(narrator: Narrator) -> Result<()> {
+fn run(transcript: Transcript) -> Result<()> {
     let ours = env::var_os("LINKTREE_CLUSTER_DIR").is_some();
     let keep = env::var_os("KEEP").is_some_and(|keep| !keep.is_empty());
     if !ours {
-        nothing_of_ours_is_there()?;
+        ensure_not_installed()?;
     }
-    let mut story = Story::new(narrator, INSTALL_FLAGS)?;
-    let told = story.tell();
-    dump::if_failed(&told, narrator, story::NAMESPACE, &mut story.simulator);
-    if told.is_ok() && keep {
-        leave_something_to_look_at(narrator)?;
+    let mut scenario = Scenario::new(transcript, INSTALL_FLAGS)?;
+    let result = scenario.run();
+    dump::if_failed(&result, transcript, scenario::NAMESPACE, &mut scenario.simulator);
+    if result.is_ok() && keep {
+        keep_a_webhook(transcript)?;
     }
-    // Nodes must take pods again before anything else is done.
-    drop(story);
+    // Uncordons the nodes before anything else.
+    drop(scenario);
     if !ours && !keep {
-        uninstall(narrator)?;
+        uninstall(transcript)?;
     }
-    told
+    result
 }
 
-/// What the demo brings it takes away again, so it must not find it there.
-fn nothing_of_ours_is_there() -> Result<()> {
+/// Fails if the objects exist already, since the demo deletes them at the end.
+fn ensure_not_installed() -> Result<()> {
     let ours =
         ["namespace/linktree-system", "namespace/marketing", "crd/linktreewebhooks.webhooks.linktree-operator.dev"];
     for object in ours {
         let there = kubectl("get --ignore-not-found --output=name").and(object).output()?;
-        ensure!(there.is_empty(), "{object} is in this cluster already: the demo would delete it in the end");
+        ensure!(
+            there.is_empty(),
+            "{object} exists already, and the demo would delete it at the end: use another cluster, or delete it first"
+        );
     }
     Ok(())
 }
 
-/// The story ends with everything deleted, so the webhook is applied once more.
-fn leave_something_to_look_at(narrator: Narrator) -> Result<()> {
-    println!("\n── To look around");
-    narrator.show(&kubectl("apply --filename examples/quickstart"))?;
-    narrator.show(&kubectl("--namespace=marketing wait --for=condition=Ready ltw/links-to-cms --timeout=120s"))?;
+/// Applies the webhook once more, since the scenario ends with its deletion.
+fn keep_a_webhook(transcript: Transcript) -> Result<()> {
+    println!("\n── Try it yourself");
+    transcript.show(&kubectl("apply --filename examples/quickstart"))?;
+    transcript.show(&kubectl("--namespace=marketing wait --for=condition=Ready ltw/links-to-cms --timeout=120s"))?;
     let path = env::var("PATH").unwrap_or_default();
     let tools = path.split(':').next().unwrap_or_default();
     if let (Ok(kubeconfig), Ok(cluster)) = (env::var("KUBECONFIG"), env::var("LINKTREE_CLUSTER_DIR")) {
-        narrator.say(&format!("export KUBECONFIG={kubeconfig} PATH={tools}:$PATH"));
+        transcript.note(&format!("export KUBECONFIG={kubeconfig} PATH={tools}:$PATH"));
         let name = cluster.rsplit('/').next().unwrap_or_default();
-        narrator.say(&format!("cargo run --example cluster -- down --name {name}     # ends it"));
+        transcript.note(&format!("cargo run --example cluster -- down --name {name}     # deletes the cluster"));
     }
     for line in [
         "kubectl get ltw,ltconn --all-namespaces --output=wide",
@@ -96,20 +103,20 @@ fn leave_something_to_look_at(narrator: Narrator) -> Result<()> {
         "kubectl explain linktreewebhook.spec",
         "kubectl --namespace=marketing logs --follow deployment/event-sink",
         "kubectl --namespace=linktree-system port-forward service/linktree-simulator 8082",
-        "curl localhost:8082/          # what can be done to the simulated Linktree",
+        "curl localhost:8082/          # the control API of the simulated Linktree",
         "curl localhost:8082/links --json '{\"title\": \"Mine\", \"url\": \"https://example.com/\"}'",
     ] {
-        narrator.say(line);
+        transcript.note(line);
     }
     Ok(())
 }
 
-fn uninstall(narrator: Narrator) -> Result<()> {
-    println!("\n── What was installed is taken away again");
-    // The webhook first: only a running operator can take its subscription back from Linktree.
-    narrator.show(&kubectl("delete namespace marketing --ignore-not-found --timeout=120s"))?;
-    narrator.show(&helm("uninstall linktree-webhook-operator --namespace linktree-system --ignore-not-found"))?;
-    narrator.show(&kubectl("delete namespace linktree-system --ignore-not-found --timeout=120s"))?;
-    narrator.show(&kubectl("delete --filename crds --ignore-not-found --timeout=60s"))?;
+fn uninstall(transcript: Transcript) -> Result<()> {
+    println!("\n── Uninstall");
+    // The webhook first: only a running operator can delete its subscription at Linktree.
+    transcript.show(&kubectl("delete namespace marketing --ignore-not-found --timeout=120s"))?;
+    transcript.show(&helm("uninstall linktree-webhook-operator --namespace linktree-system --ignore-not-found"))?;
+    transcript.show(&kubectl("delete namespace linktree-system --ignore-not-found --timeout=120s"))?;
+    transcript.show(&kubectl("delete --filename crds --ignore-not-found --timeout=60s"))?;
     Ok(())
 }

@@ -1,15 +1,15 @@
-//! Everything one would look at after something went wrong, printed before the cluster is gone. No Secrets.
+//! State dump after a failure, printed before the cluster is deleted. It contains no Secrets.
 
 use anyhow::Result;
 
 use crate::{
     call::{helm, kubectl},
     edge,
-    narrator::Narrator,
     simulator::Simulator,
+    transcript::Transcript,
 };
 
-const LOOKS: [&str; 8] = [
+const COMMANDS: [&str; 8] = [
     "get nodes,pods,persistentvolumeclaims,statefulsets,deployments,services --all-namespaces --output=wide",
     "get ltw,ltconn --all-namespaces --output=yaml",
     "get events --all-namespaces --sort-by=.metadata.creationTimestamp",
@@ -20,36 +20,37 @@ const LOOKS: [&str; 8] = [
     "logs --selector=app=event-sink --tail=40 --prefix",
 ];
 
-/// Lines that are shown of one look.
+/// Lines shown of one command's output.
 const LINES_MAX: usize = 400;
 
-/// Prints the error and then everything, if there is an error. What cannot be had is said in its place. `namespace` is
-/// the one that the webhook is in.
-pub fn if_failed(result: &Result<()>, narrator: Narrator, namespace: &str, simulator: &mut Simulator) {
+/// Prints the error and the state, if there is an error. A command that fails prints its error instead. `namespace` is
+/// the webhook's.
+pub fn if_failed(result: &Result<()>, transcript: Transcript, namespace: &str, simulator: &mut Simulator) {
     let Err(error) = result else { return };
-    narrator.failed(error);
-    for look in LOOKS {
-        let call = if look.starts_with("logs") { format!("--namespace={namespace} {look}") } else { look.to_owned() };
-        section(narrator, &format!("kubectl {call}"), &kubectl(&call).anything());
+    transcript.failed(error);
+    for words in COMMANDS {
+        let call =
+            if words.starts_with("logs") { format!("--namespace={namespace} {words}") } else { words.to_owned() };
+        section(transcript, &format!("kubectl {call}"), &kubectl(&call).output_or_error());
     }
     for (name, log) in edge::logs() {
-        section(narrator, &format!("what nginx complained of: {name}"), &log);
+        section(transcript, &format!("error log of nginx: {name}"), &log);
     }
     let releases = helm("list --all-namespaces");
-    section(narrator, &releases.to_string(), &releases.anything());
+    section(transcript, &releases.to_string(), &releases.output_or_error());
     for path in ["/state", "/calls"] {
         let answer = simulator.get(path).map_or_else(|error| format!("{error:#}"), |it| format!("{it:#}"));
-        section(narrator, &format!("the simulator's {path}"), &answer);
+        section(transcript, &format!("the simulator's {path}"), &answer);
     }
 }
 
-/// A section with the end of a text, where the newest is.
-fn section(narrator: Narrator, title: &str, text: &str) {
-    narrator.section(title);
+/// Prints a section with the end of a text, which is the newest part.
+fn section(transcript: Transcript, title: &str, text: &str) {
+    transcript.section(title);
     let lines: Vec<_> = text.trim_end().lines().collect();
     let left_out = lines.len().saturating_sub(LINES_MAX);
     if left_out > 0 {
-        println!("… {left_out} lines before");
+        println!("… {left_out} earlier lines");
     }
     lines.iter().skip(left_out).for_each(|line| println!("{line}"));
 }

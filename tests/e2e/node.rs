@@ -1,15 +1,16 @@
-//! The test cluster's node from within: its container runtime, below the kubelet.
+//! Access to the container runtime of the test cluster's node.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// Calls containerd's own client with these words.
+/// Runs containerd's client `ctr` with these words.
 ///
 /// # Errors
-/// When it fails, or this is not the test cluster.
+/// If it fails, or the cluster is not the test cluster.
 pub fn ctr(words: &str) -> Result<()> {
-    let cluster = std::env::var("LINKTREE_CLUSTER_DIR").context("this needs the test cluster's node")?;
+    let cluster = std::env::var("LINKTREE_CLUSTER_DIR")
+        .context("no test cluster: LINKTREE_CLUSTER_DIR is not set; run `make test-e2e`")?;
     let mut ctr = Command::new("ctr");
     ctr.args(["--address", &format!("{cluster}/run/containerd.sock"), "--namespace=k8s.io"]);
     let output = ctr.args(words.split_whitespace()).output()?;

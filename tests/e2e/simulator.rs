@@ -1,5 +1,5 @@
-//! The simulated Linktree's control port, reached through a port-forward that is started anew when it broke. What it
-//! answers is read into small types of our own: the tests look at it from outside.
+//! Client of the simulated Linktree's control port, through a port-forward that is restarted when it breaks. Responses
+//! are parsed into types of the tests, independent of the simulator's code.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::forward::Forward;
+use crate::port_forward::PortForward;
 
-/// Longer than the simulator takes for 72 hours of retries to a receiver that is not there.
+/// Longer than the simulator takes for 72 hours of retries to an unreachable receiver.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where its control port is.
+/// The words of `kubectl port-forward` for the control port.
 const CONTROL: &str = "--namespace=linktree-system service/linktree-simulator :8082";
 
-/// What the simulator knows.
+/// The simulator's state.
 #[derive(Debug, Deserialize)]
 pub struct State {
     pub subscriptions: Vec<Subscription>,
@@ -43,7 +43,7 @@ pub struct Attempt {
     pub answer: Answer,
 }
 
-/// A receiver's answer, or the problem why there is none.
+/// A receiver's response, or the reason why there is none.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Answer {
     pub status: Option<u16>,
@@ -55,36 +55,38 @@ impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.status, &self.problem) {
             (Some(status), _) => {
-                // An edge's own page has many lines.
+                // An error page of an edge has many lines.
                 let words: Vec<_> = self.body.as_deref().unwrap_or_default().split_whitespace().collect();
                 write!(f, "{status} {}", words.join(" "))
             }
-            (None, problem) => write!(f, "no answer: {}", problem.as_deref().unwrap_or("unknown")),
+            (None, problem) => write!(f, "no response: {}", problem.as_deref().unwrap_or("unknown")),
         }
     }
 }
 
-/// The control port.
+/// A client of the control port.
 #[derive(Debug)]
 pub struct Simulator {
     runtime: Runtime,
     client: Client,
-    forward: Option<Forward>,
+    forward: Option<PortForward>,
 }
 
 impl Simulator {
-    /// One that is connected to when it is first asked.
+    /// Creates a client that connects on its first request.
     ///
     /// # Errors
-    /// When no HTTP client can be made.
+    /// If no HTTP client can be created.
     pub fn new() -> Result<Self> {
-        // Each request has a connection of its own: an idle one does not tell that the port-forward behind it broke.
+        // One connection per request: an idle one does not show that its port-forward broke.
         let client = Client::builder().timeout(TIMEOUT).pool_max_idle_per_host(0).no_proxy().build()?;
         Ok(Simulator { runtime: Builder::new_current_thread().enable_all().build()?, client, forward: None })
     }
 
+    /// Reads the state.
+    ///
     /// # Errors
-    /// When it cannot be reached, or answers something else.
+    /// If the simulator is unreachable, or its response is an error or cannot be parsed.
     pub fn state(&mut self) -> Result<State> {
         Ok(serde_json::from_value(self.get("/state")?)?)
     }
@@ -92,28 +94,28 @@ impl Simulator {
     /// # Errors
     /// As [`Simulator::state`].
     pub fn get(&mut self, path: &str) -> Result<Value> {
-        self.ask(&Method::GET, path, None)
+        self.request(&Method::GET, path, None)
     }
 
     /// # Errors
     /// As [`Simulator::state`].
     pub fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
-        self.ask(&Method::POST, path, Some(body))
+        self.request(&Method::POST, path, Some(body))
     }
 
     /// # Errors
     /// As [`Simulator::state`].
     pub fn patch(&mut self, path: &str, body: &Value) -> Result<Value> {
-        self.ask(&Method::PATCH, path, Some(body))
+        self.request(&Method::PATCH, path, Some(body))
     }
 
     /// # Errors
     /// As [`Simulator::state`].
     pub fn delete(&mut self, path: &str) -> Result<Value> {
-        self.ask(&Method::DELETE, path, None)
+        self.request(&Method::DELETE, path, None)
     }
 
-    /// Lets hours pass at once; the answer tells what fell due on the way.
+    /// Advances Linktree's clock; the response lists everything that came due.
     ///
     /// # Errors
     /// As [`Simulator::state`].
@@ -121,9 +123,9 @@ impl Simulator {
         self.post("/advance", &json!({ "seconds": seconds }))
     }
 
-    fn ask(&mut self, method: &Method, path: &str, body: Option<&Value>) -> Result<Value> {
+    fn request(&mut self, method: &Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let first = self.try_once(method, path, body);
-        // What only looks may be asked again; for anything else it is not known whether it took effect.
+        // Only a GET may be retried; any other request may have taken effect.
         if first.is_err() && *method == Method::GET {
             self.forward = None;
             return self.try_once(method, path, body);
@@ -132,10 +134,10 @@ impl Simulator {
     }
 
     fn try_once(&mut self, method: &Method, path: &str, body: Option<&Value>) -> Result<Value> {
-        if self.forward.as_mut().is_none_or(Forward::is_over) {
-            self.forward = Some(Forward::start(CONTROL)?);
+        if self.forward.as_mut().is_none_or(PortForward::has_exited) {
+            self.forward = Some(PortForward::start(CONTROL)?);
         }
-        let port = self.forward.as_ref().map(Forward::port).context("there is a port-forward now")?;
+        let port = self.forward.as_ref().map(PortForward::port).context("there is no port-forward")?;
         let mut request = self.client.request(method.clone(), format!("http://127.0.0.1:{port}{path}"));
         if let Some(body) = body {
             request = request.json(body);
@@ -145,7 +147,7 @@ impl Simulator {
             Ok::<_, reqwest::Error>((response.status(), response.text().await?))
         })?;
         if !status.is_success() {
-            bail!("the simulator answers {method} {path} with {status}: {text}");
+            bail!("the simulator answered {method} {path} with {status}: {text}");
         }
         if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) }
     }

@@ -1,4 +1,4 @@
-//! What the event sink has printed: the only proof that counts of an event having arrived.
+//! The log of an event sink: the proof that an event arrived.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{call::kubectl, wait};
 
-/// A deployment of the event sink. What it printed is kept here, since a pod's log goes with the pod.
+/// One deployment of the event sink. Keeps its log lines, since a pod's log is lost with the pod.
 #[derive(Debug)]
 pub struct Sink {
     namespace: String,
@@ -20,10 +20,10 @@ impl Sink {
         Sink { namespace: namespace.to_owned(), app: app.to_owned(), lines: BTreeMap::new() }
     }
 
-    /// Reads the logs of its pods, and returns all lines ever seen, by the event's id.
+    /// Reads the logs of the pods, and returns all lines so far, by the event's id.
     ///
     /// # Errors
-    /// When the logs cannot be read.
+    /// If the logs cannot be read.
     pub fn read(&mut self) -> Result<&BTreeMap<String, String>> {
         let call = format!("--namespace={} logs --selector=app={} --tail=-1", self.namespace, self.app);
         for line in kubectl(&call).output()?.lines() {
@@ -38,7 +38,7 @@ impl Sink {
     /// Waits until all these events have arrived, and returns their lines in the order of `ids`.
     ///
     /// # Errors
-    /// When one has not by the deadline; says which.
+    /// If events are missing at the deadline; the error lists them.
     pub fn wait_for(&mut self, ids: &[String], seconds: u64) -> Result<Vec<String>> {
         let missing = |lines: &BTreeMap<String, String>| {
             ids.iter().filter(|id| !lines.contains_key(*id)).cloned().collect::<Vec<_>>()
@@ -48,7 +48,7 @@ impl Sink {
             last = missing(self.read()?);
             Ok(last.is_empty().then_some(()))
         })
-        .map_err(|error| error.context(format!("these events did not reach the sink: {}", last.join(", "))))?;
+        .map_err(|error| error.context(format!("events missing at the sink: {}", last.join(", "))))?;
         Ok(ids.iter().filter_map(|id| self.lines.get(id).cloned()).collect())
     }
 }

@@ -1,5 +1,4 @@
-//! Waiting for something to become true, never for time to pass. Where kubectl can watch for it, `kubectl wait` is used
-//! instead.
+//! Waits for a condition with a deadline, where `kubectl wait` does not apply.
 
 use std::{
     thread,
@@ -8,25 +7,25 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
-/// How often it is looked.
+/// The pause between two checks.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// Looks until there is something, and returns it. A look that fails counts as nothing seen.
+/// Calls `check` until it returns a value. A failed check counts as no value.
 ///
 /// # Errors
-/// When there is nothing at the deadline; says what was waited for, and what the last look said if it failed.
-pub fn until<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+/// If there is no value at the deadline; the error names `what` and contains the error of the last check.
+pub fn until<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
-        let seen = look();
-        if let Ok(Some(found)) = seen {
+        let result = check();
+        if let Ok(Some(found)) = result {
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            let why = anyhow!("waited {seconds} s in vain for this: {what}");
-            return Err(match seen {
-                Ok(_) => why,
-                Err(error) => error.context(why),
+            let timeout = anyhow!("timed out after {seconds} s waiting until {what}");
+            return Err(match result {
+                Ok(_) => timeout,
+                Err(error) => error.context(timeout),
             });
         }
         thread::sleep(PERIOD);

@@ -1,4 +1,4 @@
-//! A server that answers with prepared bytes, for what no well-behaved server would send.
+//! A server with prepared responses, for bytes that no well-behaved server would send.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,8 +8,8 @@ use tokio::{
 };
 use url::Url;
 
-/// One prepared answer per request, in order; after the last one connections are closed without an answer.
-/// Ends with the test's runtime.
+/// A server with one prepared response per request, in order; afterwards it closes connections without a response.
+/// Stopped with the test's runtime.
 pub struct Canned {
     pub base: Url,
     requests: Arc<Mutex<Vec<String>>>,
@@ -34,13 +34,13 @@ impl Canned {
         Canned { base, requests }
     }
 
-    /// The requests so far: head and body as they came.
+    /// The requests so far, head and body.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-/// An answer whose connection is closed after it. `head` is the status line and further headers, without line ends.
+/// A response after which the connection is closed. `head` is the status line and further headers, without line ends.
 pub fn answer(head: &str, body: &str) -> String {
     format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }

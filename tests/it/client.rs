@@ -1,4 +1,4 @@
-//! The client against answers that a well-behaved Linktree would not send.
+//! The client with responses that a well-behaved Linktree would not send.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::canned::{Canned, answer};
 const TOKEN: &str = "lt_test_t0ken";
 
 fn client(base: &Url) -> HttpLinktree {
-    // A file made by `echo` ends with a line feed.
+    // A file written by `echo` ends with a line feed.
     let token = Secret::new(format!("{TOKEN}\n"));
     HttpLinktree::new(&Transport::new().unwrap(), base.clone(), &token, Duration::from_secs(5)).unwrap()
 }
@@ -30,7 +30,7 @@ fn registration() -> CreateSubscription {
 }
 
 #[tokio::test]
-async fn a_registration_sends_what_the_page_documents() {
+async fn a_registration_sends_the_documented_request() {
     let server =
         Canned::answering([answer("201 Created\r\nx-ratelimit-remaining: 9", r#"{"id":"wh_1","new":1}"#)]).await;
     let linktree = client(&server.base);
@@ -48,7 +48,7 @@ async fn a_registration_sends_what_the_page_documents() {
 }
 
 #[tokio::test]
-async fn an_answer_may_be_bare_or_wrapped() {
+async fn a_response_may_be_bare_or_wrapped() {
     let server = Canned::answering([
         answer("200 OK", r#"{"data":{"id":"wh_1","status":"active"},"meta":{}}"#),
         answer("200 OK", r#"{"data":{"signing_secret":"s3cret"}}"#),
@@ -86,7 +86,7 @@ async fn ids_and_cursors_cannot_leave_their_place_in_the_url() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_may_have_taken_effect() {
+async fn an_unreadable_response_may_have_taken_effect() {
     let too_large = format!(r#"{{"id":"{}"}}"#, "x".repeat(1024 * 1024));
     for (bytes, problem) in [
         (answer("201 Created", "{}"), "JSON, but not what the contract says"),
@@ -104,7 +104,7 @@ async fn an_answer_that_cannot_be_read_may_have_taken_effect() {
 }
 
 #[tokio::test]
-async fn a_page_instead_of_an_answer_deletes_nothing() {
+async fn an_html_page_is_no_deletion() {
     for (body, unreadable) in [
         ("", None),
         ("\r\n", None),
@@ -128,20 +128,20 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 }
 
 #[tokio::test]
-async fn only_a_connection_that_never_stood_is_before_sending() {
+async fn only_a_failed_connection_is_before_sending() {
     let closing = Canned::answering([""]).await;
     let error = client(&closing.base).create(&registration()).await.unwrap_err();
     assert!(matches!(error, ApiError::Unreachable { before_sending: false, .. }), "{error:?}");
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let refused = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let closed = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     drop(listener);
-    let error = client(&refused).create(&registration()).await.unwrap_err();
+    let error = client(&closed).create(&registration()).await.unwrap_err();
     assert!(matches!(error, ApiError::Unreachable { before_sending: true, .. }), "{error:?}");
 }
 
 #[tokio::test]
-async fn silence_ends_at_the_deadline() {
+async fn a_silent_server_times_out() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let after = Duration::from_millis(50);
@@ -173,7 +173,7 @@ async fn a_list_is_whole_or_an_error() {
 }
 
 #[test]
-fn a_token_or_base_that_cannot_be_sent_is_refused_at_once() {
+fn an_unusable_token_or_base_url_is_rejected_at_once() {
     let transport = Transport::new().unwrap();
     let make = |base: &str, token: &str| {
         HttpLinktree::new(&transport, Url::parse(base).unwrap(), &Secret::new(token), Duration::from_secs(1)).err()

@@ -51,7 +51,7 @@ async fn a_subscription_lives_through_every_call() {
 }
 
 #[tokio::test]
-async fn every_refusal_has_its_error() {
+async fn every_rejection_has_its_error() {
     let simulator = Simulator::start(&["--no-rate-limit"]).await;
     let linktree = simulator.client(TOKEN);
     linktree.create(&registration(1)).await.unwrap();
@@ -82,7 +82,7 @@ async fn one_account_does_not_see_another() {
 }
 
 #[tokio::test]
-async fn a_list_of_several_pages_is_whole() {
+async fn a_list_of_several_pages_is_complete() {
     let simulator = Simulator::start(&["--no-rate-limit"]).await;
     let linktree = simulator.client(TOKEN);
     for n in 0..205 {
@@ -95,7 +95,7 @@ async fn a_list_of_several_pages_is_whole() {
 }
 
 #[tokio::test]
-async fn the_budget_ends_and_comes_back_when_the_minute_is_over() {
+async fn the_budget_is_exhausted_and_reset_after_a_minute() {
     let simulator = Simulator::start(&[]).await;
     let linktree = simulator.client(TOKEN);
     for _ in 0..10 {
@@ -111,7 +111,7 @@ async fn the_budget_ends_and_comes_back_when_the_minute_is_over() {
 }
 
 #[tokio::test]
-async fn each_fault_is_the_error_it_should_be() {
+async fn each_fault_maps_to_its_error() {
     let simulator = Simulator::start(&["--no-rate-limit"]).await;
     let linktree = simulator.client(TOKEN);
     for (n, (fault, kind, created)) in [
@@ -144,7 +144,7 @@ async fn each_fault_is_the_error_it_should_be() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_given_up_at_the_deadline_though_the_call_took_effect() {
+async fn a_slow_response_times_out_though_the_call_took_effect() {
     let simulator = Simulator::start(&[]).await;
     let linktree = simulator.client(TOKEN);
     simulator.control("POST", "/faults/api", json!({"kind": "delay", "milliseconds": 60_000, "times": 1})).await;
@@ -168,7 +168,7 @@ async fn calls_are_logged_without_the_token() {
 }
 
 #[tokio::test]
-async fn changes_behind_the_apis_back_are_seen_through_it() {
+async fn out_of_band_changes_are_visible_through_the_api() {
     let simulator = Simulator::start(&[]).await;
     let linktree = simulator.client(TOKEN);
     let created = linktree.create(&registration(1)).await.unwrap();

@@ -1,4 +1,4 @@
-//! A server that is an edge for one connection, with or without TLS.
+//! A server that acts as an edge for one connection, with or without TLS.
 
 use std::{
     io::{Read, Write},
@@ -12,12 +12,12 @@ use rustls::{
 };
 use url::Url;
 
-use crate::authority::Certificate;
+use crate::certificate_authority::Certificate;
 
-/// The name that it is found under.
+/// The host name of its URL.
 pub const HOST: &str = "localhost";
 
-/// Takes one connection, and answers it; over TLS if it has a certificate.
+/// Accepts and answers one connection; over TLS if there is a certificate.
 pub fn edge(certificate: Option<&Certificate>, answer: String) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let scheme = if certificate.is_some() { "https" } else { "http" };
@@ -25,7 +25,7 @@ pub fn edge(certificate: Option<&Certificate>, answer: String) -> Url {
     let tls = certificate.map(serving);
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
-        // A client that does not like the certificate goes away, which is what some of the tests are for.
+        // A client that rejects the certificate disconnects, which some tests expect.
         let _ = match tls {
             None => reply(stream, &answer),
             Some(config) => reply(StreamOwned::new(ServerConnection::new(config).unwrap(), stream), &answer),

@@ -1,4 +1,4 @@
-//! The sinks of examples/use-cases make of the page's events what the API at the other end expects.
+//! The sinks of examples/use-cases transform events into the requests that the target APIs expect.
 
 use bytes::Bytes;
 use linktree_operator::{
@@ -16,7 +16,7 @@ fn first_sink(example: &str) -> sink::Sink {
     webhook.spec.sinks.into_iter().next().unwrap()
 }
 
-/// What filters and templates see of an event.
+/// The event as filters and templates see it.
 fn event(event_type: &str, data: &Value) -> Value {
     let body = json!({"type": event_type, "data": data, "timestamp": 1_700_000_000}).to_string();
     let pending = Pending {
@@ -30,7 +30,7 @@ fn event(event_type: &str, data: &Value) -> Value {
     cloudevent::view(&pending).unwrap()
 }
 
-/// What an example's first sink is sent for an event.
+/// The body that an example's first sink receives for an event.
 fn sent(example: &str, event_type: &str, data: &Value) -> Value {
     let sink::Template { body, content_type, headers } = first_sink(example).template.unwrap();
     let content_type = content_type.unwrap_or_else(|| "application/json".to_owned());
@@ -43,7 +43,7 @@ fn link() -> Value {
 }
 
 #[test]
-fn a_link_is_put_into_the_cms_or_taken_out_of_it() {
+fn a_link_is_created_or_deleted_in_the_cms() {
     let mut expected = json!({"mutations": [{"createOrReplace": {
         "_id": "linktree-lnk_1", "_type": "link", "title": "\"Sale\" now", "url": "https://shop.example/?a=1&b=2",
         "position": 3, "thumbnail": null,
@@ -58,7 +58,7 @@ fn a_link_is_put_into_the_cms_or_taken_out_of_it() {
 }
 
 #[test]
-fn a_milestone_is_told_in_the_channel_once_it_is_reached() {
+fn a_milestone_is_posted_to_the_channel_once_it_is_reached() {
     let milestone = |value: u64| json!({"link_id": "lnk_1", "metric": "clicks", "value": value, "threshold": 1000});
     let message = sent("slack", "analytics.milestone", &milestone(1000));
     assert_eq!(message["channel"], "#marketing");
@@ -69,7 +69,7 @@ fn a_milestone_is_told_in_the_channel_once_it_is_reached() {
 }
 
 #[test]
-fn a_new_link_is_told_in_discord_and_mentions_nobody() {
+fn a_new_link_is_posted_to_discord_without_mentions() {
     let message = sent("discord", "link.created", &link());
     assert_eq!(message["allowed_mentions"], json!({"parse": []}));
     assert_eq!(message["embeds"], json!([{"title": "\"Sale\" now", "url": "https://shop.example/?a=1&b=2"}]));

@@ -1,4 +1,4 @@
-//! The probe against real servers, each with what can be wrong at an edge.
+//! The probe with real servers, each with one fault of an edge.
 
 use std::{
     fs,
@@ -15,15 +15,15 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use url::Url;
 
 use crate::{
-    authority::{Authority, Certificate},
     canned::answer,
+    certificate_authority::{Certificate, CertificateAuthority},
     edge::{HOST, edge},
 };
 
-/// An authority, and a prober that trusts it.
-fn trusted() -> (Authority, Prober) {
+/// A certificate authority, and a prober that trusts it.
+fn trusted() -> (CertificateAuthority, Prober) {
     let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::at(directory.path()).unwrap();
+    let authority = CertificateAuthority::at(directory.path()).unwrap();
     let root = reqwest::Certificate::from_pem(&fs::read(&authority.root).unwrap()).unwrap();
     let prober = Prober::new(vec![root]).unwrap();
     (authority, prober)
@@ -43,7 +43,7 @@ async fn our_own_401_is_the_proof_and_tells_when_the_certificate_ends() {
     assert_eq!(plain, ProbeResult::Succeeded { certificate_expires: None });
 }
 
-/// A certificate that is its own authority.
+/// A self-signed certificate.
 fn self_signed() -> Certificate {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
@@ -52,14 +52,18 @@ fn self_signed() -> Certificate {
 }
 
 #[tokio::test]
-async fn what_can_be_wrong_with_a_certificate_is_told_apart() {
+async fn certificate_faults_are_distinguished() {
     let (authority, prober) = trusted();
     let end: Timestamp = "2024-12-31T00:00:00Z".parse().unwrap();
     let right = || authority.certify(HOST, 2099).unwrap();
     for (what, certificate, result) in [
         ("expired", authority.certify(HOST, 2024).unwrap(), ProbeResult::CertificateExpired { at: Some(end) }),
-        ("another's", authority.certify("other.example.com", 2099).unwrap(), ProbeResult::CertificateNameMismatch),
-        ("a stranger's", trusted().0.certify(HOST, 2099).unwrap(), ProbeResult::CertificateUntrusted),
+        (
+            "for another host",
+            authority.certify("other.example.com", 2099).unwrap(),
+            ProbeResult::CertificateNameMismatch,
+        ),
+        ("of an unknown authority", trusted().0.certify(HOST, 2099).unwrap(), ProbeResult::CertificateUntrusted),
         ("without its chain", Certificate { chain: String::new(), ..right() }, ProbeResult::CertificateUntrusted),
         ("self-signed", self_signed(), ProbeResult::CertificateUntrusted),
     ] {
@@ -73,7 +77,7 @@ async fn what_can_be_wrong_with_a_certificate_is_told_apart() {
 }
 
 #[tokio::test]
-async fn what_else_may_answer_is_told_apart_and_never_followed() {
+async fn foreign_responses_are_distinguished_and_redirects_not_followed() {
     let long = format!("302 Found\r\nlocation: https://elsewhere.example/{}", "x".repeat(4000));
     let cases = [
         (
@@ -108,7 +112,7 @@ async fn what_else_may_answer_is_told_apart_and_never_followed() {
 }
 
 #[tokio::test]
-async fn a_host_without_a_name_and_an_edge_that_is_not_there_have_different_remedies() {
+async fn an_unresolved_host_and_a_missing_edge_have_different_remedies() {
     let prober = Prober::new(Vec::new()).unwrap();
     let unknown = prober.probe(&Url::parse("https://receiver.invalid/h/1").unwrap()).await;
     assert!(matches!(unknown, ProbeResult::DnsFailed { .. }), "{unknown:?}");
@@ -118,7 +122,7 @@ async fn a_host_without_a_name_and_an_edge_that_is_not_there_have_different_reme
     drop(listener);
     let closed = prober.probe(&url).await;
     assert!(matches!(&closed, ProbeResult::ConnectionFailed { problem } if problem.contains("refused")), "{closed:?}");
-    // It is not there for long enough to speak.
+    // The server disconnects before it responds.
     let cut = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("https://{}/h/1", cut.local_addr().unwrap())).unwrap();
     std::thread::spawn(move || drop::<std::io::Result<TcpStream>>(cut.accept().map(|(stream, _)| stream)));

@@ -1,4 +1,4 @@
-//! The receiver as a whole: real sockets, a real journal in a directory of its own.
+//! The whole receiver: real sockets, and a real journal in its own directory.
 
 mod answers;
 mod bounds;
@@ -8,7 +8,6 @@ mod forwarding;
 mod http2;
 mod pausing;
 mod reloading;
-mod simulated;
 mod sinks;
 mod storage;
 mod tls;

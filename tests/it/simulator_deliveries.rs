@@ -1,4 +1,4 @@
-//! The simulator as the sender: what arrives at a receiver, when, and what its answers lead to.
+//! Deliveries of the simulator: content, times, and reactions to responses.
 
 use std::sync::{
     Arc, Mutex,
@@ -26,7 +26,7 @@ use crate::simulator::Simulator;
 const TOKEN: &str = "lt_test_demo";
 const HOUR: u64 = 3600;
 
-/// One request as it arrived.
+/// One received request.
 #[derive(Clone, Debug)]
 struct Arrived {
     headers: HeaderMap,
@@ -49,7 +49,7 @@ impl Arrived {
     }
 }
 
-/// Keeps what arrives and answers a status that can be changed.
+/// A server that records requests and answers with a variable status.
 struct Sink {
     url: String,
     arrived: Arc<Mutex<Vec<Arrived>>>,
@@ -74,13 +74,13 @@ impl Sink {
         self.status.store(status, Ordering::SeqCst);
     }
 
-    /// What arrived since the last time this was asked.
+    /// Takes the requests since the last call.
     fn take(&self) -> Vec<Arrived> {
         std::mem::take(&mut self.arrived.lock().unwrap())
     }
 }
 
-/// A simulator and a sink that is subscribed to links and milestones.
+/// A simulator and a sink with a subscription to links and milestones.
 async fn subscribed() -> (Simulator, Sink, Subscription) {
     let (simulator, sink) = (Simulator::start(&["--no-rate-limit"]).await, Sink::start().await);
     let events = vec![EventType::LinkCreated, EventType::LinkUpdated, EventType::AnalyticsMilestone];
@@ -93,7 +93,7 @@ async fn create_link(simulator: &Simulator, title: &str) -> Value {
     simulator.control("POST", "/links", json!({"title": title, "url": "https://shop.example"})).await
 }
 
-/// Everything due is sent when this returns.
+/// Waits until all due deliveries are sent.
 async fn settle(simulator: &Simulator) {
     simulator.advance(0).await;
 }
@@ -103,7 +103,7 @@ fn after_seconds(advanced: &Value) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_change_arrives_signed_and_only_where_it_is_wanted() {
+async fn a_change_arrives_signed_and_only_for_subscribed_types() {
     let (simulator, sink, subscription) = subscribed().await;
     let link = create_link(&simulator, "Shop").await["data"]["link_id"].clone();
     let hit = json!({"link_id": link, "metric": "clicks", "value": 1001, "threshold": 1000});
@@ -113,7 +113,7 @@ async fn a_change_arrives_signed_and_only_where_it_is_wanted() {
     let mut arrived = sink.take();
     arrived.sort_by_key(|it| it.envelope().event_type);
     let types: Vec<_> = arrived.iter().map(|it| it.envelope().event_type).collect();
-    assert_eq!(types, [EventType::LinkCreated, EventType::AnalyticsMilestone], "the profile was not asked for");
+    assert_eq!(types, [EventType::LinkCreated, EventType::AnalyticsMilestone], "profile events are not subscribed");
     assert_eq!(arrived[1].envelope().data, hit);
     assert_eq!(arrived[0].header("content-type"), "application/json");
     for one in &arrived {
@@ -124,7 +124,7 @@ async fn a_change_arrives_signed_and_only_where_it_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_failed_delivery_is_retried_by_the_table_and_then_given_up() {
+async fn a_failed_delivery_is_retried_on_schedule_and_then_given_up() {
     let (simulator, sink, subscription) = subscribed().await;
     sink.answer(500);
     create_link(&simulator, "Shop").await;
@@ -132,7 +132,7 @@ async fn a_failed_delivery_is_retried_by_the_table_and_then_given_up() {
     let advanced = simulator.advance(HOUR).await;
     let expected: Vec<u64> = [10, 40, 130, 400, 1210].into();
     for (seen, expected) in after_seconds(&advanced).into_iter().zip(&expected) {
-        // Attempts take real time, and each delay counts from the end of one.
+        // Attempts take real time, and each delay starts at the end of an attempt.
         assert!((expected.saturating_sub(2)..=expected + 2).contains(&seen), "{advanced}");
     }
     let arrived = sink.take();
@@ -142,7 +142,7 @@ async fn a_failed_delivery_is_retried_by_the_table_and_then_given_up() {
         assert_eq!((retry.header(DELIVERY_ID), &retry.body), (arrived[0].header(DELIVERY_ID), &arrived[0].body));
         assert!(retry.verifies(subscription.signing_secret.as_ref().unwrap()));
         let sent_at: i64 = retry.header(TIMESTAMP).parse().unwrap();
-        assert!((now - sent_at).abs() < 60, "the world outside sees its own time, not the simulated one");
+        assert!((now - sent_at).abs() < 60, "the timestamp must be real, not simulated");
     }
     assert_eq!(simulator.state().await["deliveries"][0]["state"], "given-up");
 }
@@ -166,7 +166,7 @@ async fn without_resigning_a_retry_keeps_the_first_timestamp_and_signature() {
 }
 
 #[tokio::test]
-async fn the_dashboard_can_be_given_the_secret_to_rotate_to() {
+async fn a_rotation_can_set_a_given_secret() {
     let (simulator, sink, subscription) = subscribed().await;
     let path = format!("/subscriptions/{}/rotate-secret", subscription.id);
     let rotated = simulator.control("POST", &path, json!({"signing_secret": "known beforehand"})).await;
@@ -177,7 +177,7 @@ async fn the_dashboard_can_be_given_the_secret_to_rotate_to() {
 }
 
 #[tokio::test]
-async fn after_seventy_two_hours_of_failures_it_is_disabled_and_can_be_enabled_again() {
+async fn a_subscription_is_disabled_after_72_hours_of_failures_and_can_be_enabled_again() {
     let (simulator, sink, subscription) = subscribed().await;
     let linktree = simulator.client(TOKEN);
     sink.answer(503);
@@ -209,7 +209,7 @@ async fn after_seventy_two_hours_of_failures_it_is_disabled_and_can_be_enabled_a
 }
 
 #[tokio::test]
-async fn what_fell_due_while_time_was_skipped_was_sent_in_order() {
+async fn deliveries_due_in_skipped_time_are_sent_in_order() {
     let (simulator, sink, _) = subscribed().await;
     sink.answer(500);
     create_link(&simulator, "first").await;
@@ -224,7 +224,7 @@ async fn what_fell_due_while_time_was_skipped_was_sent_in_order() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_makes_a_duplicate_and_a_success_stops_the_clock() {
+async fn a_lost_response_causes_a_duplicate_and_a_success_resets_the_failure_time() {
     let (simulator, sink, subscription) = subscribed().await;
     simulator.control("POST", "/faults/deliveries", json!({"kind": "lost-answer", "times": 1})).await;
     create_link(&simulator, "Shop").await;
@@ -239,7 +239,7 @@ async fn a_lost_answer_makes_a_duplicate_and_a_success_stops_the_clock() {
 }
 
 #[tokio::test]
-async fn forged_deliveries_are_what_they_say_and_leave_no_trace() {
+async fn forged_deliveries_match_their_kind_and_are_not_recorded() {
     let (simulator, sink, subscription) = subscribed().await;
     create_link(&simulator, "Shop").await;
     settle(&simulator).await;
@@ -271,7 +271,7 @@ async fn forged_deliveries_are_what_they_say_and_leave_no_trace() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_not_there_is_a_failure() {
+async fn an_unreachable_receiver_is_a_failure() {
     let (simulator, sink, subscription) = subscribed().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = format!("http://{}/", listener.local_addr().unwrap());
@@ -284,14 +284,14 @@ async fn a_receiver_that_is_not_there_is_a_failure() {
     let state = simulator.state().await;
     assert!(state["deliveries"][0]["attempts"][0]["answer"]["problem"].is_string(), "{state}");
     assert!(state["subscriptions"][0]["failing_since"].is_i64());
-    // Back again, the next retry brings the event.
+    // Once it is reachable, the next retry delivers the event.
     simulator.control("PATCH", &path, json!({"url": sink.url})).await;
     simulator.advance(10).await;
     assert_eq!(sink.take().len(), 1);
 }
 
 #[tokio::test]
-async fn an_event_linktree_does_not_have_can_be_sent_all_the_same() {
+async fn an_event_of_an_unknown_type_can_be_sent() {
     let (simulator, sink, subscription) = subscribed().await;
     let event = json!({"type": "collection.created", "data": {"n": 1}, "subscription": subscription.id});
     simulator.control("POST", "/events", event).await;

@@ -1,4 +1,4 @@
-//! The simulator delivers over HTTPS to an edge of an authority that it is told to trust, and to no other.
+//! The simulator delivers over HTTPS only to edges whose certificate authority it trusts.
 
 use linktree_operator::linktree::{
     client::Linktree,
@@ -8,8 +8,8 @@ use linktree_operator::linktree::{
 use serde_json::json;
 
 use crate::{
-    authority::Authority,
     canned::answer,
+    certificate_authority::CertificateAuthority,
     edge::{HOST, edge},
     simulator::Simulator,
 };
@@ -20,9 +20,10 @@ async fn subscribe(simulator: &Simulator, url: String) -> Subscription {
 }
 
 #[tokio::test]
-async fn deliveries_trust_the_given_authority_and_no_stranger() {
+async fn deliveries_trust_only_the_given_authority() {
     let (ours, strange) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (ours, stranger) = (Authority::at(ours.path()).unwrap(), Authority::at(strange.path()).unwrap());
+    let (ours, stranger) =
+        (CertificateAuthority::at(ours.path()).unwrap(), CertificateAuthority::at(strange.path()).unwrap());
     let simulator = Simulator::start(&[&format!("--ca-file={}", ours.root.display())]).await;
     for authority in [&ours, &stranger] {
         let url = edge(Some(&authority.certify(HOST, 2099).unwrap()), answer("200 OK", "{}"));

@@ -1,4 +1,4 @@
-//! A plain append-only log: a length and a checksum before each batch, identities in memory, read again at the start.
+//! A plain append-only log: length and checksum before each batch, identities in memory, rebuilt at the start.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ impl Log {
             end += length;
             log.index(&batch);
         }
-        // What follows the last whole batch was never acknowledged.
+        // Data after the last complete batch was never acknowledged.
         log.file.set_len(end)?;
         log.file.seek(SeekFrom::End(0))?;
         log.file.sync_all()?;
@@ -52,7 +52,7 @@ impl Log {
     }
 }
 
-/// The next whole batch, and how long it is with its head.
+/// The next complete batch, and its length with the header.
 fn next(reader: &mut impl Read, batch: &mut Vec<u8>) -> Result<Option<u64>> {
     let mut head = [0; 8];
     if reader.read_exact(&mut head).is_err() {

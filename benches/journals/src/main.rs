@@ -1,6 +1,6 @@
-//! Puts the journals that were considered under the same load: see docs/adr/0005. `journals EVENTS BATCH CANDIDATE…`,
-//! with `digests:8192`, `prefixes:8192` and `filed:8192` for SQLite (a layout of the identities and the size of a page),
-//! `fjall` and `log` as candidates.
+//! Compares candidate journals under the same load: see docs/adr/0005. `journals EVENTS BATCH CANDIDATE…`, with the
+//! candidates `digests:8192`, `prefixes:8192` and `filed:8192` for SQLite (layout of the identities and page size),
+//! `fjall` and `log`.
 
 use std::{
     fs,
@@ -20,12 +20,12 @@ use sqlite::Layout;
 
 type Digest = [u8; 16];
 
-/// How many events come in a second: those share the second they were signed at.
+/// Events per second, which share the second of their signature.
 const PER_SECOND: usize = 25_000;
-/// How often the last commit is torn, each time elsewhere.
+/// The number of torn last commits, each at another place.
 const TEARS: usize = 20;
 
-/// An event and by what it is known again.
+/// An event and its identity.
 pub(crate) struct Record {
     delivery: Digest,
     body_digest: Digest,
@@ -34,12 +34,12 @@ pub(crate) struct Record {
     body: Vec<u8>,
 }
 
-/// What a journal must do here.
+/// The operations of a candidate.
 pub(crate) trait Candidate {
-    /// Keeps those of `batch` that are new, in one durable step. Returns how many.
+    /// Stores the new events of `batch` in one durable commit. Returns their number.
     fn commit(&mut self, batch: &[Record]) -> Result<usize>;
 
-    /// How many events are kept.
+    /// The number of stored events.
     fn events(&mut self) -> Result<usize>;
 }
 
@@ -66,11 +66,11 @@ fn open(name: &str, directory: &Path) -> Result<Box<dyn Candidate>> {
         "filed" => Box::new(sqlite::Sqlite::open(directory, Layout::Filed, page)?),
         "fjall" => Box::new(fjall_lsm::Fjall::open(directory)?),
         "log" => Box::new(log::Log::open(directory)?),
-        _ => anyhow::bail!("no such candidate: {name}"),
+        _ => anyhow::bail!("unknown candidate: {name}"),
     })
 }
 
-/// The load, a restart with all of it, and torn commits.
+/// Runs the load, a restart with all events, and torn commits.
 fn row(name: &str, events: usize, batch: usize) -> Result<String> {
     let directory = workplace()?;
     let mut journal = open(name, directory.path())?;
@@ -89,7 +89,7 @@ fn row(name: &str, events: usize, batch: usize) -> Result<String> {
     let began = Instant::now();
     let mut journal = open(name, directory.path())?;
     let again = records(&mut StdRng::seed_from_u64(7), batch, 0);
-    ensure!(journal.commit(&again)? == 0, "{name} does not know again what it has kept");
+    ensure!(journal.commit(&again)? == 0, "{name} does not recognize stored events as duplicates");
     let restart = began.elapsed();
     let kept = journal.events()?;
     Ok(format!(
@@ -104,9 +104,9 @@ fn row(name: &str, events: usize, batch: usize) -> Result<String> {
     ))
 }
 
-/// How often, of [`TEARS`] times, a journal whose last commit was torn apart still opens and has all commits before it.
-/// What the last commit wrote is cut off somewhere, and zeroed from somewhere before that: as a disk may leave it that
-/// lost power before the commit was synced.
+/// Counts how often of [`TEARS`] times a journal with a torn last commit still opens and has all earlier commits. The
+/// data of the last commit is truncated, and zeroed from an earlier offset, like on a disk that lost power before the
+/// commit was synced.
 fn torn(name: &str) -> Result<usize> {
     const COMMITS: usize = 20;
     const BATCH: usize = 64;
@@ -120,14 +120,14 @@ fn torn(name: &str) -> Result<usize> {
         }
         let before = files(directory.path())?;
         journal.commit(&records(&mut random, BATCH, COMMITS))?;
-        // What the process would have written at its end is not written: it is gone from one moment to the next.
+        // The process is killed, so it writes nothing at its exit.
         let copy = workplace()?;
         for (path, length) in files(directory.path())? {
             let old = before.iter().find(|(known, _)| *known == path).map_or(0, |(_, length)| *length);
             let target = copy.path().join(path.strip_prefix(directory.path())?);
             fs::create_dir_all(target.parent().context("below the directory")?)?;
             let mut bytes = fs::read(&path)?;
-            // SQLite's index of the log is rebuilt from the log; a power cut leaves none of it.
+            // SQLite rebuilds its index of the log; a power cut leaves nothing of it.
             if path.extension().is_some_and(|extension| extension == "sqlite-shm") {
                 continue;
             }
@@ -163,7 +163,7 @@ fn cpu() -> Result<Duration> {
     Ok(Duration::from_micros(micros.unsigned_abs()))
 }
 
-/// A directory on the disk that is measured: JOURNALS_DIRECTORY, or here.
+/// A directory on the measured disk: JOURNALS_DIRECTORY, or the current one.
 fn workplace() -> Result<tempfile::TempDir> {
     let below = std::env::var_os("JOURNALS_DIRECTORY").map_or_else(|| PathBuf::from("."), PathBuf::from);
     Ok(tempfile::tempdir_in(below)?)

@@ -7,14 +7,14 @@ use rusqlite::{Connection, params};
 
 use crate::{Candidate, Record};
 
-/// How identities are found again.
+/// The layout of the identities.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Layout {
-    /// Whole digests, in two indexes without any order.
+    /// Full digests, in two indexes in random order.
     Digests,
-    /// Eight bytes of the delivery's digest, and the signature behind the second at which it was made.
+    /// Eight bytes of the delivery's digest, and the signature prefixed with its second.
     Prefixes,
-    /// As [`Layout::Prefixes`], but deliveries are put into an index of their own, many at a time and in its order.
+    /// As [`Layout::Prefixes`], with deliveries in a separate index, inserted in sorted batches.
     Filed,
 }
 

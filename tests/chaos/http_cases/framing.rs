@@ -1,4 +1,4 @@
-//! Where a body ends: lengths, codings, both at once, chunks.
+//! Body framing: lengths, codings, both at once, chunks.
 
 use super::{Maker, Must, Parts, chunked, copy, smuggled};
 use crate::deliveries::PATH;
@@ -53,17 +53,17 @@ pub(super) fn lengths(maker: &mut Maker) {
         " N\u{b}",
         " N\rx",
     ] {
-        maker.add(format!("length {bad:?}"), Must::Refuse, framed(bad.into()));
+        maker.add(format!("length {bad:?}"), Must::Reject, framed(bad.into()));
     }
-    maker.add("no length", Must::Refuse, |parts| parts.framed("", &parts.body));
-    maker.add("length too short", Must::Refuse, |parts| {
+    maker.add("no length", Must::Reject, |parts| parts.framed("", &parts.body));
+    maker.add("length too short", Must::Reject, |parts| {
         parts.framed(&format!("content-length: {}\r\n", parts.body.len() - 9), &parts.body)
     });
-    maker.add("length too long", Must::Refuse, |parts| {
+    maker.add("length too long", Must::Reject, |parts| {
         parts.framed(&format!("content-length: {}\r\n", parts.body.len() + 1000), &parts.body)
     });
     for name in ["content-length ", " content-length", "content_length", "content-length\t", "content-length\0"] {
-        maker.add(format!("named {name:?}"), Must::Refuse, |parts| {
+        maker.add(format!("named {name:?}"), Must::Reject, |parts| {
             parts.framed(&format!("{name}: {}\r\n", parts.body.len()), &parts.body)
         });
     }
@@ -90,7 +90,7 @@ pub(super) fn codings(maker: &mut Maker) {
         "chun\u{212a}ed",
         "deflate, gzip",
     ] {
-        maker.add(format!("coding {bad:?}"), Must::Refuse, coded(format!("transfer-encoding: {bad}\r\n")));
+        maker.add(format!("coding {bad:?}"), Must::Reject, coded(format!("transfer-encoding: {bad}\r\n")));
     }
     for choose in ["gzip, chunked", "identity, chunked", "chunked, chunked", "chunked,", ",chunked"] {
         maker.add(format!("coding {choose:?}"), Must::Choose, coded(format!("transfer-encoding: {choose}\r\n")));
@@ -102,7 +102,7 @@ pub(super) fn codings(maker: &mut Maker) {
         ("underscore", "transfer_encoding: chunked\r\n"),
         ("behind a CR", "x: y\rtransfer-encoding: chunked\r\n"),
     ] {
-        maker.add(format!("coding {name}"), Must::Refuse, coded(lines.into()));
+        maker.add(format!("coding {name}"), Must::Reject, coded(lines.into()));
     }
     for (name, lines) in [
         ("twice", "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n"),
@@ -112,13 +112,13 @@ pub(super) fn codings(maker: &mut Maker) {
     ] {
         maker.add(format!("coding {name}"), Must::Choose, coded(lines.into()));
     }
-    maker.add("coding in HTTP/1.0", Must::Refuse, |parts| {
+    maker.add("coding in HTTP/1.0", Must::Reject, |parts| {
         Parts { line: format!("POST {PATH} HTTP/1.0"), ..copy(parts) }
             .framed("transfer-encoding: chunked\r\n", &chunked(&parts.body))
     });
 }
 
-/// Length and coding at once, and a second delivery where one of the two readings sees a request of its own.
+/// Length and coding at once, with a second delivery that one of both interpretations parses as a request.
 pub(super) fn both(maker: &mut Maker) {
     for (name, coding) in [
         ("chunked", "transfer-encoding: chunked\r\n"),
@@ -188,7 +188,7 @@ pub(super) fn chunks(maker: &mut Maker) {
         ("never last", |body| format!("{:x}\r\n{body}\r\n", body.len())),
     ];
     for (name, make) in bad {
-        maker.add(format!("chunk {name}"), Must::Refuse, coded(make));
+        maker.add(format!("chunk {name}"), Must::Reject, coded(make));
     }
     let choose: [Framing; 6] = [
         ("space before the size", |body| format!(" {:x}\r\n{body}\r\n0\r\n\r\n", body.len())),

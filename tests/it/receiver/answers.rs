@@ -1,4 +1,4 @@
-//! The page's answers, to the letter.
+//! The documented responses, verbatim.
 
 use linktree_operator::{
     clock,
@@ -13,7 +13,7 @@ fn answer(status: u16, body: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_delivery_is_received_and_the_second_time_a_duplicate() {
+async fn a_repeated_delivery_is_a_duplicate() {
     let receiver = Running::start(&route(vec![])).await;
     let first = delivery("d1", BODY, SECRET);
     let response = receiver.post(&first).send().await.unwrap();
@@ -23,7 +23,7 @@ async fn a_delivery_is_received_and_the_second_time_a_duplicate() {
     let resigned = delivery_at("d1", BODY, SECRET, clock::now().as_second() - 100);
     assert_eq!(receiver.deliver(&resigned).await, answer(200, r#"{"duplicate":true}"#), "a retry that was re-signed");
     let replayed = Delivery { id: "d2".into(), ..first };
-    assert_eq!(receiver.deliver(&replayed).await, answer(200, r#"{"duplicate":true}"#), "a replay under a fresh id");
+    assert_eq!(receiver.deliver(&replayed).await, answer(200, r#"{"duplicate":true}"#), "a replay under a new id");
     let conflict = delivery("d1", r#"{"type":"link.deleted"}"#, SECRET);
     assert_eq!(receiver.deliver(&conflict).await, answer(200, r#"{"received":true}"#), "never dropped");
     let counts = receiver.status().await.last_hour;
@@ -31,7 +31,7 @@ async fn a_delivery_is_received_and_the_second_time_a_duplicate() {
 }
 
 #[tokio::test]
-async fn a_request_without_signature_or_timestamp_is_answered_as_the_operators_probe_expects() {
+async fn a_request_without_signature_or_timestamp_gets_the_response_that_the_probe_expects() {
     let receiver = Running::start(&route(vec![])).await;
     let url = format!("http://{}{PATH}", receiver.delivery);
     for header in [None, Some(headers::SIGNATURE), Some(headers::TIMESTAMP), Some(headers::DELIVERY_ID)] {
@@ -49,7 +49,7 @@ async fn a_request_without_signature_or_timestamp_is_answered_as_the_operators_p
 }
 
 #[tokio::test]
-async fn what_is_not_signed_by_a_key_and_recently_is_invalid() {
+async fn a_delivery_without_a_valid_recent_signature_is_invalid() {
     let receiver = Running::start(&route(vec![])).await;
     let now = clock::now().as_second();
     let good = delivery("d1", BODY, SECRET);
@@ -79,7 +79,7 @@ async fn what_is_not_signed_by_a_key_and_recently_is_invalid() {
 }
 
 #[tokio::test]
-async fn a_late_delivery_is_accepted_once_where_the_policy_says_so() {
+async fn a_stale_delivery_is_accepted_once_if_the_policy_allows_it() {
     let late = |id: &str| delivery_at(id, BODY, SECRET, clock::now().as_second() - 1210);
     let mut route = route(vec![]);
     let receiver = Running::start(&route).await;
@@ -90,13 +90,13 @@ async fn a_late_delivery_is_accepted_once_where_the_policy_says_so() {
     assert_eq!(receiver.deliver(&first).await, answer(200, r#"{"received":true}"#));
     assert_eq!(receiver.deliver(&first).await, answer(200, r#"{"duplicate":true}"#));
     let replayed = Delivery { signature: first.signature.clone(), sent_at: first.sent_at.clone(), ..other };
-    assert_eq!(receiver.deliver(&replayed).await, answer(200, r#"{"duplicate":true}"#), "under a fresh id");
+    assert_eq!(receiver.deliver(&replayed).await, answer(200, r#"{"duplicate":true}"#), "under a new id");
     let too_late = delivery_at("d3", BODY, SECRET, clock::now().as_second() - 604_500);
-    assert_eq!(receiver.deliver(&too_late).await.0, 403, "it might have been forgotten");
+    assert_eq!(receiver.deliver(&too_late).await.0, 403, "its id may have left the deduplication window");
 }
 
 #[tokio::test]
-async fn deliveries_that_agree_on_another_time_show_a_wrong_clock() {
+async fn deliveries_with_a_consistent_offset_reveal_clock_skew() {
     let receiver = Running::start(&route(vec![])).await;
     let now = clock::now().as_second();
     for n in 0..8 {
@@ -109,7 +109,7 @@ async fn deliveries_that_agree_on_another_time_show_a_wrong_clock() {
 }
 
 #[tokio::test]
-async fn a_verified_body_is_received_whatever_it_is() {
+async fn a_verified_body_is_received_with_any_content() {
     let receiver = Running::start(&route(vec![])).await;
     for (n, body) in ["", "not json", r#"{"type":"collection.created"}"#, r#"{"type":7}"#, "[]"].iter().enumerate() {
         let delivery = delivery(&format!("d{n}"), body, SECRET);
@@ -134,7 +134,7 @@ async fn only_a_post_to_the_path_is_a_delivery() {
 }
 
 #[tokio::test]
-async fn of_many_copies_at_once_exactly_one_is_received() {
+async fn one_of_many_concurrent_copies_is_received() {
     let receiver = Running::start(&route(vec![])).await;
     let same = delivery("d1", BODY, SECRET);
     let answers = futures::future::join_all((0..64).map(|_| receiver.deliver(&same))).await;
@@ -144,7 +144,7 @@ async fn of_many_copies_at_once_exactly_one_is_received() {
 }
 
 #[tokio::test]
-async fn the_status_is_for_whoever_has_the_token() {
+async fn the_status_requires_the_token() {
     let receiver = Running::start(&route(vec![])).await;
     assert_eq!(receiver.get("/status").await.status(), 401);
     let wrong = receiver.client.get(format!("http://{}/status", receiver.admin)).bearer_auth("token");

@@ -1,4 +1,4 @@
-//! Everything a request may be is bounded.
+//! Limits on requests.
 
 use std::time::Duration;
 
@@ -9,17 +9,20 @@ use tokio::{
 
 use super::fixture::{BODY, PATH, Running, SECRET, delivery, numbered, route, until};
 
-/// Sends `request` as it is and reads until the receiver closes.
+/// Sends `request` verbatim and reads until the receiver closes the connection.
 async fn raw(receiver: &Running, request: &str) -> String {
     let mut stream = TcpStream::connect(receiver.delivery).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
-    tokio::time::timeout(Duration::from_secs(20), read).await.expect("it closes in time").unwrap();
+    tokio::time::timeout(Duration::from_secs(20), read)
+        .await
+        .expect("the receiver did not close the connection in time")
+        .unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The header of a signed request, without its end.
+/// The headers of a signed request, without the final empty line.
 fn head(extra: &str) -> String {
     let signed = delivery("d1", BODY, SECRET);
     format!(
@@ -29,7 +32,7 @@ fn head(extra: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused_before_it_is_read_and_while_it_is() {
+async fn a_body_that_is_too_large_is_rejected_before_and_while_it_is_read() {
     let mut route = route(vec![]);
     route.max_body_bytes = 1000;
     let receiver = Running::start(&route).await;
@@ -46,7 +49,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read_and_while_it_is()
 }
 
 #[tokio::test]
-async fn an_encoded_body_is_refused() {
+async fn an_encoded_body_is_rejected() {
     let receiver = Running::start(&route(vec![])).await;
     for (encoding, status) in [("gzip", 415), ("identity, gzip", 415), ("br", 415), ("Identity", 200)] {
         let response = receiver.post(&numbered(1)).header("content-encoding", encoding).send().await.unwrap();
@@ -62,14 +65,14 @@ async fn an_unsigned_request_is_answered_without_waiting_for_its_body() {
 }
 
 #[tokio::test]
-async fn a_slow_body_is_given_up() {
+async fn a_slow_body_times_out() {
     let receiver = Running::start(&route(vec![])).await;
     let answer = raw(&receiver, &head("content-length: 10\r\n\r\nx")).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
 }
 
 #[tokio::test]
-async fn a_request_that_has_begun_is_answered_before_the_receiver_ends() {
+async fn a_started_request_is_answered_before_shutdown() {
     let receiver = Running::start(&route(vec![])).await;
     let mut stream = TcpStream::connect(receiver.delivery).await.unwrap();
     let begun = head(&format!("expect: 100-continue\r\ncontent-length: {}\r\n\r\n", BODY.len()));
@@ -79,7 +82,7 @@ async fn a_request_that_has_begun_is_answered_before_the_receiver_ends() {
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     let delivery = receiver.delivery;
     let stopped = tokio::spawn(receiver.stop());
-    until("nobody new is let in", async || TcpStream::connect(delivery).await.is_err()).await;
+    until("new connections are refused", async || TcpStream::connect(delivery).await.is_err()).await;
     stream.write_all(BODY.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -88,7 +91,7 @@ async fn a_request_that_has_begun_is_answered_before_the_receiver_ends() {
 }
 
 #[tokio::test]
-async fn large_headers_are_refused() {
+async fn large_headers_are_rejected() {
     let receiver = Running::start(&route(vec![])).await;
     let many = "a: b\r\n".repeat(100);
     let long = format!("a: {}\r\n", "b".repeat(20_000));

@@ -1,4 +1,4 @@
-//! What the admin port shows: the journal's entries, and what is measured.
+//! The admin port: the journal API and the metrics.
 
 use linktree_operator::route::journal::{Body, Detail, Page, SinkEntry, SinkState};
 use serde::de::DeserializeOwned;
@@ -11,7 +11,7 @@ async fn read<T: DeserializeOwned>(receiver: &Running, path: &str) -> T {
 }
 
 #[tokio::test]
-async fn the_journal_is_paged_through_in_order() {
+async fn the_journal_is_listed_in_pages_in_order() {
     let receiver = Running::start(&route(vec![])).await;
     assert_eq!(read::<Page>(&receiver, "/journal").await, Page { entries: vec![], next: None });
     for n in 0..5 {
@@ -33,20 +33,20 @@ async fn the_journal_is_paged_through_in_order() {
 }
 
 #[tokio::test]
-async fn an_entry_is_shown_with_its_body_and_with_what_became_of_it() {
-    let (taker, refuser) = (Collector::start().await, Collector::start().await);
-    refuser.answers(400);
-    let sinks = vec![sink("cms", taker.address), sink("picky", refuser.address), sink("gone", vacant().await)];
+async fn an_entry_has_its_body_and_the_state_of_each_sink() {
+    let (taker, rejecter) = (Collector::start().await, Collector::start().await);
+    rejecter.answers(400);
+    let sinks = vec![sink("cms", taker.address), sink("picky", rejecter.address), sink("gone", vacant().await)];
     let mut route = route(sinks);
     let receiver = Running::start(&route).await;
     receiver.deliver(&delivery("d1", BODY, SECRET)).await;
     receiver.deliver(&delivery("d1", "{}", SECRET)).await;
-    until("it was tried", async || {
+    until("the event was attempted", async || {
         let sinks = receiver.status().await.sinks;
         sinks[0].last_success_time.is_some() && sinks[1].dead_lettered == 2 && sinks[2].consecutive_failures >= 2
     })
     .await;
-    let Page { entries, next: None } = read(&receiver, "/journal").await else { panic!("one page") };
+    let Page { entries, next: None } = read(&receiver, "/journal").await else { panic!("expected one page") };
     assert_eq!((entries[0].conflict, entries[1].conflict), (false, true));
     let Detail { entry, body, sinks } = read(&receiver, &format!("/journal/{}", entries[0].position)).await;
     assert_eq!((entry, body), (entries[0].clone(), Body::Text(BODY.into())));
@@ -56,12 +56,14 @@ async fn an_entry_is_shown_with_its_body_and_with_what_became_of_it() {
     assert!(matches!(&picky.state, SinkState::DeadLetter { failure, .. } if failure == "answered 400"), "{picky:?}");
     route.redact_fields = ["title".to_owned()].into();
     receiver.reroute(&route).await;
-    let Detail { body: Body::Text(body), .. } = read(&receiver, "/journal/1").await else { panic!("it is text") };
-    assert!(body.contains(r#""title":"[redacted]""#), "also what was kept before: {body}");
+    let Detail { body: Body::Text(body), .. } = read(&receiver, "/journal/1").await else {
+        panic!("expected a text body")
+    };
+    assert!(body.contains(r#""title":"[redacted]""#), "an older entry is redacted as well: {body}");
 }
 
 #[tokio::test]
-async fn the_journal_is_shown_to_nobody_without_the_token_and_not_at_the_delivery_port() {
+async fn the_journal_requires_the_token_and_is_absent_from_the_delivery_port() {
     let receiver = Running::start(&route(vec![])).await;
     receiver.deliver(&numbered(1)).await;
     for path in ["/journal", "/journal/1"] {
@@ -76,12 +78,12 @@ async fn the_journal_is_shown_to_nobody_without_the_token_and_not_at_the_deliver
 }
 
 #[tokio::test]
-async fn what_waits_and_what_is_kept_is_measured() {
+async fn backlog_and_journal_have_metrics() {
     let receiver = Running::start(&route(vec![sink("gone", vacant().await)])).await;
     for n in 0..3 {
         receiver.deliver(&numbered(n)).await;
     }
-    until("they were tried", async || receiver.status().await.sinks[0].consecutive_failures >= 3).await;
+    until("the events were attempted", async || receiver.status().await.sinks[0].consecutive_failures >= 3).await;
     receiver.status().await;
     let metrics = receiver.get("/metrics").await.text().await.unwrap();
     for line in [

@@ -1,4 +1,4 @@
-//! A receiver on ports of its own, deliveries signed for it, and a sink that keeps what it is sent.
+//! A receiver on its own ports, signed deliveries, and a sink that records requests.
 
 use std::{
     collections::BTreeSet,
@@ -57,7 +57,7 @@ pub fn key(name: &str, secret: &str) -> Key {
     Key { name: name.into(), secret: Secret::new(secret) }
 }
 
-/// A sink that is tried again every second, for long enough.
+/// A sink with a retry every second, longer than any test.
 pub fn sink(name: &str, address: SocketAddr) -> Sink {
     let mut sink = Sink::new(name, Url::parse(&format!("http://{address}/in")).unwrap());
     sink.timeout_seconds = 2;
@@ -65,7 +65,7 @@ pub fn sink(name: &str, address: SocketAddr) -> Sink {
     sink
 }
 
-/// A receiver that runs in this process. Ended and removed with its directory when dropped.
+/// A receiver in this process. Stopped and deleted with its directory on drop.
 pub struct Running {
     pub delivery: SocketAddr,
     pub admin: SocketAddr,
@@ -81,26 +81,26 @@ impl Running {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(route::FILE), route.render().unwrap()).unwrap();
         let running = Running::start_in(directory).await;
-        until("it is ready", async || running.get("/readyz").await.status() == 200).await;
+        until("the receiver is ready", async || running.get("/readyz").await.status() == 200).await;
         running
     }
 
-    /// Starts one that serves deliveries over TLS, with the certificate that comes to be in its directory.
+    /// Starts a receiver that serves deliveries over TLS, with a certificate installed later in its directory.
     pub async fn start_with_tls(route: &Route) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(route::FILE), route.render().unwrap()).unwrap();
         let args = Args { tls_directory: Some(directory.path().to_owned()), ..args(&directory, &[]) };
         let running = Running::start_as(directory, args).await;
-        until("the route is in use", async || running.get("/status").await.status() == 401).await;
+        until("the route is loaded", async || running.get("/status").await.status() == 401).await;
         running
     }
 
-    /// Starts a receiver on what is in `directory`.
+    /// Starts a receiver with the files in `directory`.
     pub async fn start_in(directory: TempDir) -> Self {
         Running::start_with(directory, &["127.0.0.0/8"]).await
     }
 
-    /// Starts one whose sinks may be in these networks, whatever the rules say.
+    /// Starts a receiver whose sinks may be in these networks.
     pub async fn start_with(directory: TempDir, egress_allow: &[&str]) -> Self {
         let args = args(&directory, egress_allow);
         Running::start_as(directory, args).await
@@ -115,12 +115,12 @@ impl Running {
         Running { delivery, admin, directory, client, shutdown: shutdown.drop_guard(), task }
     }
 
-    /// Ends the receiver in good order and leaves its directory.
+    /// Shuts the receiver down cleanly and returns its directory.
     pub async fn stop(self) -> TempDir {
         let Running { directory, shutdown, task, client, .. } = self;
         drop(client);
         drop(shutdown);
-        tokio::time::timeout(DEADLINE, task).await.expect("it ends in time").unwrap();
+        tokio::time::timeout(DEADLINE, task).await.expect("the receiver did not stop in time").unwrap();
         directory
     }
 
@@ -128,15 +128,15 @@ impl Running {
         self.directory.path().join(route::FILE)
     }
 
-    /// Puts another route in place and waits until it is in use.
+    /// Replaces the route and waits until it is loaded.
     pub async fn reroute(&self, route: &Route) {
         let bytes = route.render().unwrap();
         std::fs::write(self.route_file(), &bytes).unwrap();
         let digest = Route::digest(&bytes);
-        until("the route is in use", async || self.status().await.route_digest == digest).await;
+        until("the route is loaded", async || self.status().await.route_digest == digest).await;
     }
 
-    /// Posts a delivery; answers with status and body.
+    /// Sends a delivery; returns status and body of the response.
     pub async fn deliver(&self, delivery: &Delivery) -> (u16, String) {
         let answer = self.post(delivery).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
@@ -146,7 +146,7 @@ impl Running {
         signed(self.client.post(format!("http://{}{PATH}", self.delivery)), delivery)
     }
 
-    /// Asks the admin port.
+    /// Sends a GET request to the admin port.
     pub async fn get(&self, path: &str) -> Response {
         self.client.get(format!("http://{}{path}", self.admin)).send().await.unwrap()
     }
@@ -157,7 +157,7 @@ impl Running {
     }
 }
 
-/// A receiver on ports of its own, with its files in `directory`.
+/// The arguments of a receiver on its own ports, with its files in `directory`.
 fn args(directory: &TempDir, egress_allow: &[&str]) -> Args {
     let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
     Args {
@@ -170,7 +170,7 @@ fn args(directory: &TempDir, egress_allow: &[&str]) -> Args {
     }
 }
 
-/// A delivery, signed. Its parts may be changed, and then do not fit any more.
+/// A signed delivery. Changing a field invalidates the signature.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub id: String,
@@ -179,7 +179,7 @@ pub struct Delivery {
     pub signature: String,
 }
 
-/// Puts a delivery into a request.
+/// Adds a delivery to a request.
 pub fn signed(request: RequestBuilder, delivery: &Delivery) -> RequestBuilder {
     let Delivery { id, body, sent_at, signature } = delivery;
     request
@@ -190,7 +190,7 @@ pub fn signed(request: RequestBuilder, delivery: &Delivery) -> RequestBuilder {
         .body(body.clone())
 }
 
-/// A delivery of `body`, signed now by `secret`.
+/// A delivery of `body`, signed now with `secret`.
 pub fn delivery(id: &str, body: &str, secret: &str) -> Delivery {
     delivery_at(id, body, secret, clock::now().as_second())
 }
@@ -202,13 +202,13 @@ pub fn delivery_at(id: &str, body: &str, secret: &str, sent_at: i64) -> Delivery
     Delivery { id: id.into(), body: body.into(), sent_at: sent_at.as_str().into(), signature }
 }
 
-/// The n-th of many deliveries, each with an id and a body of its own.
+/// The n-th of many deliveries, each with its own id and body.
 pub fn numbered(n: usize) -> Delivery {
     let body = format!(r#"{{"type":"link.updated","data":{{"link_id":"l{n}"}},"timestamp":1700000000}}"#);
     delivery(&format!("d{n}"), &body, SECRET)
 }
 
-/// A sink that keeps what it is sent and answers as it is told. Ends with the test's runtime.
+/// A sink that records requests and answers with a variable status. Stopped with the test's runtime.
 #[derive(Clone)]
 pub struct Collector {
     pub address: SocketAddr,
@@ -244,28 +244,28 @@ impl Collector {
         answer
     }
 
-    /// Answers with `status` from now on; what is not answered 2xx is not kept.
+    /// Sets the response's status; only requests answered with 2xx count as taken.
     pub fn answers(&self, status: u16) {
         self.answer.store(status, Ordering::SeqCst);
     }
 
-    /// Header and body of all that was taken.
+    /// Header and body of all taken requests.
     pub fn taken(&self) -> Vec<(HeaderMap, Bytes)> {
         self.taken.lock().unwrap().clone()
     }
 
-    /// The headers of all that came, whatever the answer.
+    /// The headers of all requests, with any response.
     pub fn asked(&self) -> Vec<HeaderMap> {
         self.asked.lock().unwrap().clone()
     }
 
-    /// The ids of all that was taken, in that order.
+    /// The ids of all taken events, in order.
     pub fn ids(&self) -> Vec<String> {
         self.taken().iter().map(|(header, _)| header["ce-id"].to_str().unwrap().to_owned()).collect()
     }
 }
 
-/// An address nobody listens on.
+/// An address without a listener.
 pub async fn vacant() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
@@ -277,5 +277,5 @@ pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    assert!(tokio::time::timeout(DEADLINE, met).await.is_ok(), "not in time: {what}");
+    assert!(tokio::time::timeout(DEADLINE, met).await.is_ok(), "timed out waiting until {what}");
 }

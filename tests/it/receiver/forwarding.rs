@@ -1,4 +1,4 @@
-//! What was kept reaches every sink that wants it.
+//! Stored events reach every sink that selects them.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn an_event_arrives_as_a_cloudevent_with_its_body_untouched() {
     cms.bearer = Some(Secret::new("for-the-cms"));
     let receiver = Running::start(&route(vec![cms])).await;
     receiver.deliver(&delivery("dlv_1", BODY, SECRET)).await;
-    until("it arrived", async || collector.taken().len() == 1).await;
+    until("the event arrived", async || collector.taken().len() == 1).await;
     let (header, body) = collector.taken().remove(0);
     assert_eq!(&body[..], BODY.as_bytes());
     for (name, value) in [
@@ -31,7 +31,7 @@ async fn an_event_arrives_as_a_cloudevent_with_its_body_untouched() {
     ] {
         assert_eq!(header[name], value, "{name}");
     }
-    until("it is counted", async || receiver.status().await.last_hour.forwarded == 1).await;
+    until("the status counts the event", async || receiver.status().await.last_hour.forwarded == 1).await;
     let status = receiver.status().await;
     assert!(status.sinks[0].last_success_time.is_some());
 }
@@ -45,8 +45,12 @@ async fn a_redacted_field_reaches_neither_the_journal_nor_a_sink() {
     let body = r#"{"type":"link.created", "data":{"geo_city":"Reykjavik","n":1.10}}"#;
     let sent = delivery("d1", body, SECRET);
     assert_eq!(receiver.deliver(&sent).await.1, r#"{"received":true}"#);
-    assert_eq!(receiver.deliver(&sent).await.1, r#"{"duplicate":true}"#, "it is known by the body as it came");
-    until("it arrived", async || collector.taken().len() == 1).await;
+    assert_eq!(
+        receiver.deliver(&sent).await.1,
+        r#"{"duplicate":true}"#,
+        "the identity is of the body before redaction"
+    );
+    until("the event arrived", async || collector.taken().len() == 1).await;
     let (_, body) = collector.taken().remove(0);
     assert_eq!(body, r#"{"type":"link.created", "data":{"geo_city":"[redacted]","n":1.10}}"#);
     let directory = receiver.stop().await;
@@ -57,30 +61,30 @@ async fn a_redacted_field_reaches_neither_the_journal_nor_a_sink() {
 }
 
 #[tokio::test]
-async fn a_sink_that_was_down_misses_nothing_and_gets_it_once() {
+async fn a_sink_that_was_down_gets_every_event_once() {
     let address = vacant().await;
     let receiver = Running::start(&route(vec![sink("cms", address)])).await;
     for n in 0..20 {
         assert_eq!(receiver.deliver(&numbered(n)).await.0, 200);
     }
-    until("it is seen to fail", async || receiver.status().await.sinks[0].consecutive_failures >= 5).await;
+    until("the status counts the failures", async || receiver.status().await.sinks[0].consecutive_failures >= 5).await;
     let status = receiver.status().await;
     assert_eq!((status.backlog, status.sinks[0].last_failure.as_deref()), (20, Some("could not be reached")));
     let collector = Collector::start_at(address).await;
-    until("all is settled", async || receiver.status().await.backlog == 0).await;
+    until("the backlog is empty", async || receiver.status().await.backlog == 0).await;
     let mut ids = collector.ids();
     assert_eq!(ids.len(), 20, "{ids:?}");
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), 20, "none came twice");
+    assert_eq!(ids.len(), 20, "an event arrived twice");
     for n in 20..30 {
         receiver.deliver(&numbered(n)).await;
     }
-    until("the rest arrived", async || collector.ids().len() == 30).await;
+    until("the remaining events arrived", async || collector.ids().len() == 30).await;
 }
 
 #[tokio::test]
-async fn a_black_hole_holds_up_no_other_sink() {
+async fn an_unresponsive_sink_delays_no_other_sink() {
     let hole = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let collector = Collector::start().await;
     let sinks = vec![sink("hole", hole.local_addr().unwrap()), sink("cms", collector.address)];
@@ -88,29 +92,32 @@ async fn a_black_hole_holds_up_no_other_sink() {
     for n in 0..50 {
         assert_eq!(receiver.deliver(&numbered(n)).await.0, 200);
     }
-    until("the healthy one has all", async || collector.ids().len() == 50).await;
-    until("the other one is known", async || receiver.status().await.sinks[0].consecutive_failures > 0).await;
+    until("the healthy sink has all events", async || collector.ids().len() == 50).await;
+    until("the status counts a failure of the other sink", async || {
+        receiver.status().await.sinks[0].consecutive_failures > 0
+    })
+    .await;
     assert_eq!(receiver.status().await.sinks[0].last_failure.as_deref(), Some("did not answer in time"));
 }
 
 #[tokio::test]
-async fn a_refused_event_is_a_dead_letter_at_once_and_the_next_one_goes_on() {
+async fn a_rejected_event_is_dead_lettered_at_once_and_the_next_is_forwarded() {
     let collector = Collector::start().await;
     collector.answers(400);
     let receiver = Running::start(&route(vec![sink("cms", collector.address)])).await;
     receiver.deliver(&numbered(1)).await;
-    until("it is given up", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
+    until("the event is dead-lettered", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
     collector.answers(204);
     receiver.deliver(&numbered(2)).await;
-    until("the next one arrived", async || collector.ids() == ["d2"]).await;
-    until("all is settled", async || receiver.status().await.backlog == 0).await;
+    until("the next event arrived", async || collector.ids() == ["d2"]).await;
+    until("the backlog is empty", async || receiver.status().await.backlog == 0).await;
     assert_eq!(receiver.status().await.last_hour.dead_lettered, 1);
     let metrics = receiver.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains(r#"linktree_receiver_dead_letters_total{sink="cms"} 1"#), "{metrics}");
 }
 
 #[tokio::test]
-async fn an_event_goes_where_the_route_says_and_follows_no_redirect() {
+async fn an_event_is_sent_to_the_routes_url_and_follows_no_redirect() {
     let elsewhere = Collector::start().await;
     let head = format!("307 Temporary Redirect\r\nlocation: http://{}/in", elsewhere.address);
     let redirecting = Canned::answering([answer(&head, "")]).await;
@@ -118,13 +125,13 @@ async fn an_event_goes_where_the_route_says_and_follows_no_redirect() {
     cms.url = Some(SinkUrl::new(redirecting.base.clone()));
     let receiver = Running::start(&route(vec![cms])).await;
     receiver.deliver(&numbered(1)).await;
-    until("it is given up", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
+    until("the event is dead-lettered", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
     assert_eq!(receiver.status().await.sinks[0].last_failure.as_deref(), Some("answered 307"));
     assert!(elsewhere.ids().is_empty());
 }
 
 #[tokio::test]
-async fn a_sink_that_asks_for_time_gets_it() {
+async fn retry_after_of_a_sink_is_respected() {
     let busy = answer("429 Too Many Requests\r\nretry-after: 3", "");
     let canned = Canned::answering([busy, answer("204 No Content", "")]).await;
     let mut cms = sink("cms", vacant().await);
@@ -132,29 +139,29 @@ async fn a_sink_that_asks_for_time_gets_it() {
     let receiver = Running::start(&route(vec![cms])).await;
     let started = clock::monotonic();
     receiver.deliver(&numbered(1)).await;
-    until("it is taken", async || receiver.status().await.backlog == 0).await;
+    until("the event is taken", async || receiver.status().await.backlog == 0).await;
     assert_eq!(canned.requests().len(), 2);
-    assert!(started.elapsed() >= Duration::from_secs(3), "it came back too soon");
+    assert!(started.elapsed() >= Duration::from_secs(3), "the retry came before Retry-After");
 }
 
 #[tokio::test]
-async fn an_event_is_given_up_after_its_last_retry() {
+async fn an_event_is_dead_lettered_after_its_last_retry() {
     let mut cms = sink("cms", vacant().await);
     cms.retry.limit = 1;
     let receiver = Running::start(&route(vec![cms])).await;
     receiver.deliver(&numbered(1)).await;
-    until("it is given up", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
+    until("the event is dead-lettered", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
     assert_eq!(receiver.status().await.sinks[0].consecutive_failures, 2, "one attempt and one retry");
 }
 
 #[tokio::test]
-async fn a_sink_gets_the_types_it_asks_for() {
+async fn a_sink_gets_only_its_event_types() {
     let collector = Collector::start().await;
     let mut cms = sink("cms", collector.address);
     cms.events = [EventType::LinkCreated].into();
     let receiver = Running::start(&route(vec![cms])).await;
     receiver.deliver(&numbered(1)).await;
     receiver.deliver(&delivery("wanted", BODY, SECRET)).await;
-    until("all is settled", async || receiver.status().await.backlog == 0).await;
+    until("the backlog is empty", async || receiver.status().await.backlog == 0).await;
     assert_eq!(collector.ids(), ["wanted"]);
 }

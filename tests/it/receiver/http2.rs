@@ -1,4 +1,4 @@
-//! Deliveries over HTTP/2: the same answers.
+//! Deliveries over HTTP/2: the same responses.
 
 use super::fixture::{BODY, PATH, Running, SECRET, delivery, numbered, route, signed};
 

@@ -1,10 +1,10 @@
-//! Forwarding is paused: deliveries are verified, kept and answered as ever, and go out in order afterwards.
+//! Paused forwarding: deliveries are verified, stored and answered, and forwarded in order once resumed.
 
 use linktree_operator::route::{Forwarding, Ordering};
 
 use super::fixture::{Collector, Running, SECRET, delivery, route, sink, until};
 
-/// Deliveries that speak of one link.
+/// Sends deliveries about one link.
 async fn deliver(receiver: &Running, numbers: std::ops::Range<usize>) {
     for n in numbers {
         let body = format!(r#"{{"type":"link.updated","data":{{"link_id":"l1","n":{n}}},"timestamp":1700000000}}"#);
@@ -13,7 +13,7 @@ async fn deliver(receiver: &Running, numbers: std::ops::Range<usize>) {
 }
 
 #[tokio::test]
-async fn paused_forwarding_keeps_all_and_sends_it_in_order_afterwards() {
+async fn paused_forwarding_stores_events_and_forwards_them_in_order_once_resumed() {
     let collector = Collector::start().await;
     let mut cms = sink("cms", collector.address);
     cms.ordering = Ordering::ByResource;
@@ -21,28 +21,28 @@ async fn paused_forwarding_keeps_all_and_sends_it_in_order_afterwards() {
     route.forwarding = Forwarding::Paused;
     let receiver = Running::start(&route).await;
     deliver(&receiver, 0..10).await;
-    assert_eq!(receiver.deliver(&delivery("bad", "{}", "wrong")).await.0, 403, "it still verifies");
+    assert_eq!(receiver.deliver(&delivery("bad", "{}", "wrong")).await.0, 403, "a paused receiver must verify");
     let status = receiver.status().await;
     assert_eq!((status.backlog, status.last_hour.verified, collector.asked().len()), (10, 10, 0));
 
     route.forwarding = Forwarding::On;
     receiver.reroute(&route).await;
-    until("the backlog is out", async || receiver.status().await.backlog == 0).await;
+    until("the backlog is empty", async || receiver.status().await.backlog == 0).await;
 
-    // And again, with a worker that has nothing to do and waits for events.
+    // Again, with an idle worker that waits for events.
     route.forwarding = Forwarding::Paused;
     receiver.reroute(&route).await;
     deliver(&receiver, 10..20).await;
     assert_eq!((receiver.status().await.backlog, collector.asked().len()), (10, 10));
 
-    // What was kept outlives a restart while paused.
+    // Stored events survive a restart while paused.
     let receiver = Running::start_in(receiver.stop().await).await;
-    until("it is ready", async || receiver.get("/readyz").await.status() == 200).await;
+    until("the receiver is ready", async || receiver.get("/readyz").await.status() == 200).await;
     deliver(&receiver, 20..25).await;
     assert_eq!((receiver.status().await.backlog, collector.asked().len()), (15, 10));
     route.forwarding = Forwarding::On;
     receiver.reroute(&route).await;
-    until("the backlog is out", async || receiver.status().await.backlog == 0).await;
+    until("the backlog is empty", async || receiver.status().await.backlog == 0).await;
     let expected: Vec<_> = (0..25).map(|n| format!("d{n:02}")).collect();
     assert_eq!(collector.ids(), expected);
 }

@@ -1,11 +1,11 @@
-//! A changed route file is taken up without a restart; a bad one changes nothing.
+//! A changed route file is loaded without a restart; an invalid one is ignored.
 
 use linktree_operator::route::Route;
 
 use super::fixture::{BODY, Collector, Running, SECRET, delivery, key, numbered, route, sink, until};
 
 #[tokio::test]
-async fn a_receiver_waits_for_its_route_file_and_says_so() {
+async fn a_receiver_is_not_ready_without_a_route_file() {
     let receiver = Running::start_in(tempfile::tempdir().unwrap()).await;
     assert_eq!(receiver.get("/healthz").await.status(), 200);
     let unready = receiver.get("/readyz").await;
@@ -17,12 +17,12 @@ async fn a_receiver_waits_for_its_route_file_and_says_so() {
     std::fs::write(receiver.route_file(), b"{").unwrap();
     assert_eq!(receiver.get("/readyz").await.status(), 503);
     std::fs::write(receiver.route_file(), route(vec![]).render().unwrap()).unwrap();
-    until("it is ready", async || receiver.get("/readyz").await.status() == 200).await;
+    until("the receiver is ready", async || receiver.get("/readyz").await.status() == 200).await;
     assert_eq!(receiver.deliver(&early).await.0, 200);
 }
 
 #[tokio::test]
-async fn keys_are_swapped_while_it_runs() {
+async fn keys_are_replaced_at_run_time() {
     let mut route = route(vec![]);
     let receiver = Running::start(&route).await;
     assert_eq!(receiver.deliver(&delivery("d1", BODY, "rotated")).await.0, 403);
@@ -36,29 +36,29 @@ async fn keys_are_swapped_while_it_runs() {
     assert_eq!(receiver.deliver(&numbered(3)).await.0, 403);
     route.keys.clear();
     receiver.reroute(&route).await;
-    assert_eq!(receiver.deliver(&numbered(3)).await.0, 503, "without keys it is our fault, not the sender's");
+    assert_eq!(receiver.deliver(&numbered(3)).await.0, 503, "missing keys must not be reported as the sender's error");
 }
 
 #[tokio::test]
-async fn sinks_come_and_go_while_it_runs() {
+async fn sinks_are_added_and_removed_at_run_time() {
     let (first, second) = (Collector::start().await, Collector::start().await);
     let receiver = Running::start(&route(vec![sink("first", first.address)])).await;
     receiver.deliver(&numbered(1)).await;
     receiver.reroute(&route(vec![sink("first", first.address), sink("second", second.address)])).await;
     receiver.deliver(&numbered(2)).await;
-    until("both have it", async || first.ids().len() == 2 && second.ids().len() == 1).await;
-    assert_eq!(second.ids(), ["d2"], "a new sink gets what comes from then on");
+    until("both sinks have the event", async || first.ids().len() == 2 && second.ids().len() == 1).await;
+    assert_eq!(second.ids(), ["d2"], "a new sink gets only later events");
     receiver.reroute(&route(vec![sink("second", second.address)])).await;
     receiver.deliver(&numbered(3)).await;
-    until("the one that stayed has it", async || second.ids() == ["d2", "d3"]).await;
+    until("the remaining sink has the event", async || second.ids() == ["d2", "d3"]).await;
     assert_eq!(first.ids(), ["d1", "d2"]);
     receiver.reroute(&route(vec![sink("second", first.address)])).await;
     receiver.deliver(&numbered(4)).await;
-    until("it goes to the new address", async || first.ids() == ["d1", "d2", "d4"]).await;
+    until("the event arrives at the new address", async || first.ids() == ["d1", "d2", "d4"]).await;
 }
 
 #[tokio::test]
-async fn a_bad_file_leaves_the_last_good_route_in_use() {
+async fn an_invalid_file_keeps_the_last_valid_route() {
     let good = route(vec![]);
     let receiver = Running::start(&good).await;
     let digest = Route::digest(&good.render().unwrap());

@@ -1,4 +1,4 @@
-//! What is acknowledged is kept; what cannot be kept is not acknowledged.
+//! Acknowledged deliveries are stored; a delivery that cannot be stored is not acknowledged.
 
 use std::{
     io::{BufRead, BufReader},
@@ -29,40 +29,40 @@ async fn a_restart_loses_nothing_and_repeats_nothing() {
     until("all five arrived", async || collector.ids().len() == 5).await;
     let repeated = receiver.deliver(&numbered(3)).await;
     assert_eq!(repeated, (200, r#"{"duplicate":true}"#.to_owned()));
-    until("all is settled", async || receiver.status().await.backlog == 0).await;
+    until("the backlog is empty", async || receiver.status().await.backlog == 0).await;
     let mut ids = collector.ids();
     ids.sort();
     assert_eq!(ids, ["d0", "d1", "d2", "d3", "d4"]);
 }
 
 #[tokio::test]
-async fn a_full_journal_is_not_ready_answers_503_and_heals_when_there_is_room() {
+async fn a_full_journal_is_not_ready_answers_503_and_recovers_when_there_is_space() {
     let mut small = fixture::route(vec![sink("cms", vacant().await)]);
     small.capacity_bytes = 200_000;
     let receiver = Running::start(&small).await;
     let big = |n: usize| delivery(&format!("big{n}"), &format!("[{n},\"{}\"]", "x".repeat(50_000)), SECRET);
     let mut kept = 0;
-    let refused = loop {
+    let rejected = loop {
         let response = receiver.post(&big(kept)).send().await.unwrap();
         if response.status() != 200 {
             break response;
         }
         kept += 1;
-        assert!(kept < 10, "it never fills up");
+        assert!(kept < 10, "the journal never fills up");
     };
-    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"10".parse().unwrap()));
+    assert_eq!((rejected.status().as_u16(), &rejected.headers()["retry-after"]), (503, &"10".parse().unwrap()));
     let status = receiver.status().await;
     assert_eq!((status.journal, status.last_hour.unavailable), (JournalHealth::Full, 1));
-    assert_eq!(status.backlog, kept as u64, "nothing was dropped to make room");
+    assert_eq!(status.backlog, kept as u64, "an event was dropped to make space");
     assert_eq!(receiver.get("/readyz").await.status(), 503);
     small.capacity_bytes = 10_000_000;
     receiver.reroute(&small).await;
-    until("it is ready again", async || receiver.get("/readyz").await.status() == 200).await;
+    until("the receiver is ready again", async || receiver.get("/readyz").await.status() == 200).await;
     assert_eq!(receiver.deliver(&big(kept)).await, (200, r#"{"received":true}"#.to_owned()));
 }
 
 #[tokio::test]
-async fn a_failing_database_is_answered_503_and_never_taken_for_done() {
+async fn a_failing_database_is_answered_503_and_is_no_duplicate_later() {
     let receiver = Running::start(&fixture::route(vec![])).await;
     let database = receiver.directory.path().join("journal/journal.sqlite");
     let intruder = rusqlite::Connection::open(database).unwrap();
@@ -75,9 +75,9 @@ async fn a_failing_database_is_answered_503_and_never_taken_for_done() {
     assert_eq!(receiver.status().await.journal, JournalHealth::Healthy);
 }
 
-/// The binary itself, killed without warning while deliveries come in.
+/// The real binary, killed while deliveries arrive.
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_kill() {
+async fn acknowledged_deliveries_survive_a_kill() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join(route::FILE), fixture::route(vec![]).render().unwrap()).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_linktree-operator"))
@@ -91,7 +91,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     let mut log = BufReader::new(child.0.stderr.take().unwrap()).lines();
     let (mut address, mut routed) = (None, false);
     while address.is_none() || !routed {
-        let line = log.next().expect("it says where it listens and that it has its route").unwrap();
+        let line = log.next().expect("the receiver logs its address and its route").unwrap();
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         address = line["delivery"].as_str().map(|text| text.parse::<SocketAddr>().unwrap()).or(address);
         routed |= line["path"].is_string();
@@ -113,19 +113,19 @@ async fn what_was_acknowledged_survives_a_kill() {
         })
     });
     let sending: Vec<_> = sending.collect();
-    until("it is under way", async || count(directory.path()) > 100).await;
+    until("the journal has 100 events", async || count(directory.path()) > 100).await;
     drop(child);
     let acknowledged: Vec<_> = futures::future::join_all(sending).await.into_iter().flat_map(Result::unwrap).collect();
     assert!(acknowledged.len() > 100);
     let receiver = Running::start_in(directory).await;
-    until("it is ready", async || receiver.get("/readyz").await.status() == 200).await;
+    until("the receiver is ready", async || receiver.get("/readyz").await.status() == 200).await;
     for delivery in acknowledged {
         let answer = receiver.deliver(&delivery).await;
         assert_eq!(answer, (200, r#"{"duplicate":true}"#.to_owned()), "{} was lost", delivery.id);
     }
 }
 
-/// A process that is killed, and gone, when this is dropped.
+/// A process. Killed and reaped on drop.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -135,7 +135,7 @@ impl Drop for Killed {
     }
 }
 
-/// How many events a journal holds, looked at from outside.
+/// The number of events in a journal, read by a separate connection.
 fn count(directory: &Path) -> i64 {
     let database = rusqlite::Connection::open_with_flags(
         directory.join("journal/journal.sqlite"),
@@ -162,14 +162,16 @@ async fn two_receivers_never_share_a_journal() {
 }
 
 #[tokio::test]
-async fn a_journal_of_a_later_version_is_left_alone_and_said_in_the_status() {
+async fn a_journal_of_a_later_version_is_not_changed_and_reported() {
     let receiver = Running::start(&fixture::route(vec![])).await;
     let directory = receiver.stop().await;
     let file = directory.path().join("journal/journal.sqlite");
     rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let receiver = Running::start_in(directory).await;
-    until("its status can be read", async || receiver.get("/status").await.status() == 401).await;
-    let JournalHealth::Failed { problem } = receiver.status().await.journal else { panic!("it has a journal") };
+    until("the admin port answers", async || receiver.get("/status").await.status() == 401).await;
+    let JournalHealth::Failed { problem } = receiver.status().await.journal else {
+        panic!("the journal has not failed")
+    };
     assert!(problem.contains("written by a later version (99;"), "{problem}");
     assert_eq!(receiver.get("/readyz").await.status(), 503);
     assert_eq!(receiver.deliver(&fixture::numbered(1)).await.0, 503);

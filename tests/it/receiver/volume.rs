@@ -1,4 +1,4 @@
-//! A volume that is really full. Needs the right to mount one.
+//! A full volume. Needs permission to mount a tmpfs.
 
 use std::{fs, io::Write, path::Path};
 
@@ -7,7 +7,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::fixture::{self, Running, SECRET, delivery, until};
 
-/// A small volume on memory, until it is dropped.
+/// A small tmpfs. Unmounted on drop.
 struct Volume<'a>(&'a Path);
 
 impl<'a> Volume<'a> {
@@ -19,12 +19,12 @@ impl<'a> Volume<'a> {
 
 impl Drop for Volume<'_> {
     fn drop(&mut self) {
-        // A reader of the journal may still be closing it.
+        // A reader of the journal may not have closed it yet.
         let _ = umount2(self.0, MntFlags::MNT_DETACH);
     }
 }
 
-/// Uses up all the room there is.
+/// Fills all free space.
 fn fill(file: &Path) {
     let mut file = fs::File::create(file).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
@@ -32,7 +32,7 @@ fn fill(file: &Path) {
 }
 
 #[tokio::test]
-async fn a_full_volume_is_said_at_once_and_heals_by_itself_when_space_returns() {
+async fn a_full_volume_is_reported_at_once_and_recovers_when_space_returns() {
     let directory = tempfile::tempdir().unwrap();
     let (journal, bytes) = (directory.path().join("journal"), fixture::route(vec![]).render().unwrap());
     fs::create_dir(&journal).unwrap();
@@ -41,12 +41,12 @@ async fn a_full_volume_is_said_at_once_and_heals_by_itself_when_space_returns() 
     let volume = match Volume::mount(&mount_point) {
         Ok(volume) => volume,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "SKIPPED: a volume cannot be mounted here ({error}); run it as root");
+            let _ = writeln!(std::io::stderr(), "SKIPPED: cannot mount a volume ({error}): run this test as root");
             return;
         }
     };
     let receiver = Running::start_in(directory).await;
-    until("it is ready", async || receiver.get("/readyz").await.status() == 200).await;
+    until("the receiver is ready", async || receiver.get("/readyz").await.status() == 200).await;
     let big = |n: usize| delivery(&format!("big{n}"), &format!("[{n},\"{}\"]", "x".repeat(50_000)), SECRET);
     let first = receiver.deliver(&big(0)).await;
     assert_eq!(first, (200, r#"{"received":true}"#.to_owned()));
@@ -55,17 +55,21 @@ async fn a_full_volume_is_said_at_once_and_heals_by_itself_when_space_returns() 
     while receiver.deliver(&big(n)).await.0 == 200 {
         kept.push(n);
         n += 1;
-        assert!(n < 500, "it never fills up");
+        assert!(n < 500, "the volume never fills up");
     }
     let response = receiver.post(&big(n)).send().await.unwrap();
     assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"10".parse().unwrap()));
     assert_eq!(receiver.status().await.journal, JournalHealth::Full);
     assert_eq!(receiver.get("/readyz").await.status(), 503);
     fs::remove_file(journal.join("ballast")).unwrap();
-    until("it is ready again", async || receiver.get("/readyz").await.status() == 200).await;
+    until("the receiver is ready again", async || receiver.get("/readyz").await.status() == 200).await;
     assert_eq!(receiver.deliver(&big(n)).await, (200, r#"{"received":true}"#.to_owned()));
     for n in kept {
-        assert_eq!(receiver.deliver(&big(n)).await.1, r#"{"duplicate":true}"#, "{n} was acknowledged, so it is there");
+        assert_eq!(
+            receiver.deliver(&big(n)).await.1,
+            r#"{"duplicate":true}"#,
+            "{n} was acknowledged, but is not stored"
+        );
     }
     let directory = receiver.stop().await;
     drop(volume);
