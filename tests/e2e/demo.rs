@@ -88,7 +88,7 @@ fn leave_something_to_look_at(narrator: Narrator) -> Result<()> {
     if let (Ok(kubeconfig), Ok(cluster)) = (env::var("KUBECONFIG"), env::var("LINKTREE_CLUSTER_DIR")) {
         narrator.say(&format!("export KUBECONFIG={kubeconfig} PATH={tools}:$PATH"));
         let name = cluster.rsplit('/').next().unwrap_or_default();
-        narrator.say(&format!("cargo run --example cluster -- down --name {name}     # ends it"));
+        narrator.say(&format!("make cluster-down NAME={name}     # stops it"));
     }
     for line in [
         "kubectl get ltw,ltconn --all-namespaces --output=wide",
