@@ -1,6 +1,6 @@
-//! What the receiver must live through: goals.md's fault rows that concern it, one module each. Against the real
-//! binary wherever a process or a disk matters. A smaller part runs with the other tests; `CHAOS=full` (`make
-//! chaos-receiver`) runs the counts of goals.md and says one line per row.
+//! The receiver's fault rows (docs/chaos.md), one module each, against the real binary wherever a process or a disk
+//! matters. The other tests include a smaller part of each row; `CHAOS=full` (`make chaos-receiver`) runs the counts of
+//! docs/chaos.md and prints one line per row.
 //!
 //! Everything random comes from one seed, `CHAOS_SEED`; a failure prints the command that repeats it.
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use rand::{SeedableRng, rngs::StdRng};
 
-/// One fault row of goals.md.
+/// One fault row of docs/chaos.md.
 pub struct Row {
     name: &'static str,
     test: &'static str,
@@ -13,7 +13,7 @@ pub struct Row {
     violations: Vec<String>,
 }
 
-/// Whether the counts of goals.md are asked for.
+/// Whether the full counts of docs/chaos.md run.
 pub fn full() -> bool {
     std::env::var("CHAOS").is_ok_and(|value| value == "full")
 }

@@ -1,7 +1,7 @@
-//! What the operator must live through: goals.md's fault rows that concern it. The operator is the real one; the API
-//! server, Linktree, node and clock around it are in memory, so that hours pass in milliseconds and every case is the
-//! same each time it is run. A smaller part runs with the other tests; `CHAOS=full` (`make chaos-operator`) runs the
-//! counts of goals.md and says one line per row.
+//! The operator's fault rows (docs/chaos.md). The operator is the real one; the API server, Linktree, node and clock
+//! around it are in memory, so that hours pass in milliseconds and every case is the same each time it is run. The
+//! other tests include a smaller part of each row; `CHAOS=full` (`make chaos-operator`) runs the counts of docs/chaos.md
+//! and prints one line per row.
 //!
 //! Everything random comes from one seed, `CHAOS_SEED`; a failure prints the command that repeats it, and `CHAOS_CASE` with
 //! the beginning of a case's name tries that alone.

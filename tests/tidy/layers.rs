@@ -23,7 +23,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
 /// Modules that decide: they take `now`, wait for nothing and touch nothing.
 const PURE: [&str; 4] = ["decide", "report", "admit", "state"];
 /// What waiting and touching is done with.
-const EFFECTS: [&str; 7] = ["tokio", "reqwest", "hyper", "hyper_util", "axum", "rusqlite", "backon"];
+const EFFECTS: [&str; 6] = ["tokio", "reqwest", "hyper", "hyper_util", "axum", "rusqlite"];
 
 fn complaints(file: &Path, text: &str) -> Vec<String> {
     let module = module_of(file);
