@@ -4,7 +4,7 @@ use std::io::Write;
 
 use rand::{SeedableRng, rngs::StdRng};
 
-/// One fault row of goals.md.
+/// One fault row of docs/chaos.md.
 pub struct Row {
     name: &'static str,
     test: &'static str,

@@ -81,10 +81,6 @@ volumeMounts:
 - apiGroups: [webhooks.linktree-operator.dev]
   resources: [linktreewebhooks/status, linktreeconnections/status]
   verbs: [patch, update]
-# Owner references that block deletion ask for this where that admission is on.
-- apiGroups: [webhooks.linktree-operator.dev]
-  resources: [linktreewebhooks/finalizers, linktreeconnections/finalizers]
-  verbs: [update]
 # The receivers. Secrets: Linktree's token and sink credentials are read; signing secrets and route files are written.
 - apiGroups: [""]
   resources: [secrets, services, serviceaccounts]
