@@ -1,8 +1,8 @@
-//! The contract between operator and receiver: the operator renders the route file, the receiver loads and hot-reloads
-//! it; what the receiver tells back is [`status`]. Both sides are of one version, since they are one image.
+//! The contract between operator and receiver: the operator renders the route file, and the receiver loads it, reloads
+//! it on change, and reports its [`status`]. Both sides have the same version, because they run from one image.
 //!
-//! A [`Route`] holds secrets (signing keys, sink credentials, the admin token), so it lives in a Kubernetes Secret, is
-//! mounted as a file, and its `Debug` shows none of them.
+//! A [`Route`] contains secrets (signing keys, sink credentials, the admin token). It is therefore stored in a
+//! Kubernetes Secret that is mounted as a file, and its `Debug` output shows none of them.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -22,62 +22,63 @@ pub mod template;
 
 /// The file's name inside the mounted Secret.
 pub const FILE: &str = "route.json";
-/// The port deliveries arrive at.
+/// The port for deliveries.
 pub const DELIVERY_PORT: u16 = 8080;
-/// The port for probes, metrics and the authenticated status; never publicly routed.
+/// The port for probes, metrics and the authenticated status; it is never exposed publicly.
 pub const ADMIN_PORT: u16 = 9090;
-/// The header, with value `1`, that every answer on a route's path carries. The operator's outside-in probe sends an
-/// unsigned request to the public URL and takes a 401 for the receiver's own only with this header and
-/// [`UNSIGNED_ANSWER`] as its body: not an ingress's, a login page's or another receiver's. A request that bears it, too,
-/// is a probe, and not counted as a delivery that somebody forgot to sign.
+/// The header, with value `1`, of every response on a route's path. The operator's probe sends an unsigned request to
+/// the public URL and accepts a 401 as the receiver's own only with this header and [`UNSIGNED_ANSWER`] as its body, so
+/// that a 401 of an ingress, a login page or another receiver does not count. A request with this header is a probe,
+/// and is not counted as a delivery without signature.
 pub const RECEIVER_HEADER: &str = "x-linktree-receiver";
 /// The body of the 401 to a request without signature or timestamp (the page, "Verify signatures").
 pub const UNSIGNED_ANSWER: &str = "Missing signature";
-/// The two files of a certificate, as a Secret of type `kubernetes.io/tls` has them.
+/// The file of the certificate chain, named as in a Secret of type `kubernetes.io/tls`.
 pub const CERTIFICATE_FILE: &str = "tls.crt";
+/// The file of the private key, named as in a Secret of type `kubernetes.io/tls`.
 pub const CERTIFICATE_KEY_FILE: &str = "tls.key";
-/// The version of this contract. A receiver refuses a file of another one.
+/// The version of this contract. A receiver rejects a file of another version.
 pub const VERSION: u32 = 1;
 
-/// Everything one receiver needs to know.
+/// The configuration of one receiver.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Route {
     pub version: u32,
     /// `namespace/name` of the `LinktreeWebhook`; the receiver uses it in logs and as the CloudEvents source.
     pub webhook: WebhookName,
-    /// The path deliveries are posted to, `/h/…`.
+    /// The path for deliveries, `/h/…`.
     pub path: String,
-    /// What the admin port's `/status` asks for as a bearer token.
+    /// The bearer token for `/status` on the admin port.
     pub admin_token: Secret,
-    /// Signing keys; the first is the current one. Empty while the secret is not known: every delivery is then
-    /// answered 503, so that Linktree tries again, rather than 403.
+    /// Signing keys; the first is the current one. Empty while the secret is not known: every delivery is then answered
+    /// 503 instead of 403, so that Linktree retries it.
     pub keys: Vec<Key>,
-    /// A delivery signed longer ago, or further ahead, is refused, but for what the policy says.
+    /// Largest accepted age of a delivery, in the past or in the future, unless the policy allows more.
     pub timestamp_tolerance_seconds: u32,
     pub stale_delivery_policy: StaleDeliveryPolicy,
-    /// How long a delivery is remembered, so that it is not taken twice.
+    /// Time that a delivery is remembered to detect duplicates.
     pub deduplication_window_seconds: u64,
-    /// How long a delivered event stays in the journal.
+    /// Time that a delivered event stays in the journal.
     pub retention_seconds: u64,
-    /// How large the journal may grow before new deliveries are answered 503.
+    /// Largest size of the journal. Beyond it, new deliveries are answered 503.
     pub capacity_bytes: u64,
     pub max_body_bytes: u64,
-    /// Names of JSON fields whose values are never kept.
+    /// Names of JSON fields whose values are never stored.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub redact_fields: BTreeSet<String>,
     pub sinks: Vec<Sink>,
-    /// Whether events are sent to the sinks now.
+    /// Whether events are forwarded to the sinks now.
     #[serde(default, skip_serializing_if = "Forwarding::is_on")]
     pub forwarding: Forwarding,
 }
 
-/// Whether events are sent to the sinks.
+/// Whether events are forwarded to the sinks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Forwarding {
     #[default]
     On,
-    /// They are kept, and go out later.
+    /// Events are stored, and forwarded later.
     Paused,
 }
 
@@ -91,16 +92,16 @@ impl Forwarding {
     }
 }
 
-/// What becomes of a delivery that a key signed, but longer ago than the tolerance.
+/// How a correctly signed delivery that is older than the tolerance is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StaleDeliveryPolicy {
-    /// It is refused.
+    /// It is rejected.
     Reject,
-    /// It is accepted if it has not come before, and is so young that it would still be remembered if it had.
+    /// It is accepted, unless it is a duplicate or too old for a duplicate to be detected.
     AcceptOnce,
 }
 
-/// Which webhook a route serves.
+/// The webhook that a route belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookName {
@@ -108,7 +109,7 @@ pub struct WebhookName {
     pub name: String,
 }
 
-/// A signing key under the name people know it by.
+/// A named signing key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Key {
@@ -116,16 +117,17 @@ pub struct Key {
     pub secret: Secret,
 }
 
-/// Why a route file is not used. The receiver keeps the last good one. Never shows the file's content.
+/// The reason why a route file is rejected; the receiver keeps the last valid one. It never contains the file's
+/// content.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
     #[error("cannot read the route file: {0}")]
     Read(#[from] std::io::Error),
-    #[error("the route file is not what this version expects (line {line}, column {column})")]
+    #[error("the route file does not have the format of this version (line {line}, column {column})")]
     Parse { line: usize, column: usize },
-    #[error("the route file has version {found}, this receiver reads version {VERSION}")]
+    #[error("the route file has version {found}, but this receiver reads version {VERSION}")]
     Version { found: u32 },
-    #[error("the route's sink {name} cannot be used: {problem}")]
+    #[error("the route's sink {name} is invalid: {problem}")]
     Sink { name: String, problem: String },
 }
 
@@ -133,7 +135,7 @@ impl Route {
     /// Reads and checks a route file.
     ///
     /// # Errors
-    /// When it cannot be read, is not JSON of this shape, or is of another version.
+    /// If the file cannot be read, is not JSON of this shape, or has another version.
     pub fn load(file: &Path) -> Result<Self, RouteError> {
         Route::parse(&std::fs::read(file)?)
     }
@@ -141,24 +143,25 @@ impl Route {
     /// Reads and checks the bytes of a route file.
     ///
     /// # Errors
-    /// When they are not JSON of this shape, or of another version.
+    /// If they are not JSON of this shape, or have another version.
     pub fn parse(bytes: &[u8]) -> Result<Self, RouteError> {
-        // serde's own message may quote a value, and values here are secrets: only the position is passed on.
+        // serde's message may quote a value, and values here are secrets, so only the position is reported.
         let route: Route = serde_json::from_slice(bytes)
             .map_err(|error| RouteError::Parse { line: error.line(), column: error.column() })?;
         if route.version == VERSION { Ok(route) } else { Err(RouteError::Version { found: route.version }) }
     }
 
-    /// The file's bytes; the same route always renders to the same bytes.
+    /// Renders the route file. The same route always renders to the same bytes.
     ///
     /// # Errors
-    /// Never for values of this type; the serializer's signature asks for it.
+    /// Never for values of this type; the serializer's signature requires the result.
     pub fn render(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec_pretty(self)
     }
 
-    /// Names this exact route: the receiver reports the digest it has loaded, so the operator sees when a change has
-    /// arrived. The random admin token is part of what is digested, so no secret can be guessed from it.
+    /// The digest of a route file. The receiver reports the digest of the route that it has loaded, so that the
+    /// operator notices when a change has arrived. The random admin token is part of the input, so no secret can be
+    /// guessed from it.
     #[must_use]
     pub fn digest(bytes: &[u8]) -> String {
         hex::encode(&Sha256::digest(bytes)[..16])
@@ -192,14 +195,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_rendered_route_is_read_back_as_it_was() {
+    fn a_rendered_route_parses_to_the_same_route() {
         let bytes = route().render().unwrap();
         assert_eq!(Route::parse(&bytes).unwrap(), route());
         assert_eq!(Route::digest(&bytes), Route::digest(&route().render().unwrap()));
     }
 
     #[test]
-    fn a_bad_file_is_refused_without_quoting_it() {
+    fn an_invalid_file_is_rejected_without_quoting_it() {
         let text = String::from_utf8(route().render().unwrap()).unwrap();
         let broken = text.replace("\"s3cret\"", "s3cret");
         let error = Route::parse(broken.as_bytes()).unwrap_err().to_string();

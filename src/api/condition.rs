@@ -1,5 +1,5 @@
-//! Condition types and reasons: one reason per distinct remedy. `docs/conditions.md` documents each; `tests/tidy.rs`
-//! holds the two together.
+//! Condition types and reasons: one reason per distinct remedy. `docs/conditions.md` documents each;
+//! `tests/tidy/conditions.rs` checks that it does.
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),* $(,)? }) => {
@@ -8,10 +8,10 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* $variant),* }
 
         impl $name {
-            /// All of them, in order.
+            /// Every variant, in order of declaration.
             pub const ALL: &[$name] = &[$($name::$variant),*];
 
-            /// The word as it stands in a condition.
+            /// The name as it appears in a condition.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $($name::$variant => stringify!($variant)),* }
@@ -27,43 +27,43 @@ macro_rules! words {
 }
 
 words! {
-    /// What a condition speaks of.
+    /// The type of a condition.
     ConditionType {
-        /// Webhook: a signed event sent now would be accepted and kept. Connection: the API can be used.
+        /// Webhook: a signed event sent now would be accepted and stored. Connection: the API can be used.
         Ready,
-        /// Connection: Linktree knows the token.
+        /// Connection: Linktree accepts the token.
         TokenAccepted,
-        /// Connection: the request budget is not used up.
+        /// Connection: the request budget is not exhausted.
         QuotaAvailable,
-        /// The webhook's connection is ready.
+        /// The webhook's `LinktreeConnection` is ready.
         ConnectionReady,
         /// Linktree has a subscription for the webhook's url.
         Registered,
-        /// The subscription's url and events are as the spec says.
+        /// The subscription's url and events match the spec.
         UpToDate,
         /// Linktree sends to the subscription.
         SubscriptionEnabled,
         /// The receiver has at least one signing key.
         SigningKeysReady,
-        /// The receiver's pod is there and keeps deliveries.
+        /// The receiver's pod runs and can store deliveries.
         ReceiverAvailable,
         /// A request to the registered url reaches the receiver.
         EndpointReachable,
-        /// What comes in is signed with a key the receiver has.
+        /// Incoming deliveries are signed with a key that the receiver has.
         SignaturesVerified,
-        /// The sinks take what is forwarded to them.
+        /// The sinks accept the events that are forwarded to them.
         Delivering,
-        /// Linktree's deliveries fail, or have stopped: events may be lost.
+        /// Linktree's deliveries fail or have stopped: events may be lost.
         DeliveryAtRisk,
-        /// kstatus: work is under way. There only while true.
+        /// kstatus: work is in progress. Present only while true.
         Reconciling,
-        /// kstatus: nothing more will happen until a person changes something. There only while true.
+        /// kstatus: no progress is possible until a user changes something. Present only while true.
         Stalled,
     }
 }
 
 words! {
-    /// Why a condition is as it is.
+    /// The reason for a condition's status.
     Reason {
         // Shared.
         Available,
@@ -139,7 +139,7 @@ words! {
         SinkUnresolved,
         SinkFailing,
         Backlog,
-        // Delivering, and whatever is not mended while reconciliation is paused.
+        // Delivering, and every condition that is not corrected while reconciliation is paused.
         Paused,
         // DeliveryAtRisk.
         DeliveriesSucceeding,
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_word_is_camel_case_as_the_api_conventions_ask() {
+    fn types_and_reasons_are_camel_case_as_the_api_conventions_require() {
         for word in
             Reason::ALL.iter().map(|reason| reason.as_str()).chain(ConditionType::ALL.iter().map(|t| t.as_str()))
         {

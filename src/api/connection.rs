@@ -1,4 +1,4 @@
-//! `LinktreeConnection`: the platform team's account at Linktree.
+//! The `LinktreeConnection` resource: an account at Linktree, its token and its request budget.
 
 #![allow(clippy::duplicated_attributes, reason = "printcolumn is given once per column")]
 
@@ -7,8 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An account at Linktree: where its API is, the token that opens it, and the request budget that all webhooks of the
-/// account share. Linktree counts requests per token: connections with the same token have one budget, the smallest.
+/// An account at Linktree: the URL of its API, the API token, and the request budget that all webhooks of the account
+/// share. Linktree counts requests per token: connections with the same token share one budget, the smallest of theirs.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "webhooks.linktree-operator.dev",
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
     namespaced,
     status = "LinktreeConnectionStatus",
     derive = "PartialEq",
-    doc = "An account at Linktree: where its API is, the token that opens it, and the request budget that all webhooks of the account share.",
+    doc = "An account at Linktree: the URL of its API, the API token, and the request budget that all webhooks of the account share.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Account", type_ = "string", json_path = ".status.account.id"),
@@ -31,8 +31,8 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LinktreeConnectionSpec {
-    /// Base URL of Linktree's API, without a path. https; plain http only for a host inside the cluster (ending in
-    /// .svc or .svc.cluster.local) or on loopback, which is how the bundled simulator is reached.
+    /// Base URL of Linktree's API, without a path. It must be https; plain http is allowed only for a host inside the
+    /// cluster (ending in .svc or .svc.cluster.local), such as the bundled simulator, or on loopback.
     #[serde(rename = "baseURL", default = "default_base_url")]
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(
@@ -44,18 +44,18 @@ pub struct LinktreeConnectionSpec {
     /// The Secret key that holds the API token.
     pub token_secret_ref: TokenSecretReference,
 
-    /// How many requests to Linktree's management API this connection may make.
+    /// The number of requests to Linktree's management API that this connection may make.
     #[serde(default)]
     pub request_budget: RequestBudget,
 
-    /// How often the account's subscriptions are listed, in seconds. One paged list serves every webhook of this
-    /// connection; a subscription that Linktree disabled, or that somebody changed by hand, is seen within one period.
+    /// Interval between two lists of the account's subscriptions, in seconds. One paged list serves every webhook of
+    /// this connection. A subscription that was disabled by Linktree, or changed by hand, is noticed within one period.
     #[serde(default = "default_sync_period_seconds")]
     #[schemars(range(min = 10, max = 86400))]
     pub sync_period_seconds: i64,
 }
 
-/// Names the Secret key that holds the API token.
+/// A reference to the Secret key that holds the API token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenSecretReference {
@@ -72,8 +72,9 @@ pub struct TokenSecretReference {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestBudget {
-    /// Requests per minute, shared by all webhooks of this connection, and of others with the same token. Linktree allows 10 webhook-management requests
-    /// per minute and token; set less if something else uses the token too.
+    /// Requests per minute, shared by all webhooks of this connection and of other connections with the same token.
+    /// Linktree allows 10 webhook-management requests per minute and token; set less if another client uses the token
+    /// too.
     #[serde(default = "default_requests_per_minute")]
     #[schemars(range(min = 1, max = 600))]
     pub requests_per_minute: i64,
@@ -102,40 +103,40 @@ fn default_sync_period_seconds() -> i64 {
     480
 }
 
-/// What the operator found out about the account.
+/// The observed state of the account.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinktreeConnectionStatus {
-    /// The generation of the spec this status speaks of; -1 before it was first looked at.
+    /// The generation of the spec that this status describes; -1 before the first reconciliation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The value of the annotation webhooks.linktree-operator.dev/sync-requested-at that was last handled: since it was set,
-    /// it was tried to list the account.
+    /// The last handled value of the annotation webhooks.linktree-operator.dev/sync-requested-at. The operator has
+    /// tried to list the account since that value was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_sync_request: Option<String>,
-    /// The account the token opens.
+    /// The account that the token belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountStatus>,
-    /// Which calls this Linktree has been found to offer. Only registration is documented.
+    /// The API calls that this Linktree is known to support. Only registration is documented.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<CapabilityStatus>,
-    /// What is left of the request budget.
+    /// The remaining request budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_budget: Option<RequestBudgetStatus>,
-    /// The account's subscriptions, counted.
+    /// Counts of the account's subscriptions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscriptions: Option<SubscriptionCounts>,
     /// Subscriptions of the account that belong to no LinktreeWebhook of this connection; the first 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
     pub unmanaged_subscriptions: Vec<UnmanagedSubscription>,
-    /// Ready, TokenAccepted and QuotaAvailable; Reconciling and Stalled only while they are true.
+    /// Ready, TokenAccepted and QuotaAvailable; Reconciling and Stalled are present only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// The account the token opens.
+/// The account that the token belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountStatus {
@@ -146,30 +147,30 @@ pub struct AccountStatus {
     pub plan: Option<String>,
 }
 
-/// What is left of the request budget, counted down a few requests at a time before they are made: so that another operator
-/// in this one's place knows how much may be gone. The lists of each period are not counted.
+/// The remaining request budget. The operator reserves a few requests at a time before it makes them, so that its
+/// successor knows how many may have been made. The periodic lists are not counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestBudgetStatus {
-    /// Requests that are left at least.
+    /// Lower bound of the requests that are left.
     pub remaining: i64,
-    /// When all of them may be made again, while some may have been.
+    /// When the whole budget is available again; absent while no request is reserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_time: Option<Time>,
 }
 
-/// The account's subscriptions, counted.
+/// Counts of the account's subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionCounts {
     /// Subscriptions that belong to a LinktreeWebhook of this connection.
     pub managed: i64,
-    /// Subscriptions of the account that belong to none.
+    /// Subscriptions of the account that belong to none of them.
     pub unmanaged: i64,
-    /// Of those: further subscriptions with the url of one that is managed.
+    /// Unmanaged subscriptions with the same url as a managed one.
     pub duplicate: i64,
-    /// Of those: subscriptions with a url of this operator's making, but of no LinktreeWebhook of this connection. Left
-    /// behind by a deletion that could not wait, or another cluster's.
+    /// Unmanaged subscriptions whose url this operator generated, of no LinktreeWebhook of this connection: left
+    /// behind by a deletion that exceeded its deadline, or owned by another cluster.
     pub orphaned: i64,
 }
 
@@ -177,41 +178,42 @@ pub struct SubscriptionCounts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnmanagedSubscription {
-    /// Linktree's id of it.
+    /// Linktree's id of the subscription.
     pub id: String,
-    /// Where it delivers to.
+    /// The URL it delivers to.
     pub url: String,
-    /// Whether Linktree sends to it.
+    /// Whether Linktree sends events to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<UnmanagedState>,
 }
 
-/// Whether Linktree sends to a subscription.
+/// Whether Linktree sends events to a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UnmanagedState {
     Enabled,
     Disabled,
 }
 
-/// Which calls this Linktree has been found to offer.
+/// The API calls that this Linktree is known to support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CapabilityStatus {
-    /// Listing the account's subscriptions. Without it the known ones are read one by one.
+    /// List the account's subscriptions. Without it, the operator reads each known subscription by id.
     pub list: Capability,
-    /// Reading one subscription by its id.
+    /// Read one subscription by id.
     pub get: Capability,
-    /// Changing url or events.
+    /// Change url or events.
     pub update: Capability,
-    /// Enabling a disabled subscription. Without it, it is deleted and registered again.
+    /// Re-enable a disabled subscription. Without it, the operator deletes and registers the subscription again.
     pub reenable: Capability,
-    /// Deleting a subscription.
+    /// Delete a subscription.
     pub delete: Capability,
-    /// Having a new signing secret made.
+    /// Rotate the signing secret.
     pub rotate_secret: Capability,
 }
 
-/// Unknown: it was not used yet. Supported: it answered. Unsupported: Linktree answered that there is no such call.
+/// Unknown: not used yet. Supported: Linktree has answered it. Unsupported: Linktree answered that the call does not
+/// exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Capability {
     Unknown,

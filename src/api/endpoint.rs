@@ -1,25 +1,25 @@
-//! Where Linktree delivers to: the bundled receiver, or one of the user's own.
+//! The endpoint that Linktree delivers to: the bundled receiver, or a receiver of your own.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LocalObjectReference, exposure::Exposure};
+use super::{exposure::Exposure, reference::LocalObjectReference};
 
-/// Where Linktree delivers to.
+/// The endpoint that Linktree delivers to.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.type == 'Managed' ? has(self.managed) : !has(self.managed)")
-        .message("endpoint.managed goes with endpoint.type Managed: write managed for the bundled receiver, or type External and external.url for your own"),
+        .message("endpoint.managed goes with endpoint.type Managed: set managed for the bundled receiver, or type External and external.url for your own"),
     validation = Rule::new("self.type == 'External' ? has(self.external) : !has(self.external)")
-        .message("endpoint.external goes with endpoint.type External: write both, or neither")
+        .message("endpoint.external goes with endpoint.type External: set both or neither")
 )]
 pub struct Endpoint {
-    /// Managed: the bundled receiver, run by the operator. External: a receiver of your own. The operator then keeps the
-    /// subscription and its signing secret, and nothing else: verifying, keeping and passing on are up to your receiver.
-    /// One may be changed into the other. The receiver that is no longer wanted goes once Linktree sends to its
-    /// successor; the volume with its journal stays until this object is deleted.
+    /// Managed: the operator runs the bundled receiver. External: a receiver of your own; the operator then manages
+    /// only the subscription and its signing secret, and your receiver verifies, stores and forwards the events. You
+    /// can change the type at any time. The bundled receiver is deleted once Linktree sends to the external one; its
+    /// journal volume stays until this object is deleted.
     #[serde(rename = "type", default)]
     pub endpoint_type: EndpointType,
     /// The bundled receiver.
@@ -30,7 +30,7 @@ pub struct Endpoint {
     pub external: Option<ExternalEndpoint>,
 }
 
-/// Who receives what Linktree delivers.
+/// Which receiver Linktree delivers to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum EndpointType {
     #[default]
@@ -42,17 +42,17 @@ pub enum EndpointType {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalEndpoint {
-    /// The URL that is registered: https, or, where the connection's baseURL is inside the cluster, http to a Service of
-    /// this namespace. It belongs to one webhook of the account only. Once a minute it is sent an empty, unsigned POST
-    /// with the header x-linktree-receiver: 1, which a receiver that verifies refuses: 401 or another 4xx but 404, 405,
-    /// 408, 410 and 429 shows that it is there. The signing secret that Linktree's API returns is kept in the Secret
-    /// NAME-signing, key secret.
+    /// The URL to register: https, or http to a Service in this namespace if the connection's baseURL is inside the
+    /// cluster. Only one webhook of the account may use it. Once a minute the operator probes it with an empty,
+    /// unsigned POST that has the header x-linktree-receiver: 1. A receiver that verifies signatures rejects it: 401,
+    /// or any other 4xx except 404, 405, 408, 410 and 429, counts as reachable. The signing secret that Linktree's API
+    /// returns is stored in key secret of Secret NAME-signing.
     #[schemars(length(max = 2048))]
     #[x_kube(
         validation = Rule::new("self.matches('^https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[!-~]*)?$') && !self.contains('#')")
-            .message("endpoint.external.url must be a URL such as https://hooks.example.com/linktree, without credentials and fragment"),
+            .message("endpoint.external.url must be a URL such as https://hooks.example.com/linktree, without credentials or fragment"),
         validation = Rule::new("!self.startsWith('http://') || self.matches('^http://[a-z0-9-]+[.][a-z0-9-]+[.]svc([.]cluster[.]local)?(:[0-9]{1,5})?(/.*)?$')")
-            .message("endpoint.external.url must be https://: http:// is for a Service of this namespace, as http://NAME.NAMESPACE.svc.cluster.local/")
+            .message("endpoint.external.url must be https://: http:// is only for a Service in this namespace, such as http://NAME.NAMESPACE.svc.cluster.local/")
     )]
     pub url: String,
 }
@@ -66,28 +66,28 @@ pub struct ExternalEndpoint {
     validation = Rule::new("self.exposure.type != 'Service' || !has(self.host)")
         .message("endpoint.managed.host must be left out with exposure.type Service: the URL is the Service's own name"),
     validation = Rule::new("!has(self.tls) || self.exposure.type == 'None'")
-        .message("endpoint.managed.tls needs exposure.type None: with any other, TLS ends before the receiver")
+        .message("endpoint.managed.tls needs exposure.type None: with any other type, TLS ends before the receiver")
 )]
 pub struct ManagedEndpoint {
-    /// Public host name. Linktree is given https://HOST/h/DIGEST, where DIGEST is derived from this object's namespace
-    /// and name only: it carries no secret and never changes.
+    /// Public host name. The registered URL is https://HOST/h/DIGEST, where DIGEST is derived only from this object's
+    /// namespace and name: it contains no secret and never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
     pub host: Option<String>,
     /// How the URL leads to the receiver.
     pub exposure: Exposure,
-    /// TLS in the receiver itself, for a way to it that passes TLS through. Left out, the receiver speaks plain HTTP at
-    /// port 80 of its Service, and TLS ends before it.
+    /// Terminates TLS in the receiver, for a load balancer that passes TLS through. If omitted, the receiver serves
+    /// plain HTTP at port 80 of its Service, and TLS ends before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
 
-/// TLS in the receiver itself.
+/// TLS termination in the receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// A Secret of this namespace of type kubernetes.io/tls, such as cert-manager makes: tls.crt with the certificate and
-    /// what it was signed with, tls.key with its key. Deliveries are then served over HTTPS at port 443 of the Service
-    /// NAME-receiver, and in no other way. A renewed certificate is taken up without a restart, within about a minute.
+    /// A Secret of type kubernetes.io/tls in this namespace, such as cert-manager creates: tls.crt with the certificate
+    /// chain, tls.key with the private key. The receiver then accepts deliveries only over HTTPS, at port 443 of
+    /// Service NAME-receiver. It loads a renewed certificate within about a minute, without a restart.
     pub secret_ref: LocalObjectReference,
 }

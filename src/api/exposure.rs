@@ -1,4 +1,4 @@
-//! How a webhook's URL leads to its receiver.
+//! How a webhook's URL is routed to its receiver.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How the URL leads to the receiver.
+/// How the URL is routed to the receiver.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -15,40 +15,40 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("self.type == 'Ingress' || (!has(self.className) && !has(self.tlsSecretName))")
         .message("exposure.className and exposure.tlsSecretName belong to type Ingress: leave them out, or write type: Ingress"),
     validation = Rule::new("self.type in ['Ingress', 'HTTPRoute'] || !has(self.annotations)")
-        .message("exposure.annotations belong to types Ingress and HTTPRoute: with any other there is no object to put them on"),
+        .message("exposure.annotations belong to types Ingress and HTTPRoute: leave them out, because other types have no object to annotate"),
     validation = Rule::new("!has(self.annotations) || !self.annotations.exists(key, key.startsWith('cert-manager.io/')) || has(self.tlsSecretName)")
-        .message("exposure.tlsSecretName is missing: write the name of the Secret that cert-manager is to keep the certificate in")
+        .message("exposure.tlsSecretName is missing: write the name of the Secret that cert-manager stores the certificate in")
 )]
 pub struct Exposure {
-    /// None: you route the host to the Service NAME-receiver yourself, port 80 (443 with tls). Service: the Service's cluster-local
-    /// name is the URL, for a connection whose baseURL is inside the cluster too (the simulator). Ingress, HTTPRoute:
-    /// the operator keeps an Ingress, or a route at a Gateway, named NAME-receiver, for exactly this URL.
+    /// None: you route the host to port 80 of Service NAME-receiver yourself (443 with tls). Service: the URL is the
+    /// Service's cluster-local name, for a connection whose baseURL is inside the cluster too (the simulator). Ingress,
+    /// HTTPRoute: the operator manages an Ingress or HTTPRoute named NAME-receiver for exactly this URL.
     #[serde(rename = "type")]
     pub exposure_type: ExposureType,
-    /// With type Ingress: the IngressClass, by name. Left out, the cluster's default.
+    /// With type Ingress: the name of the IngressClass. If omitted, the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub class_name: Option<String>,
-    /// With type Ingress: the Secret in this namespace with the host's certificate (kubernetes.io/tls), put there by you
-    /// or by cert-manager. Left out, the ingress controller's own default certificate serves.
+    /// With type Ingress: the Secret in this namespace with the host's certificate (kubernetes.io/tls), created by you
+    /// or by cert-manager. If omitted, the ingress controller serves its default certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub tls_secret_name: Option<String>,
-    /// With type HTTPRoute: the Gateway that the route is to hang on. It has the certificate.
+    /// With type HTTPRoute: the Gateway that the route attaches to. The Gateway has the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_ref: Option<GatewayReference>,
-    /// Put on the Ingress or HTTPRoute as they are: for cert-manager (cert-manager.io/cluster-issuer), for external-dns,
-    /// for the ingress controller. Authentication and redirects keep Linktree out.
+    /// Copied unchanged to the Ingress or HTTPRoute: for cert-manager (cert-manager.io/cluster-issuer), external-dns,
+    /// or the ingress controller. Do not enable authentication or redirects: Linktree's deliveries would fail.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32), inner(length(max = 4096)))]
     #[x_kube(
         validation = Rule::new("self.all(key, size(key) <= 317 && !key.startsWith('webhooks.linktree-operator.dev/'))")
-            .message("exposure.annotations cannot start with webhooks.linktree-operator.dev/: those are the operator's own")
+            .message("exposure.annotations cannot start with webhooks.linktree-operator.dev/: that prefix is reserved for the operator")
     )]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// How the URL leads to the receiver.
+/// How the URL is routed to the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ExposureType {
     None,
@@ -57,18 +57,19 @@ pub enum ExposureType {
     HTTPRoute,
 }
 
-/// Names a Gateway (gateway.networking.k8s.io), in whatever namespace.
+/// A reference to a Gateway (gateway.networking.k8s.io) in any namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayReference {
     /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its namespace; left out, this object's. A listener of it must allow routes from here (allowedRoutes).
+    /// Its namespace; if omitted, this object's. One of its listeners must allow routes from this namespace
+    /// (allowedRoutes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
-    /// The one listener to use, by name; left out, every listener whose host name fits.
+    /// The name of the listener to use; if omitted, every listener whose host name matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub section_name: Option<String>,

@@ -1,65 +1,66 @@
-//! What a `LinktreeWebhook` lets the operator do to the subscription at Linktree.
+//! Policies for the subscription at Linktree: management, adoption, drift, deletion and recovery.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator may do to the subscription at Linktree.
+/// Policies for the subscription at Linktree.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.adoptionPolicy != 'ByID' || has(self.id)")
-        .message("subscription.id is missing: with adoptionPolicy ByID write the id of the subscription to take over"),
+        .message("subscription.id is missing: with adoptionPolicy ByID write the id of the subscription to adopt"),
     validation = Rule::new("self.adoptionPolicy == 'ByID' || !has(self.id)")
         .message("subscription.id goes with adoptionPolicy ByID: set that, or leave id out")
 )]
 pub struct Subscription {
-    /// Manage: the operator registers, corrects, enables and deletes. Observe: it changes nothing at Linktree, and
-    /// status.subscription.plan says what it would do.
+    /// Manage: the operator registers, corrects, enables and deletes the subscription. Observe: it changes nothing at
+    /// Linktree, and status.subscription.plan lists the changes that it would make.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
-    /// What to do where the account has a subscription that the operator did not make. IfURLMatches: take over one with
-    /// this webhook's url. Never: leave it alone and report a conflict. ByID: take over the one with this id, whatever
+    /// How to treat an existing subscription that the operator did not create. IfURLMatches: adopt the one with this
+    /// webhook's url. Never: leave it unchanged and report a conflict. ByID: adopt the one with the given id, whatever
     /// its url.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
-    /// Linktree's id of the subscription to take over, for adoptionPolicy ByID.
+    /// Linktree's id of the subscription to adopt, for adoptionPolicy ByID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub id: Option<String>,
-    /// What to do where url or events at Linktree differ from this object. Correct: set them right. Report: say so in
-    /// status.subscription.drift.
+    /// How to treat url or events at Linktree that differ from this object. Correct: update the subscription. Report:
+    /// only list the differences in status.subscription.drift.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
-    /// What becomes of the subscription when this object is deleted. Delete: it is deleted too. Retain: it stays, and
-    /// Linktree goes on sending to its url.
+    /// Whether the subscription is deleted with this object. Delete: it is. Retain: it stays, and Linktree continues to
+    /// send to its url.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// How long a deletion waits for a Linktree that cannot be reached or that refuses the token, in seconds. After that,
-    /// or at once where Linktree's API offers no deletion, this object is let go, with an Event that names the
-    /// subscription left behind. Where its namespace is deleted there can be no Event any more: the operator's log then
-    /// names it. Another connection to the account counts it as orphaned.
+    /// Time, in seconds, that a deletion waits while Linktree is unreachable or rejects the token. After that, or
+    /// immediately if Linktree's API does not support deletion, the operator removes the finalizer and publishes an
+    /// Event that names the subscription left behind. If the namespace is being deleted, Events cannot be created, and
+    /// only the operator's log names it. Other connections to the account count it as orphaned.
     #[serde(default = "default_deletion_deadline_seconds")]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub deletion_deadline_seconds: i64,
-    /// When a subscription that Linktree disabled is enabled again.
+    /// When to re-enable a subscription that Linktree disabled.
     #[serde(default)]
     pub recovery: Recovery,
 }
 
-/// When a subscription that Linktree disabled is enabled again.
+/// When to re-enable a subscription that Linktree disabled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recovery {
-    /// WhenHealthy: as soon as the receiver, its keys and its public url are proven to work. Never: only reported.
+    /// WhenHealthy: once the receiver is ready, has its signing keys and is reachable at its public url. Never: only
+    /// report it.
     #[serde(default)]
     pub policy: RecoveryPolicy,
-    /// How long after an attempt the next one may come, in seconds; doubled with each attempt after which no delivery
-    /// arrived.
+    /// Minimum delay between two attempts, in seconds. It doubles after each attempt that is not followed by a
+    /// delivery.
     #[serde(default = "default_cooldown_seconds")]
     #[schemars(range(min = 60, max = 86_400))]
     pub cooldown_seconds: i64,
-    /// Attempts in any 24 hours.
+    /// Maximum number of attempts in any 24 hours.
     #[serde(default = "default_attempts_per_day")]
     #[schemars(range(min = 1, max = 100))]
     pub max_attempts_per_day: i64,

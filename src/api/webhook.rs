@@ -1,4 +1,4 @@
-//! `LinktreeWebhook`: the promise to an app team: these events reach these sinks.
+//! The `LinktreeWebhook` resource: which events of an account are delivered to which sinks.
 
 #![allow(clippy::duplicated_attributes, reason = "printcolumn is given once per column")]
 
@@ -8,12 +8,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LocalObjectReference, SecretKeyReference, endpoint::Endpoint, sink::Sink, subscription::Subscription,
+    endpoint::Endpoint,
+    reference::{LocalObjectReference, SecretKeyReference},
+    sink::Sink,
+    subscription::Subscription,
     webhook_status::LinktreeWebhookStatus,
 };
 
-/// Linktree events, delivered: the operator keeps a subscription at Linktree, runs a receiver that verifies and keeps
-/// every delivery, and forwards the events to the sinks.
+/// A subscription to a Linktree account's events: the operator manages the subscription at Linktree and runs a receiver
+/// that verifies and stores every delivery and forwards the events to the sinks.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "webhooks.linktree-operator.dev",
@@ -26,17 +29,17 @@ use super::{
     namespaced,
     status = "LinktreeWebhookStatus",
     derive = "PartialEq",
-    doc = "Linktree events, delivered: the operator keeps a subscription at Linktree, runs a receiver that verifies and keeps every delivery, and forwards the events to the sinks.",
+    doc = "A subscription to a Linktree account's events: the operator manages the subscription at Linktree and runs a receiver that verifies and stores every delivery and forwards the events to the sinks.",
     validation = Rule::new("size(self.metadata.name) <= 50")
         .message("metadata.name must be at most 50 characters: the names of the receiver's objects are made from it"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be lower case letters, digits and '-', starting with a letter: the receiver's Service is named after it"),
     validation = Rule::new("self.spec.endpoint.type != 'External' || !has(self.spec.sinks) || size(self.spec.sinks) == 0")
-        .message("spec.sinks goes with endpoint.type Managed: your own receiver passes events on by itself; leave sinks out"),
+        .message("spec.sinks goes with endpoint.type Managed: your own receiver forwards events itself; leave sinks out"),
     validation = Rule::new("self.spec.endpoint.type != 'External' || !has(self.spec.signing.keys) || size(self.spec.signing.keys) == 0")
-        .message("spec.signing.keys goes with endpoint.type Managed: your own receiver verifies by itself; leave keys out"),
+        .message("spec.signing.keys goes with endpoint.type Managed: your own receiver verifies deliveries itself; leave keys out"),
     validation = Rule::new("self.spec.endpoint.type != 'External' || self.spec.pause != 'Forwarding'")
-        .message("pause Forwarding goes with endpoint.type Managed: your own receiver forwards by itself; write None or Reconciliation"),
+        .message("pause Forwarding goes with endpoint.type Managed: your own receiver forwards events itself; write None or Reconciliation"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.subscription.state"),
@@ -51,12 +54,12 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LinktreeWebhookSpec {
-    /// The LinktreeConnection, in this namespace, whose account sends the events.
+    /// The LinktreeConnection in this namespace whose account sends the events.
     pub connection_ref: LocalObjectReference,
 
-    /// The event types to subscribe to, such as link.created. Known: link.created, link.updated, link.deleted,
-    /// profile.updated, analytics.milestone. Another type is passed on to Linktree as it is. Milestones come only once
-    /// thresholds are set in Linktree's dashboard under Analytics.
+    /// The event types to subscribe to. Known types: link.created, link.updated, link.deleted, profile.updated,
+    /// analytics.milestone. Other types are sent to Linktree unchanged. Linktree sends milestones only if you set
+    /// thresholds in its dashboard under Analytics.
     #[schemars(
         length(min = 1, max = 64),
         inner(length(max = 128), pattern(r"^[a-z][a-z0-9_]*([.][a-z0-9_]+)+$")),
@@ -64,14 +67,14 @@ pub struct LinktreeWebhookSpec {
     )]
     pub events: Vec<String>,
 
-    /// Where Linktree delivers to.
+    /// The endpoint that Linktree delivers to.
     pub endpoint: Endpoint,
 
     /// How deliveries are verified.
     #[serde(default)]
     pub signing: Signing,
 
-    /// What the operator may do to the subscription at Linktree.
+    /// Policies for the subscription at Linktree.
     #[serde(default)]
     pub subscription: Subscription,
 
@@ -79,7 +82,8 @@ pub struct LinktreeWebhookSpec {
     #[serde(default)]
     pub receiver: Receiver,
 
-    /// Where verified events go, each on its own. None means that events are only kept in the receiver's journal.
+    /// Destinations for verified events, independent of each other. Without sinks, events are only stored in the
+    /// receiver's journal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -87,14 +91,15 @@ pub struct LinktreeWebhookSpec {
     )]
     pub sinks: Vec<Sink>,
 
-    /// What is held back for now. None: nothing. Reconciliation: nothing is changed at Linktree nor in the cluster, and
-    /// the status goes on saying what is so; a deletion still takes place. Forwarding: the receiver goes on verifying,
-    /// keeping and answering 200, and sends nothing to the sinks; what waits goes out in order once this is None again.
+    /// Pauses parts of the operator's work. None: nothing is paused. Reconciliation: make no changes to Linktree or the
+    /// cluster, but keep updating the status; deletion still works. Forwarding: the receiver continues to verify, store
+    /// and acknowledge deliveries, but sends nothing to the sinks; waiting events are sent in order once this is None
+    /// again.
     #[serde(default)]
     pub pause: Pause,
 }
 
-/// What is held back for now.
+/// The part of the operator's work that is paused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Pause {
     #[default]
@@ -107,28 +112,28 @@ pub enum Pause {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Signing {
-    /// Signing secrets, the current one first; a delivery that any of them verifies is accepted. Left out: the secret
-    /// that Linktree's API returns is kept in the Secret NAME-signing, key secret (and the one before it in key
-    /// previous). Changes are taken up within seconds, without a restart.
+    /// Signing secrets, the current one first. A delivery is accepted if any of them verifies it. If omitted, the
+    /// secret that Linktree's API returns is stored in key secret of Secret NAME-signing, and the one before it in key
+    /// previous. Changes take effect within seconds, without a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub keys: Vec<SigningKey>,
-    /// A delivery signed longer ago than this, or as far in the future, is refused. In seconds.
+    /// Largest accepted difference between a delivery's timestamp and now, in seconds, in the past or in the future.
     #[serde(default = "default_timestamp_tolerance_seconds")]
     #[schemars(range(min = 1, max = 3600))]
     pub timestamp_tolerance_seconds: i64,
-    /// What becomes of a delivery that one of the keys signed, but longer ago than the tolerance. Reject: it is refused.
-    /// AcceptOnce: it is accepted, unless it has come before or is older than the deduplication window less the
-    /// tolerance. Write AcceptOnce if Linktree does not sign its retries afresh, or those that come later than the
-    /// tolerance are lost; the price is that who captured a delivery that never arrived may still deliver it.
+    /// How to treat a correctly signed delivery that is older than the tolerance. Reject: reject it. AcceptOnce: accept
+    /// it, unless it is a duplicate or older than the deduplication window minus the tolerance. Use AcceptOnce if
+    /// Linktree sends retries with their original timestamp, because retries after the tolerance would otherwise be
+    /// lost. The cost: an attacker who captured a delivery that never arrived can still deliver it.
     #[serde(default)]
     pub stale_delivery_policy: StaleDeliveryPolicy,
 }
 
-/// What becomes of a delivery that was signed longer ago than the tolerance.
+/// How a delivery that is older than the tolerance is treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StaleDeliveryPolicy {
     #[default]
@@ -136,16 +141,16 @@ pub enum StaleDeliveryPolicy {
     AcceptOnce,
 }
 
-/// A signing secret and the name it goes by.
+/// A named signing secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SigningKey {
-    /// The name the status calls this key by.
+    /// The key's name in the status.
     #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// The Secret key that holds the signing secret, exactly as Linktree's dashboard shows it.
     pub secret_ref: SecretKeyReference,
-    /// From this time on the key verifies nothing any more: for the end of a rotation. Left out: it has no end.
+    /// The time when the key expires, to finish a rotation. If omitted, the key does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after_time: Option<Time>,
 }
@@ -154,19 +159,19 @@ pub struct SigningKey {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Receiver {
-    /// How long a delivery is remembered so that it is not taken twice.
+    /// Detection of duplicate deliveries.
     #[serde(default)]
     pub deduplication: Deduplication,
-    /// Where accepted events are kept until every sink has them.
+    /// The store of accepted events.
     #[serde(default)]
     pub journal: Journal,
-    /// Largest delivery accepted, in bytes. A larger one is answered 413.
+    /// Largest accepted delivery, in bytes. A larger one is answered 413.
     #[serde(default = "default_max_body_bytes")]
     #[schemars(range(min = 1024, max = 16_777_216))]
     pub max_body_bytes: i64,
-    /// Names of JSON fields, at any depth, whose values are replaced by "[redacted]" before an event is kept: neither
-    /// the journal nor a sink ever has them, in no format. Write [] to keep everything. The rest of the body stays byte
-    /// for byte as it came, and deduplication goes by the body as it came. A body that is no JSON is kept as it is.
+    /// Names of JSON fields, at any depth, whose values are replaced by "[redacted]" before an event is stored: neither
+    /// the journal nor any sink ever gets the values. Write [] to keep everything. The rest of the body stays unchanged
+    /// byte for byte. Deduplication uses the body before redaction. A body that is not JSON is stored unchanged.
     #[serde(default = "default_redact_fields")]
     #[schemars(
         length(max = 64),
@@ -176,44 +181,44 @@ pub struct Receiver {
     pub redact_fields: Vec<String>,
 }
 
-/// How long a delivery is remembered so that it is not taken twice.
+/// Detection of duplicate deliveries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deduplication {
-    /// In seconds. The default is 7 days.
+    /// Time that a delivery is remembered, in seconds. The default is 7 days.
     #[serde(default = "default_week_seconds")]
     #[schemars(range(min = 3600, max = 2_592_000))]
     pub window_seconds: i64,
 }
 
-/// Where accepted events are kept until every sink has them.
+/// The store of accepted events. It keeps each event until every sink has it.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName)")
-        .message("receiver.journal.storageClassName cannot be changed: make a new LinktreeWebhook, or delete and re-create this one")
+        .message("receiver.journal.storageClassName cannot be changed: create a new LinktreeWebhook, or delete and recreate this one")
 )]
 pub struct Journal {
-    /// How long a delivered event is kept, in seconds. An event that a sink still lacks is kept for as long as it takes.
+    /// Time that a delivered event is kept, in seconds. An event that a sink has not yet accepted is kept regardless.
     #[serde(default = "default_week_seconds")]
     #[schemars(range(min = 60, max = 2_592_000))]
     pub retention_seconds: i64,
-    /// Size of the volume. When it is full, new deliveries are answered 503, so that Linktree sends them again; nothing
-    /// is dropped. It cannot be changed later.
+    /// Size of the volume. When it is full, new deliveries are answered 503, so that Linktree retries them; no stored
+    /// event is dropped. It cannot be changed later.
     #[serde(default = "default_capacity")]
     #[x_kube(
         validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('64Mi')) >= 0")
             .message("receiver.journal.capacity must be a quantity of at least 64Mi, such as 1Gi"),
         validation = Rule::new("self == oldSelf")
-            .message("receiver.journal.capacity cannot be changed: make a new LinktreeWebhook, or delete and re-create this one")
+            .message("receiver.journal.capacity cannot be changed: create a new LinktreeWebhook, or delete and recreate this one")
     )]
     pub capacity: Quantity,
-    /// StorageClass of the volume; left out, the cluster's default. It cannot be changed later.
+    /// StorageClass of the volume; if omitted, the cluster's default. It cannot be changed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(
         validation = Rule::new("self == oldSelf")
-            .message("receiver.journal.storageClassName cannot be changed: make a new LinktreeWebhook, or delete and re-create this one")
+            .message("receiver.journal.storageClassName cannot be changed: create a new LinktreeWebhook, or delete and recreate this one")
     )]
     pub storage_class_name: Option<String>,
 }
@@ -267,7 +272,7 @@ fn default_max_body_bytes() -> i64 {
     262_144
 }
 
-/// What the API's documentation asks to be redacted.
+/// The fields that the API's documentation recommends to redact.
 fn default_redact_fields() -> Vec<String> {
     ["ip_address", "user_agent", "referrer_url", "geo_city"].map(str::to_owned).into()
 }

@@ -1,4 +1,4 @@
-//! The status of a `LinktreeWebhook`: what a person reads with `kubectl`.
+//! The status of a `LinktreeWebhook`, as `kubectl` shows it.
 
 use std::collections::BTreeMap;
 
@@ -6,60 +6,61 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator observed. Counters are brought up to date at most once a minute, or with a transition.
+/// The observed state. Counters are updated at most once a minute, or together with another change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinktreeWebhookStatus {
-    /// The generation of the spec this status speaks of; -1 before it was first looked at.
+    /// The generation of the spec that this status describes; -1 before the first reconciliation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The value of the annotation webhooks.linktree-operator.dev/sync-requested-at that was last handled: since it was set,
-    /// the account was listed and the url probed.
+    /// The last handled value of the annotation webhooks.linktree-operator.dev/sync-requested-at. The operator has
+    /// listed the account and probed the url since that value was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_sync_request: Option<String>,
-    /// The value of the annotation webhooks.linktree-operator.dev/rotate-secret-requested-at that was last handled: since it
-    /// was set, Linktree made a new signing secret, and it was kept.
+    /// The last handled value of the annotation webhooks.linktree-operator.dev/rotate-secret-requested-at. Linktree has
+    /// created a new signing secret since that value was set, and the operator has stored it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_rotate_secret_request: Option<String>,
-    /// Where Linktree delivers to.
+    /// The address that Linktree delivers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
     /// The subscription at Linktree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscription: Option<SubscriptionStatus>,
-    /// Since when milestones are subscribed to of which none has come; absent once one has.
+    /// Present while milestones are subscribed to and none has arrived yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaited_milestones: Option<AwaitedMilestones>,
     /// The signing keys in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing: Option<SigningStatus>,
-    /// What a request to the URL, from outside, last got.
+    /// The result of the last probe of the public URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointStatus>,
-    /// What the receiver says of itself.
+    /// The state that the receiver reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receiver: Option<ReceiverStatus>,
-    /// Each sink, as the receiver sees it.
+    /// The state of each sink, as the receiver reports it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub sinks: Vec<SinkStatus>,
-    /// Where events go, if there is one sink and its address is no secret. For tools that know Knative's sources.
+    /// The sink's address, if there is exactly one sink and its address is not secret. For tools that use Knative
+    /// sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink_uri: Option<String>,
-    /// What the CloudEvents are called that are sent to sinks, for each event type that is subscribed to.
+    /// The type and source of the CloudEvents sent to sinks, for each subscribed event type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ce_attributes: Vec<CloudEventAttributes>,
     /// The last ten intervals in which events may have been lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
-    /// Ready means: a signed event sent now would be accepted and kept. docs/conditions.md has every reason with its
-    /// remedy. Reconciling and Stalled are there only while they are true.
+    /// Ready is True if a signed event sent now would be accepted and stored. docs/conditions.md lists every reason
+    /// with its remedy. Reconciling and Stalled are present only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// Where Linktree delivers to.
+/// The address that Linktree delivers to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Address {
@@ -71,32 +72,33 @@ pub struct Address {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionStatus {
-    /// Linktree's id of the subscription; absent until it is registered.
+    /// Linktree's id of the subscription; absent until registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Absent: there is none. Registering: asked for, not yet confirmed. Enabled: Linktree sends. Disabled: it does not.
+    /// Absent: there is no subscription. Registering: requested, not yet confirmed. Enabled: Linktree sends events.
+    /// Disabled: it does not.
     pub state: SubscriptionState,
-    /// When registration was last begun. Written before Linktree is asked, so that an operator that stopped in between
-    /// looks for the subscription first and never makes a second one.
+    /// When registration last began. It is recorded before the request to Linktree, so that an operator that stopped in
+    /// between searches for the subscription first and never creates a second one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration_time: Option<Time>,
-    /// Since when Linktree's deliveries fail without one success.
+    /// The start of the current series of failed deliveries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since_time: Option<Time>,
-    /// When Linktree disables the subscription if deliveries go on failing (72 hours after failingSinceTime).
+    /// When Linktree disables the subscription if deliveries keep failing (72 hours after failingSinceTime).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disable_deadline_time: Option<Time>,
-    /// Since when Linktree sends nothing, while it does not.
+    /// When Linktree disabled the subscription; absent while it is enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_time: Option<Time>,
-    /// How the subscription at Linktree differs from the spec.
+    /// The fields of the subscription at Linktree that differ from the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["field"]))]
     pub drift: Vec<DriftStatus>,
-    /// With managementPolicy Observe: what Manage would do now.
+    /// With managementPolicy Observe: the changes that Manage would make now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<PlannedAction>,
-    /// The attempts to enable the subscription again.
+    /// The attempts to re-enable the subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,
 }
@@ -105,26 +107,26 @@ pub struct SubscriptionStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DriftStatus {
-    /// url or events.
+    /// The name of the field: url or events.
     pub field: String,
-    /// As the spec asks for it.
+    /// The value in the spec.
     pub desired: String,
-    /// As it is at Linktree.
+    /// The value at Linktree.
     pub observed: String,
 }
 
-/// One thing that would be done.
+/// A change that the operator would make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedAction {
-    /// What would be done.
+    /// The kind of change.
     pub action: Action,
     /// The fields it would change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
 }
 
-/// What would be done to the subscription at Linktree.
+/// A kind of change to the subscription at Linktree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Action {
     Create,
@@ -135,7 +137,7 @@ pub enum Action {
     Delete,
 }
 
-/// Whether Linktree sends.
+/// The state of the subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SubscriptionState {
     Absent,
@@ -144,40 +146,40 @@ pub enum SubscriptionState {
     Disabled,
 }
 
-/// The attempts to enable a subscription that Linktree had disabled.
+/// The attempts to re-enable a subscription that Linktree disabled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecoveryStatus {
-    /// When the last one was made.
+    /// When the last attempt was made.
     pub last_attempt_time: Time,
-    /// What came of it.
+    /// The result of the last attempt.
     pub last_result: RecoveryResult,
-    /// Attempts since the last delivery arrived; each doubles the time to the next.
+    /// Attempts since the last delivery arrived; each doubles the delay before the next.
     pub attempts: i64,
-    /// When the 24 hours began that attemptsToday counts in.
+    /// The start of the 24 hours that attemptsToday counts.
     pub day_start_time: Time,
     /// Attempts in those 24 hours.
     pub attempts_today: i64,
-    /// When the next attempt may be made, while it has to wait for its time.
+    /// When the next attempt may be made; absent while nothing delays it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
 }
 
-/// What came of an attempt to enable the subscription again.
+/// The result of an attempt to re-enable the subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RecoveryResult {
     Succeeded,
     Failed,
 }
 
-/// Milestones (analytics.milestone) that are waited for in vain. Their thresholds are set in Linktree's dashboard under
-/// Analytics, and nowhere else.
+/// The wait for the first milestone (analytics.milestone). You can set the thresholds only in Linktree's dashboard,
+/// under Analytics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AwaitedMilestones {
-    /// Since when Linktree sends them if there are any. Time in which the subscription is disabled does not count.
+    /// When the wait began. It begins again when a disabled subscription is re-enabled.
     pub since_time: Time,
-    /// When the Event NoMilestonesSeen said so, 14 days later.
+    /// When the Event NoMilestonesSeen was published, 14 days later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_time: Option<Time>,
 }
@@ -186,18 +188,19 @@ pub struct AwaitedMilestones {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
+    /// When it began.
     pub start_time: Time,
-    /// Absent while it lasts.
+    /// When it ended; absent while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
-    /// Why.
+    /// The cause.
     pub reason: GapReason,
 }
 
-/// Why events may have been lost.
+/// The cause of a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum GapReason {
-    /// Linktree had disabled the subscription.
+    /// The subscription was disabled.
     SubscriptionDisabled,
 }
 
@@ -205,33 +208,33 @@ pub enum GapReason {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SigningStatus {
-    /// The first of the keys: the one deliveries are expected to be signed with.
+    /// The first key, which Linktree is expected to sign with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_key: Option<String>,
     /// The key that verified the last accepted delivery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verified_key: Option<String>,
-    /// For each key a keyed digest, which changes when the secret changes and says nothing about it.
+    /// A keyed digest of each key. It changes with the secret and does not reveal it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub key_digests: BTreeMap<String, String>,
 }
 
-/// What a request to the URL, from outside, last got.
+/// The result of the last probe of the public URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStatus {
-    /// When the URL was last tried. It is tried every minute; the time is brought up to date only when something else in
-    /// this status changes, too.
+    /// When the URL was last probed. The operator probes it every minute, but updates the time only together with
+    /// another change of this status.
     pub last_probe_time: Time,
-    /// What came of it; the condition EndpointReachable has the words.
+    /// The result of the probe; the condition EndpointReachable has the details.
     pub last_probe_result: ProbeResult,
-    /// When the certificate ends that the URL's host last showed. Not known where the operator reaches the host through an
-    /// HTTP proxy.
+    /// When the certificate that the host last served expires. Absent if the operator reaches the host through an HTTP
+    /// proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expiration_time: Option<Time>,
 }
 
-/// What a request to the URL got.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ProbeResult {
     Succeeded,
@@ -244,13 +247,13 @@ pub enum ProbeResult {
     UnexpectedResponse,
 }
 
-/// What the receiver says of itself.
+/// The state that the receiver reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiverStatus {
     /// Pods that accept deliveries.
     pub ready_replicas: i64,
-    /// When anything that looks like a delivery last came in.
+    /// When a request with delivery headers last arrived, whether verified or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_received_time: Option<Time>,
     /// When a delivery was last accepted.
@@ -259,73 +262,73 @@ pub struct ReceiverStatus {
     /// When a milestone (analytics.milestone) was last accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_milestone_time: Option<Time>,
-    /// Events that some sink still lacks.
+    /// Events that at least one sink has not accepted yet.
     #[serde(default)]
     pub backlog: i64,
-    /// What became of the last hour's deliveries.
+    /// Counts of the last hour's deliveries.
     #[serde(default)]
     pub last_hour: DeliveryCounts,
 }
 
-/// What became of deliveries, counted.
+/// Counts of deliveries by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryCounts {
-    /// Accepted and kept.
+    /// Accepted and stored.
     pub verified: i64,
-    /// Had been accepted before.
+    /// Duplicates of accepted deliveries.
     pub duplicate: i64,
-    /// The delivery id had come before with another body: kept, and worth a look.
+    /// Accepted deliveries whose id had already been used with another body: stored, and worth investigating.
     pub conflict: i64,
-    /// Signature or timestamp header missing (401).
+    /// Rejected because the signature or timestamp header is missing (401).
     pub rejected_missing_header: i64,
-    /// Signed by none of the keys (403).
+    /// Rejected because no key verifies the signature (403).
     pub rejected_signature: i64,
-    /// Signed too long ago, or in the future (403).
+    /// Rejected because the timestamp is too old or in the future (403).
     pub rejected_stale: i64,
-    /// Could not be kept (503); Linktree sends it again.
+    /// Answered 503 because they could not be stored; Linktree retries them.
     pub unavailable: i64,
-    /// Accepted by a sink.
+    /// Events accepted by a sink.
     pub forwarded: i64,
-    /// Given up for a sink; kept in the journal.
+    /// Events that became dead letters of a sink; they stay in the journal.
     pub dead_lettered: i64,
 }
 
-/// One sink, as the receiver sees it.
+/// The state of one sink, as the receiver reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SinkStatus {
     /// The sink's name in the spec.
     pub name: String,
-    /// Healthy: the last attempt succeeded, or none was made. Failing: the last attempts failed.
-    /// Unresolved: something that the sink refers to is missing, and its events wait.
+    /// Healthy: the last attempt succeeded, or none was made. Failing: the last attempts failed. Unresolved: an object
+    /// that the sink refers to is missing, and its events wait.
     pub state: SinkState,
     /// When the sink last accepted an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success_time: Option<Time>,
-    /// Why an event was last not taken, or could not be sent. Stays after a success.
+    /// Why an event was last rejected or could not be sent. It stays after a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<String>,
-    /// Failed attempts since then.
+    /// Failed attempts since the last success.
     pub consecutive_failures: i64,
     /// Events waiting for this sink.
     pub backlog: i64,
-    /// Events given up; they stay in the journal.
+    /// The sink's dead letters; they stay in the journal.
     pub dead_lettered: i64,
 }
 
-/// What CloudEvents are called.
+/// Attributes of the CloudEvents of one event type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CloudEventAttributes {
-    /// Their attribute `type`.
+    /// The attribute `type`.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// Their attribute `source`.
+    /// The attribute `source`.
     pub source: String,
 }
 
-/// Whether a sink takes events.
+/// Whether a sink accepts events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SinkState {
     Healthy,

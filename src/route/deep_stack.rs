@@ -1,12 +1,13 @@
-//! A stack for parsers. They go as deep as what they parse is nested, and a stack that overflows ends the process; what a
-//! custom resource may hold is bounded in length, so a stack can be had that holds all that length can make of it.
+//! Runs a recursive parser on a large stack. Parsers recurse as deeply as their input is nested, and a stack overflow
+//! ends the process. The length of the input is bounded by the custom resource's schema, so a bounded stack is large
+//! enough.
 
 use std::thread;
 
-/// Only what is touched of it takes memory.
+/// Size of the stack in bytes. Only the pages that are used take memory.
 const SIZE: usize = 64 * 1024 * 1024;
 
-/// What `work` returns, done on a deep stack; `None` if there is no room for one, or `work` panicked.
+/// Runs `work` on a large stack. Returns `None` if the thread cannot be started or `work` panicked.
 pub(super) fn run<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("parser".to_owned()).stack_size(SIZE);

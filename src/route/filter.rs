@@ -1,6 +1,6 @@
-//! Filters: which events a sink wants, in CEL. Compiled by the operator, so that a mistake shows on the custom resource,
-//! and by the receiver, which evaluates it. Pure and bounded: there are no loops in it, so that an evaluation is as long
-//! as what was written, and regular expressions run in linear time.
+//! Filters: CEL expressions that select a sink's events. The operator compiles them to report mistakes on the custom
+//! resource; the receiver compiles and evaluates them. Pure and bounded: without loops, the cost of an evaluation grows
+//! with the length of the filter, and regular expressions run in linear time.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -14,13 +14,13 @@ use serde_json::Value as Json;
 
 use super::deep_stack;
 
-/// The longest filter, in bytes, and how deep its parts may be nested. It is parsed on a deep stack, and evaluated on
-/// any: so it must not be deeper than that holds.
+/// Longest filter, in bytes.
 const SOURCE_MAX: usize = 1024;
+/// Deepest nesting. A filter is parsed on a large stack but evaluated on an ordinary one, which must be large enough.
 const DEPTH_MAX: usize = 32;
-/// The one variable.
+/// The only variable.
 const EVENT: &str = "event";
-/// What may be called. Anything else would fail only once it is evaluated.
+/// The functions that a filter can call. Without this list, an unknown function would fail only at evaluation.
 const FUNCTIONS: [&str; 12] = [
     "bool",
     "bytes",
@@ -35,10 +35,10 @@ const FUNCTIONS: [&str; 12] = [
     "type",
     "uint",
 ];
-/// Operators are functions with names such as `_<_`, `!_`, `@in` and `_?_:_`.
+/// First characters of the operators, which are functions named `_<_`, `!_`, `@in`, `_?_:_` and so on.
 const OPERATOR_MARKS: [char; 4] = ['_', '@', '!', '-'];
 
-/// A filter that compiles.
+/// A compiled filter.
 pub struct Filter {
     program: Program,
     environment: Arc<Env>,
@@ -54,19 +54,19 @@ impl Filter {
     /// Compiles a filter.
     ///
     /// # Errors
-    /// What is wrong with it, and in which line and column.
+    /// A description of the mistake, with its line and column.
     pub fn compile(source: &str) -> Result<Self, String> {
         if source.len() > SOURCE_MAX {
             return Err(format!("is longer than {SOURCE_MAX} bytes"));
         }
-        deep_stack::run(|| Filter::parse(source)).unwrap_or_else(|| Err("cannot be read".to_owned()))
+        deep_stack::run(|| Filter::parse(source)).unwrap_or_else(|| Err("cannot be parsed".to_owned()))
     }
 
     fn parse(source: &str) -> Result<Self, String> {
         let environment = environment()?;
         let program = environment.compile(source).map_err(|errors| {
             let first = errors.errors.first().map(|error| (error.pos, error.msg.as_str()));
-            let ((line, column), message) = first.unwrap_or(((1, 1), "it cannot be read"));
+            let ((line, column), message) = first.unwrap_or(((1, 1), "it cannot be parsed"));
             format!("does not compile: line {line}, column {column}: {message}")
         })?;
         if is_deeper(program.expression(), DEPTH_MAX) {
@@ -74,32 +74,32 @@ impl Filter {
         }
         let references = program.references();
         if let Some(unknown) = references.variables().into_iter().filter(|name| *name != EVENT).min() {
-            return Err(format!("uses {unknown}, which there is not: the one variable is event"));
+            return Err(format!("uses the unknown variable {unknown}: the only variable is event"));
         }
         let known = |name: &str| FUNCTIONS.contains(&name) || name.starts_with(OPERATOR_MARKS);
         if let Some(unknown) = references.functions().into_iter().filter(|name| !known(name)).min() {
-            return Err(format!("calls {unknown}, which there is not: {} and has are", FUNCTIONS.join(", ")));
+            return Err(format!("calls the unknown function {unknown}: use has or one of {}", FUNCTIONS.join(", ")));
         }
         drop(references);
         Ok(Filter { program, environment: Arc::new(environment) })
     }
 
-    /// Whether the sink wants `event`.
+    /// Whether the filter is true for `event`.
     ///
     /// # Errors
-    /// Why it cannot be said, in words without any value of the event.
+    /// If the evaluation fails. The message contains no value of the event.
     pub fn wants(&self, event: &Json) -> Result<bool, String> {
         let mut context = Context::with_env(Arc::clone(&self.environment));
         context.add_variable_from_value(EVENT, value(event));
         match self.program.execute(&context) {
             Ok(Value::Bool(wants)) => Ok(wants),
-            Ok(_) => Err("the filter is neither true nor false for the event".to_owned()),
+            Ok(_) => Err("the filter does not evaluate to true or false".to_owned()),
             Err(error) => Err(format!("the filter cannot be evaluated: {}", explain(&error))),
         }
     }
 }
 
-/// CEL's own operators and functions, and of its macros `has` alone: the others are loops.
+/// CEL's standard operators and functions, and the macro `has`. The other macros are loops.
 fn environment() -> Result<Env, String> {
     let has = Macro::global("has", 1, |helper, _, arguments| match arguments.pop().map(|argument| argument.expr) {
         Some(Expr::Select(select)) => Ok(Some(helper.next_expr(Expr::Select(SelectExpr { test: true, ..select })))),
@@ -110,7 +110,7 @@ fn environment() -> Result<Env, String> {
     Ok(environment)
 }
 
-/// Whether an expression has more levels than `left`.
+/// Whether an expression is nested more than `left` levels deep.
 fn is_deeper(expression: &IdedExpr, left: usize) -> bool {
     let Some(left) = left.checked_sub(1) else { return true };
     let deeper = |part: &IdedExpr| is_deeper(part, left);
@@ -125,12 +125,12 @@ fn is_deeper(expression: &IdedExpr, left: usize) -> bool {
         Expr::Map(map) => map.entries.iter().any(entry),
         Expr::Select(select) => deeper(&select.operand),
         Expr::Struct(message) => message.entries.iter().any(entry),
-        // No macro makes one.
+        // Only macros that loop create one.
         Expr::Comprehension(_) => true,
     }
 }
 
-/// JSON as CEL has it. A number without a fraction is an int, as literals are.
+/// Converts JSON to a CEL value. A number without a fraction becomes an int, like a literal.
 fn value(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
@@ -149,7 +149,7 @@ fn value(json: &Json) -> Value {
     }
 }
 
-/// The kind of an error. Most of them quote values.
+/// Describes an error by its kind, because most of CEL's messages quote values.
 fn explain(error: &ExecutionError) -> String {
     let of_types = matches!(
         error,
@@ -159,9 +159,9 @@ fn explain(error: &ExecutionError) -> String {
             | ExecutionError::UnsupportedBinaryOperator(..)
     );
     if matches!(error, ExecutionError::NoSuchKey(_)) {
-        "a field that it uses is missing; has(…) tells whether one is there".to_owned()
+        "a field that it uses is missing: check for it with has(…)".to_owned()
     } else if of_types {
-        "a field is not of the type it is compared with".to_owned()
+        "a field does not have the type that it is compared with".to_owned()
     } else {
         "an operation failed".to_owned()
     }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_says_which_events_are_wanted() {
+    fn a_filter_selects_events() {
         for (filter, expected) in [
             ("event.data.position < 10", true),
             ("event.data.position >= 10", false),
@@ -205,11 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_said_is_an_error_without_any_value() {
+    fn a_failed_evaluation_is_an_error_without_any_value() {
         for (filter, expected) in [
             ("event.data.missing < 10", "a field that it uses is missing"),
-            ("event.data.title < 10", "a field is not of the type"),
-            ("event.data.position", "neither true nor false"),
+            ("event.data.title < 10", "a field does not have the type"),
+            ("event.data.position", "does not evaluate to true or false"),
             ("event.data.position / 0 == 1", "an operation failed"),
         ] {
             let problem = wants(filter).unwrap_err();
@@ -218,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_compile_is_refused_with_its_place() {
+    fn a_filter_that_does_not_compile_is_rejected_with_its_position() {
         for (filter, expected) in [
             ("event.data.position <", "does not compile: line 1, column 22"),
             ("event.type ==\n  'a' &&& true", "does not compile: line 2, column"),
-            ("evnt.type == 'a'", "uses evnt, which there is not"),
-            ("event.data.title.lower() == 'a'", "calls lower, which there is not"),
-            ("event.data.tags.exists(t, t == 'a')", "uses t, which there is not"),
-            ("event.data.tags.all(event, true)", "calls all, which there is not"),
+            ("evnt.type == 'a'", "uses the unknown variable evnt"),
+            ("event.data.title.lower() == 'a'", "calls the unknown function lower"),
+            ("event.data.tags.exists(t, t == 'a')", "uses the unknown variable t"),
+            ("event.data.tags.all(event, true)", "calls the unknown function all"),
             ("", "does not compile"),
             ("has(event)", "does not compile: line 1, column 4"),
         ] {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_filter_is_refused_and_overflows_no_stack() {
+    fn a_hostile_filter_is_rejected_and_overflows_no_stack() {
         let nested = |open: &str, close: &str| {
             let times = SOURCE_MAX / (open.len() + close.len()) - 8;
             format!("{}1{} == 1", open.repeat(times), close.repeat(times))
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_filter_there_may_be_is_evaluated_on_any_stack() {
+    fn the_deepest_accepted_filter_is_evaluated_on_an_ordinary_stack() {
         let deepest = |unit: &str| {
             let mut filters = (1..DEPTH_MAX).rev().map(|times| format!("1{} == 1", unit.repeat(times)));
             filters.find(|filter| Filter::compile(filter).is_ok()).unwrap()

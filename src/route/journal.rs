@@ -1,6 +1,5 @@
-//! What a receiver shows of its journal: the JSON of `GET /journal` and `GET /journal/POSITION` on the admin port, for
-//! whoever has the admin token. Times are seconds since the epoch. What a sender wrote is data here: whoever prints it
-//! escapes it.
+//! The JSON of `GET /journal` and `GET /journal/POSITION` on a receiver's admin port, which require the admin token.
+//! Times are seconds since the epoch. Text from senders is not escaped: a client that prints it must escape it.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Page {
     pub entries: Vec<Entry>,
-    /// Where the next page begins: `?after=` this. Absent on the last one.
+    /// The value of `?after=` for the next page; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<i64>,
 }
@@ -18,22 +17,22 @@ pub struct Page {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// The order in which events came in; numbers are never given twice.
+    /// The event's number in order of arrival; numbers are never reused.
     pub position: i64,
-    /// The delivery id; for a conflict, made unique by its body's digest.
+    /// The delivery id; for a conflict, the digest of the body makes it unique.
     pub id: String,
     #[serde(rename = "type")]
     pub event_type: String,
     pub sent_time: i64,
     pub received_time: i64,
-    /// The name of the key that verified it.
+    /// The name of the key that verified the delivery.
     pub key: String,
-    /// Its delivery id had come with another body before.
+    /// Whether its delivery id had already been used with another body.
     pub conflict: bool,
     pub body_bytes: u64,
 }
 
-/// An entry with its body and what became of it.
+/// An entry with its body and its state at each sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Detail {
@@ -43,16 +42,16 @@ pub struct Detail {
     pub sinks: Vec<SinkEntry>,
 }
 
-/// A body as it is kept, less what the route redacts now.
+/// A stored body, without the fields that the current route redacts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Body {
     Text(String),
-    /// What is no UTF-8.
+    /// A body that is not UTF-8.
     Hex(String),
 }
 
-/// What became of an event at one sink.
+/// The state of an event at one sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SinkEntry {
@@ -64,12 +63,12 @@ pub struct SinkEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all_fields = "camelCase")]
 pub enum SinkState {
-    /// Its turn has not come yet.
+    /// It was not sent yet.
     Waiting,
-    /// The sink has it, or does not want it, or came later.
+    /// The sink has accepted it, does not want it, or was added later.
     Done,
-    /// It failed and is tried again.
+    /// It failed and will be retried.
     Retrying { attempts: u32, due_time: i64 },
-    /// It was given up.
+    /// It will not be retried.
     DeadLetter { time: i64, failure: String },
 }

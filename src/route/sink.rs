@@ -1,4 +1,4 @@
-//! Where a route's events go: the part of the route file that each sink's worker reads.
+//! The sinks of a route: the part of the route file that the forwarding to each sink reads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,24 +10,24 @@ use url::Url;
 
 use crate::linktree::{event::EventType, secret::Secret};
 
-/// Where events go.
+/// A destination for events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sink {
     pub name: String,
-    /// `None` while something that the sink refers to is missing: its events wait.
+    /// `None` while an object that the sink refers to is missing: its events wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<SinkUrl>,
     /// Sent as `Authorization: Bearer …`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer: Option<Secret>,
-    /// What requests are signed with, as Standard Webhooks has it; `None`: they are not signed.
+    /// The secret for signing requests as defined by Standard Webhooks. `None`: requests are not signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<Secret>,
     /// The event types this sink wants; empty means all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub events: BTreeSet<EventType>,
-    /// Which of those it wants, in CEL: see [`super::filter`].
+    /// A CEL expression that selects some of those events: see [`super::filter`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
     #[serde(default)]
@@ -38,7 +38,7 @@ pub struct Sink {
     pub retry: Retry,
 }
 
-/// A URL that may be a credential, as those of chats' incoming webhooks are: `Debug` shows scheme, host and port only.
+/// A URL that may be a credential, such as a chat's incoming webhook. `Debug` shows only scheme, host and port.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SinkUrl(Url);
@@ -49,7 +49,7 @@ impl SinkUrl {
         SinkUrl(url)
     }
 
-    /// The URL itself, for whoever connects to it.
+    /// Returns the URL itself, to connect to it.
     #[must_use]
     pub fn expose(&self) -> &Url {
         &self.0
@@ -62,22 +62,22 @@ impl fmt::Debug for SinkUrl {
     }
 }
 
-/// The form a sink gets events in.
+/// The format of the requests to a sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Format {
-    /// CloudEvents 1.0, binary mode: attributes in the header, the delivery's body as it came.
+    /// CloudEvents 1.0, binary mode: attributes in headers, the delivery's body unchanged.
     #[default]
     CloudEvent,
     /// CloudEvents 1.0, structured mode: one JSON object with the delivery's body as `data`.
     CloudEventStructured,
-    /// The delivery's body, and nothing of ours.
+    /// Only the delivery's body, unchanged.
     Raw,
-    /// What a template makes of the event.
+    /// The rendered template.
     Template(TemplateSource),
 }
 
-/// A template as it was written; [`super::template::Template`] is what it compiles to.
+/// The source of a template; it compiles to a [`super::template::Template`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TemplateSource {
@@ -87,19 +87,19 @@ pub struct TemplateSource {
     pub headers: BTreeMap<String, String>,
 }
 
-/// Which events of a sink wait for each other.
+/// The order in which a sink's events are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ordering {
-    /// None: one that fails steps aside, those behind it go on.
+    /// Concurrently: a failed event does not delay others.
     #[default]
     None,
-    /// Those that speak of the same link or profile: each waits until the one before it is settled.
+    /// One at a time for each link or profile: an event waits until the one before it is settled.
     ByResource,
 }
 
-/// How often and how soon a failed forward is tried again: `delay * 2^n`, at most `max_delay`, with jitter; after
-/// `limit` retries the event is a dead letter, kept in the journal.
+/// Retries of a failed event: after `delay * 2^n`, at most `max_delay`, with jitter. After `limit` retries the event
+/// becomes a dead letter, which stays in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retry {
@@ -109,7 +109,7 @@ pub struct Retry {
 }
 
 impl Sink {
-    /// A sink at `url` that asks for nothing special, with the defaults the custom resource documents.
+    /// Creates a sink at `url` with the defaults that the custom resource documents.
     #[must_use]
     pub fn new(name: &str, url: Url) -> Self {
         Sink {

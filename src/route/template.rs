@@ -1,8 +1,8 @@
-//! Templates: the request body a sink's owner writes, with the event's values in it. Compiled by the operator, so that
-//! a mistake shows on the custom resource, and by the receiver, which renders it. Pure and bounded.
+//! Templates: request bodies written by a sink's owner, filled with the event's values. The operator compiles them to
+//! report mistakes on the custom resource; the receiver compiles and renders them. Pure and bounded.
 //!
-//! The template is its author's; the values are whoever's. So values are escaped for the content type, and in JSON by
-//! where they stand ([`json`]); HTML is stripped from texts and an address that is not http(s) is refused ([`clean`]).
+//! The template is trusted; the values are not. Values are therefore escaped for the content type, and in JSON for
+//! their position ([`json`]). HTML tags are removed from text, and a URL that is not http(s) is rejected ([`clean`]).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter};
@@ -14,15 +14,15 @@ mod clean;
 mod json;
 mod names;
 
-/// The one template of an environment. Its name appears in no message.
+/// The name of an environment's only template. It appears in no message.
 const NAME: &str = "body";
-/// The longest template, in bytes.
+/// Longest template, in bytes.
 const SOURCE_MAX: usize = 64 * 1024;
-/// How many steps one rendering may take; a template of a hundred values takes under a thousand.
+/// Maximum number of steps of one rendering. A template with a hundred values takes fewer than a thousand.
 const FUEL: u64 = 50_000;
-/// The largest body a template may make, in bytes.
+/// Largest rendered body, in bytes.
 const RENDERED_MAX: usize = 1024 * 1024;
-/// What headers are not the template's to set: they are the connection's, or say who we are.
+/// Headers that a template cannot set, because they belong to the connection or identify the sender.
 const RESERVED: [&str; 13] = [
     "authorization",
     "connection",
@@ -44,7 +44,7 @@ const RESERVED_PREFIXES: [&str; 3] = ["ce-", "proxy-", "webhook-"];
 const OF_THE_TEMPLATE: [ErrorKind; 4] =
     [ErrorKind::SyntaxError, ErrorKind::UnknownFilter, ErrorKind::UnknownFunction, ErrorKind::UnknownTest];
 
-/// A template that compiles.
+/// A compiled template.
 #[derive(Debug)]
 pub struct Template {
     environment: Environment<'static>,
@@ -52,7 +52,7 @@ pub struct Template {
     header: HeaderMap,
 }
 
-/// How values are written into a body of some content type.
+/// The escaping of values, by content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Escaping {
     Json,
@@ -61,7 +61,7 @@ enum Escaping {
     None,
 }
 
-/// What is wrong with a template: the field, and what to write instead.
+/// A mistake in a template: the field, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
 pub struct TemplateError {
@@ -73,12 +73,12 @@ impl Template {
     /// Compiles a template.
     ///
     /// # Errors
-    /// The field that cannot be used; for the body, with the line.
+    /// The invalid field; for the body, with the line.
     pub fn compile(source: &TemplateSource) -> Result<Self, TemplateError> {
         if source.body.len() > SOURCE_MAX {
             return Err(body(format!("is longer than {SOURCE_MAX} bytes")));
         }
-        deep_stack::run(|| Template::parse(source)).unwrap_or_else(|| Err(body("cannot be read".to_owned())))
+        deep_stack::run(|| Template::parse(source)).unwrap_or_else(|| Err(body("cannot be parsed".to_owned())))
     }
 
     fn parse(source: &TemplateSource) -> Result<Self, TemplateError> {
@@ -90,14 +90,16 @@ impl Template {
         environment.set_formatter(move |out, state, value| escaping.write(out, state, value));
         environment.remove_filter("safe");
         if source.body.contains([json::OPEN, json::CLOSE]) {
-            return Err(body("holds a character of the private use area (U+E000 or U+E001): leave it out".to_owned()));
+            return Err(body(
+                "contains a character of the private use area (U+E000 or U+E001): leave it out".to_owned(),
+            ));
         }
         environment
             .add_template_owned(NAME, source.body.clone())
             .map_err(|error| body(format!("does not compile: {}", explain(&error))))?;
         let template = environment.get_template(NAME).map_err(|error| body(explain(&error)))?;
         if let Some(unknown) = template.undeclared_variables(false).into_iter().filter(|name| !is_known(name)).min() {
-            return Err(body(format!("uses {unknown}, which there is not: the one variable is event")));
+            return Err(body(format!("uses the unknown variable {unknown}: the only variable is event")));
         }
         if let Some(unknown) = names::unknown(&template) {
             return Err(body(format!("does not compile: {unknown}")));
@@ -105,17 +107,17 @@ impl Template {
         Ok(Template { environment, escaping, header: header(source)? })
     }
 
-    /// The header the rendered body is sent with.
+    /// The headers to send with the rendered body.
     #[must_use]
     pub fn header(&self) -> &HeaderMap {
         &self.header
     }
 
-    /// The body for `event`, an object whose `data` came from outside.
+    /// Renders the body for `event`, an object with untrusted `data`.
     ///
     /// # Errors
-    /// Why there is none, in words without any value of the event: a field it uses is missing, an address in it is not
-    /// http(s), or the result is not of the content type.
+    /// If a field that the template uses is missing, a URL of the event is not http(s), or the result is not valid for
+    /// the content type. The message contains no value of the event.
     pub fn render(&self, mut event: serde_json::Value) -> Result<String, String> {
         if let Some(data) = event.get_mut("data") {
             clean::clean(data)?;
@@ -127,7 +129,7 @@ impl Template {
             Escaping::Json => json::resolve(&rendered)?,
             Escaping::Form | Escaping::Html | Escaping::None => rendered,
         };
-        if body.len() > RENDERED_MAX { Err("the template made more than 1 MiB".to_owned()) } else { Ok(body) }
+        if body.len() > RENDERED_MAX { Err("the rendered body is larger than 1 MiB".to_owned()) } else { Ok(body) }
     }
 }
 
@@ -155,7 +157,7 @@ impl Escaping {
     fn write(self, out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
         match self {
             Escaping::Html | Escaping::None => escape_formatter(out, state, value),
-            // What tojson and the like made is ready as it is.
+            // The output of tojson and similar filters is already escaped.
             Escaping::Json | Escaping::Form if value.is_safe() => {
                 Ok(out.write_str(value.as_str().unwrap_or_default())?)
             }
@@ -168,26 +170,24 @@ impl Escaping {
     }
 }
 
-/// The event, and what the template engine brings along.
+/// Whether `name` is the event or a name that the template engine defines.
 fn is_known(name: &str) -> bool {
     matches!(name, "event" | "range" | "dict" | "namespace" | "debug" | "loop")
 }
 
 fn header(source: &TemplateSource) -> Result<HeaderMap, TemplateError> {
     let content_type = HeaderValue::from_str(&source.content_type)
-        .map_err(|_| TemplateError { field: "contentType", problem: "is no header value".to_owned() })?;
+        .map_err(|_| TemplateError { field: "contentType", problem: "is not a valid header value".to_owned() })?;
     let mut header = HeaderMap::from_iter([(CONTENT_TYPE, content_type)]);
     for (name, value) in &source.headers {
         let refused = |problem: String| TemplateError { field: "headers", problem };
         let lower = name.to_ascii_lowercase();
         if RESERVED.contains(&lower.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
-            return Err(refused(format!(
-                "must not set {name}: credentials belong into authSecretRef, the rest is ours"
-            )));
+            return Err(refused(format!("must not set {name}, which is reserved: for credentials use authSecretRef")));
         }
-        let key =
-            HeaderName::from_bytes(lower.as_bytes()).map_err(|_| refused(format!("has {name}, which is no header")))?;
-        let value = HeaderValue::from_str(value).map_err(|_| refused(format!("has a value of {name} that is none")))?;
+        let key = HeaderName::from_bytes(lower.as_bytes())
+            .map_err(|_| refused(format!("has an invalid header name: {name}")))?;
+        let value = HeaderValue::from_str(value).map_err(|_| refused(format!("has an invalid value for {name}")))?;
         header.insert(key, value);
     }
     Ok(header)
@@ -197,7 +197,7 @@ fn body(problem: String) -> TemplateError {
     TemplateError { field: "body", problem }
 }
 
-/// An error without anything that could be a value of the event.
+/// Describes an error without quoting any value of the event.
 fn explain(error: &Error) -> String {
     let kind = error.kind();
     let what = if kind == ErrorKind::UndefinedError {

@@ -95,7 +95,7 @@ fn keep_a_webhook(transcript: Transcript) -> Result<()> {
     if let (Ok(kubeconfig), Ok(cluster)) = (env::var("KUBECONFIG"), env::var("LINKTREE_CLUSTER_DIR")) {
         transcript.note(&format!("export KUBECONFIG={kubeconfig} PATH={tools}:$PATH"));
         let name = cluster.rsplit('/').next().unwrap_or_default();
-        transcript.note(&format!("cargo run --example cluster -- down --name {name}     # deletes the cluster"));
+        transcript.note(&format!("make cluster-down NAME={name}     # stops it"));
     }
     for line in [
         "kubectl get ltw,ltconn --all-namespaces --output=wide",

@@ -1,4 +1,4 @@
-{{/* The name of everything this release owns, at most 63 characters. */}}
+{{/* The name of the release's objects, at most 63 characters. */}}
 {{- define "operator.name" -}}
 {{- if contains .Chart.Name .Release.Name -}}
 {{- .Release.Name | trunc 63 | trimSuffix "-" -}}
@@ -11,7 +11,7 @@
 {{- .Values.serviceAccount.name | default (include "operator.name" .) -}}
 {{- end -}}
 
-{{/* A Role of its own, beside that of the same namespace where it is looked after too. */}}
+{{/* The Role for the lease. It needs its own name, because the release's namespace may also be a watched namespace. */}}
 {{- define "operator.leaseRole" -}}
 {{- printf "%s-lease" (include "operator.name" . | trunc 57 | trimSuffix "-") -}}
 {{- end -}}
@@ -20,7 +20,7 @@
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
 
-{{/* What identifies the operator's pods. The NetworkPolicies it makes for receivers let in pods with this `name`. */}}
+{{/* The labels of the operator's pods. The receivers' NetworkPolicies allow ingress from pods with this `name`. */}}
 {{- define "operator.selectorLabels" -}}
 app.kubernetes.io/name: linktree-webhook-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -31,7 +31,7 @@ app.kubernetes.io/name: linktree-simulator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* Labels every object of the release carries besides its selector labels. */}}
+{{/* Labels of every object of the release, in addition to its selector labels. */}}
 {{- define "chart.labels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
@@ -39,7 +39,7 @@ app.kubernetes.io/part-of: linktree-webhook-operator
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{/* Pod Security Standards, "restricted". */}}
+{{/* Complies with the Pod Security Standard "restricted". */}}
 {{- define "pod.securityContext" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -53,7 +53,7 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* The authorities of probe.caBundle as a volume and its mount; nothing where none are given. */}}
+{{/* The CA bundle of probe.caBundle as a volume and its mount; empty if none is configured. */}}
 {{- define "probe.volumes" -}}
 {{- with .Values.probe.caBundle }}
 {{- if .configMap -}}
@@ -73,7 +73,7 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* What the operator may do, in every namespace it looks after and nowhere else. */}}
+{{/* The operator's rights in each watched namespace. */}}
 {{- define "operator.rules" -}}
 - apiGroups: [webhooks.linktree-operator.dev]
   resources: [linktreewebhooks, linktreeconnections]
@@ -81,7 +81,8 @@ volumeMounts:
 - apiGroups: [webhooks.linktree-operator.dev]
   resources: [linktreewebhooks/status, linktreeconnections/status]
   verbs: [patch, update]
-# The receivers. Secrets: Linktree's token and sink credentials are read; signing secrets and route files are written.
+# The receivers' objects. In Secrets, the operator reads Linktree's token and the sinks' credentials, and writes signing
+# secrets and route files.
 - apiGroups: [""]
   resources: [secrets, services, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
@@ -91,11 +92,11 @@ volumeMounts:
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
   verbs: [get, list, watch, create, patch, delete]
-# Whether or not the cluster has the Gateway API.
+# Granted whether or not the cluster has the Gateway API.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
-# Why a receiver is not up; and a pod's annotation is touched so that the kubelet refreshes its mounted route file.
+# Read to report why a receiver is not ready; patched so that the kubelet refreshes the mounted route file.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch]
@@ -106,7 +107,7 @@ volumeMounts:
   resources: [events]
   verbs: [create, patch]
 {{- with .Values.addressables }}
-# Sinks that say themselves where they are.
+# Addressable sinks.
 {{- range . }}
 - apiGroups: {{ toJson .apiGroups }}
   resources: {{ toJson .resources }}

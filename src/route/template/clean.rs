@@ -1,14 +1,13 @@
-//! What an event's texts and addresses go through before a template shows them to people: tags are taken out of texts,
-//! and an address that is not http(s) is refused, as Linktree's own guidance for its payloads asks. An event that is
-//! passed on raw is not touched.
+//! Cleans the event's data for a template, as Linktree's guidance for its payloads recommends: removes HTML tags from
+//! text and rejects a URL that is not http(s). Other formats forward the event unchanged.
 
 use serde_json::Value;
 use url::Url;
 
-/// Cleans everything in `data`, however deep.
+/// Cleans all of `data`, at any depth.
 ///
 /// # Errors
-/// The name of the field whose address is not http(s).
+/// If a field has a URL that is not http(s); the message names the field.
 pub(super) fn clean(data: &mut Value) -> Result<(), String> {
     match data {
         Value::Object(fields) => fields.iter_mut().try_for_each(|(name, value)| field(name, value)),
@@ -24,7 +23,7 @@ pub(super) fn clean(data: &mut Value) -> Result<(), String> {
 fn field(name: &str, value: &mut Value) -> Result<(), String> {
     let address = name == "url" || name.ends_with("_url");
     let Some(text) = value.as_str().filter(|_| address) else { return clean(value) };
-    // An empty one says that there is none.
+    // An empty value means that the event has no URL.
     if text.is_empty() || is_web_address(text) {
         return Ok(());
     }
@@ -37,8 +36,8 @@ fn is_web_address(text: &str) -> bool {
     plain && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
-/// `text` without anything that a browser could take for a tag, a comment or a declaration. A `<` that begins none,
-/// as in `a < b`, stays. What is left holds no tag either, whatever was nested in what.
+/// Removes everything that a browser could parse as a tag, a comment or a declaration. A `<` that does not begin one,
+/// as in `a < b`, stays. The result contains no tag either, even if tags were nested.
 fn without_tags(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
@@ -46,7 +45,7 @@ fn without_tags(text: &str) -> String {
         let (before, from) = rest.split_at(at);
         clean.push_str(before);
         if from[1..].starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) {
-            // A `<` before the tag would begin one with what follows it.
+            // A `<` before the tag could form a new tag with the text after it.
             clean.truncate(clean.trim_end_matches('<').len());
             rest = from.find('>').map_or("", |end| &from[end + 1..]);
         } else {
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_taken_out_and_all_else_stays() {
+    fn tags_are_removed_and_all_other_text_stays() {
         for (text, expected) in [
             ("Summer <b>Sale</b>", "Summer Sale"),
             ("<script>alert(1)</script>", "alert(1)"),
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_of_the_web_or_refused() {
+    fn urls_are_http_or_rejected() {
         for good in ["https://shop.example/a?b=c#d", "http://a.example", ""] {
             assert_eq!(clean(&mut json!({"url": good, "deep": [{"avatar_url": good}]})), Ok(()), "{good}");
         }
@@ -99,8 +98,8 @@ mod tests {
             "http://a/ b",
             "no address",
         ] {
-            let refused = clean(&mut json!({"thumbnail_url": bad})).unwrap_err();
-            assert_eq!(refused, "data.thumbnail_url is not an http(s) URL", "{bad}");
+            let rejected = clean(&mut json!({"thumbnail_url": bad})).unwrap_err();
+            assert_eq!(rejected, "data.thumbnail_url is not an http(s) URL", "{bad}");
         }
     }
 }

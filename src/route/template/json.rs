@@ -1,15 +1,16 @@
-//! Values in a JSON template, escaped by where they stand: between quotes a value becomes part of the string, elsewhere
-//! it becomes a JSON value of its own. No value can end the string it stands in, or bring structure of its own.
+//! Escapes values in a JSON template for their position: inside quotes a value becomes part of the string, outside it
+//! becomes a JSON value of its own. No value can end the string that contains it, or change the document's structure.
 
 use minijinja::Value;
 use serde::de::IgnoredAny;
 
-/// What a value is wrapped in until it is known where it stands. They are of the private use area: templates must not
-/// hold them, and in values they are written as escapes.
+/// Marks the start of a value until its position is known. The marks are from the private use area: templates must not
+/// contain them, and in values they are written as escapes.
 pub(super) const OPEN: char = '\u{E000}';
+/// Marks the end of a value; see [`OPEN`].
 pub(super) const CLOSE: char = '\u{E001}';
 
-/// `value` as JSON, wrapped.
+/// Writes `value` as JSON between the marks.
 pub(super) fn mark(value: &Value) -> Result<String, minijinja::Error> {
     let json = serde_json::to_string(value).map_err(|_| {
         minijinja::Error::new(minijinja::ErrorKind::BadSerialization, "a value cannot be written as JSON")
@@ -17,15 +18,15 @@ pub(super) fn mark(value: &Value) -> Result<String, minijinja::Error> {
     Ok(format!("{OPEN}{}{CLOSE}", json.replace(OPEN, r"\ue000").replace(CLOSE, r"\ue001")))
 }
 
-/// Puts each wrapped value in as its place asks for.
+/// Replaces each marked value by its form for its position.
 ///
 /// # Errors
-/// When what comes out is not JSON.
+/// If the result is not JSON.
 pub(super) fn resolve(rendered: &str) -> Result<String, String> {
     let mut resolved = String::with_capacity(rendered.len());
     let mut quoted = false;
     for (index, part) in rendered.split(OPEN).enumerate() {
-        // Before the first mark there is only text.
+        // The part before the first mark is text.
         let (value, text) = if index == 0 { ("", part) } else { part.split_once(CLOSE).unwrap_or((part, "")) };
         if quoted {
             resolved.push_str(&inside_quotes(value)?);
@@ -37,11 +38,11 @@ pub(super) fn resolve(rendered: &str) -> Result<String, String> {
     }
     match serde_json::from_str::<IgnoredAny>(&resolved) {
         Ok(IgnoredAny) => Ok(resolved),
-        Err(error) => Err(format!("the template did not make JSON: line {}, column {}", error.line(), error.column())),
+        Err(error) => Err(format!("the rendered body is not JSON: line {}, column {}", error.line(), error.column())),
     }
 }
 
-/// A JSON value as part of a string: a string without its quotes, anything else as its JSON text.
+/// Converts a JSON value for use inside a string: a string loses its quotes, any other value becomes its JSON text.
 fn inside_quotes(value: &str) -> Result<String, String> {
     if let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         return Ok(inner.to_owned());
@@ -50,7 +51,7 @@ fn inside_quotes(value: &str) -> Result<String, String> {
     Ok(quoted.trim_matches('"').to_owned())
 }
 
-/// Whether the template's own text ends inside a string.
+/// Whether the template's text ends inside a string.
 fn ends_quoted(text: &str, mut quoted: bool) -> bool {
     let mut escaped = false;
     for character in text.chars() {

@@ -1,12 +1,12 @@
-//! The names a template uses. The engine finds out only while it renders, and only on the way it takes, that there is no
-//! such filter or test; so they are looked for in what it has compiled. Pure.
+//! Finds unknown filters and tests in a compiled template. The engine itself reports them only while it renders, and
+//! only in the branches that it executes. Pure.
 
 use minijinja::{
     ErrorKind, Template,
     machinery::{Instruction, get_compiled_template},
 };
 
-/// The first filter or test that there is not, with its line.
+/// Returns the first unknown filter or test, with its line.
 pub(super) fn unknown(template: &Template<'_, '_>) -> Option<String> {
     let instructions = &get_compiled_template(template).instructions;
     let mut all = (0..).map_while(|at| Some((at, instructions.get(at)?)));
@@ -20,17 +20,15 @@ pub(super) fn unknown(template: &Template<'_, '_>) -> Option<String> {
 #[allow(clippy::wildcard_enum_match_arm, reason = "the engine's own instructions, of which only two have such names")]
 fn missing(template: &Template<'_, '_>, instruction: &Instruction<'_>) -> Option<String> {
     let mut state = template.new_state();
-    // What is there is called without a value, and complains of that.
+    // A known name is called without a value, and fails with another error.
     match instruction {
         Instruction::ApplyFilter(name, ..) => {
             let found = state.apply_filter(name, &[]);
-            found
-                .is_err_and(|error| error.kind() == ErrorKind::UnknownFilter)
-                .then(|| format!("there is no filter {name}"))
+            found.is_err_and(|error| error.kind() == ErrorKind::UnknownFilter).then(|| format!("unknown filter {name}"))
         }
         Instruction::PerformTest(name, ..) => {
             let found = state.perform_test(name, &[]);
-            found.is_err_and(|error| error.kind() == ErrorKind::UnknownTest).then(|| format!("there is no test {name}"))
+            found.is_err_and(|error| error.kind() == ErrorKind::UnknownTest).then(|| format!("unknown test {name}"))
         }
         _ => None,
     }

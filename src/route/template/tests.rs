@@ -1,4 +1,4 @@
-//! Templates: what compiles, what is said of what does not, and what no value can do to the result.
+//! Tests of templates: compilation, error messages, and escaping of hostile values.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn render(body: &str, data: &Value) -> Result<String, String> {
 }
 
 #[test]
-fn a_value_in_json_is_escaped_by_where_it_stands() {
+fn a_value_in_json_is_escaped_for_its_position() {
     let title = json!({"title": "say \"hi\" \\ \n", "position": 3, "tags": ["a", "\""], "nothing": null});
     for (body, expected) in [
         (r#"{"t": "{{ event.data.title }}"}"#, r#"{"t": "say \"hi\" \\ \n"}"#),
@@ -38,7 +38,7 @@ fn a_value_in_json_is_escaped_by_where_it_stands() {
 
 proptest! {
     #[test]
-    fn no_title_changes_anything_but_its_own_value(title in any::<String>()) {
+    fn a_title_changes_only_its_own_value(title in any::<String>()) {
         let body = r#"{"a": "x {{ event.data.t }} y", "b": {{ event.data.t }}, "admin": false}"#;
         let rendered: Value = serde_json::from_str(&render(body, &json!({"t": title})).unwrap()).unwrap();
         let clean = rendered["b"].as_str().unwrap().to_owned();
@@ -47,12 +47,12 @@ proptest! {
 }
 
 #[test]
-fn what_cannot_be_rendered_is_refused_without_showing_the_event() {
+fn a_failed_rendering_is_an_error_without_any_value() {
     let data = || json!({"title": "s3cret", "url": "javascript:s3cret"});
     for (body, data, expected) in [
         ("{\n\"b\": {{ event.data.missing }} }", json!({}), "line 2: uses a field the event does not have"),
         (r#"{"t": "{{ event.data.title }}"}"#, data(), "data.url is not an http(s) URL"),
-        (r#"{"t": {{ event.id }} {{ event.id }}}"#, json!({}), "the template did not make JSON: line 1, column 15"),
+        (r#"{"t": {{ event.id }} {{ event.id }}}"#, json!({}), "the rendered body is not JSON: line 1, column 15"),
         ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}1", json!({}), "takes too many"),
     ] {
         let problem = render(body, &data).unwrap_err();
@@ -61,17 +61,17 @@ fn what_cannot_be_rendered_is_refused_without_showing_the_event() {
 }
 
 #[test]
-fn what_does_not_compile_is_refused_with_its_field_and_line() {
+fn a_template_that_does_not_compile_is_rejected_with_its_field_and_line() {
     for (body, expected) in [
         ("{}\n{{ event.data.title ", "body does not compile: line 2:"),
         ("{% if %}", "body does not compile: line 1:"),
-        ("{{ evnt.data.title }}", "body uses evnt, which there is not"),
-        ("{}\n{{ event.id | shout }}", "body does not compile: line 2: there is no filter shout"),
-        ("{% if false %}\n{{ event.id | safe }}{% endif %}", "body does not compile: line 2: there is no filter safe"),
-        ("{% if event.id is loud %}{% endif %}", "body does not compile: line 1: there is no test loud"),
-        ("{% macro m(x) %}{{ x | shout }}{% endmacro %}", "body does not compile: line 1: there is no filter shout"),
+        ("{{ evnt.data.title }}", "body uses the unknown variable evnt"),
+        ("{}\n{{ event.id | shout }}", "body does not compile: line 2: unknown filter shout"),
+        ("{% if false %}\n{{ event.id | safe }}{% endif %}", "body does not compile: line 2: unknown filter safe"),
+        ("{% if event.id is loud %}{% endif %}", "body does not compile: line 1: unknown test loud"),
+        ("{% macro m(x) %}{{ x | shout }}{% endmacro %}", "body does not compile: line 1: unknown filter shout"),
         ("{% include 'x' %}", "body does not compile: line 1:"),
-        ("\u{E000}", "body holds a character"),
+        ("\u{E000}", "body contains a character"),
     ] {
         let problem = Template::compile(&source("application/json", body)).unwrap_err().to_string();
         assert!(problem.starts_with(expected), "{body}: {problem}");
@@ -79,7 +79,7 @@ fn what_does_not_compile_is_refused_with_its_field_and_line() {
 }
 
 #[test]
-fn headers_are_set_but_for_those_that_are_not_the_templates() {
+fn headers_are_set_except_reserved_ones() {
     let with = |name: &str, value: &str| {
         let headers = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         Template::compile(&TemplateSource { headers, ..source("application/json", "{}") })
@@ -99,7 +99,7 @@ fn headers_are_set_but_for_those_that_are_not_the_templates() {
 }
 
 #[test]
-fn other_content_types_have_their_own_escaping() {
+fn each_content_type_has_its_own_escaping() {
     let render = |content_type: &str, body: &str| {
         let event = json!({"data": {"title": "a & \"b\" = <3"}});
         Template::compile(&source(content_type, body)).unwrap().render(event).unwrap()
