@@ -74,7 +74,7 @@ pub enum Error {
 /// When it cannot start, and when it loses the lease.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let config = Config::infer().await?;
-    let mut candidate = Candidate::new(&args.election, client::client(&config)?.build());
+    let mut candidate = Candidate::new(&args.election, client::builder(&config)?.build());
     let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, Candidate::leadership);
     let ports = Ports::open(&config, &leadership, args.probe_ca_file.as_deref())?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };

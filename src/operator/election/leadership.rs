@@ -43,7 +43,7 @@ impl Leadership {
     /// Leadership of a process that was never elected.
     #[cfg(test)]
     #[must_use]
-    pub fn never_won() -> Self {
+    pub fn standby() -> Self {
         Leadership::starting(Term::NotYet)
     }
 
@@ -87,7 +87,7 @@ impl Leadership {
             }
             Ok::<_, NotLeading>(request)
         });
-        Ok(client::client(config)?.with_layer(&gate).build())
+        Ok(client::builder(config)?.with_layer(&gate).build())
     }
 
     /// Sets the term and returns the one before it.
@@ -110,7 +110,7 @@ mod tests {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // Nothing listens there: a request that passes the gate fails for another reason.
         let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-        let client = Leadership::never_won().client(&nowhere).unwrap();
+        let client = Leadership::standby().client(&nowhere).unwrap();
         for (method, refused) in [("GET", false), ("POST", true), ("PUT", true), ("PATCH", true), ("DELETE", true)] {
             let request = Request::builder().method(method).uri("/api/v1/namespaces/x/configmaps").body(Vec::new());
             let error = client.request_text(request.unwrap()).await.unwrap_err();

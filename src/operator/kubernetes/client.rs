@@ -1,70 +1,188 @@
-//! The client of the API server.
-//!
-//! kube's own has no way to say how much memory a connection may keep; a start opens dozens of them. It is put together
-//! from kube's parts, without what is of no use here: retries, and a span for each request.
+//! The client of the API server: kube's own, with a deadline for every request except watches.
 
-use std::time::Duration;
-
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper_timeout::TimeoutConnector;
-use hyper_util::{
-    client::legacy::{Builder, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+use std::{
+    task::{Context, Poll},
+    time::Duration,
 };
+
+use futures::{FutureExt, future::BoxFuture};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 use kube::{
     Config,
-    client::{Body, ClientBuilder, ConfigExt},
+    client::{Body, ClientBuilder, DynBody},
 };
-use tower::{BoxError, ServiceBuilder, util::BoxService};
+use tower::{BoxError, Layer, Service, layer::layer_fn, util::BoxService};
 
-/// So much is read at once, and kept by each connection for the next: what fits into one record of TLS.
-const READ: usize = 16 * 1024;
-/// A connection that nothing was asked on for so long is closed; at the latest when it is twice that.
-const IDLE: Duration = Duration::from_secs(20);
+/// Bound of one request that is not a watch, its body included. A reconciliation makes about a dozen.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What asks the API server.
-pub type Ask = BoxService<Request<Body>, Response<Incoming>, BoxError>;
+type Answer = Response<Box<DynBody>>;
+/// kube's own stack of layers.
+type KubeStack = BoxService<Request<Body>, Answer, BoxError>;
 
-/// A client of the API server that `config` leads to. It waits for an answer as long as that takes, as a watch must, and
-/// asks nothing again that was answered: every look is repeated anyway, and retries below it would only hide for minutes
-/// what the status could say.
+/// A builder of API clients with kube's own stack: proxies, exec credentials, client certificates and token files.
+///
+/// kube's retries of 429, 503 and 504 are off. Every reconciliation is retried anyway, with a backoff; retries below it
+/// would hide for minutes what the status can report.
 ///
 /// # Errors
-/// When the configuration cannot be used, or leads through a proxy.
-pub fn client(config: &Config) -> Result<ClientBuilder<Ask>, kube::Error> {
-    if let Some(proxy) = &config.proxy_url {
-        return Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(proxy.clone()) });
+/// When the configuration cannot be used.
+pub fn builder(config: &Config) -> Result<ClientBuilder<Deadline<KubeStack>>, kube::Error> {
+    let mut config = config.clone();
+    config.default_retry = false;
+    Ok(ClientBuilder::try_from(config)?.with_layer(&deadline()))
+}
+
+/// The API server did not answer in time.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the API server did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
+struct NoAnswer;
+
+fn deadline<S>() -> impl Layer<S, Service = Deadline<S>> {
+    layer_fn(Deadline)
+}
+
+/// Bounds each request except watches, which kube's watcher bounds by itself.
+#[derive(Debug)]
+pub struct Deadline<S>(S);
+
+impl<S> Service<Request<Body>> for Deadline<S>
+where
+    S: Service<Request<Body>, Response = Answer, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = Answer;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Answer, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
     }
-    let mut plain = HttpConnector::new();
-    // What comes next speaks TLS where the url says so.
-    plain.enforce_http(false);
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(plain)?);
-    connector.set_connect_timeout(config.connect_timeout);
-    connector.set_write_timeout(config.write_timeout);
-    let http = Builder::new(TokioExecutor::new())
-        .http1_max_buf_size(READ)
-        .pool_idle_timeout(IDLE)
-        .pool_timer(TokioTimer::new())
-        .build(connector);
-    let ask = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(http);
-    Ok(ClientBuilder::new(BoxService::new(ask), config.default_namespace.clone()))
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let watch = is_watch(&request);
+        let answer = self.0.call(request);
+        if watch {
+            return answer.boxed();
+        }
+        async move { tokio::time::timeout(REQUEST_TIMEOUT, complete(answer)).await.unwrap_or_else(|_| Err(NoAnswer.into())) }
+            .boxed()
+    }
+}
+
+/// Reads the whole body, so that the deadline covers it. kube's client does so next in any case.
+async fn complete(answer: impl Future<Output = Result<Answer, BoxError>>) -> Result<Answer, BoxError> {
+    let (parts, body) = answer.await?.into_parts();
+    let body = Full::new(body.collect().await?.to_bytes());
+    Ok(Response::from_parts(parts, Box::new(body.map_err(BoxError::from))))
+}
+
+fn is_watch(request: &Request<Body>) -> bool {
+    request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures::stream;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{
+        Api,
+        config::{KubeConfigOptions, Kubeconfig},
+    };
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+    use tower::{ServiceExt, service_fn};
+
     use super::*;
 
-    #[test]
-    fn a_proxy_is_refused_and_not_passed_by() {
-        let mut config = Config::new("http://127.0.0.1:1".parse().unwrap());
-        config.proxy_url = Some("http://proxy.example.com:3128".parse().unwrap());
-        let refused = client(&config).map(drop).unwrap_err().to_string();
-        assert!(refused.contains("proxy.example.com"), "{refused}");
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn request(path: &str) -> Request<Body> {
+        Request::builder().uri(path).body(Body::empty()).unwrap()
+    }
+
+    /// A body whose second frame never comes.
+    fn stalled() -> Answer {
+        let first = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{")))]);
+        let body = StreamBody::new(futures::StreamExt::chain(first, stream::pending()));
+        Response::new(Box::new(body.map_err(BoxError::from)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_request_but_a_watch_ends_at_its_deadline() {
+        let silent = || service_fn(|_: Request<Body>| std::future::pending::<Result<Answer, BoxError>>());
+        let stalling = || service_fn(|_: Request<Body>| async { Ok::<_, BoxError>(stalled()) });
+        for path in
+            ["/api/v1/namespaces/a/secrets/b", "/api/v1/secrets?limit=25", "/api/v1/secrets?fieldSelector=watch%3Dtrue"]
+        {
+            let error = deadline().layer(silent()).oneshot(request(path)).await.map(drop).unwrap_err();
+            assert_eq!(error.to_string(), "the API server did not answer within 30 s", "{path}");
+            let error = deadline().layer(stalling()).oneshot(request(path)).await.map(drop).unwrap_err();
+            assert_eq!(error.to_string(), "the API server did not answer within 30 s", "{path}");
+        }
+        let watch = "/api/v1/secrets?resourceVersion=1&watch=true";
+        let answer = deadline().layer(stalling()).oneshot(request(watch)).await.unwrap();
+        let body = answer.into_body().collect();
+        assert!(tokio::time::timeout(HOUR, body).await.is_err(), "a quiet watch must stay open");
+    }
+
+    /// The head of the first request that arrives at `listener`.
+    async fn first_head(listener: TcpListener) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// The head that reaches a loopback server if a client with `config` reads an object.
+    async fn head_of(config: impl FnOnce(&str) -> Config) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let api: Api<ConfigMap> = Api::namespaced(builder(&config(&address)).unwrap().build(), "a");
+        tokio::select! {
+            head = first_head(listener) => head,
+            read = api.get("b") => panic!("the request did not arrive: {read:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_used() {
+        let head = head_of(|address| {
+            let mut config = Config::new("http://api.example.com:6443".parse().unwrap());
+            config.proxy_url = Some(format!("http://user:p%40ss@{address}").parse().unwrap());
+            config
+        });
+        let head = head.await;
+        assert!(head.starts_with("CONNECT api.example.com:6443 HTTP/1.1\r\n"), "{head}");
+        assert!(head.to_lowercase().contains("proxy-authorization: basic "), "{head}");
+    }
+
+    #[tokio::test]
+    async fn credentials_of_an_exec_plugin_are_used() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let credential = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"from-exec"}}"#;
+        let kubeconfig = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+             clusters: [{{name: c, cluster: {{server: 'http://{address}'}}}}]\n\
+             contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+             users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, \
+             command: echo, args: ['{credential}']}}}}}}]\n",
+        );
+        let kubeconfig = Kubeconfig::from_yaml(&kubeconfig).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let api: Api<ConfigMap> = Api::namespaced(builder(&config).unwrap().build(), "a");
+        let head = tokio::select! {
+            head = first_head(listener) => head,
+            read = api.get("b") => panic!("the request did not arrive: {read:?}"),
+        };
+        assert!(head.contains("authorization: Bearer from-exec\r\n"), "{head}");
     }
 }
