@@ -13,7 +13,7 @@ pub struct Row {
     violations: Vec<String>,
 }
 
-/// Whether `CHAOS=full` requests the case counts of goals.md.
+/// Whether `CHAOS=full` requests the case counts of docs/chaos.md.
 pub fn full() -> bool {
     std::env::var("CHAOS").is_ok_and(|value| value == "full")
 }
