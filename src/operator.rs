@@ -1,5 +1,5 @@
-//! The operator: keeps the subscriptions, receivers and Secrets of `LinktreeConnection`s and `LinktreeWebhook`s in sync.
-//! This file is the start-up: configuration, clients, election, controllers.
+//! The operator: keeps the subscriptions, receivers and Secrets of `LinktreeConnection`s and `LinktreeWebhook`s in
+//! sync. This file starts it: configuration, clients, election, controllers.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ mod webhook;
 pub use self::connection::decide as listing;
 pub use self::controllers::{Operator, Settings, ports};
 
-/// Command line of the operator.
+/// Command-line arguments of the operator.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Listen address of /healthz, /readyz and /metrics.
@@ -40,38 +40,39 @@ pub struct Args {
     pub metrics_address: SocketAddr,
     #[command(flatten)]
     pub controllers: Settings,
-    /// PEM file with CA certificates that the probe of public URLs trusts besides the public ones. Read at start-up.
+    /// PEM file with CA certificates that the probe of public URLs trusts in addition to the public ones. Read at
+    /// start-up.
     #[arg(long, value_name = "FILE")]
     pub probe_ca_file: Option<PathBuf>,
     #[command(flatten)]
     pub election: election::run::Args,
 }
 
-/// How long reconciliations in progress may continue at shutdown. They can be interrupted anywhere, and another operator
-/// may be waiting for the lease.
+/// Time that reconciliations in progress get at shutdown. They can be interrupted anywhere, and another operator may be
+/// waiting for the lease.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Why the operator did not start, or stopped.
+/// Error that prevents the operator from starting, or stops it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no Kubernetes cluster is configured: {0}; set KUBECONFIG, or run inside a cluster")]
+    #[error("no Kubernetes cluster is configured ({0}): set KUBECONFIG, or run inside a cluster")]
     Config(#[from] kube::config::InferConfigError),
     #[error("the Kubernetes client cannot be created: {0}")]
     Client(#[from] kube::Error),
-    #[error("the CustomResourceDefinitions are missing or cannot be read: {0}; install the chart first")]
+    #[error("the custom resources cannot be listed ({0}): install the chart, which has their definitions and RBAC rules")]
     Crds(kube::Error),
     #[error(transparent)]
     Ports(#[from] ports::Error),
     #[error(transparent)]
     Leadership(#[from] Lost),
-    #[error("cannot listen at {address}: {source}")]
+    #[error("cannot listen on {address} ({source}): set --metrics-address to a free address")]
     Listen { address: SocketAddr, source: std::io::Error },
 }
 
-/// Runs until `shutdown`, or until it loses the lease. Reconciliations in progress are finished first if they are quick.
+/// Runs the operator until `shutdown`, or until it loses the lease. At shutdown, quick reconciliations still finish.
 ///
 /// # Errors
-/// When it cannot start, and when it loses the lease.
+/// If the operator cannot start, or loses the lease.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let config = Config::infer().await?;
     let mut candidate = Candidate::new(&args.election, client::builder(&config)?.build());
@@ -106,12 +107,12 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     if let Some(candidate) = candidate {
         candidate.release().await;
     }
-    // The end of the admin port is bounded by itself.
+    // The admin port's shutdown has a bound of its own.
     let _ = admin.await;
     Ok(())
 }
 
-/// Readiness of the admin port. A standby is ready, so that a rollout continues; its answer says that it is one.
+/// Readiness for the admin port. A standby is ready, so that a rollout continues; the response says that it is one.
 fn readiness(caches: CachesSynced, leadership: Leadership) -> Readiness {
     Readiness::with_state(move || match (caches.is_synced(), leadership.check()) {
         (false, _) => Err("caches not synced".to_owned()),

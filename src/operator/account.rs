@@ -1,5 +1,5 @@
-//! What all webhooks of one token share: the client with its request budget, and one snapshot of the account's
-//! subscriptions. Held in memory only: a new process lists the account before it writes to it.
+//! Shared state of one API token: a rate-limited client and a snapshot of the account's subscriptions. It is kept in
+//! memory only: a new process lists the account before it writes to it.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use self::{
     capabilities::{Call, Capabilities},
     limiter::{Budget, Use, WINDOW},
     request_queue::{Priority, RequestQueue},
-    reservation::{ANSWER, Reservation},
+    reservation::{ANSWER_TIMEOUT, Reservation},
     snapshot::Write,
 };
 pub use self::{reservation::resumed, snapshot::Snapshot};
@@ -41,37 +41,37 @@ pub mod request_queue;
 pub mod reservation;
 pub mod snapshot;
 
-/// How long to leave Linktree alone after a 429 that does not say so itself: the length of its window.
+/// Pause after a 429 without `Retry-After`: the length of Linktree's rate limit window.
 const DEFAULT_RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
-/// For how long a call that Linktree does not know is not tried again.
+/// Time after which a call that Linktree did not offer is tried again.
 const UNSUPPORTED_TTL: SignedDuration = SignedDuration::from_hours(24);
 
-/// Where the use of a budget is written down before it is used.
+/// Persistent store of reservations: quota is recorded here before it is used.
 #[async_trait]
 pub trait ReservationStore: Send + Sync {
-    /// Writes it into the connection's status. That the connection is gone is no error.
+    /// Writes the reservation into the connection's status. A deleted connection is not an error.
     ///
     /// # Errors
-    /// Why it could not be written: then the request must not be made.
+    /// The cause of a failed write. The request must then not be sent.
     async fn write(&self, connection: &ObjectKey, budget: &RequestBudgetStatus) -> Result<(), String>;
 }
 
-/// The account that a token opens.
+/// A Linktree account as one token accesses it: client, request queue, snapshot and capabilities.
 pub struct Account {
     linktree: Box<dyn Linktree>,
     reservations: Box<dyn ReservationStore>,
     leadership: Leadership,
     metrics: Metrics,
-    /// Held while an announcement is written: one at a time.
+    /// Held while a reservation is written: one at a time.
     reserving: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
-/// What an account's budget is like at a moment.
+/// Use of an account's request budget at one moment, for metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Requests a minute.
+    /// Requests per minute.
     pub limit: usize,
     pub remaining: usize,
     pub waiting: [(Priority, usize); Priority::ALL.len()],
@@ -79,21 +79,22 @@ pub struct Load {
 
 struct State {
     queue: RequestQueue,
-    /// The connections that use the account, with the requests a minute that each asks for.
+    /// The connections that use the account, with the requests per minute that each one's spec sets.
     connections: BTreeMap<ObjectKey, usize>,
     reservation: Option<Reservation>,
-    /// Whose account it is, once that is known.
+    /// Linktree's id, user name and plan of the account, once they are known.
     identity: Option<WireAccount>,
     snapshot: Option<Arc<Snapshot>>,
     list_took: Duration,
-    /// Our own writes since the snapshot's list was begun. A list under way may or may not have seen them.
+    /// Our own writes since the snapshot's list began. A list in progress may or may not contain them.
     writes: Vec<(Timestamp, Write)>,
     relist_requested: bool,
-    sought: BTreeMap<SubscriptionId, String>,
+    /// Subscriptions, with their urls, whose existence the next list must verify.
+    unverified: BTreeMap<SubscriptionId, String>,
     capabilities: Capabilities,
-    /// Since when some call is taken for missing.
+    /// When the first of the unsupported calls was found.
     unsupported_since: Option<Timestamp>,
-    /// Why the connection cannot be used at present; its webhooks show it.
+    /// Why the account cannot be used at present; the webhooks' conditions report it.
     last_error: Option<ApiError>,
     failures: Failures,
 }
@@ -116,7 +117,7 @@ impl Account {
             list_took: Duration::ZERO,
             writes: Vec::new(),
             relist_requested: false,
-            sought: BTreeMap::new(),
+            unverified: BTreeMap::new(),
             capabilities: Capabilities::default(),
             unsupported_since: None,
             last_error: None,
@@ -132,13 +133,13 @@ impl Account {
         }
     }
 
-    /// Whether it is the turn of `who`. It then stays so for the call that follows.
+    /// Acquires a slot of the request queue for `caller`, which the call that follows uses.
     ///
     /// # Errors
-    /// [`ApiError::Throttled`].
-    pub fn acquire_slot(&self, priority: Priority, who: &ObjectKey) -> Result<(), ApiError> {
+    /// [`ApiError::Throttled`] with the time to retry at.
+    pub fn acquire_slot(&self, priority: Priority, caller: &ObjectKey) -> Result<(), ApiError> {
         let now = clock::now();
-        self.state().queue.acquire(priority, who, now).map_err(|throttled| ApiError::Throttled {
+        self.state().queue.acquire(priority, caller, now).map_err(|throttled| ApiError::Throttled {
             about: crate::operator::kubernetes::conditions::whole_seconds(throttled.expected),
             wait: throttled.retry_at.duration_since(now).try_into().unwrap_or_default(),
         })
@@ -154,42 +155,43 @@ impl Account {
         self.state().last_error.clone()
     }
 
-    /// Whose account it is, if that was found out already.
+    /// Linktree's id, user name and plan of the account, if they are known.
     #[must_use]
     pub fn identity(&self) -> Option<WireAccount> {
         self.state().identity.clone()
     }
 
-    /// Linktree said whose account it is. That stays so as long as the token does.
+    /// Records the account's identity. It cannot change for a token.
     pub fn set_identity(&self, identity: WireAccount) {
         self.state().identity = Some(identity);
     }
 
-    /// A list succeeded. What we wrote since it was begun counts more than what it says.
+    /// Replaces the snapshot after a successful list. Our own writes since the list began take precedence over it.
     pub fn listed(&self, mut snapshot: Snapshot) {
         let mut state = self.state();
         state.writes.retain(|(at, _)| *at >= snapshot.listed_at);
         state.writes.iter().for_each(|(_, write)| write.replay(&mut snapshot));
-        state.sought.retain(|id, _| !snapshot.knows_of(id));
-        state.relist_requested = !state.sought.is_empty();
+        state.unverified.retain(|id, _| !snapshot.knows_of(id));
+        state.relist_requested = !state.unverified.is_empty();
         state.snapshot = Some(Arc::new(snapshot));
         state.queue.budget_mut().share_with_lists();
         state.last_error = None;
         state.failures = Failures::default();
     }
 
-    /// How long the last list took.
+    /// Duration of the last list.
     #[must_use]
     pub fn list_took(&self) -> Duration {
         self.state().list_took
     }
 
+    /// Records the duration of a list.
     pub fn note_list_took(&self, took: Duration) {
         self.state().list_took = took;
     }
 
-    /// A list failed. The last snapshot stays: what is known is better than nothing, and its age can be seen. That it was
-    /// not its turn is no trouble.
+    /// Records a failed list. The last snapshot stays: it is better than none, and its age is visible. A throttled list
+    /// is not an error.
     pub fn list_failed(&self, error: ApiError, now: Timestamp) {
         let mut state = self.state();
         state.failures.add(&error, now);
@@ -198,23 +200,23 @@ impl Account {
         }
     }
 
-    /// Until when the account is not listed after a list that failed.
+    /// End of the backoff after a failed list.
     #[must_use]
     pub fn hold_until(&self) -> Option<Timestamp> {
         self.state().failures.hold_until()
     }
 
-    /// Asks for a list before the sync period is over, in which this subscription, of this url, is looked for.
-    pub fn request_relist(&self, sought: Option<(SubscriptionId, String)>) {
+    /// Requests a list before the sync period ends, which must verify that this subscription, with this url, exists.
+    pub fn request_relist(&self, unverified: Option<(SubscriptionId, String)>) {
         let mut state = self.state();
         state.relist_requested = true;
-        state.sought.extend(sought);
+        state.unverified.extend(unverified);
     }
 
-    /// The subscriptions that are to be looked for in the next list, with their urls.
+    /// Subscriptions, with their urls, whose existence the next list must verify.
     #[must_use]
-    pub fn sought(&self) -> BTreeMap<SubscriptionId, String> {
-        self.state().sought.clone()
+    pub fn unverified(&self) -> BTreeMap<SubscriptionId, String> {
+        self.state().unverified.clone()
     }
 
     #[must_use]
@@ -222,14 +224,14 @@ impl Account {
         self.state().relist_requested
     }
 
-    /// Notes a subscription as Linktree answered it, so that the next decision sees our own write.
+    /// Records a subscription from Linktree's response, so that the next decision sees our own write.
     pub fn record_subscription(&self, subscription: Subscription, now: Timestamp) {
-        self.wrote(Write::Stands(subscription), now);
+        self.record_write(Write::Upsert(subscription), now);
     }
 
-    /// Notes that a subscription is gone.
+    /// Records that a subscription was deleted.
     pub fn record_deletion(&self, id: &SubscriptionId, now: Timestamp) {
-        self.wrote(Write::Gone(id.clone()), now);
+        self.record_write(Write::Delete(id.clone()), now);
     }
 
     #[must_use]
@@ -237,22 +239,22 @@ impl Account {
         self.state().capabilities
     }
 
-    /// Linktree's answer means that it does not offer a call.
+    /// Marks a call as unsupported after a response that means so.
     pub fn mark_unsupported(&self, call: Call) {
         self.state().mark_unsupported(call, clock::now());
     }
 
-    /// Calls that were found to be missing are tried again where a person asks for that, and after a day: they may have come,
-    /// and that they are missing may have been the word of something between us and Linktree.
+    /// Allows unsupported calls to be tried again, after a day or when a user requests a sync. Linktree may offer them
+    /// by then, and the response may have come from a proxy in between.
     pub fn reconsider_capabilities(&self, requested: bool, now: Timestamp) {
         let mut state = self.state();
         if requested || state.unsupported_since.is_some_and(|since| now.duration_since(since) >= UNSUPPORTED_TTL) {
-            state.capabilities.reconsider();
+            state.capabilities.reset_unsupported();
             state.unsupported_since = None;
         }
     }
 
-    /// Requests left now, by our own count and by Linktree's last word; and from when on there are some again.
+    /// Requests left now, by our own count and by Linktree's last response; if none are, when the next one is free.
     #[must_use]
     pub fn budget(&self, now: Timestamp) -> (usize, Option<Timestamp>) {
         let state = self.state();
@@ -260,39 +262,40 @@ impl Account {
         (budget.remaining(now), budget.next_free(now))
     }
 
-    /// What another process in our place must know of the budget. Without an announcement in force: that nothing is used,
-    /// whatever lists there are, so that it need not be written with each of them.
+    /// The reservation in force, which a successor process reads from the status. Without one, the whole budget,
+    /// whatever the lists use, so that a list alone does not change the status.
     #[must_use]
     pub fn budget_status(&self, now: Timestamp) -> RequestBudgetStatus {
         let state = self.state();
-        let quiet = || RequestBudgetStatus {
+        let unused = || RequestBudgetStatus {
             remaining: i64::try_from(state.queue.budget().limit()).unwrap_or(i64::MAX),
             reset_time: None,
         };
-        state.reservation.as_ref().and_then(|reservation| reservation.status(now)).cloned().unwrap_or_else(quiet)
+        state.reservation.as_ref().and_then(|reservation| reservation.status(now)).cloned().unwrap_or_else(unused)
     }
 
-    /// While it is held, nothing is reservation: for writing the connection's whole status.
+    /// Locks out new reservations while the returned guard lives, for a write of the connection's whole status.
     pub async fn lock_reservation(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.reserving.lock().await
     }
 
-    /// A connection uses the account and asks for so many requests a minute. The smallest number counts.
+    /// Adds or updates a connection that uses the account. The smallest `requests_per_minute` of all connections
+    /// applies.
     pub fn add_connection(&self, connection: &ObjectKey, requests_per_minute: usize) {
         let mut state = self.state();
         if state.connections.insert(connection.clone(), requests_per_minute).is_none() {
-            // Its status knows nothing of what was reservation in the others'.
+            // Its status lacks the reservation that the other connections' statuses hold.
             state.reservation = None;
         }
         state.resize();
     }
 
-    /// Registrations that an earlier process began, as the statuses of a connection's webhooks tell: when, and whether the
-    /// answer was seen.
-    pub fn assume_registrations(&self, begun: impl Iterator<Item = (Timestamp, bool)>, now: Timestamp) {
+    /// Counts registrations that an earlier process began, from the statuses of a connection's webhooks: when each
+    /// began, and whether it was answered.
+    pub fn assume_registrations(&self, registrations: impl Iterator<Item = (Timestamp, bool)>, now: Timestamp) {
         let mut state = self.state();
-        for (begun, answered) in begun {
-            let latest = begun.saturating_add(ANSWER).unwrap_or(Timestamp::MAX);
+        for (started, answered) in registrations {
+            let latest = started.saturating_add(ANSWER_TIMEOUT).unwrap_or(Timestamp::MAX);
             let counted = if answered { latest.min(now) } else { latest };
             if counted + WINDOW > now {
                 state.queue.budget_mut().assume(1, Use::Ordinary, counted);
@@ -300,23 +303,23 @@ impl Account {
         }
     }
 
-    /// A connection uses it no more.
+    /// Removes a connection that no longer uses the account.
     pub fn remove_connection(&self, connection: &ObjectKey) {
         let mut state = self.state();
         state.connections.remove(connection);
         state.resize();
     }
 
-    /// What the budget is like now.
+    /// The use of the budget now.
     #[must_use]
     pub fn load(&self, now: Timestamp) -> Load {
         let state = self.state();
         let budget = state.queue.budget();
-        let waiting = Priority::ALL.map(|of| (of, state.queue.waiting(of)));
+        let waiting = Priority::ALL.map(|priority| (priority, state.queue.waiting(priority)));
         Load { limit: budget.limit(), remaining: budget.remaining(now), waiting }
     }
 
-    fn wrote(&self, write: Write, now: Timestamp) {
+    fn record_write(&self, write: Write, now: Timestamp) {
         let mut state = self.state();
         if let Some(snapshot) = &mut state.snapshot {
             write.replay(Arc::make_mut(snapshot));
@@ -336,7 +339,7 @@ impl State {
         self.unsupported_since.get_or_insert(now);
     }
 
-    /// An account that nobody uses keeps the budget it had: it is for deletions only.
+    /// Applies the smallest budget of all connections. An unused account keeps its last one: it serves deletions only.
     fn resize(&mut self) {
         if let Some(smallest) = self.connections.values().min() {
             self.queue.budget_mut().resize(*smallest);

@@ -1,5 +1,5 @@
-//! Reconciles a `LinktreeConnection`: one account, one request budget, and one paged list per sync period that serves
-//! all webhooks of the connection. This file is the driver; each stage has a file of its own.
+//! Reconciler of `LinktreeConnection`s: one account, one request budget, and one paged list per sync period that serves
+//! all webhooks of the connection. This file runs the stages; each stage is a module.
 
 use std::{sync::Arc, time::Duration};
 

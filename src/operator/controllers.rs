@@ -30,35 +30,36 @@ mod gate;
 pub mod ports;
 mod scope;
 
-/// How the controllers are set up.
+/// Command-line arguments of the controllers.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// Image of the receivers: the operator's own.
+    /// Image of the receivers: the same as the operator's.
     #[arg(long, env = "RECEIVER_IMAGE")]
     pub receiver_image: String,
-    /// Image pull policy of the receivers; left out, Kubernetes' default.
+    /// Image pull policy of the receivers. Default: that of Kubernetes.
     #[arg(long, env = "RECEIVER_IMAGE_PULL_POLICY")]
     pub receiver_image_pull_policy: Option<String>,
-    /// Network that sinks may be in although the egress rules deny it, such as a company network; may be given several
-    /// times. Passed on to every receiver.
+    /// Network that sinks may be in although the egress rules deny it, such as a company network. Can be repeated.
+    /// Every receiver gets it.
     #[arg(long = "egress-allow", value_name = "CIDR")]
     pub egress_allow: Vec<IpNet>,
     /// Timeout of one request to Linktree, in seconds.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=120))]
     pub linktree_timeout_seconds: u64,
-    /// Namespace to watch; may be given several times. Left out, all namespaces.
+    /// Namespace to watch. Can be repeated. Default: all namespaces.
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
 }
 
-/// All controllers of a process: everything except the admin port, the election and the command line.
+/// All controllers of a process, without the admin port, the election and the command line.
 pub struct Operator {
     scopes: Vec<Scope>,
     caches: CachesSynced,
 }
 
 impl Operator {
+    /// Creates the controllers and registers their metrics. [`Operator::run`] starts them.
     #[must_use]
     pub fn new(settings: Settings, ports: Ports, leadership: Leadership, registry: &mut Registry) -> Self {
         let Ports { client, transport, prober, receivers } = ports;
@@ -100,7 +101,7 @@ impl Operator {
     /// Checks that the custom resources can be listed.
     ///
     /// # Errors
-    /// The API server's answer.
+    /// The API server's error.
     pub async fn check(&self) -> Result<(), kube::Error> {
         for scope in &self.scopes {
             scope.check().await?;
@@ -108,13 +109,14 @@ impl Operator {
         Ok(())
     }
 
-    /// Runs until `shutdown`. If it is dropped, everything ends at once, as if the process had been killed.
+    /// Runs the controllers until `shutdown`. Dropping the future stops them at once, as if the process had been
+    /// killed.
     pub async fn run(self, shutdown: CancellationToken) {
         let scopes: JoinSet<()> = self.scopes.into_iter().map(|scope| scope.run(shutdown.clone())).collect();
         scopes.join_all().await;
     }
 
-    /// Reports when the caches of all scopes are filled.
+    /// The state of the caches of all scopes.
     #[must_use]
     pub fn caches(&self) -> CachesSynced {
         self.caches.clone()
@@ -127,7 +129,7 @@ impl fmt::Debug for Operator {
     }
 }
 
-/// All namespaces (`None`), or each of the named ones once.
+/// The scopes: all namespaces (`None`), or each named namespace once.
 fn namespaces(named: Vec<String>) -> Vec<Option<String>> {
     if named.is_empty() {
         return vec![None];

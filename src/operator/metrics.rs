@@ -1,4 +1,4 @@
-//! The operator's own metrics. Label values are constants: no input becomes a label.
+//! Metrics of reconciliations and of requests to Linktree. Label values are constants: no input becomes a label.
 
 use jiff::SignedDuration;
 use prometheus_client::{
@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Counters of reconciliations and of requests to Linktree. Clones share them.
+/// Counters of reconciliations and of requests to Linktree, shared by all clones.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
@@ -15,7 +15,7 @@ pub struct Metrics {
     waits: Family<PriorityLabels, Histogram, fn() -> Histogram>,
 }
 
-/// Bucket bounds in seconds: from a request granted at once to the two hours that a thousand requests take.
+/// Histogram buckets of queue waits in seconds: from immediately to the two hours that a thousand requests take.
 const WAITS: [f64; 10] = [0.001, 1.0, 6.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,30 +46,30 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Creates the metrics and registers them.
     #[must_use]
     pub fn registered(registry: &mut Registry) -> Self {
         let metrics = Metrics::default();
         let registry = registry.sub_registry_with_prefix("linktree_operator");
-        registry.register(
-            "reconciles",
-            "ReconcileRequests at an object, by kind and result",
-            metrics.reconciles.clone(),
-        );
+        registry.register("reconciles", "Reconciliations by kind and result", metrics.reconciles.clone());
         registry.register("linktree_requests", "Requests to Linktree by call and result", metrics.requests.clone());
-        let help = "Seconds that a request to Linktree waited for the request budget, by priority";
+        let help = "Seconds that a request to Linktree waited in the request queue, by priority";
         registry.register("linktree_wait_seconds", help, metrics.waits.clone());
         metrics
     }
 
+    /// Counts a reconciliation.
     pub(super) fn reconciled(&self, kind: &'static str, result: &'static str) {
         self.reconciles.get_or_create(&ReconcileLabels { kind, result }).inc();
     }
 
+    /// Counts a request to Linktree.
     pub(super) fn requested(&self, call: &'static str, result: &'static str) {
         self.requests.get_or_create(&RequestLabels { call, result }).inc();
     }
 
-    pub(super) fn waited(&self, priority: &'static str, waited: SignedDuration) {
-        self.waits.get_or_create(&PriorityLabels { priority }).observe(waited.as_secs_f64().max(0.0));
+    /// Records the time that a request waited in the queue.
+    pub(super) fn waited(&self, priority: &'static str, wait: SignedDuration) {
+        self.waits.get_or_create(&PriorityLabels { priority }).observe(wait.as_secs_f64().max(0.0));
     }
 }

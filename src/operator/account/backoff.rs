@@ -1,15 +1,15 @@
-//! How long Linktree is left alone after failed calls. Pure.
+//! Backoff after failed calls to Linktree. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::linktree::error::{ApiError, RetryClass};
 
-/// After a failed call: this, doubled each time, up to [`LONGEST`].
-const SHORTEST: SignedDuration = SignedDuration::from_secs(5);
-/// Also what follows an error that only a person can mend: then it is tried again without being told.
-const LONGEST: SignedDuration = SignedDuration::from_secs(300);
+/// Backoff after the first failed call; doubled after each further one, up to [`MAX_BACKOFF`].
+const MIN_BACKOFF: SignedDuration = SignedDuration::from_secs(5);
+/// Longest backoff. It also follows an error that only a user can fix, so that the fix takes effect without a request.
+const MAX_BACKOFF: SignedDuration = SignedDuration::from_secs(300);
 
-/// Failed calls in a row, and until when there is to be no further one.
+/// Consecutive failed calls, and the end of the backoff.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
     count: u32,
@@ -17,23 +17,26 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// One more. Linktree's own `Retry-After` is obeyed, and so is the queue for the request budget.
+    /// Adds a failed call. Linktree's `Retry-After` and the wait of a throttled call replace the backoff.
     pub fn add(&mut self, error: &ApiError, now: Timestamp) {
         if let ApiError::Throttled { wait, .. } = error {
-            // Nothing failed.
+            // The call was not sent, so nothing failed.
             self.hold_until = SignedDuration::try_from(*wait).ok().and_then(|wait| now.checked_add(wait).ok());
             return;
         }
         let wait = match error.retry_class() {
-            RetryClass::Transient { after: Some(after) } => SignedDuration::try_from(after).unwrap_or(LONGEST),
-            RetryClass::Transient { after: None } => SHORTEST.saturating_mul(1_i32 << self.count.min(6)).min(LONGEST),
-            RetryClass::Permanent => LONGEST,
-            RetryClass::Absent => SHORTEST,
+            RetryClass::Transient { after: Some(after) } => SignedDuration::try_from(after).unwrap_or(MAX_BACKOFF),
+            RetryClass::Transient { after: None } => {
+                MIN_BACKOFF.saturating_mul(1_i32 << self.count.min(6)).min(MAX_BACKOFF)
+            }
+            RetryClass::Permanent => MAX_BACKOFF,
+            RetryClass::Absent => MIN_BACKOFF,
         };
         self.count = self.count.saturating_add(1);
         self.hold_until = now.saturating_add(wait).ok();
     }
 
+    /// End of the backoff: no call before this time.
     #[must_use]
     pub fn hold_until(&self) -> Option<Timestamp> {
         self.hold_until
@@ -51,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_wait_longer_up_to_a_limit() {
+    fn consecutive_failures_double_the_backoff_up_to_a_limit() {
         let mut failures = Failures::default();
         let error = ApiError::Server { status: 503, retry_after: None };
         let waits: Vec<_> = (0..8)
@@ -64,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_its_turn_is_no_failure() {
+    fn a_throttled_call_is_not_a_failure() {
         let (mut failures, error) = (Failures::default(), ApiError::Server { status: 503, retry_after: None });
         failures.add(&ApiError::Throttled { wait: Duration::from_secs(40), about: at(300) }, at(0));
         assert_eq!(failures.hold_until(), Some(at(40)));
@@ -73,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn linktrees_retry_after_is_obeyed() {
+    fn linktrees_retry_after_replaces_the_backoff() {
         let mut failures = Failures::default();
         failures.add(&ApiError::TooManyRequests { retry_after: Some(Duration::from_secs(17)) }, at(100));
         assert_eq!(failures.hold_until(), Some(at(117)));

@@ -24,9 +24,9 @@ impl Collector for BudgetCollector {
         };
         let limit = loads.iter().map(|load| load.limit).sum();
         let remaining = loads.iter().map(|load| load.remaining).sum();
-        gauge("linktree_operator_budget_requests", "Requests per minute that the budget allows", limit)?;
-        gauge("linktree_operator_budget_remaining", "Requests that the budget has left now", remaining)?;
-        let help = "Requests that wait for the budget, by priority";
+        gauge("linktree_operator_budget_requests", "Requests per minute that the request budgets allow", limit)?;
+        gauge("linktree_operator_budget_remaining", "Requests that the request budgets allow right now", remaining)?;
+        let help = "Requests in the request queues, by priority";
         let name = "linktree_operator_budget_waiting";
         let mut family = encoder.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
         for (index, priority) in Priority::ALL.into_iter().enumerate() {

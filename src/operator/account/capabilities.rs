@@ -1,9 +1,9 @@
-//! Which calls this Linktree offers. Only registration is documented; the rest is found out by using it, and what is not
-//! there degrades with a reason of its own.
+//! Capabilities: the calls that this Linktree offers. Only registration is documented; the others are detected by using
+//! them, and a missing one degrades the operator with a condition reason of its own.
 
 use crate::api::connection::{Capability, CapabilityStatus};
 
-/// A call to Linktree, by the name it has in metrics.
+/// A kind of call to Linktree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Account,
@@ -17,6 +17,7 @@ pub enum Call {
 }
 
 impl Call {
+    /// The label value in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +33,7 @@ impl Call {
     }
 }
 
-/// What was found out so far.
+/// The capabilities detected so far, per call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities(CapabilityStatus);
 
@@ -51,10 +52,11 @@ impl Default for Capabilities {
 }
 
 impl Capabilities {
+    /// Records whether a call is supported.
     pub fn set(&mut self, call: Call, found: Capability) {
         let Capabilities(status) = self;
         match call {
-            // Without these two there would be nothing to find out about.
+            // Not optional: without these two the operator cannot work at all.
             Call::Account | Call::Create => {}
             Call::List => status.list = found,
             Call::Get => status.get = found,
@@ -65,8 +67,8 @@ impl Capabilities {
         }
     }
 
-    /// What was found to be missing may have come since.
-    pub fn reconsider(&mut self) {
+    /// Resets unsupported calls to unknown, so that they are tried again.
+    pub fn reset_unsupported(&mut self) {
         let CapabilityStatus { list, get, update, reenable, delete, rotate_secret } = &mut self.0;
         for found in [list, get, update, reenable, delete, rotate_secret] {
             if *found == Capability::Unsupported {
@@ -75,8 +77,8 @@ impl Capabilities {
         }
     }
 
-    /// As the connection shows it, which showed `before`: that a call is offered stays known, also to a process that has not
-    /// made it yet.
+    /// The capabilities for the connection's status, given those it shows now (`before`). A supported call stays so
+    /// after a restart, before the new process has made it.
     #[must_use]
     pub fn status(&self, before: Option<CapabilityStatus>) -> CapabilityStatus {
         let Some(before) = before else { return self.0 };
@@ -105,10 +107,10 @@ impl Capabilities {
         self.0.get == Capability::Supported
     }
 
-    /// Whether a 404 to this call speaks of the subscription: only of a Linktree that has shown that it knows the call, or
-    /// that its subscriptions can be looked at.
+    /// Whether a 404 to this call means that the subscription does not exist. It does only if the call itself, list or
+    /// GET is known to be supported; otherwise the endpoint may be missing.
     #[must_use]
-    pub fn tells_what_is_absent(&self, call: Call) -> bool {
+    pub fn trusts_not_found(&self, call: Call) -> bool {
         let CapabilityStatus { list, get, update, reenable, delete, rotate_secret } = self.0;
         let own = match call {
             Call::Account | Call::Create | Call::List => list,
@@ -147,23 +149,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_404_speaks_of_the_subscription_only_where_the_call_is_known() {
-        let shown = |call| {
+    fn a_404_means_a_missing_subscription_only_if_the_call_is_supported() {
+        let supporting = |call| {
             let mut capabilities = Capabilities::default();
             capabilities.set(call, Capability::Supported);
             capabilities
         };
-        assert!(!Capabilities::default().tells_what_is_absent(Call::Delete));
+        assert!(!Capabilities::default().trusts_not_found(Call::Delete));
         for call in [Call::List, Call::Get, Call::Delete] {
-            assert!(shown(call).tells_what_is_absent(Call::Delete), "{call:?}");
+            assert!(supporting(call).trusts_not_found(Call::Delete), "{call:?}");
         }
-        assert!(!shown(Call::RotateSecret).tells_what_is_absent(Call::Delete));
+        assert!(!supporting(Call::RotateSecret).trusts_not_found(Call::Delete));
     }
 
     #[test]
-    fn that_a_call_is_offered_stays_known_to_the_next_process() {
+    fn a_supported_call_stays_supported_after_a_restart() {
         use Capability::{Supported, Unknown, Unsupported};
-        for (known, before, shown) in [
+        for (known, before, expected) in [
             (Unknown, Supported, Supported),
             (Unknown, Unsupported, Unknown),
             (Unknown, Unknown, Unknown),
@@ -173,7 +175,7 @@ mod tests {
             let (mut now, mut earlier) = (Capabilities::default(), Capabilities::default());
             now.set(Call::Delete, known);
             earlier.set(Call::Delete, before);
-            assert_eq!(now.status(Some(earlier.status(None))).delete, shown, "{known:?} after {before:?}");
+            assert_eq!(now.status(Some(earlier.status(None))).delete, expected, "{known:?} after {before:?}");
         }
     }
 }

@@ -1,52 +1,55 @@
-//! The request budget of one token: at most N requests to Linktree in any 60 seconds. Pure: takes `now`, waits for
-//! nothing. docs/adr/0003 says why it is a sliding window of our own.
+//! Rate limiter of one token: at most N requests to Linktree in any 60 seconds. Pure: it takes `now` and never waits.
+//! docs/adr/0003 explains why it is a sliding window of our own.
 //!
-//! A request counts from when it is begun until 60 seconds after it was *answered*: Linktree counts it at some moment in
-//! between, and that it is right whichever it was is what makes 429 impossible while nobody else uses the token.
+//! A request counts from its start until 60 seconds after its *answer*. Linktree counts it at some moment in between;
+//! because the limiter covers all of them, a 429 is impossible as long as nothing else uses the token.
 
 use jiff::{SignedDuration, Timestamp};
 
 /// The length of Linktree's rate limit window.
 pub const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
-/// What a request is for, as far as the budget treats it differently.
+/// The three classes of requests that the rate limiter distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// May take the last request there is.
+    /// May use the last request of the window.
     Urgent,
-    /// Leaves the last one to what is urgent, unless another comes free soon.
+    /// Leaves the last request to urgent ones, unless another becomes free soon.
     Ordinary,
-    /// As [`Use::Ordinary`], and no more than half of all once there was a first list, but for very small budgets.
+    /// As [`Use::Ordinary`], but after the first list limited to half of the window (two requests at least).
     List,
 }
 
+/// A request that was answered.
 #[derive(Clone, Copy, Debug)]
-struct Made {
+struct Answered {
     at: Timestamp,
     list: bool,
 }
 
-/// When requests were made, how many are under way, and until when Linktree asked for none.
+/// Sliding-window rate limiter: the answered requests of the last minute, those in flight, and Linktree's
+/// `Retry-After`.
 #[derive(Clone, Debug)]
 pub struct Budget {
     limit: usize,
-    /// Answered, oldest first.
-    made: Vec<Made>,
-    under_way: usize,
-    lists_under_way: usize,
-    /// Lists have a share only.
+    /// Oldest first.
+    answered: Vec<Answered>,
+    in_flight: usize,
+    lists_in_flight: usize,
+    /// Whether lists are limited to their share.
     lists_share: bool,
     closed_until: Option<Timestamp>,
 }
 
 impl Budget {
+    /// An unused budget.
     #[must_use]
     pub fn new(requests_per_minute: usize) -> Self {
         let limit = requests_per_minute.max(1);
-        Budget { limit, made: Vec::new(), under_way: 0, lists_under_way: 0, lists_share: false, closed_until: None }
+        Budget { limit, answered: Vec::new(), in_flight: 0, lists_in_flight: 0, lists_share: false, closed_until: None }
     }
 
-    /// Follows a changed spec; what was used stays used.
+    /// Applies a new limit. Requests that count already keep counting.
     pub fn resize(&mut self, requests_per_minute: usize) {
         self.limit = requests_per_minute.max(1);
     }
@@ -56,52 +59,53 @@ impl Budget {
         self.limit
     }
 
-    /// From now on lists leave half of the window to others. Before the first one nothing else can be done.
+    /// Limits lists to half of the window from now on. Before the first list the operator can do nothing else.
     pub fn share_with_lists(&mut self) {
         self.lists_share = true;
     }
 
-    /// A request is begun. Whether it may be is asked before, with [`Budget::allows`].
-    pub fn begin(&mut self, of: Use) {
-        self.under_way += 1;
-        self.lists_under_way += usize::from(of == Use::List);
+    /// Counts a request that begins. The caller has checked [`Budget::allows`].
+    pub fn begin(&mut self, purpose: Use) {
+        self.in_flight += 1;
+        self.lists_in_flight += usize::from(purpose == Use::List);
     }
 
-    /// A request that was begun is over, whatever came of it.
-    pub fn end(&mut self, of: Use, now: Timestamp) {
-        self.under_way = self.under_way.saturating_sub(1);
-        self.lists_under_way = self.lists_under_way.saturating_sub(usize::from(of == Use::List));
-        self.add(1, of == Use::List, now);
+    /// Marks a request that began as answered, also if it failed.
+    pub fn end(&mut self, purpose: Use, now: Timestamp) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.lists_in_flight = self.lists_in_flight.saturating_sub(usize::from(purpose == Use::List));
+        self.add(1, purpose == Use::List, now);
     }
 
-    /// Requests that somebody else made at `at`, or may have made.
-    pub fn assume(&mut self, requests: usize, of: Use, at: Timestamp) {
-        self.add(requests.min(self.limit), of == Use::List, at);
+    /// Counts requests that another process or client may have made at `at`.
+    pub fn assume(&mut self, requests: usize, purpose: Use, at: Timestamp) {
+        self.add(requests.min(self.limit), purpose == Use::List, at);
     }
 
-    /// Linktree says that only so many are left. If that is less than we thought, somebody else uses the token.
+    /// Applies the number of requests that Linktree reports as left. Fewer than our own count: other clients use the
+    /// token.
     pub fn at_most(&mut self, left: usize, now: Timestamp) {
         let others = self.limit.saturating_sub(self.used(now)).saturating_sub(left);
         self.assume(others, Use::Ordinary, now);
     }
 
-    /// Linktree answered 429: no request before `until`, whatever our own count says.
+    /// Blocks all requests before `until`, after a 429, whatever our own count is.
     pub fn close(&mut self, until: Timestamp) {
         self.closed_until = self.closed_until.max(Some(until));
     }
 
-    /// Whether a request may be made now that leaves `ahead` others their place.
+    /// Whether a request may begin now if `ahead` others go before it.
     #[must_use]
-    pub fn allows(&self, of: Use, ahead: usize, now: Timestamp) -> bool {
+    pub fn allows(&self, purpose: Use, ahead: usize, now: Timestamp) -> bool {
         let left = self.remaining(now);
-        match of {
+        match purpose {
             Use::Urgent => left > ahead,
-            Use::Ordinary => left > ahead + 1 || (left > ahead && self.another_soon(now)),
-            Use::List => self.lists(now) < self.lists_max() && self.allows(Use::Ordinary, ahead, now),
+            Use::Ordinary => left > ahead + 1 || (left > ahead && self.frees_soon(now)),
+            Use::List => self.lists_used(now) < self.lists_max() && self.allows(Use::Ordinary, ahead, now),
         }
     }
 
-    /// Requests that may be made now.
+    /// Requests that may begin now.
     #[must_use]
     pub fn remaining(&self, now: Timestamp) -> usize {
         if self.closed_until.is_some_and(|until| until > now) {
@@ -110,55 +114,57 @@ impl Budget {
         self.limit.saturating_sub(self.used(now))
     }
 
-    /// While nothing is left: from when on something is, as far as that is known.
+    /// Estimated time of the next free request; `None` while one is free.
     #[must_use]
     pub fn next_free(&self, now: Timestamp) -> Option<Timestamp> {
         (self.remaining(now) == 0).then(|| self.expected(Use::Urgent, 0, now))
     }
 
-    /// About when a request may be made that has `ahead` others before it: exact if each of those is made as soon as it
-    /// may be, and answered at once.
+    /// Estimated time at which a request may begin if `ahead` others go before it. It is exact if each of those begins
+    /// as soon as it may and is answered at once.
     #[must_use]
-    pub fn expected(&self, of: Use, ahead: usize, now: Timestamp) -> Timestamp {
-        let ends: Vec<Timestamp> = self.made.iter().map(|made| made.at + WINDOW).filter(|end| *end > now).collect();
-        let counted = ends.len() + self.under_way;
+    pub fn expected(&self, purpose: Use, ahead: usize, now: Timestamp) -> Timestamp {
+        let ends: Vec<Timestamp> =
+            self.answered.iter().map(|request| request.at + WINDOW).filter(|end| *end > now).collect();
+        let counted = ends.len() + self.in_flight;
         let (unused, over) = (self.limit.saturating_sub(counted), counted.saturating_sub(self.limit));
         let ahead = ahead + over;
-        // The place of this request among those that must leave the window first.
+        // The number of answered requests that must leave the window first.
         let place = (ahead + 1).checked_sub(unused).filter(|place| *place > 0);
-        let free = place.map_or(now, |place| self.leaves(&ends, place - 1, now));
-        let expected = match of {
+        let free = place.map_or(now, |place| self.expiry(&ends, place - 1, now));
+        let expected = match purpose {
             Use::Urgent => free,
             Use::Ordinary | Use::List if self.limit == 1 => free,
             Use::Ordinary | Use::List => {
-                let kept = self.leaves(&ends, (ahead + 1).saturating_sub(unused), now) - self.pace();
-                if unused > ahead + 1 { free } else { free.max(kept) }
+                let unreserved = self.expiry(&ends, (ahead + 1).saturating_sub(unused), now) - self.pace();
+                if unused > ahead + 1 { free } else { free.max(unreserved) }
             }
         };
-        let list = (of == Use::List && self.lists(now) >= self.lists_max()).then(|| self.first_list_ends(now));
+        let list =
+            (purpose == Use::List && self.lists_used(now) >= self.lists_max()).then(|| self.first_list_expiry(now));
         expected.max(list.unwrap_or(now)).max(self.closed_until.unwrap_or(now))
     }
 
-    /// The share of the budget that lists have.
+    /// Requests of the window that lists may use.
     #[must_use]
     pub fn lists_max(&self) -> usize {
         if self.lists_share { (self.limit / 2).max(2) } else { self.limit }
     }
 
-    /// Drops what no longer counts.
-    pub fn forget(&mut self, now: Timestamp) {
-        self.made.retain(|made| in_window(made.at, now));
+    /// Drops answered requests that have left the window.
+    pub fn expire(&mut self, now: Timestamp) {
+        self.answered.retain(|request| in_window(request.at, now));
     }
 
-    /// The time between two requests at which the budget is used to its end.
+    /// The interval between requests that uses the whole budget evenly.
     #[must_use]
     pub fn pace(&self) -> SignedDuration {
         WINDOW / i32::try_from(self.limit).unwrap_or(i32::MAX)
     }
 
-    /// When the `index`th of those that count stops counting. Beyond the last: when one made in the place of an earlier
-    /// one does.
-    fn leaves(&self, ends: &[Timestamp], index: usize, now: Timestamp) -> Timestamp {
+    /// Time at which the `index`th of the counting requests leaves the window. Beyond the last one, the time at which a
+    /// request in the place of an earlier one does.
+    fn expiry(&self, ends: &[Timestamp], index: usize, now: Timestamp) -> Timestamp {
         let rounds = |rounds: usize| WINDOW.saturating_mul(i32::try_from(rounds).unwrap_or(i32::MAX));
         let steps = |steps: usize| self.pace().saturating_mul(i32::try_from(steps).unwrap_or(i32::MAX));
         let end = if ends.len() >= self.limit {
@@ -172,34 +178,34 @@ impl Budget {
         end.unwrap_or(Timestamp::MAX)
     }
 
-    fn another_soon(&self, now: Timestamp) -> bool {
-        let first = self.made.iter().map(|made| made.at + WINDOW).find(|end| *end > now);
+    fn frees_soon(&self, now: Timestamp) -> bool {
+        let first = self.answered.iter().map(|request| request.at + WINDOW).find(|end| *end > now);
         self.limit == 1 || first.is_some_and(|end| end.duration_since(now) <= self.pace())
     }
 
-    fn first_list_ends(&self, now: Timestamp) -> Timestamp {
-        let lists = self.made.iter().filter(|made| made.list && in_window(made.at, now));
-        lists.map(|made| made.at + WINDOW).next().unwrap_or(now + self.pace())
+    fn first_list_expiry(&self, now: Timestamp) -> Timestamp {
+        let lists = self.answered.iter().filter(|request| request.list && in_window(request.at, now));
+        lists.map(|request| request.at + WINDOW).next().unwrap_or(now + self.pace())
     }
 
     fn used(&self, now: Timestamp) -> usize {
-        self.under_way + self.made.iter().filter(|made| in_window(made.at, now)).count()
+        self.in_flight + self.answered.iter().filter(|request| in_window(request.at, now)).count()
     }
 
-    fn lists(&self, now: Timestamp) -> usize {
-        self.lists_under_way + self.made.iter().filter(|made| made.list && in_window(made.at, now)).count()
+    fn lists_used(&self, now: Timestamp) -> usize {
+        self.lists_in_flight + self.answered.iter().filter(|request| request.list && in_window(request.at, now)).count()
     }
 
     fn add(&mut self, requests: usize, list: bool, at: Timestamp) {
-        let place = self.made.partition_point(|made| made.at <= at);
-        self.made.splice(place..place, std::iter::repeat_n(Made { at, list }, requests));
+        let place = self.answered.partition_point(|request| request.at <= at);
+        self.answered.splice(place..place, std::iter::repeat_n(Answered { at, list }, requests));
     }
 }
 
-/// Whether a request made at `made` still counts. One from the future (the clock was set back) counts: too few requests
-/// are better than too many.
-fn in_window(made: Timestamp, now: Timestamp) -> bool {
-    made + WINDOW > now
+/// Whether a request answered at `answered` still counts. One from the future (the clock was set back) does: too few
+/// requests are better than too many.
+fn in_window(answered: Timestamp, now: Timestamp) -> bool {
+    answered + WINDOW > now
 }
 
 #[cfg(test)]

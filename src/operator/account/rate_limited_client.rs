@@ -1,4 +1,4 @@
-//! The client that pays for each call out of its account's budget, when it is its turn.
+//! Rate-limited client: each call to Linktree waits in the account's request queue and uses its budget.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,10 +18,11 @@ use crate::{
     operator::kubernetes::object_key::ObjectKey,
 };
 
-/// How long a page of a list waits for its turn: a window of our own budget, not a long refusal by Linktree.
+/// Longest expected wait of a list page: enough for our own window, but not for a long `Retry-After` of Linktree.
 const PAGE_WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// Every call waits for its turn first. Where it is not its turn, the answer is [`ApiError::Throttled`].
+/// Rate-limited Linktree client of one caller. A call that must wait fails with [`ApiError::Throttled`] and is not
+/// sent.
 pub struct RateLimitedClient {
     account: Arc<Account>,
     caller: ObjectKey,
@@ -33,7 +34,7 @@ impl std::fmt::Debug for RateLimitedClient {
     }
 }
 
-/// A request under way; dropped when it is over, also where nobody waits for its answer any more.
+/// Permit for one request in flight. Its drop counts the request as answered, also if the call was cancelled.
 struct Permit<'a> {
     account: &'a Account,
     priority: Priority,
@@ -46,12 +47,13 @@ impl Drop for Permit<'_> {
 }
 
 impl RateLimitedClient {
+    /// A client for `caller`, whose place in the queue its calls use.
     #[must_use]
     pub fn new(account: &Arc<Account>, caller: &ObjectKey) -> Self {
         RateLimitedClient { account: Arc::clone(account), caller: caller.clone() }
     }
 
-    /// One call: its turn, its announcement, and what its answer tells besides.
+    /// Makes one call: acquires a permit, sends the request, and records the response.
     async fn call<T>(
         &self,
         call: Call,
@@ -65,14 +67,14 @@ impl RateLimitedClient {
         self.account.record_response(call, answer, clock::now())
     }
 
-    /// Waits for its turn rather than being refused: a list that was given up would begin anew each time, and one with more
-    /// pages than the budget has requests would never end.
+    /// Waits for a slot instead of failing. Otherwise a list would start again from its first page each time, and one
+    /// with more pages than the budget has requests would never finish.
     async fn wait_for_permit(&self, priority: Priority) -> Result<(), ApiError> {
-        while let Err(refused) = self.account.acquire_slot(priority, &self.caller) {
-            let ApiError::Throttled { wait, about } = refused else { return Err(refused) };
+        while let Err(error) = self.account.acquire_slot(priority, &self.caller) {
+            let ApiError::Throttled { wait, about } = error else { return Err(error) };
             let far = Duration::try_from(about.duration_since(clock::now())).is_ok_and(|wait| wait > PAGE_WAIT_MAX);
             if far {
-                return Err(refused);
+                return Err(error);
             }
             tokio::time::sleep(wait).await;
         }
@@ -81,19 +83,21 @@ impl RateLimitedClient {
 }
 
 impl Account {
-    /// Uses a turn that was granted, written down beforehand where that is needed.
+    /// Turns a granted slot into a permit, after reserving quota if the call needs that.
     async fn acquire(&self, call: Call, priority: Priority, caller: &ObjectKey) -> Result<Permit<'_>, ApiError> {
         self.reserve(call).await?;
         self.leadership.check().map_err(|problem| not_sent(problem.to_string()))?;
         let waited = self.state().queue.begin(priority, caller);
-        let Some(waited) = waited else { return Err(not_sent("its turn was not used in time".to_owned())) };
+        let Some(waited) = waited else {
+            return Err(not_sent("its slot in the request queue expired before it was sent".to_owned()));
+        };
         self.metrics.waited(priority.as_str(), waited);
         Ok(Permit { account: self, priority })
     }
 
-    /// Writes down that requests will be made, unless that was done. A list that is repeated in its period is not: what it
-    /// uses is known, and nothing is to be written when nothing changes. Nor is a registration: the intent to make it stands
-    /// in its webhook's status.
+    /// Reserves quota in the connections' statuses, unless a reservation covers the call already. A periodic list needs
+    /// none: a successor process knows what it uses, and without changes there must be no writes. Nor does a
+    /// registration: its webhook's status records the intent.
     async fn reserve(&self, call: Call) -> Result<(), ApiError> {
         let known = match call {
             Call::Create => true,
@@ -115,7 +119,9 @@ impl Account {
         if let Some(status) = reservation.status(now) {
             for connection in connections {
                 let written = self.reservations.write(&connection, status).await;
-                written.map_err(|problem| not_sent(format!("its use could not be written down: {problem}")))?;
+                written.map_err(|problem| {
+                    not_sent(format!("the quota could not be reserved in status.requestBudget: {problem}"))
+                })?;
             }
         }
         reservation.take(now);
@@ -123,17 +129,19 @@ impl Account {
         Ok(())
     }
 
+    /// Takes one request out of the reservation in force, if there is one.
     fn covered(&self, now: Timestamp) -> bool {
         self.state().reservation.as_mut().is_some_and(|reservation| reservation.take(now))
     }
 
-    /// Counts a call, heeds what Linktree says of its limit, and notes whether it offers the call at all.
+    /// Records a response in the metrics, the rate limiter and the capabilities.
     fn record_response<T>(&self, call: Call, answer: Result<T, ApiError>, now: Timestamp) -> Result<T, ApiError> {
         let mut state = self.state();
-        let knows = state.capabilities.tells_what_is_absent(call);
-        // A server that does not know the call answers the same as one that does not know the subscription.
-        let unknown = |error| if error == ApiError::NotFound { ApiError::Unsupported { status: 404 } } else { error };
-        let answer = if knows { answer } else { answer.map_err(unknown) };
+        let trusts_not_found = state.capabilities.trusts_not_found(call);
+        // A 404 for a missing endpoint is indistinguishable from one for a missing subscription.
+        let unsupported =
+            |error| if error == ApiError::NotFound { ApiError::Unsupported { status: 404 } } else { error };
+        let answer = if trusts_not_found { answer } else { answer.map_err(unsupported) };
         self.metrics.requested(call.as_str(), answer.as_ref().map_or_else(ApiError::kind, |_| "ok"));
         if answer.as_ref().err().is_none_or(ApiError::is_answer)
             && let Some(left) = self.linktree.remaining_requests()
@@ -153,6 +161,7 @@ impl Account {
     }
 }
 
+/// The error of a request that was not sent.
 fn not_sent(problem: String) -> ApiError {
     ApiError::Unreachable { problem, before_sending: true }
 }
@@ -171,7 +180,7 @@ impl Linktree for RateLimitedClient {
         self.call(Call::List, priority, self.account.linktree.list_page(cursor)).await
     }
 
-    /// Only where there is no list: a page of it, as it were.
+    /// Used only without a list call, in place of its pages: hence their priority.
     async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError> {
         self.wait_for_permit(Priority::Page).await?;
         self.call(Call::Get, Priority::Page, self.account.linktree.get(id)).await
@@ -193,7 +202,7 @@ impl Linktree for RateLimitedClient {
         self.call(Call::Delete, Priority::Delete, self.account.linktree.delete(id)).await
     }
 
-    /// Without its secret a subscription delivers nothing that can be verified: as urgent as its creation.
+    /// As urgent as a creation: deliveries of a subscription with an unknown secret cannot be verified.
     async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError> {
         self.call(Call::RotateSecret, Priority::Create, self.account.linktree.rotate_secret(id)).await
     }

@@ -1,5 +1,5 @@
-//! The accounts of all connections. Connections with the same base URL and token have one together: Linktree counts
-//! requests per token.
+//! Registry of the accounts of all connections. Connections with the same base URL and token share one account:
+//! Linktree's rate limit is per token.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 use super::Account;
 use crate::{linktree::secret::Secret, operator::kubernetes::object_key::ObjectKey};
 
-/// An account lives as long as some connection has its base URL and token.
+/// The accounts of all connections, by connection. An account lives as long as a connection has its base URL and token.
 #[derive(Debug, Default)]
 pub struct Accounts(Mutex<HashMap<ObjectKey, Entry>>);
 
@@ -17,11 +17,11 @@ pub struct Accounts(Mutex<HashMap<ObjectKey, Entry>>);
 struct Entry {
     credentials: Credentials,
     account: Arc<Account>,
-    /// The connection and its token are still there.
+    /// The connection and its token still exist.
     current: bool,
 }
 
-/// What an account's client was made from.
+/// Base URL and token of an account; they identify it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Credentials {
     pub base_url: String,
@@ -29,28 +29,28 @@ pub struct Credentials {
 }
 
 impl Accounts {
-    /// Whether some connection has these credentials.
+    /// Whether a connection has these credentials.
     #[must_use]
-    pub fn knows(&self, credentials: &Credentials) -> bool {
+    pub fn contains(&self, credentials: &Credentials) -> bool {
         self.entries().values().any(|entry| entry.credentials == *credentials)
     }
 
-    /// The connection's account, made anew with `make` if no connection has these credentials.
+    /// The connection's account; created with `create` if no connection has these credentials.
     ///
     /// # Errors
-    /// What `make` returns.
-    pub fn get_or_make<E>(
+    /// The error of `create`.
+    pub fn get_or_create<E>(
         &self,
         connection: &ObjectKey,
         credentials: &Credentials,
         requests_per_minute: usize,
-        make: impl FnOnce() -> Result<Account, E>,
+        create: impl FnOnce() -> Result<Account, E>,
     ) -> Result<Arc<Account>, E> {
         let mut entries = self.entries();
-        let of_credentials = entries.values().find(|entry| entry.credentials == *credentials);
-        let account = match of_credentials {
+        let existing = entries.values().find(|entry| entry.credentials == *credentials);
+        let account = match existing {
             Some(entry) => Arc::clone(&entry.account),
-            None => Arc::new(make()?),
+            None => Arc::new(create()?),
         };
         let entry = Entry { credentials: credentials.clone(), account: Arc::clone(&account), current: true };
         if let Some(before) = entries.insert(connection.clone(), entry)
@@ -62,13 +62,14 @@ impl Accounts {
         Ok(account)
     }
 
+    /// The account of a connection, while the connection and its token exist.
     #[must_use]
     pub fn get(&self, connection: &ObjectKey) -> Option<Arc<Account>> {
         self.entries().get(connection).filter(|entry| entry.current).map(|entry| Arc::clone(&entry.account))
     }
 
-    /// As [`Accounts::get`], also when the connection or its token is gone. For deletions only: where everything is
-    /// deleted together, the subscription can still be taken along with what was known a moment ago.
+    /// The account of a connection, also after the connection or its token is deleted. Only for deletions: when a whole
+    /// namespace is deleted, the last known credentials can still delete the subscription.
     #[must_use]
     pub fn last_known(&self, connection: &ObjectKey) -> Option<Arc<Account>> {
         self.entries().get(connection).map(|entry| Arc::clone(&entry.account))
@@ -84,7 +85,7 @@ impl Accounts {
         others.map(|(key, _)| key.clone()).collect()
     }
 
-    /// The connection is gone, or its token is.
+    /// Marks a connection's account as out of use, because the connection or its token no longer exists.
     pub fn forget(&self, connection: &ObjectKey) {
         if let Some(entry) = self.entries().get_mut(connection) {
             entry.current = false;
@@ -121,8 +122,8 @@ mod tests {
 
     fn get(accounts: &Accounts, namespace: &str, token: &str, requests_per_minute: usize) -> Arc<Account> {
         let credentials = Credentials { base_url: "https://a".into(), token: Secret::new(token) };
-        let make = || Ok::<_, ()>(account(requests_per_minute));
-        accounts.get_or_make(&key(namespace), &credentials, requests_per_minute, make).unwrap()
+        let create = || Ok::<_, ()>(account(requests_per_minute));
+        accounts.get_or_create(&key(namespace), &credentials, requests_per_minute, create).unwrap()
     }
 
     fn limit(account: &Account) -> usize {
@@ -139,18 +140,18 @@ mod tests {
 
         let c = get(&accounts, "b", "another", 4);
         assert!(!Arc::ptr_eq(&a, &c));
-        assert_eq!((limit(&a), accounts.sharing_with(&key("a"))), (10, vec![]), "it has another token now");
+        assert_eq!((limit(&a), accounts.sharing_with(&key("a"))), (10, vec![]), "connection b has another token now");
     }
 
     #[test]
-    fn a_forgotten_account_is_there_for_deletions_and_comes_back_with_its_budget() {
+    fn a_forgotten_account_serves_deletions_and_returns_with_its_used_budget() {
         let accounts = Accounts::default();
-        let made = get(&accounts, "a", "t", 1);
-        made.acquire_slot(crate::operator::account::request_queue::Priority::Create, &key("a")).unwrap();
+        let account = get(&accounts, "a", "t", 1);
+        account.acquire_slot(crate::operator::account::request_queue::Priority::Create, &key("a")).unwrap();
         accounts.forget(&key("a"));
         assert!(accounts.get(&key("a")).is_none());
-        assert!(Arc::ptr_eq(&accounts.last_known(&key("a")).unwrap(), &made));
+        assert!(Arc::ptr_eq(&accounts.last_known(&key("a")).unwrap(), &account));
         let again = get(&accounts, "a", "t", 1);
-        assert_eq!(again.budget(crate::clock::now()).0, 0, "the token's budget is used up as before");
+        assert_eq!(again.budget(crate::clock::now()).0, 0, "the token's budget is still used up");
     }
 }

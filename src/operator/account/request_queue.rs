@@ -1,6 +1,7 @@
-//! Whose turn it is: the requests that wait for one token's budget, by priority and fair between namespaces. Pure.
+//! Priority queue for API calls: the requests that wait for one token's budget, by priority and fair between
+//! namespaces. Pure.
 //!
-//! Who asks and is refused is told when to ask again; nobody is called. Its place is kept as long as it comes back then.
+//! A throttled caller gets a time to retry at and keeps its place if it retries then; there are no callbacks.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,23 +10,23 @@ use jiff::{SignedDuration, Timestamp};
 use super::limiter::{Budget, Use};
 use crate::operator::kubernetes::object_key::ObjectKey;
 
-/// The queue may become shorter: who is far back asks again after a quarter of the time until its expected, within these.
+/// Bounds of the retry delay. A throttled caller retries after a quarter of its expected wait, as the queue may shrink.
 const RETRY_BOUNDS: [SignedDuration; 2] = [SignedDuration::from_secs(60), SignedDuration::from_secs(300)];
-/// Nor sooner than this, where its turn cannot be said.
+/// Retry delay if the expected time has passed already.
 const RETRY_FLOOR: SignedDuration = SignedDuration::from_millis(500);
-/// So long after it was to ask again, its place is kept.
+/// Time after `retry_at` at which a caller that did not retry loses its place.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
-/// A turn that was granted is to be used within this.
+/// Time after which an unused grant expires.
 const GRANT_TTL: SignedDuration = SignedDuration::from_secs(60);
-/// Who has waited so long goes before all that is not urgent, so that nothing starves.
+/// Wait after which an update, deletion or list goes before all requests except urgent ones, so that none starves.
 const STARVATION_LIMIT: SignedDuration = SignedDuration::from_mins(30);
 
-/// What a request is for, in the order they go.
+/// Priority of a request by its purpose, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// Events are being lost.
+    /// Enables a disabled subscription: events are being lost.
     Reenable,
-    /// A further page of a list that has begun: given up, all of it would begin anew.
+    /// A further page of a list in progress, which would otherwise have to start again from its first page.
     Page,
     Create,
     Update,
@@ -37,7 +38,7 @@ impl Priority {
     pub const ALL: [Priority; 6] =
         [Priority::Reenable, Priority::Page, Priority::Create, Priority::Update, Priority::Delete, Priority::List];
 
-    /// Its name in metrics.
+    /// The label value in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +51,7 @@ impl Priority {
         }
     }
 
-    fn of_budget(self) -> Use {
+    fn budget_use(self) -> Use {
         match self {
             Priority::Reenable => Use::Urgent,
             Priority::Create | Priority::Update | Priority::Delete => Use::Ordinary,
@@ -58,7 +59,7 @@ impl Priority {
         }
     }
 
-    /// When one that waits `since` then goes before all that is not urgent.
+    /// When a request that waits `since` then is promoted; `None` for a priority that is never promoted.
     fn starves_at(self, since: Timestamp) -> Option<Timestamp> {
         match self {
             Priority::Update | Priority::Delete | Priority::List => since.checked_add(STARVATION_LIMIT).ok(),
@@ -66,48 +67,54 @@ impl Priority {
         }
     }
 
-    /// The place in the order of one that waits `since` then.
+    /// The effective priority of a request that waits `since` then: [`Priority::Page`] once it is promoted.
     fn rank(self, since: Timestamp, now: Timestamp) -> Priority {
         if self.starves_at(since).is_some_and(|until| until <= now) { Priority::Page } else { self }
     }
 }
 
-/// One that waits.
+/// A waiting request.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     since: Timestamp,
-    /// In order of arrival.
+    /// Sequence number, in order of arrival.
     number: u64,
-    /// What it was told.
+    /// The last estimate that was reported to the caller.
     expected: Timestamp,
     retry_at: Timestamp,
 }
 
-/// It is not its turn.
+/// A request was throttled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttled {
-    /// About when it will be. Told anew only if it has moved by much.
+    /// Estimated time at which it will be granted. Stays the same unless the estimate moves by much.
     pub expected: Timestamp,
-    /// When to ask again, or the place is lost.
+    /// When to retry. A caller that retries much later loses its place.
     pub retry_at: Timestamp,
 }
 
-/// A token's budget and those who wait for it.
+/// Priority queue of the requests that wait for one token's budget.
 #[derive(Debug)]
 pub struct RequestQueue {
     budget: Budget,
     waiting: BTreeMap<(Priority, ObjectKey), Waiting>,
-    /// Granted and not used yet, since when, and how long it had waited.
+    /// Grants that are not used yet: since when, and how long the request had waited.
     granted: BTreeMap<(Priority, ObjectKey), (Timestamp, SignedDuration)>,
-    /// When a namespace last had its expected, counted in turns.
-    served: HashMap<String, u64>,
-    turns: u64,
+    /// The sequence number of each namespace's last grant.
+    last_grant: HashMap<String, u64>,
+    sequence: u64,
 }
 
 impl RequestQueue {
     #[must_use]
     pub fn new(budget: Budget) -> Self {
-        RequestQueue { budget, waiting: BTreeMap::new(), granted: BTreeMap::new(), served: HashMap::new(), turns: 0 }
+        RequestQueue {
+            budget,
+            waiting: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            last_grant: HashMap::new(),
+            sequence: 0,
+        }
     }
 
     #[must_use]
@@ -119,59 +126,60 @@ impl RequestQueue {
         &mut self.budget
     }
 
-    /// Asks for a turn. One that was granted stays so until it is [used](RequestQueue::begin), if that is soon.
+    /// Requests a grant. It stays valid until it is [used](RequestQueue::begin) or expires.
     ///
     /// # Errors
-    /// [`Throttled`]: when to ask again.
+    /// [`Throttled`] with the time to retry at.
     pub fn acquire(&mut self, priority: Priority, caller: &ObjectKey, now: Timestamp) -> Result<(), Throttled> {
-        self.forget(now);
+        self.expire(now);
         let key = (priority, caller.clone());
         if self.granted.contains_key(&key) {
             return Ok(());
         }
         let known = self.waiting.get(&key).copied();
-        let me = known.unwrap_or(Waiting { since: now, number: self.turns, expected: now, retry_at: now });
-        let ahead = self.ahead(&key, &me, now);
-        if self.budget.allows(priority.of_budget(), ahead, now) {
+        let own = known.unwrap_or(Waiting { since: now, number: self.sequence, expected: now, retry_at: now });
+        let ahead = self.ahead(&key, &own, now);
+        if self.budget.allows(priority.budget_use(), ahead, now) {
             self.waiting.remove(&key);
-            self.turns += 1;
-            self.served.insert(caller.namespace.clone(), self.turns);
-            self.granted.insert(key, (now, now.duration_since(me.since)));
-            self.budget.begin(priority.of_budget());
+            self.sequence += 1;
+            self.last_grant.insert(caller.namespace.clone(), self.sequence);
+            self.granted.insert(key, (now, now.duration_since(own.since)));
+            self.budget.begin(priority.budget_use());
             return Ok(());
         }
-        self.turns += u64::from(known.is_none());
-        let expected = self.budget.expected(priority.of_budget(), ahead, now);
-        let starves_at = priority.starves_at(me.since).filter(|until| *until > now);
+        self.sequence += u64::from(known.is_none());
+        let expected = self.budget.expected(priority.budget_use(), ahead, now);
+        let starves_at = priority.starves_at(own.since).filter(|until| *until > now);
         let expected = starves_at.map_or(expected, |until| expected.min(until));
         let pause = (expected.duration_since(now) / 4).clamp(RETRY_BOUNDS[0], RETRY_BOUNDS[1]);
         let at = |pause| now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let retry_at = if expected > now { expected.min(at(pause)) } else { at(RETRY_FLOOR) };
-        let expected = stable_estimate(me.expected, expected, now);
-        self.waiting.insert(key, Waiting { expected, retry_at, ..me });
+        let expected = stable_estimate(own.expected, expected, now);
+        self.waiting.insert(key, Waiting { expected, retry_at, ..own });
         Err(Throttled { expected, retry_at })
     }
 
-    /// Uses a turn that was granted. How long it was waited for.
+    /// Uses a grant and returns how long the request had waited for it; `None` if it has expired.
     pub fn begin(&mut self, priority: Priority, caller: &ObjectKey) -> Option<SignedDuration> {
         self.granted.remove(&(priority, caller.clone())).map(|(_, waited)| waited)
     }
 
-    /// A request that was [begun](RequestQueue::begin) is over.
+    /// Marks a request that [began](RequestQueue::begin) as answered.
     pub fn end(&mut self, priority: Priority, now: Timestamp) {
-        self.budget.end(priority.of_budget(), now);
+        self.budget.end(priority.budget_use(), now);
     }
 
-    /// How many wait, by priority.
+    /// Number of waiting requests of a priority.
     #[must_use]
-    pub fn waiting(&self, of: Priority) -> usize {
-        self.waiting.keys().filter(|(priority, _)| *priority == of).count()
+    pub fn waiting(&self, priority: Priority) -> usize {
+        self.waiting.keys().filter(|(waiting, _)| *waiting == priority).count()
     }
 
-    /// How many go before `me`: all of a higher rank, and of the same rank those whose place within their namespace is
-    /// before mine within my own. Of equal places, the namespace goes first whose last turn is longest ago.
-    fn ahead(&self, key: &(Priority, ObjectKey), me: &Waiting, now: Timestamp) -> usize {
-        let rank = key.0.rank(me.since, now);
+    /// Number of requests that go before this one: all of a higher rank, and those of the same rank with an earlier
+    /// place in their namespace than this one in its own. At equal places, the namespace with the oldest grant goes
+    /// first.
+    fn ahead(&self, key: &(Priority, ObjectKey), own: &Waiting, now: Timestamp) -> usize {
+        let rank = key.0.rank(own.since, now);
         let mut higher = 0;
         let mut before = 0;
         let mut others: HashMap<&str, usize> = HashMap::new();
@@ -180,39 +188,39 @@ impl RequestQueue {
                 std::cmp::Ordering::Less => higher += 1,
                 std::cmp::Ordering::Greater => {}
                 std::cmp::Ordering::Equal if other.1.namespace == key.1.namespace => {
-                    before += usize::from(waiting.number < me.number);
+                    before += usize::from(waiting.number < own.number);
                 }
                 std::cmp::Ordering::Equal => *others.entry(other.1.namespace.as_str()).or_default() += 1,
             }
         }
-        let served = |namespace: &str| self.served.get(namespace).copied();
-        let mine = (served(&key.1.namespace), key.1.namespace.as_str());
+        let last_grant = |namespace: &str| self.last_grant.get(namespace).copied();
+        let own_grant = (last_grant(&key.1.namespace), key.1.namespace.as_str());
         let interleaved = others.iter().map(|(namespace, count)| {
-            let same_place = *count > before && (served(namespace), *namespace) < mine;
+            let same_place = *count > before && (last_grant(namespace), *namespace) < own_grant;
             before.min(*count) + usize::from(same_place)
         });
         higher + before + interleaved.sum::<usize>()
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        self.budget.forget(now);
+    fn expire(&mut self, now: Timestamp) {
+        self.budget.expire(now);
         self.waiting.retain(|_, waiting| now.duration_since(waiting.retry_at) < GRACE);
         let budget = &mut self.budget;
         self.granted.retain(|(priority, _), (since, _)| {
             let kept = now.duration_since(*since) < GRANT_TTL;
             if !kept {
-                budget.end(priority.of_budget(), now);
+                budget.end(priority.budget_use(), now);
             }
             kept
         });
         if self.waiting.is_empty() {
-            self.served.clear();
+            self.last_grant.clear();
         }
     }
 }
 
-/// What one is told that was told `before`: the same again, unless the `turn` has moved by much. It is shown to people, and
-/// each change of it is a write.
+/// The estimate to report after the last one (`before`): the same, unless it moved by much. The status shows it, so
+/// that each change is a write.
 fn stable_estimate(before: Timestamp, expected: Timestamp, now: Timestamp) -> Timestamp {
     let moved = expected.duration_since(before).abs();
     let tolerated = (expected.duration_since(now) / 5).max(SignedDuration::from_secs(2));

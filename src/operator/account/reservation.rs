@@ -1,5 +1,5 @@
-//! What of a budget was written down before it is used, so that another process in our place knows how much may be gone.
-//! Pure. docs/adr/0003 has the reasoning.
+//! Reservation of quota: requests recorded in the connection's status before they are sent, so that a successor process
+//! knows how much of the budget may be used. Pure. See docs/adr/0003.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -7,14 +7,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::limiter::{Budget, Use, WINDOW};
 use crate::{api::connection::RequestBudgetStatus, operator::kubernetes::conditions::whole_seconds};
 
-/// Requests reservation at once: each announcement is a write.
+/// Requests per reservation. Each reservation is a write to the API server.
 const CHUNK: usize = 5;
-/// For how long they may be begun.
-const LASTS: SignedDuration = SignedDuration::from_secs(15);
-/// How long one may take until it is answered.
-pub(super) const ANSWER: SignedDuration = SignedDuration::from_secs(15);
+/// Time within which the requests of a reservation may begin.
+const BEGIN_WITHIN: SignedDuration = SignedDuration::from_secs(15);
+/// Longest time that a request takes until it is answered.
+pub(super) const ANSWER_TIMEOUT: SignedDuration = SignedDuration::from_secs(15);
 
-/// An announcement, and what is left of it.
+/// A reservation of a few requests, and how many of them are left.
 #[derive(Clone, Debug)]
 pub(super) struct Reservation {
     status: RequestBudgetStatus,
@@ -23,11 +23,11 @@ pub(super) struct Reservation {
 }
 
 impl Reservation {
-    /// Announces the next few requests, which may all still count until its reset time. Without one of its own, the
-    /// request that asks is among those the budget has begun.
+    /// Reserves the next few requests; all of them may count until the reset time. The request that needs the
+    /// reservation is one of them, and the budget counts it as begun already.
     pub(super) fn next(budget: &Budget, now: Timestamp) -> Self {
-        let begin_until = now.saturating_add(LASTS).unwrap_or(Timestamp::MAX);
-        let until = [ANSWER, WINDOW, SignedDuration::from_secs(1)];
+        let begin_until = now.saturating_add(BEGIN_WITHIN).unwrap_or(Timestamp::MAX);
+        let until = [ANSWER_TIMEOUT, WINDOW, SignedDuration::from_secs(1)];
         let until = until.into_iter().fold(begin_until, |at, more| at.saturating_add(more).unwrap_or(Timestamp::MAX));
         let remaining = budget.remaining(now).saturating_sub(CHUNK - 1);
         Reservation {
@@ -40,22 +40,23 @@ impl Reservation {
         }
     }
 
-    /// Takes one request out of it, if it covers one that is begun now.
+    /// Takes one request out of the reservation; `false` if it is used up or expired.
     pub(super) fn take(&mut self, now: Timestamp) -> bool {
         let covers = self.left > 0 && now < self.begin_until;
         self.left -= usize::from(covers);
         covers
     }
 
-    /// As it stands in the connection's status, while that matters.
+    /// The reservation as the connection's status records it, until it expires.
     pub(super) fn status(&self, now: Timestamp) -> Option<&RequestBudgetStatus> {
         Some(&self.status).filter(|status| status.reset_time.as_ref().is_some_and(|reset| reset.0 > now))
     }
 }
 
-/// The budget of a process that finds `reservation` in the status of a connection whose account holds so many
-/// `subscriptions`: what was reservation may be used, and a list may have been under way a moment ago. A connection that was
-/// never looked at has all of its budget.
+/// The request budget of a new process, from the `reservation` that it finds in the connection's status.
+///
+/// The reserved requests may have been used, and a list of the account's `subscriptions` may just have run. Without a
+/// status, the whole budget is free: the connection was never reconciled.
 #[must_use]
 pub fn resumed(
     requests_per_minute: usize,
@@ -84,13 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_begins_nothing_that_could_be_one_too_many() {
+    fn a_successor_counts_the_reserved_requests_until_they_expire() {
         let mut budget = Budget::new(10);
         budget.begin(Use::Ordinary);
         let mut reservation = Reservation::next(&budget, at(100));
         assert_eq!((0..9).filter(|_| reservation.take(at(114))).count(), CHUNK);
         let mut late = Reservation::next(&budget, at(100));
-        assert!(!late.take(at(115)), "answered at 130, it would count until 190");
+        assert!(!late.take(at(115)), "a request answered at 130 would count until 190");
 
         let status = reservation.status(at(190)).unwrap();
         assert_eq!((status.remaining, status.reset_time.as_ref().unwrap().0), (5, at(191)));
@@ -103,9 +104,9 @@ mod tests {
     }
 
     #[test]
-    fn a_first_start_waits_for_nothing() {
+    fn a_first_start_has_the_whole_budget() {
         assert_eq!(resumed(10, None, 0, 100, at(0)).remaining(at(0)), 10);
-        let quiet = RequestBudgetStatus { remaining: 10, reset_time: None };
-        assert_eq!(resumed(10, Some(&quiet), 0, 100, at(0)).remaining(at(0)), 9);
+        let unused = RequestBudgetStatus { remaining: 10, reset_time: None };
+        assert_eq!(resumed(10, Some(&unused), 0, 100, at(0)).remaining(at(0)), 9);
     }
 }

@@ -1,4 +1,4 @@
-//! What must hold of an account's snapshot, its budget, and of accounts that are gone.
+//! Tests of an account: its snapshot, capabilities, reservations and rate limit.
 
 use std::{
     collections::BTreeSet,
@@ -29,7 +29,7 @@ pub(in crate::operator) fn snapshot(listed_at: i64, ids: &[&str]) -> Snapshot {
     }
 }
 
-/// A Linktree with a list of three pages, which counts its calls.
+/// A Linktree with a list of three pages, which counts the calls.
 #[derive(Default)]
 struct Pages(Arc<AtomicUsize>);
 
@@ -67,12 +67,12 @@ impl Linktree for Pages {
     }
 }
 
-/// Keeps what is announced.
+/// Keeps reservations in memory.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<Vec<RequestBudgetStatus>>>);
+struct MemoryStore(Arc<Mutex<Vec<RequestBudgetStatus>>>);
 
 #[async_trait]
-impl ReservationStore for Notes {
+impl ReservationStore for MemoryStore {
     async fn write(&self, _: &ObjectKey, budget: &RequestBudgetStatus) -> Result<(), String> {
         self.0.lock().unwrap().push(budget.clone());
         Ok(())
@@ -80,21 +80,26 @@ impl ReservationStore for Notes {
 }
 
 pub(in crate::operator) fn account(requests_per_minute: usize) -> Account {
-    with(Pages::default(), Notes::default(), requests_per_minute)
+    with(Pages::default(), MemoryStore::default(), requests_per_minute)
 }
 
-fn with(pages: Pages, notes: impl ReservationStore + 'static, requests_per_minute: usize) -> Account {
-    led(Leadership::unopposed(), pages, notes, requests_per_minute)
+fn with(pages: Pages, store: impl ReservationStore + 'static, requests_per_minute: usize) -> Account {
+    account_with(Leadership::unopposed(), pages, store, requests_per_minute)
 }
 
-fn led(by: Leadership, pages: Pages, notes: impl ReservationStore + 'static, requests_per_minute: usize) -> Account {
+fn account_with(
+    leadership: Leadership,
+    pages: Pages,
+    store: impl ReservationStore + 'static,
+    requests_per_minute: usize,
+) -> Account {
     let budget = Budget::new(requests_per_minute);
-    let account = Account::new(Box::new(pages), Box::new(notes), by, budget, Metrics::default());
-    account.add_connection(&who(), requests_per_minute);
+    let account = Account::new(Box::new(pages), Box::new(store), leadership, budget, Metrics::default());
+    account.add_connection(&connection(), requests_per_minute);
     account
 }
 
-fn who() -> ObjectKey {
+fn connection() -> ObjectKey {
     ObjectKey::new("marketing", "brand")
 }
 
@@ -103,60 +108,60 @@ fn ids(account: &Account) -> Vec<String> {
 }
 
 #[test]
-fn a_list_begun_before_our_write_was_answered_does_not_undo_it() {
+fn a_list_that_began_before_a_write_does_not_undo_it() {
     let account = account(10);
     account.listed(snapshot(10, &["old"]));
-    // The list is begun at 20, the subscription made at 21 and the other deleted at 22, and then the list ends.
+    // The list begins at 20; one subscription is created at 21, the other deleted at 22; then the list ends.
     account.record_subscription(subscription("new"), at(21));
     account.record_deletion(&SubscriptionId("old".into()), at(22));
     account.listed(snapshot(20, &["old"]));
     assert_eq!(ids(&account), ["new"]);
-    // A list begun later knows better: somebody deleted it since.
+    // A list that began later takes precedence: another client has deleted the subscription.
     account.listed(snapshot(30, &[]));
     assert_eq!(ids(&account), Vec::<String>::new());
     account.listed(snapshot(40, &["old"]));
-    assert_eq!(ids(&account), ["old"], "an old write is not replayed for ever");
+    assert_eq!(ids(&account), ["old"], "an old write is not replayed on later lists");
 }
 
 #[test]
-fn what_linktree_was_found_to_lack_is_tried_again_after_a_day_or_when_asked_for() {
-    let begun = clock::now();
-    let later = |hours| begun.saturating_add(SignedDuration::from_hours(hours)).unwrap();
+fn an_unsupported_call_is_tried_again_after_a_day_or_on_request() {
+    let start = clock::now();
+    let later = |hours| start.saturating_add(SignedDuration::from_hours(hours)).unwrap();
     for (hours, requested, lacks) in [(23, false, true), (25, false, false), (0, true, false)] {
         let account = account(10);
         account.mark_unsupported(Call::Update);
         account.reconsider_capabilities(requested, later(hours));
-        assert_eq!(account.capabilities().lacks_update(), lacks, "after {hours} h, asked for: {requested}");
+        assert_eq!(account.capabilities().lacks_update(), lacks, "after {hours} h, requested: {requested}");
     }
 }
 
 #[tokio::test]
-async fn the_first_page_is_refused_without_budget() {
+async fn the_first_page_is_throttled_without_budget() {
     let account = Arc::new(account(1));
-    RateLimitedClient::new(&account, &who()).delete(&SubscriptionId("a".into())).await.unwrap();
-    let refused = RateLimitedClient::new(&account, &who()).list_page(None).await;
-    assert!(matches!(refused, Err(ApiError::Throttled { .. })), "{refused:?}");
+    RateLimitedClient::new(&account, &connection()).delete(&SubscriptionId("a".into())).await.unwrap();
+    let result = RateLimitedClient::new(&account, &connection()).list_page(None).await;
+    assert!(matches!(result, Err(ApiError::Throttled { .. })), "{result:?}");
 }
 
 #[tokio::test]
-async fn further_pages_wait_for_their_turn() {
+async fn further_pages_wait_for_a_permit() {
     let pages = Pages::default();
-    let asked = Arc::clone(&pages.0);
-    let account = Arc::new(with(pages, Notes::default(), 2));
-    let linktree = RateLimitedClient::new(&account, &who());
+    let calls = Arc::clone(&pages.0);
+    let account = Arc::new(with(pages, MemoryStore::default(), 2));
+    let linktree = RateLimitedClient::new(&account, &connection());
     let listed = tokio::time::timeout(Duration::from_millis(100), crate::linktree::client::list_all(&linktree)).await;
-    assert!(listed.is_err(), "it neither gave up nor exceeded the budget: {listed:?}");
-    assert!(asked.load(Ordering::Relaxed) <= 2);
+    assert!(listed.is_err(), "the list must neither fail nor exceed the budget: {listed:?}");
+    assert!(calls.load(Ordering::Relaxed) <= 2);
 }
 
 #[tokio::test]
-async fn what_is_used_is_written_down_beforehand_but_for_the_list_of_each_period() {
-    let notes = Notes::default();
-    let account = Arc::new(with(Pages::default(), notes.clone(), 600));
-    let linktree = RateLimitedClient::new(&account, &who());
-    let remaining = || notes.0.lock().unwrap().iter().map(|note| note.remaining).collect::<Vec<_>>();
+async fn requests_are_reserved_before_use_except_periodic_lists() {
+    let store = MemoryStore::default();
+    let account = Arc::new(with(Pages::default(), store.clone(), 600));
+    let linktree = RateLimitedClient::new(&account, &connection());
+    let remaining = || store.0.lock().unwrap().iter().map(|reserved| reserved.remaining).collect::<Vec<_>>();
     crate::linktree::client::list_all(&linktree).await.unwrap();
-    assert_eq!(remaining(), [595], "the first list of a process is");
+    assert_eq!(remaining(), [595], "the first list of a process is reserved");
     account.listed(snapshot(1, &[]));
     for _ in 0..3 {
         crate::linktree::client::list_all(&linktree).await.unwrap();
@@ -165,11 +170,11 @@ async fn what_is_used_is_written_down_beforehand_but_for_the_list_of_each_period
     for _ in 0..3 {
         linktree.delete(&SubscriptionId("a".into())).await.unwrap();
     }
-    assert_eq!(remaining().len(), 2, "five at a time");
+    assert_eq!(remaining().len(), 2, "a reservation holds five requests");
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_down_is_not_done() {
+async fn a_request_that_cannot_be_reserved_is_not_sent() {
     struct Full;
     #[async_trait]
     impl ReservationStore for Full {
@@ -178,19 +183,19 @@ async fn what_cannot_be_written_down_is_not_done() {
         }
     }
     let pages = Pages::default();
-    let asked = Arc::clone(&pages.0);
+    let calls = Arc::clone(&pages.0);
     let account = with(pages, Full, 10);
-    let refused = RateLimitedClient::new(&Arc::new(account), &who()).list_page(None).await;
-    assert!(matches!(refused, Err(ApiError::Unreachable { before_sending: true, .. })), "{refused:?}");
-    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    let result = RateLimitedClient::new(&Arc::new(account), &connection()).list_page(None).await;
+    assert!(matches!(result, Err(ApiError::Unreachable { before_sending: true, .. })), "{result:?}");
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
-async fn who_does_not_lead_asks_nothing_of_linktree() {
+async fn a_standby_sends_no_request_to_linktree() {
     let pages = Pages::default();
-    let asked = Arc::clone(&pages.0);
-    let account = led(Leadership::never_won(), pages, Notes::default(), 10);
-    let refused = RateLimitedClient::new(&Arc::new(account), &who()).list_page(None).await;
-    assert!(matches!(refused, Err(ApiError::Unreachable { before_sending: true, .. })), "{refused:?}");
-    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    let calls = Arc::clone(&pages.0);
+    let account = account_with(Leadership::standby(), pages, MemoryStore::default(), 10);
+    let result = RateLimitedClient::new(&Arc::new(account), &connection()).list_page(None).await;
+    assert!(matches!(result, Err(ApiError::Unreachable { before_sending: true, .. })), "{result:?}");
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
 }

@@ -9,7 +9,7 @@ use crate::{
     operator::{election::leadership::Leadership, metrics::Metrics},
 };
 
-/// Everything that an account's client is created from, except the credentials.
+/// Everything that is needed to open an account, except the credentials.
 #[derive(Clone)]
 pub struct AccountOpener {
     pub client: Client,

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::Sender;
 use super::account_opener::AccountOpener;
 use crate::operator::{account::registry::Accounts, kubernetes::object_key::ObjectKey, watch::index::Indexes};
 
-/// What the reconciler of connections works with, in one scope.
+/// Context of the connection reconciler of one scope.
 pub struct Context {
     /// Writes only while this process leads.
     pub client: Client,

@@ -1,4 +1,4 @@
-//! Decides whether an account is to be listed now. Pure.
+//! Decides whether to list an account now. Pure.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{api::connection::LinktreeConnectionSpec, linktree::error::ApiError};
 
-/// Added to a time, so that it is over when it is looked at.
-const A_MOMENT: Duration = Duration::from_millis(50);
+/// Margin after a point in time, so that it has passed when the requeued reconciliation runs.
+const MARGIN: Duration = Duration::from_millis(50);
 
-/// What was found under the token's Secret key.
+/// State of the API token in its Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
     Present,
@@ -18,18 +18,19 @@ pub enum Token {
     Unusable,
 }
 
-/// What to do about a connection.
+/// The decision for one reconciliation of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// There is no account to ask.
+    /// Do not list: there is no usable token, hence no account.
     Nothing,
-    /// The last list is recent enough, or Linktree is to be left alone for now.
+    /// Do not list yet: the last list is recent enough, or a backoff is in force.
     Wait,
+    /// List the account now.
     List,
 }
 
 impl Plan {
-    /// Whether the webhooks of the connection see something else afterwards.
+    /// Whether the plan may change the state that the connection's webhooks depend on, so that they are enqueued.
     #[must_use]
     pub fn changes_what_webhooks_see(self) -> bool {
         match self {
@@ -39,24 +40,24 @@ impl Plan {
     }
 }
 
-/// Until when the account is left alone. A person who asks for a list does not wait for our own patience with failures,
-/// only for Linktree's word and the budget.
+/// End of the pause before the next list. A list that a user requests skips our own backoff, but not Linktree's
+/// `Retry-After`.
 #[must_use]
-pub fn hold(hold_until: Option<Timestamp>, trouble: Option<&ApiError>, requested: bool) -> Option<Timestamp> {
-    hold_until.filter(|_| !requested || matches!(trouble, Some(ApiError::TooManyRequests { .. })))
+pub fn hold(hold_until: Option<Timestamp>, last_error: Option<&ApiError>, requested: bool) -> Option<Timestamp> {
+    hold_until.filter(|_| !requested || matches!(last_error, Some(ApiError::TooManyRequests { .. })))
 }
 
-/// Whether a person's request for a list is handled: Linktree gave it a hearing, or there is no account to ask.
+/// Whether a user's request for a list is handled: Linktree answered it, or there is no account to list.
 #[must_use]
-pub fn handles_request(plan: Plan, heard: bool) -> bool {
+pub fn handles_request(plan: Plan, answered: bool) -> bool {
     match plan {
         Plan::Nothing => true,
         Plan::Wait => false,
-        Plan::List => heard,
+        Plan::List => answered,
     }
 }
 
-/// The last list of an account, and what a further one waits for.
+/// State of an account's lists: the last one, and the constraints of the next.
 #[derive(Clone, Debug, Default)]
 pub struct ListState {
     /// Start of the last list.
@@ -85,17 +86,18 @@ pub fn decide(spec: &LinktreeConnectionSpec, token: Token, state: &ListState, no
     if due || *requested { Plan::List } else { Plan::Wait }
 }
 
-/// From the beginning of a list to that of the next: what changes at Linktree is seen within a period, also where a list
-/// takes long. `spread`, between 0 and 1, brings it forward by up to a tenth, so that many connections do not list at once.
+/// Time from the start of a list to the start of the next. A change at Linktree is noticed within one sync period, also
+/// if a list takes long. The jitter `spread` (0 to 1) shortens it by up to a tenth, so that connections do not list
+/// together.
 #[must_use]
 pub fn pause(period_seconds: i64, took: Duration, spread: f64) -> Duration {
     let period = Duration::from_secs(u64::try_from(period_seconds).unwrap_or(0));
     period.saturating_sub(took).max(period / 10).mul_f64(1.0 - 0.1 * spread)
 }
 
-/// How long until the next look: when Linktree is not to be left alone any more or else the next list is due, and before that
-/// when what was announced of the budget has lapsed, which the status then takes back. `None` for as soon as what stands in
-/// the way is out of it: the list is overdue, or was never made.
+/// Requeue delay of a connection: until the backoff ends, or else until the next list is due; at most until the
+/// reservation expires, so that the status drops it. `None` if no such time lies ahead: the list is overdue or was
+/// never made.
 #[must_use]
 pub fn next_reconcile(
     hold_until: Option<Timestamp>,
@@ -104,7 +106,7 @@ pub fn next_reconcile(
     now: Timestamp,
 ) -> Option<Duration> {
     let ahead = |at: Option<Timestamp>| at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
-    let past = |ahead: Duration| ahead + A_MOMENT;
+    let past = |ahead: Duration| ahead + MARGIN;
     let list = ahead(hold_until).map(past).or_else(|| ahead(list_due));
     [list, ahead(reserved_until).map(past)].into_iter().flatten().min()
 }
@@ -114,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_that_takes_long_is_begun_earlier() {
+    fn a_list_that_takes_long_starts_earlier() {
         let seconds = Duration::from_secs;
         for (took, spread, paused) in [(0, 0.0, 300), (0, 1.0, 270), (60, 0.0, 240), (1000, 0.0, 30)] {
             assert_eq!(pause(300, seconds(took), spread), seconds(paused));
@@ -130,9 +132,9 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_looked_at_again_for_its_list_and_for_what_was_announced() {
+    fn a_connection_is_requeued_for_its_list_and_for_its_reservation() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        let past = |ahead| seconds(ahead).map(|ahead| ahead + A_MOMENT);
+        let past = |ahead| seconds(ahead).map(|ahead| ahead + MARGIN);
         for (hold_until, list_due, reserved_until, next) in [
             (None, None, None, None),
             (None, Some(at(1300)), None, seconds(300)),
@@ -144,13 +146,13 @@ mod tests {
             (None, Some(at(1300)), Some(at(999)), seconds(300)),
             (Some(at(1200)), Some(at(1300)), Some(at(1091)), past(91)),
         ] {
-            let looked = next_reconcile(hold_until, list_due, reserved_until, at(1000));
-            assert_eq!(looked, next, "{hold_until:?} {list_due:?} {reserved_until:?}");
+            let delay = next_reconcile(hold_until, list_due, reserved_until, at(1000));
+            assert_eq!(delay, next, "{hold_until:?} {list_due:?} {reserved_until:?}");
         }
     }
 
     #[test]
-    fn an_account_is_listed_once_per_period_or_when_asked_for_and_never_while_held() {
+    fn an_account_is_listed_once_per_period_or_on_request_and_never_during_a_pause() {
         let spec: LinktreeConnectionSpec =
             serde_json::from_value(serde_json::json!({"tokenSecretRef": {"name": "t"}})).unwrap();
         let cases = [
@@ -158,25 +160,25 @@ mod tests {
             ("listed just now", Some(at(1000)), false, None, Plan::Wait),
             ("a period ago", Some(at(1000 - spec.sync_period_seconds)), false, None, Plan::List),
             ("the clock was set back since", Some(at(2000)), false, None, Plan::List),
-            ("listed just now, and asked for", Some(at(999)), true, None, Plan::List),
-            ("asked for, but held", Some(at(999)), true, Some(at(1001)), Plan::Wait),
-            ("the hold is over", None, false, Some(at(1000)), Plan::List),
+            ("listed just now, and requested", Some(at(999)), true, None, Plan::List),
+            ("requested during a pause", Some(at(999)), true, Some(at(1001)), Plan::Wait),
+            ("the pause is over", None, false, Some(at(1000)), Plan::List),
         ];
-        for (case, listed_at, wanted, hold, plan) in cases {
-            assert_eq!(decide(&spec, Token::Present, &state(listed_at, wanted, hold), at(1000)), plan, "{case}");
+        for (case, listed_at, requested, hold, plan) in cases {
+            assert_eq!(decide(&spec, Token::Present, &state(listed_at, requested, hold), at(1000)), plan, "{case}");
         }
-        let refused = ApiError::TooManyRequests { retry_after: None };
+        let too_many = ApiError::TooManyRequests { retry_after: None };
         let failed = ApiError::Server { status: 500, retry_after: None };
-        for (sentence, trouble, requested, plan, handled) in [
-            ("nobody asks", &failed, false, Plan::Wait, false),
-            ("a person asks after failures", &failed, true, Plan::List, true),
-            ("a person asks while Linktree wants peace", &refused, true, Plan::Wait, false),
+        for (case, last_error, requested, plan, handled) in [
+            ("no request", &failed, false, Plan::Wait, false),
+            ("a request during our own backoff", &failed, true, Plan::List, true),
+            ("a request during Linktree's Retry-After", &too_many, true, Plan::Wait, false),
         ] {
-            let hold = hold(Some(at(1001)), Some(trouble), requested);
+            let hold = hold(Some(at(1001)), Some(last_error), requested);
             let decided = decide(&spec, Token::Present, &state(Some(at(999)), requested, hold), at(1000));
-            assert_eq!((decided, handles_request(decided, true)), (plan, handled), "{sentence}");
+            assert_eq!((decided, handles_request(decided, true)), (plan, handled), "{case}");
         }
-        assert!(!handles_request(Plan::List, false), "it was not its turn");
+        assert!(!handles_request(Plan::List, false), "a throttled list does not handle the request");
         assert!(handles_request(Plan::Nothing, false));
         assert_eq!(decide(&spec, Token::Missing, &state(None, true, None), at(1000)), Plan::Nothing);
     }

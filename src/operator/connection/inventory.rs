@@ -1,4 +1,4 @@
-//! Sorts an account's subscriptions: whose they are. Pure.
+//! Inventory of an account: classifies each subscription as managed, unmanaged, duplicate or orphaned. Pure.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,31 +13,33 @@ use crate::{
     operator::{kubernetes::names, watch::index::IndexEntry},
 };
 
-/// So many unmanaged subscriptions are listed.
+/// Unmanaged subscriptions that the status lists at most.
 const LISTED_MAX: usize = 20;
 
-/// What an account holds.
+/// The counts of an account's subscriptions, and the unmanaged ones.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Inventory {
     pub(super) counts: SubscriptionCounts,
     pub(super) unmanaged: Vec<UnmanagedSubscription>,
 }
 
-/// Whose a subscription is.
+/// The owner of a subscription.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Webhook,
     /// A webhook of another connection to the same account.
-    Elsewhere,
-    /// It has the url of a webhook that has another subscription.
+    OtherConnection,
+    /// None: it has the url of a webhook that has another subscription.
     Duplicate,
-    /// An operator made it, but no webhook has it.
+    /// None: an operator created it, but no webhook has it.
     Orphan,
-    Stranger,
+    /// None: it was created without an operator.
+    External,
 }
 
 impl Inventory {
-    /// `sharing`: the webhooks of other connections to the same account. What is theirs is counted there.
+    /// Classifies the subscriptions. `sharing` are the webhooks of other connections to the same account; those
+    /// connections count their subscriptions.
     pub(super) fn of(
         subscriptions: &[Subscription],
         webhooks: &[Arc<IndexEntry>],
@@ -46,16 +48,16 @@ impl Inventory {
         let claims = Claims::of(subscriptions, webhooks, sharing);
         let owners: Vec<(Owner, &Subscription)> =
             subscriptions.iter().map(|known| (claims.owner(known), known)).collect();
-        let count = |which: &[Owner]| {
-            let number = owners.iter().filter(|(owner, _)| which.contains(owner)).count();
+        let count = |counted: &[Owner]| {
+            let number = owners.iter().filter(|(owner, _)| counted.contains(owner)).count();
             i64::try_from(number).unwrap_or(i64::MAX)
         };
-        let foreign = [Owner::Duplicate, Owner::Orphan, Owner::Stranger];
-        let listed = owners.iter().filter(|(owner, _)| foreign.contains(owner));
+        let without_webhook = [Owner::Duplicate, Owner::Orphan, Owner::External];
+        let listed = owners.iter().filter(|(owner, _)| without_webhook.contains(owner));
         Inventory {
             counts: SubscriptionCounts {
                 managed: count(&[Owner::Webhook]),
-                unmanaged: count(&foreign),
+                unmanaged: count(&without_webhook),
                 duplicate: count(&[Owner::Duplicate]),
                 orphaned: count(&[Owner::Orphan]),
             },
@@ -64,10 +66,10 @@ impl Inventory {
     }
 }
 
-/// What the webhooks say is theirs.
+/// The ids and urls that webhooks claim.
 struct Claims<'a> {
     by_id: HashMap<&'a str, Owner>,
-    /// With whether the account has the subscription that the webhook of this url knows by its id.
+    /// Each with whether the account lists the subscription whose id the webhook of this url has.
     by_url: HashMap<&'a str, (Owner, bool)>,
 }
 
@@ -76,7 +78,7 @@ impl<'a> Claims<'a> {
         let listed: HashSet<&str> = all.iter().map(|known| known.id.0.as_str()).collect();
         let mut claims = Claims { by_id: HashMap::new(), by_url: HashMap::new() };
         let ours = webhooks.iter().map(|webhook| (Owner::Webhook, webhook));
-        for (owner, webhook) in sharing.iter().map(|webhook| (Owner::Elsewhere, webhook)).chain(ours) {
+        for (owner, webhook) in sharing.iter().map(|webhook| (Owner::OtherConnection, webhook)).chain(ours) {
             let id = webhook.subscription.as_ref().map(|id| id.0.as_str());
             claims.by_id.extend(id.map(|id| (id, owner)));
             let found = id.is_some_and(|id| listed.contains(id));
@@ -85,7 +87,7 @@ impl<'a> Claims<'a> {
         claims
     }
 
-    /// By id where a webhook knows one, else by url, since the id may not be written down yet.
+    /// The owner by id, or else by url: a new subscription's id may not be recorded yet.
     fn owner(&self, known: &Subscription) -> Owner {
         if let Some(owner) = self.by_id.get(known.id.0.as_str()) {
             return *owner;
@@ -94,7 +96,7 @@ impl<'a> Claims<'a> {
             Some((Owner::Webhook, true)) => Owner::Duplicate,
             Some((owner, _)) => *owner,
             None if Url::parse(&known.url).is_ok_and(|url| names::is_delivery_path(url.path())) => Owner::Orphan,
-            None => Owner::Stranger,
+            None => Owner::External,
         }
     }
 }
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn each_subscription_is_sorted_by_whose_it_is() {
+    fn each_subscription_is_classified_by_its_owner() {
         let account = [
             subscription("a", OURS),
             subscription("b", OURS),
@@ -146,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_just_registered_is_managed_before_its_id_is_written_down() {
+    fn a_new_subscription_is_managed_before_its_id_is_recorded() {
         let inventory = Inventory::of(&[subscription("a", OURS)], &[owned(None)], &[]);
         assert_eq!((inventory.counts.managed, inventory.counts.unmanaged), (1, 0));
     }
 
     #[test]
-    fn what_another_connection_to_the_account_manages_is_counted_there() {
+    fn a_subscription_of_another_connection_is_counted_there() {
         let account = [subscription("a", OURS), subscription("b", OURS), subscription("c", "https://old.example/hook")];
         let inventory = Inventory::of(&account, &[], &[owned(Some("a"))]);
         let counts = SubscriptionCounts { managed: 0, unmanaged: 1, duplicate: 0, orphaned: 0 };
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_bounded_and_the_count_is_not() {
+    fn the_list_of_unmanaged_subscriptions_is_bounded_and_the_count_is_not() {
         let account: Vec<_> = (0..50).map(|n| subscription(&n.to_string(), "https://old.example/hook")).collect();
         let inventory = Inventory::of(&account, &[], &[]);
         assert_eq!((inventory.counts.unmanaged, inventory.unmanaged.len()), (50, LISTED_MAX));

@@ -1,4 +1,4 @@
-//! Looks at an account: one paged list, or what comes closest to it where Linktree offers none.
+//! Lists an account: one paged list, or one GET per known subscription if Linktree offers no list.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -19,36 +19,37 @@ use crate::{
     },
 };
 
-/// Lists the account and notes how it went. Whose account it is is asked once. Answers whether Linktree gave it a hearing: not
-/// so where it was not our turn, or Linktree wants to be left alone.
+/// Lists the account and records the result. Returns whether Linktree answered; `false` if the list was throttled, by
+/// our own rate limiter or by a 429.
 ///
 /// `webhooks` are those of all connections that share the account.
 pub(super) async fn list(account: &Arc<Account>, connection: &ObjectKey, webhooks: &[Arc<IndexEntry>]) -> bool {
-    let begun = clock::now();
+    let start = clock::now();
     let linktree = RateLimitedClient::new(account, connection);
     let listed = async {
-        let whose = whose(account, &linktree).await?;
-        let sought = sought(account.sought(), webhooks);
-        let subscriptions = subscriptions(account, &linktree, &sought).await?;
-        let absent = lacking(&subscriptions, &sought).cloned().collect();
-        Ok(Snapshot { listed_at: begun, account: whose, subscriptions, absent })
+        let identity = identity(account, &linktree).await?;
+        let expected = expected(account.unverified(), webhooks);
+        let subscriptions = subscriptions(account, &linktree, &expected).await?;
+        let absent = missing(&subscriptions, &expected).cloned().collect();
+        Ok(Snapshot { listed_at: start, account: identity, subscriptions, absent })
     };
     match listed.await {
         Ok(snapshot) => {
-            account.note_list_took(clock::now().duration_since(begun).try_into().unwrap_or_default());
+            account.note_list_took(clock::now().duration_since(start).try_into().unwrap_or_default());
             account.listed(snapshot);
             true
         }
         Err(error) => {
-            let heard = !matches!(error, ApiError::Throttled { .. } | ApiError::TooManyRequests { .. });
+            let answered = !matches!(error, ApiError::Throttled { .. } | ApiError::TooManyRequests { .. });
             account.list_failed(error, clock::now());
-            heard
+            answered
         }
     }
 }
 
-/// Remembered apart from the list: with a budget of one request a minute there would else never be one left for that.
-async fn whose(account: &Account, linktree: &dyn Linktree) -> Result<Option<WireAccount>, ApiError> {
+/// The account's identity, requested once. It is kept apart from the list: with a budget of one request per minute, a
+/// list that needs both would never complete.
+async fn identity(account: &Account, linktree: &dyn Linktree) -> Result<Option<WireAccount>, ApiError> {
     if let Some(known) = account.identity() {
         return Ok(Some(known));
     }
@@ -56,61 +57,65 @@ async fn whose(account: &Account, linktree: &dyn Linktree) -> Result<Option<Wire
         return Ok(snapshot.account.clone());
     }
     match linktree.account().await {
-        Ok(whose) => {
-            account.set_identity(whose.clone());
-            Ok(Some(whose))
+        Ok(identity) => {
+            account.set_identity(identity.clone());
+            Ok(Some(identity))
         }
-        // It is only shown to people; nothing depends on it.
+        // The identity is only for display; nothing depends on it.
         Err(ApiError::Unsupported { .. } | ApiError::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
+/// The account's subscriptions, by list or by id. `expected` are those that the operator knows of.
 async fn subscriptions(
     account: &Account,
     linktree: &dyn Linktree,
-    sought: &BTreeMap<SubscriptionId, String>,
+    expected: &BTreeMap<SubscriptionId, String>,
 ) -> Result<Vec<Subscription>, ApiError> {
     if !account.capabilities().lacks_list() {
         match list_all(linktree).await {
             Err(ApiError::Unsupported { .. }) => {}
-            // What is taken for gone is registered again, and a list may leave something out for a moment: look twice.
-            Ok(listed) if lacking(&listed, sought).next().is_some() => {
-                return Ok(either(listed, list_all(linktree).await?));
+            // A missing subscription is registered again, and a list may be incomplete for a moment: list twice.
+            Ok(listed) if missing(&listed, expected).next().is_some() => {
+                return Ok(merge(listed, list_all(linktree).await?));
             }
             listed => return listed,
         }
     }
     let mut known = Vec::new();
-    for (id, url) in sought {
+    for (id, url) in expected {
         known.extend(read(account, linktree, id, url).await?);
     }
     Ok(known)
 }
 
-/// The subscriptions to look for, with their urls: those of the webhooks, and those that were asked for.
-fn sought(asked: BTreeMap<SubscriptionId, String>, webhooks: &[Arc<IndexEntry>]) -> BTreeMap<SubscriptionId, String> {
-    asked.into_iter().chain(webhooks.iter().filter_map(|webhook| registered(webhook))).collect()
+/// The subscriptions, with their urls, that a list should contain: those of the webhooks, and the unverified ones.
+fn expected(
+    unverified: BTreeMap<SubscriptionId, String>,
+    webhooks: &[Arc<IndexEntry>],
+) -> BTreeMap<SubscriptionId, String> {
+    unverified.into_iter().chain(webhooks.iter().filter_map(|webhook| registered(webhook))).collect()
 }
 
-/// Those that a list does not have.
-fn lacking<'a>(
+/// The expected subscriptions that a list does not contain.
+fn missing<'a>(
     listed: &'a [Subscription],
-    sought: &'a BTreeMap<SubscriptionId, String>,
+    expected: &'a BTreeMap<SubscriptionId, String>,
 ) -> impl Iterator<Item = &'a SubscriptionId> {
     let listed: HashSet<&SubscriptionId> = listed.iter().map(|known| &known.id).collect();
-    sought.keys().filter(move |id| !listed.contains(id))
+    expected.keys().filter(move |id| !listed.contains(id))
 }
 
-/// What at least one of two lists has; as the second has it, where both do.
-fn either(mut first: Vec<Subscription>, second: Vec<Subscription>) -> Vec<Subscription> {
+/// The union of two lists; the second takes precedence.
+fn merge(mut first: Vec<Subscription>, second: Vec<Subscription>) -> Vec<Subscription> {
     first.retain(|known| second.iter().all(|newer| newer.id != known.id));
     first.extend(second);
     first
 }
 
-/// One subscription by its id. That it is not there is believed only of a Linktree that has shown that it can be asked:
-/// another one answers 404 to the call itself, and registering again would make a second subscription.
+/// Reads one subscription by its id. A 404 is trusted only if GET is known to be supported: otherwise the endpoint
+/// itself may not exist, and registering again would create a second subscription.
 async fn read(
     account: &Account,
     linktree: &dyn Linktree,
@@ -120,13 +125,13 @@ async fn read(
     match linktree.get(id).await {
         Ok(found) => Ok(Some(found)),
         Err(ApiError::NotFound) if account.capabilities().has_get() => Ok(None),
-        Err(ApiError::NotFound | ApiError::Unsupported { .. }) => Ok(Some(trusted(id, url))),
+        Err(ApiError::NotFound | ApiError::Unsupported { .. }) => Ok(Some(assumed(id, url))),
         Err(error) => Err(error),
     }
 }
 
-/// What is known of a subscription that cannot be looked at: that it was made.
-fn trusted(id: &SubscriptionId, url: &str) -> Subscription {
+/// A subscription that was created and cannot be read: everything except its id and url is unknown.
+fn assumed(id: &SubscriptionId, url: &str) -> Subscription {
     Subscription {
         id: id.clone(),
         url: url.to_owned(),
@@ -140,6 +145,7 @@ fn trusted(id: &SubscriptionId, url: &str) -> Subscription {
     }
 }
 
+/// The id and url of a webhook's subscription, if it has one.
 fn registered(webhook: &IndexEntry) -> Option<(SubscriptionId, String)> {
     Some((webhook.subscription.clone()?, webhook.url.clone()?))
 }
@@ -156,17 +162,17 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_something_that_is_known_is_made_again_and_counts_with_the_second() {
+    fn an_expected_subscription_is_missing_only_if_two_lists_lack_it() {
         let known = Arc::new(IndexEntry::of(&webhook(|object| {
             object["status"] = json!({"address": {"url": "u"}, "subscription": {"state": "Enabled", "id": "a"}});
         })));
         let (a, b) = (subscription("a", "u"), subscription("b", "v"));
-        let asked = BTreeMap::from([(SubscriptionId("c".into()), "x".into())]);
-        let sought = sought(asked, &[known]);
-        let lacking = |listed: &[Subscription]| lacking(listed, &sought).map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(lacking(&[a.clone(), b.clone()]), ["c"]);
-        assert_eq!(lacking(std::slice::from_ref(&b)), ["a", "c"]);
+        let unverified = BTreeMap::from([(SubscriptionId("c".into()), "x".into())]);
+        let expected = expected(unverified, &[known]);
+        let missing = |listed: &[Subscription]| missing(listed, &expected).map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(missing(&[a.clone(), b.clone()]), ["c"]);
+        assert_eq!(missing(std::slice::from_ref(&b)), ["a", "c"]);
         let newer = subscription("b", "w");
-        assert_eq!(either(vec![a.clone(), b], vec![newer.clone()]), [a, newer]);
+        assert_eq!(merge(vec![a.clone(), b], vec![newer.clone()]), [a, newer]);
     }
 }

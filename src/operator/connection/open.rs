@@ -1,4 +1,4 @@
-//! The account of a connection: found among those that are open, or opened with its token.
+//! Opens the account of a connection: an account that the registry has for its token, or a new one.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The token and the account it opens. The account lives on as long as base URL and token are the same.
+/// Reads the token and opens its account. The account stays the same as long as base URL and token do.
 pub(super) async fn open(
     context: &Context,
     connection: &LinktreeConnection,
@@ -36,13 +36,13 @@ pub(super) async fn open(
     };
     let credentials = Credentials { base_url: connection.spec.base_url.clone(), token };
     let requests_per_minute = usize::try_from(connection.spec.request_budget.requests_per_minute).unwrap_or(1);
-    let budget = if accounts.knows(&credentials) {
+    let budget = if accounts.contains(&credentials) {
         Budget::new(requests_per_minute)
     } else {
-        left_over(context, key, requests_per_minute).await?
+        resumed_budget(context, key, requests_per_minute).await?
     };
     let joins = accounts.get(key).is_none();
-    let made = accounts.get_or_make(key, &credentials, requests_per_minute, || {
+    let account = accounts.get_or_create(key, &credentials, requests_per_minute, || {
         let base = Url::parse(&credentials.base_url).map_err(|_| ())?;
         let AccountOpener { client, transport, timeout, leadership, metrics } = &context.opener;
         let linktree = HttpLinktree::new(transport, base, &credentials.token, *timeout);
@@ -54,10 +54,10 @@ pub(super) async fn open(
             metrics.clone(),
         ))
     });
-    Ok(match made {
+    Ok(match account {
         Ok(account) => {
             if joins {
-                account.assume_registrations(begun(&context.indexes.by_connection(key)), clock::now());
+                account.assume_registrations(registrations(&context.indexes.by_connection(key)), clock::now());
             }
             (Token::Present, Some(account))
         }
@@ -68,8 +68,13 @@ pub(super) async fn open(
     })
 }
 
-/// What another process before this one may have left of the budget. Read afresh: a watch may lag behind its last words.
-async fn left_over(context: &Context, key: &ObjectKey, requests_per_minute: usize) -> Result<Budget, ReconcileError> {
+/// The request budget that an earlier process may have left. It is read from the API server: a cache may lack that
+/// process's last writes.
+async fn resumed_budget(
+    context: &Context,
+    key: &ObjectKey,
+    requests_per_minute: usize,
+) -> Result<Budget, ReconcileError> {
     let api: Api<LinktreeConnection> = Api::namespaced(context.client.clone(), &key.namespace);
     let status = api.get_opt(&key.name).await?.and_then(|connection| connection.status).unwrap_or_default();
     let subscriptions = status.subscriptions.map_or(0, |counts| counts.managed.saturating_add(counts.unmanaged));
@@ -82,19 +87,20 @@ async fn left_over(context: &Context, key: &ObjectKey, requests_per_minute: usiz
     ))
 }
 
-/// The registrations that the webhooks' statuses tell of.
-fn begun(webhooks: &[Arc<IndexEntry>]) -> impl Iterator<Item = (Timestamp, bool)> {
+/// The registrations in the webhooks' statuses: when each began, and whether it was answered.
+fn registrations(webhooks: &[Arc<IndexEntry>]) -> impl Iterator<Item = (Timestamp, bool)> {
     webhooks.iter().filter_map(|webhook| Some((webhook.begun?, webhook.subscription.is_some())))
 }
 
-/// Reserves quota in the statuses of connections.
+/// Reservation store that writes into the statuses of connections.
 struct ConnectionStatuses(Client);
 
 #[async_trait]
 impl ReservationStore for ConnectionStatuses {
     async fn write(&self, connection: &ObjectKey, budget: &RequestBudgetStatus) -> Result<(), String> {
         let api: Api<LinktreeConnection> = Api::namespaced(self.0.clone(), &connection.namespace);
-        // The whole status, as the report applies it: what a patch of another kind had written, an apply would not take out.
+        // Applies the whole status, as the reconciler does: a server-side apply would not remove what another patch
+        // wrote.
         let found = api.get_opt(&connection.name).await.map_err(|error| error.to_string())?;
         let Some(found) = found else { return Ok(()) };
         let status =

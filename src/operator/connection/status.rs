@@ -1,4 +1,4 @@
-//! Turns what is known of an account into the connection's status. Pure.
+//! Computes the connection's status from its token and account. Pure.
 
 use std::sync::Arc;
 
@@ -24,20 +24,21 @@ use crate::{
     },
 };
 
+/// Input of a connection's status.
 pub struct Report<'a> {
     pub connection: &'a LinktreeConnection,
     pub token: Token,
     pub account: Option<&'a Account>,
     pub webhooks: &'a [Arc<IndexEntry>],
-    /// Those of other connections to the same account.
+    /// The webhooks of other connections to the same account.
     pub webhooks_sharing: &'a [Arc<IndexEntry>],
-    /// A person's request for a list that is handled with this look.
+    /// The user's request for a list that this reconciliation handles.
     pub handled_sync_request: Option<&'a str>,
     pub now: Timestamp,
 }
 
 impl Report<'_> {
-    /// The status as it should stand now.
+    /// The connection's new status.
     #[must_use]
     pub fn status(&self) -> LinktreeConnectionStatus {
         let previous = self.connection.status.clone().unwrap_or_default();
@@ -71,7 +72,7 @@ impl Report<'_> {
     }
 
     fn findings(&self, listed: bool) -> Vec<(ConditionType, Finding)> {
-        let trouble = self.account.and_then(Account::last_error);
+        let last_error = self.account.and_then(Account::last_error);
         let quota = self.account.map_or_else(
             || quota(0, None),
             |account| {
@@ -79,14 +80,14 @@ impl Report<'_> {
                 quota(waiting, account.budget(self.now).1)
             },
         );
-        let token = self.token_accepted(trouble.as_ref(), listed);
-        let ready = match &trouble {
+        let token = self.token_accepted(last_error.as_ref(), listed);
+        let ready = match &last_error {
             _ if token.status == Status::False => Finding { status: Status::False, ..token.clone() },
             Some(error) => Finding::new(false, reason(error), error.to_string()),
-            None if listed => Finding::new(true, Reason::Available, "the account can be read and written"),
+            None if listed => Finding::new(true, Reason::Available, "the Linktree API can be used"),
             None => Finding::new(false, Reason::Pending, "the account has not been listed yet"),
         };
-        let permanent = token.status == Status::False || trouble.as_ref().is_some_and(needs_a_person);
+        let permanent = token.status == Status::False || last_error.as_ref().is_some_and(needs_user);
         let mut findings = vec![(ConditionType::Ready, ready.clone())];
         findings.push((ConditionType::TokenAccepted, token));
         findings.push((ConditionType::QuotaAvailable, quota));
@@ -97,25 +98,28 @@ impl Report<'_> {
         findings
     }
 
-    fn token_accepted(&self, trouble: Option<&ApiError>, listed: bool) -> Finding {
-        let place = &self.connection.spec.token_secret_ref;
-        match (self.token, trouble) {
+    fn token_accepted(&self, last_error: Option<&ApiError>, listed: bool) -> Finding {
+        let reference = &self.connection.spec.token_secret_ref;
+        match (self.token, last_error) {
             (Token::Missing, _) => Finding::new(
                 false,
                 Reason::TokenMissing,
-                format!("put the API token into key {} of Secret {}", place.key, place.name),
+                format!("no API token in key {} of Secret {}: add it there", reference.key, reference.name),
             ),
             (Token::Unusable, _) => Finding::new(
                 false,
                 Reason::TokenRejected,
-                format!("key {} of Secret {} holds characters that no token has: copy it anew", place.key, place.name),
+                format!(
+                    "the API token in key {} of Secret {} contains characters that no token has: copy it again",
+                    reference.key, reference.name
+                ),
             ),
             (Token::Present, Some(error @ ApiError::TokenRejected { .. })) => Finding::new(
                 false,
                 Reason::TokenRejected,
-                format!("{error}; put a valid token into Secret {}", place.name),
+                format!("{error}: put a valid token into key {} of Secret {}", reference.key, reference.name),
             ),
-            (Token::Present, _) if listed => Finding::new(true, Reason::Available, "Linktree knows the token"),
+            (Token::Present, _) if listed => Finding::new(true, Reason::Available, "Linktree accepts the token"),
             (Token::Present, _) => Finding::new(Status::Unknown, Reason::Pending, "the token has not been used yet"),
         }
     }
@@ -125,23 +129,25 @@ fn account(account: &wire::Account) -> AccountStatus {
     AccountStatus { id: account.id.clone(), plan: account.plan.clone() }
 }
 
-/// Without a number or a time where many wait: each change of it would be a write.
+/// The QuotaAvailable condition. With waiting requests its message has no number or time: each change would be a write.
 fn quota(waiting: usize, next_free: Option<Timestamp>) -> Finding {
     match (waiting, next_free) {
-        (0, None) => Finding::new(true, Reason::Available, "requests to Linktree are left"),
+        (0, None) => Finding::new(true, Reason::Available, "the request budget is not used up"),
         (0, Some(next)) => {
             let message =
-                format!("the request budget is used up; the next is free at {}", conditions::whole_seconds(next));
+                format!("the request budget is used up until {}: no action is needed", conditions::whole_seconds(next));
             Finding::new(false, Reason::QuotaExhausted, message)
         }
         (_, None | Some(_)) => {
-            let message = "more requests are to be made than the budget has: each webhook says when it is its turn";
+            let message = "requests to Linktree are queued, because the request budget is used up: each webhook reports \
+                           when its request is due";
             Finding::new(false, Reason::QuotaExhausted, message)
         }
     }
 }
 
-fn needs_a_person(error: &ApiError) -> bool {
+/// Whether an error stays until a user acts.
+fn needs_user(error: &ApiError) -> bool {
     match error.retry_class() {
         RetryClass::Permanent | RetryClass::Absent => true,
         RetryClass::Transient { .. } => false,

@@ -1,11 +1,11 @@
-//! What a reconciliation waits for before it begins.
+//! Gate in front of the reconcilers: synced caches and leadership.
 
 use tokio_util::sync::CancellationToken;
 
 use crate::operator::{election::leadership::Leadership, watch::caches_synced::CachesSynced};
 
-/// Holds reconciliations back until all caches are synced and this process leads. Before the first lists are complete it
-/// is unknown which connection a webhook has, and which subscriptions are managed.
+/// Gate that delays reconciliations until all caches are synced and this process leads. Before the first lists are
+/// complete it is unknown which connection a webhook has, and which subscriptions are managed.
 #[derive(Clone, Debug)]
 pub struct Gate {
     caches: CachesSynced,
@@ -14,32 +14,33 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// A gate without a shutdown.
     #[must_use]
     pub fn new(caches: CachesSynced, leadership: Leadership) -> Self {
         Gate { caches, leadership, shutdown: CancellationToken::new() }
     }
 
-    /// The same gate, which a shutdown ends.
+    /// The same gate, which stops waiting at `shutdown`.
     #[must_use]
     pub fn until(&self, shutdown: &CancellationToken) -> Self {
         Gate { shutdown: shutdown.clone(), ..self.clone() }
     }
 
-    /// One more scope has filled its caches.
+    /// Marks the caches of one more scope as synced.
     pub fn mark_synced(&self) {
         self.caches.mark_synced();
     }
 
-    /// Waits until a reconciliation may begin; `false` if the process ends instead.
+    /// Waits until reconciliations may begin; `false` if the process shuts down first.
     pub async fn passed(&self) -> bool {
-        let begun = async {
+        let open = async {
             self.caches.wait().await;
-            self.leadership.begun().await;
+            self.leadership.acquired().await;
         };
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => false,
-            () = begun => true,
+            () = open => true,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The operator's connections to the world outside of its process; a test may put another world behind them.
+//! The operator's connections to external systems, which tests replace.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use crate::{
     operator::election::leadership::Leadership,
 };
 
-/// Why a connection could not be set up.
+/// Error of the set-up of a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the Kubernetes client cannot be created: {0}")]
@@ -33,25 +33,25 @@ pub enum Error {
     ProbeCaFile { path: PathBuf, problem: String },
 }
 
-/// One connection of each kind per process.
+/// The connections of a process, one of each kind.
 #[derive(Clone)]
 pub struct Ports {
-    /// To the API server.
+    /// Client of the API server.
     pub client: Client,
-    /// To Linktree.
+    /// HTTP transport to Linktree.
     pub transport: Transport,
-    /// To the public URLs.
+    /// Probe of the public URLs.
     pub prober: Arc<dyn Probe>,
-    /// To the receivers' pods.
+    /// Client of the receivers' pods.
     pub receivers: Arc<dyn Receivers>,
 }
 
 impl Ports {
-    /// Opens those of the cluster that `config` names. The API client writes only while this process leads. The probe
-    /// trusts the CA certificates in `probe_ca_file`, too.
+    /// Creates the connections for the cluster of `config`. The API client writes only while this process leads. The
+    /// probe also trusts the CA certificates in `probe_ca_file`.
     ///
     /// # Errors
-    /// When the configuration or the file cannot be used, or the machine has no usable TLS set-up.
+    /// If the configuration, the file or the machine's TLS set-up cannot be used.
     pub fn open(config: &Config, leadership: &Leadership, probe_ca_file: Option<&Path>) -> Result<Self, Error> {
         Ok(Ports {
             client: leadership.client(config)?,
@@ -63,19 +63,19 @@ impl Ports {
 }
 
 fn prober(ca_file: Option<&Path>) -> Result<Prober, Error> {
-    Ok(Prober::new(ca_file.map_or(Ok(Vec::new()), authorities)?)?)
+    Ok(Prober::new(ca_file.map_or(Ok(Vec::new()), ca_certificates)?)?)
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
+fn ca_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
     ca_bundle::read(path).map_err(|problem| {
-        let advice = if matches!(problem, Problem::None) { ADD_CERTIFICATES } else { "" };
-        Error::ProbeCaFile { path: path.to_owned(), problem: format!("{problem}{advice}") }
+        let remedy = if matches!(problem, Problem::None) { ADD_CERTIFICATES } else { "" };
+        Error::ProbeCaFile { path: path.to_owned(), problem: format!("{problem}{remedy}") }
     })
 }
 
-/// The remedy for a file without a certificate.
-const ADD_CERTIFICATES: &str = ": add your CA certificates in PEM (-----BEGIN CERTIFICATE-----), or leave the flag out (in the chart: \
-    probe.caBundle)";
+/// Remedy for a file without a certificate.
+const ADD_CERTIFICATES: &str = ": add your CA certificates in PEM (-----BEGIN CERTIFICATE-----), or omit the flag (in \
+    the chart: probe.caBundle)";
 
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,16 +88,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_a_certificate_is_refused() {
+    fn a_file_without_a_certificate_is_rejected() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let told = |path: &Path| prober(Some(path)).unwrap_err().to_string();
+        let error = |path: &Path| prober(Some(path)).unwrap_err().to_string();
         assert!(
-            told(file.path()).contains("there is none in it: add your CA certificates in PEM"),
+            error(file.path()).contains("it contains no certificate: add your CA certificates in PEM"),
             "{}",
-            told(file.path())
+            error(file.path())
         );
         assert!(
-            told(Path::new("/no/such/file")).starts_with("the CA certificates in --probe-ca-file /no/such/file cannot")
+            error(Path::new("/no/such/file"))
+                .starts_with("the CA certificates in --probe-ca-file /no/such/file cannot")
         );
         assert!(prober(None).is_ok());
     }

@@ -1,4 +1,4 @@
-//! The controllers of one scope: all namespaces, or one of them. Connects watches to reconcilers; decides nothing.
+//! The controllers of one scope: all namespaces, or one of them. They connect the watches to the reconcilers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,19 +42,20 @@ use crate::{
     },
 };
 
-/// Pending requests that a queue holds. A watch waits where it is full; the resync covers what is dropped elsewhere.
+/// Capacity of a queue of reconcile requests. If it is full, a watch waits; other senders drop, and the resync covers
+/// it.
 const QUEUE_CAPACITY: usize = 1024;
 /// Concurrent reconciliations per kind.
 const CONCURRENCY: u16 = 16;
-/// Bound of one reconciliation of a webhook.
+/// Timeout of one reconciliation of a webhook.
 const RECONCILE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Bound of one reconciliation of a connection. Its list waits for the request budget page by page: this is the longest
-/// list at 10 requests a minute.
+/// Timeout of one reconciliation of a connection. Its list waits for the request budget page by page: this is the
+/// longest list at 10 requests per minute.
 const LIST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Requeue delay after a failed reconciliation.
 const REQUEUE_AFTER_ERROR: Duration = Duration::from_secs(5);
 
-/// What the scopes of one process share.
+/// State that the scopes of one process share.
 #[derive(Clone)]
 pub struct Shared {
     pub cluster: Cluster,
@@ -72,7 +73,7 @@ pub struct Scope {
     gate: Gate,
 }
 
-/// What the watches of a scope fill.
+/// Caches that the watches of a scope fill.
 struct Caches {
     index: Arc<WebhookIndex>,
     versions: Arc<ObservedVersions>,
@@ -157,7 +158,7 @@ impl Scope {
         }
     }
 
-    /// The objects to reconcile, whenever an object that concerns them changes.
+    /// The reconcile requests of all watches.
     fn requests(
         &self,
         caches: &Caches,
@@ -178,7 +179,7 @@ impl Scope {
         ])
     }
 
-    /// Marks the scope as synced once both kinds were listed, then never ends. It is the store's only waiter.
+    /// Marks the scope as synced after the first list of both kinds; never completes. It is the store's only waiter.
     async fn mark_synced(&self, caches: &Caches) {
         caches.index.filled().await;
         if caches.connections.wait_until_ready().await.is_ok() {
@@ -199,14 +200,14 @@ impl Scope {
     }
 }
 
-/// Hands requests to the controllers; waits where a queue is full, so that none is lost.
+/// Sends reconcile requests to the controllers. It waits if a queue is full, so that none is lost.
 async fn enqueue(
     requests: impl Stream<Item = ReconcileRequest>,
     index: &WebhookIndex,
     webhooks: &Sender<Arc<ObjectKey>>,
     connections: &Sender<ObjectRef<LinktreeConnection>>,
 ) {
-    // A controller that no longer receives has ended, and the scope ends with it.
+    // A send fails only if the controller has stopped, and the scope stops with it.
     let enqueue = async |request| match request {
         ReconcileRequest::Webhook(key) => {
             let key = index.get(&key).map_or_else(|| Arc::new(key), |known| Arc::clone(&known.key));
@@ -217,7 +218,7 @@ async fn enqueue(
     requests.for_each(enqueue).await;
 }
 
-/// Returns when to reconcile the webhook again; `None` for only when it is enqueued.
+/// Reconciles a webhook and returns its requeue delay; `None` for no requeue.
 async fn reconcile_webhook(
     key: Arc<ObjectKey>,
     context: Arc<webhook::context::Context>,
@@ -229,7 +230,7 @@ async fn reconcile_webhook(
     }
     let (namespace, webhook) = (key.namespace.as_str(), key.name.as_str());
     let reconcile = webhook::reconcile(Arc::clone(&key), context);
-    match bounded("LinktreeWebhook", RECONCILE_TIMEOUT, &metrics, reconcile).await {
+    match with_timeout("LinktreeWebhook", RECONCILE_TIMEOUT, &metrics, reconcile).await {
         Ok(requeue) => {
             tracing::debug!(namespace, webhook, "reconciled");
             requeue
@@ -241,7 +242,7 @@ async fn reconcile_webhook(
     }
 }
 
-/// What kube's controller of connections works with.
+/// Context of kube's controller of connections.
 struct ConnectionRunner {
     context: Arc<connection::context::Context>,
     objects: Store<LinktreeConnection>,
@@ -256,13 +257,14 @@ async fn reconcile_connection(
     if !runner.gate.passed().await {
         return Ok(Action::await_change());
     }
-    // It may have changed while this process stood by.
+    // It may have changed while this process was a standby.
     let connection = runner.objects.get(&ObjectRef::from_obj(&*connection)).unwrap_or(connection);
     let reconcile = connection::reconcile(connection, Arc::clone(&runner.context));
-    bounded("LinktreeConnection", LIST_TIMEOUT, &runner.metrics, reconcile).await
+    with_timeout("LinktreeConnection", LIST_TIMEOUT, &runner.metrics, reconcile).await
 }
 
-async fn bounded<T>(
+/// Runs a reconciliation with a timeout and counts it.
+async fn with_timeout<T>(
     kind: &'static str,
     after: Duration,
     metrics: &Metrics,
@@ -280,12 +282,13 @@ where
 {
     match result {
         Ok((object, _)) => tracing::debug!(%object, "reconciled"),
-        // Deleted since it was enqueued: nothing is left to do.
+        // Deleted since it was enqueued: a no-op.
         Err(controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "object gone"),
         Err(error) => tracing::warn!(%error, "reconcile failed, retrying"),
     }
 }
 
+/// A channel's items as a stream.
 fn received<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> + Send {
     futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|item| (item, receiver)) })
 }

@@ -1,4 +1,4 @@
-//! Whether this process may write.
+//! Leadership of this process, checked before each write.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,38 +9,40 @@ use tokio::sync::watch;
 
 use crate::{clock, operator::kubernetes::client};
 
-/// How long this process leads.
+/// Term of a leadership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Term {
-    /// There is no election.
+    /// Unlimited: there is no election.
     Always,
+    /// Not elected.
     NotYet,
+    /// Elected until the renew deadline.
     Until(Instant),
 }
 
-/// Whether this process may write. It is checked before each write, so that a process that was suspended for longer than
-/// its term does not continue.
+/// Leadership of this process, checked before each write: a process that was suspended for longer than its term must
+/// not continue.
 #[derive(Clone, Debug)]
 pub struct Leadership {
     term: Arc<watch::Sender<Term>>,
-    shown: Gauge,
+    gauge: Gauge,
 }
 
-/// Another process leads, or may lead by now.
+/// This process does not lead: another one does, or may by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this process does not lead")]
 pub struct NotLeading;
 
 impl Leadership {
-    /// Leadership without an election: the only process.
+    /// Leadership of the only process, without an election.
     #[must_use]
     pub fn unopposed() -> Self {
         let leadership = Leadership::starting(Term::Always);
-        leadership.shown.set(1);
+        leadership.gauge.set(1);
         leadership
     }
 
-    /// Leadership of a process that was never elected.
+    /// Leadership of a process that is not elected.
     #[cfg(test)]
     #[must_use]
     pub fn standby() -> Self {
@@ -48,19 +50,19 @@ impl Leadership {
     }
 
     pub(super) fn starting(term: Term) -> Self {
-        Leadership { term: Arc::new(watch::Sender::new(term)), shown: Gauge::default() }
+        Leadership { term: Arc::new(watch::Sender::new(term)), gauge: Gauge::default() }
     }
 
-    /// Registers the metric that shows whether this process leads.
+    /// Registers the leader gauge.
     pub fn register(&self, registry: &mut Registry) {
         let help = "1 if this process leads, 0 if it is a standby";
-        registry.register("linktree_operator_leader", help, self.shown.clone());
+        registry.register("linktree_operator_leader", help, self.gauge.clone());
     }
 
     /// Checks that this process may write.
     ///
     /// # Errors
-    /// [`NotLeading`]: it must not.
+    /// [`NotLeading`] if it must not.
     pub fn check(&self) -> Result<(), NotLeading> {
         match *self.term.borrow() {
             Term::Always => Ok(()),
@@ -69,16 +71,16 @@ impl Leadership {
         }
     }
 
-    /// Waits until this process leads for the first time.
-    pub async fn begun(&self) {
-        // It fails only without a sender, and `self` is one.
+    /// Waits until this process is elected for the first time.
+    pub async fn acquired(&self) {
+        // The wait fails only without a sender, and `self` holds one.
         let _ = self.term.subscribe().wait_for(|term| *term != Term::NotYet).await;
     }
 
-    /// A client that reads always and writes only while this process leads.
+    /// A Kubernetes client that always reads, and writes only while this process leads.
     ///
     /// # Errors
-    /// When the configuration cannot be used.
+    /// If the configuration cannot be used.
     pub fn client(&self, config: &kube::Config) -> Result<Client, kube::Error> {
         let leadership = self.clone();
         let gate = tower::filter::FilterLayer::new(move |request: Request<Body>| {
@@ -95,9 +97,9 @@ impl Leadership {
         self.term.send_replace(term)
     }
 
-    /// Shows this process as the leader in the metrics.
-    pub(super) fn show(&self) {
-        self.shown.set(1);
+    /// Sets the leader gauge.
+    pub(super) fn mark_leader(&self) {
+        self.gauge.set(1);
     }
 }
 
@@ -108,13 +110,13 @@ mod tests {
     #[tokio::test]
     async fn a_standby_reads_and_does_not_write() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        // Nothing listens there: a request that passes the gate fails for another reason.
-        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-        let client = Leadership::standby().client(&nowhere).unwrap();
-        for (method, refused) in [("GET", false), ("POST", true), ("PUT", true), ("PATCH", true), ("DELETE", true)] {
+        // Nothing listens on this port: a request that passes the filter fails with another error.
+        let unreachable = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = Leadership::standby().client(&unreachable).unwrap();
+        for (method, rejected) in [("GET", false), ("POST", true), ("PUT", true), ("PATCH", true), ("DELETE", true)] {
             let request = Request::builder().method(method).uri("/api/v1/namespaces/x/configmaps").body(Vec::new());
             let error = client.request_text(request.unwrap()).await.unwrap_err();
-            assert_eq!(format!("{error:?}").contains("NotLeading"), refused, "{method}: {error:?}");
+            assert_eq!(format!("{error:?}").contains("NotLeading"), rejected, "{method}: {error:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The Lease object: read into a [`Record`], and written. Every write names the version it was decided on, so that of
-//! two candidates one is refused.
+//! Reads and writes the Lease object. Every write has the resourceVersion that it was decided on, so that of two
+//! candidates' writes one is rejected.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::rules::{LEASE_DURATION, Record};
 use crate::operator::kubernetes::apply::FIELD_MANAGER;
 
 impl Record {
-    /// A lease without a duration is treated like one of ours.
+    /// Reads the record of a lease. A missing duration counts as our own default.
     pub(super) fn of(lease: &Lease) -> Self {
         let spec = lease.spec.clone().unwrap_or_default();
         let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
@@ -26,10 +26,11 @@ impl Record {
     }
 }
 
-/// Writes the lease in the name of `identity`; with an empty one, gives it up. `found` is what it replaces.
+/// Writes the lease with `identity` as its holder; an empty identity releases it. It replaces `found`, the lease as
+/// read.
 ///
 /// # Errors
-/// 409 when somebody else was faster.
+/// 409 if another process wrote first.
 pub(super) async fn write(
     api: &Api<Lease>,
     name: &str,
@@ -51,6 +52,7 @@ pub(super) async fn write(
     }
 }
 
+/// The spec of a lease that `identity` acquires, renews or releases now.
 fn claimed(before: LeaseSpec, identity: &str, now: Timestamp) -> LeaseSpec {
     let same = before.holder_identity.as_deref() == Some(identity);
     let transitions = before.lease_transitions.unwrap_or(0);
@@ -69,14 +71,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_renewal_keeps_what_a_change_of_leader_counts() {
+    fn a_renewal_keeps_acquire_time_and_transitions_and_a_new_leader_changes_them() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let first = claimed(LeaseSpec::default(), "a", at(1));
         let renewed = claimed(first.clone(), "a", at(3));
         assert_eq!((&renewed.acquire_time, &renewed.renew_time), (&first.acquire_time, &Some(MicroTime(at(3)))));
-        let given_up = claimed(renewed.clone(), "", at(4));
-        assert_eq!(given_up.lease_transitions, renewed.lease_transitions);
-        let next = claimed(given_up, "b", at(5));
+        let released = claimed(renewed.clone(), "", at(4));
+        assert_eq!(released.lease_transitions, renewed.lease_transitions);
+        let next = claimed(released, "b", at(5));
         assert_eq!((next.lease_transitions, &next.acquire_time), (Some(2), &Some(MicroTime(at(5)))));
         let record = Record::of(&Lease { spec: Some(next), ..Lease::default() });
         assert_eq!((record.holder.as_deref(), record.duration), (Some("b"), LEASE_DURATION));

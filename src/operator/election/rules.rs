@@ -1,53 +1,53 @@
-//! Who leads: the rules of election by a Lease, as a pure state machine that is told what was seen and when.
+//! Rules of leader election with a Lease, as a pure state machine of observed records and times.
 //!
-//! Other processes' clocks are never believed: how long a holder has been silent is measured from the moment *we* last
-//! saw its record change, by our own monotonic clock. So a new candidate waits one whole duration after its first look.
+//! Clocks of other processes are never trusted: a lease expires one lease duration after *we* last saw its record
+//! change, by our own monotonic clock. So a new candidate waits one whole duration after its first read.
 
 use std::time::{Duration, Instant};
 
-/// How long a leader that is not heard of keeps its lease.
+/// Time after which a lease that is not renewed expires.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// When a leader that cannot renew must have stopped: before anyone else may begin.
+/// Time after which a leader that cannot renew its lease must have stopped; shorter than [`LEASE_DURATION`].
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// How often the leader renews, and how often an attempt is repeated.
+/// Interval of renewals and of retries.
 pub const RETRY: Duration = Duration::from_secs(2);
 
-/// What a Lease says, as far as it matters to others.
+/// The fields of a Lease that the rules need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Nobody, after a leader ended cleanly.
+    /// The leader's identity; `None` after a release.
     pub holder: Option<String>,
-    /// How long the holder may be silent.
+    /// The lease duration.
     pub duration: Duration,
-    /// Changes with every renewal. Only compared, never read as a time.
+    /// The renew time. It is only compared, never read as a time.
     pub renewed: Option<String>,
 }
 
-/// What a candidate should do now.
+/// Next action of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Write the lease in our name.
+    /// Write the lease with our identity: acquire or renew it.
     Claim,
-    /// Look again after this time at the latest.
+    /// Read the lease again after this time at the latest.
     Wait(Duration),
-    /// We led, and must not any more.
+    /// Stop: this process was the leader and lost the lease.
     Lost,
 }
 
-/// One candidate's view of the election.
+/// Election state of one candidate.
 #[derive(Debug)]
 pub struct Election {
     identity: String,
-    seen: Option<(Record, Instant)>,
-    /// When the last write that made or kept us leader was *begun*: others count from when they saw it, which is later.
+    observed: Option<(Record, Instant)>,
+    /// Start (not end) of our last successful write of the lease: other candidates measure from when they see it.
     claimed: Option<Instant>,
 }
 
 impl Election {
-    /// `identity` must be this process's alone: a lease in its name is taken for one of an earlier life.
+    /// A candidate. `identity` must be unique: a lease with it counts as one of this process before a restart.
     #[must_use]
     pub fn new(identity: String) -> Self {
-        Election { identity, seen: None, claimed: None }
+        Election { identity, observed: None, claimed: None }
     }
 
     #[must_use]
@@ -55,31 +55,32 @@ impl Election {
         &self.identity
     }
 
-    /// The lease as it was just read. That it is gone frees nobody's place: it may have been deleted by hand, and the
-    /// leader makes it anew.
+    /// Records the lease as just read. A missing lease does not end the holder's term: it may have been deleted by
+    /// hand, and the leader recreates it.
     pub fn observe(&mut self, record: Option<Record>, now: Instant) {
         let Some(record) = record else { return };
-        if self.seen.as_ref().is_none_or(|(known, _)| *known != record) {
-            self.seen = Some((record, now));
+        if self.observed.as_ref().is_none_or(|(known, _)| *known != record) {
+            self.observed = Some((record, now));
         }
     }
 
-    /// A write of ours, begun at `begun`, was accepted.
-    pub fn claimed(&mut self, record: Record, begun: Instant) {
-        self.seen = Some((record, begun));
-        self.claimed = Some(begun);
+    /// Records a successful write of ours that started at `started`.
+    pub fn claimed(&mut self, record: Record, started: Instant) {
+        self.observed = Some((record, started));
+        self.claimed = Some(started);
     }
 
-    /// Until when we lead, if we do.
+    /// End of our term, if this process leads.
     #[must_use]
     pub fn leads_until(&self) -> Option<Instant> {
         self.claimed.map(|claimed| claimed + RENEW_DEADLINE)
     }
 
+    /// The next action.
     #[must_use]
     pub fn next(&self, now: Instant) -> Next {
-        let holder = self.seen.as_ref().and_then(|(record, _)| record.holder.as_deref());
-        match (self.claimed, &self.seen) {
+        let holder = self.observed.as_ref().and_then(|(record, _)| record.holder.as_deref());
+        match (self.claimed, &self.observed) {
             (Some(claimed), _) if now >= claimed + RENEW_DEADLINE || holder != Some(self.identity.as_str()) => {
                 Next::Lost
             }
@@ -108,7 +109,7 @@ mod tests {
         Record { holder, duration: LEASE_DURATION, renewed: Some(renewal.to_owned()) }
     }
 
-    /// A leader whose claim was begun at the returned moment.
+    /// A leader and the time at which its write of the lease started.
     fn leader() -> (Election, Instant) {
         let (mut us, now) = (Election::new("us".into()), clock::monotonic());
         us.claimed(record("us", "1"), now);
@@ -116,12 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_is_taken_at_once() {
+    fn a_free_lease_is_acquired_at_once() {
         let now = clock::monotonic();
         for (case, found) in [
             ("no lease", None),
-            ("a leader that ended cleanly", Some(record("", "1"))),
-            ("ours from an earlier life", Some(record("us", "1"))),
+            ("a released lease", Some(record("", "1"))),
+            ("our own lease from before a restart", Some(record("us", "1"))),
         ] {
             let mut us = Election::new("us".into());
             us.observe(found, now);
@@ -130,18 +131,18 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_holder_is_replaced_after_its_duration_by_our_clock_and_not_before() {
+    fn a_lease_that_is_not_renewed_expires_after_its_duration_by_our_clock() {
         let (mut us, start) = (Election::new("us".into()), clock::monotonic());
         us.observe(Some(record("other", "1")), start);
         assert_eq!(us.next(start), Next::Wait(RETRY));
         us.observe(Some(record("other", "2")), start + seconds(10));
-        assert_eq!(us.next(start + seconds(24)), Next::Wait(seconds(1)), "it was heard of at 10");
+        assert_eq!(us.next(start + seconds(24)), Next::Wait(seconds(1)), "it was renewed at 10");
         us.observe(Some(record("other", "2")), start + seconds(24));
-        assert_eq!(us.next(start + seconds(25)), Next::Claim, "the same record again is no sign of life");
+        assert_eq!(us.next(start + seconds(25)), Next::Claim, "the same record again is not a renewal");
     }
 
     #[test]
-    fn a_lease_that_vanishes_does_not_end_its_holders_time() {
+    fn a_deleted_lease_does_not_end_its_holders_term() {
         let (mut us, start) = (Election::new("us".into()), clock::monotonic());
         us.observe(Some(record("other", "1")), start);
         us.observe(None, start + seconds(1));
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_renews_every_retry_and_makes_a_deleted_lease_anew() {
+    fn a_leader_renews_every_retry_interval_and_recreates_a_deleted_lease() {
         let (mut us, start) = leader();
         assert_eq!(us.next(start + seconds(1)), Next::Wait(seconds(1)));
         us.observe(None, start + seconds(2));
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_could_not_renew_stops_before_another_may_begin() {
+    fn a_leader_that_cannot_renew_stops_before_the_lease_expires() {
         let (us, start) = leader();
         assert_eq!(us.next(start + seconds(9)), Next::Claim);
         assert_eq!((us.next(start + RENEW_DEADLINE), us.leads_until()), (Next::Lost, Some(start + RENEW_DEADLINE)));
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_sees_another_in_its_place_stops() {
+    fn a_leader_stops_when_the_lease_has_another_holder() {
         for holder in ["other", ""] {
             let (mut us, start) = leader();
             us.observe(Some(record(holder, "2")), start + seconds(1));

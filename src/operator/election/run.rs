@@ -1,4 +1,4 @@
-//! The process as a candidate: competes for the lease, renews it, and releases it at shutdown. See docs/adr/0006.
+//! Candidate of the leader election: competes for the lease, renews it, and releases it at shutdown. See docs/adr/0006.
 
 use std::{convert::Infallible, future::ready, time::Duration};
 
@@ -18,14 +18,14 @@ use crate::clock;
 
 /// Timeout of one attempt to read and write the lease.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
-/// Timeout of the release of the lease at shutdown.
+/// Timeout of the lease's release at shutdown.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Command line of the leader election.
+/// Command-line arguments of the leader election.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Wait for a lease before writing anything, so that several operator processes may run.
+    /// Write only while holding a lease, so that several operator processes can run.
     #[arg(long, requires = "lease_namespace")]
     pub leader_elect: bool,
     /// Namespace of the lease.
@@ -34,12 +34,12 @@ pub struct Args {
     /// Name of the lease.
     #[arg(long, default_value = "linktree-webhook-operator")]
     pub lease_name: String,
-    /// Identity of this process in the lease; no other process may have the same one. Left out, a random one.
+    /// Identity of this process in the lease, which no other process may have. Default: random.
     #[arg(long, env = "POD_NAME")]
     pub identity: Option<String>,
 }
 
-/// This process as a candidate in the election.
+/// This process as a candidate in the leader election.
 #[derive(Debug)]
 pub struct Candidate {
     api: Api<Lease>,
@@ -48,13 +48,13 @@ pub struct Candidate {
     leadership: Leadership,
 }
 
-/// The lease could not be renewed in time, or another process holds it.
+/// Leadership was lost: the lease could not be renewed in time, or another process holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("leadership lost, exiting")]
 pub struct Lost;
 
 impl Candidate {
-    /// `None` without an election. `client` must not be one that waits for leadership.
+    /// A candidate; `None` without an election. `client` must not be one that writes only while this process leads.
     #[must_use]
     pub fn new(args: &Args, client: Client) -> Option<Self> {
         let namespace = args.lease_namespace.as_deref().filter(|_| args.leader_elect)?;
@@ -67,15 +67,16 @@ impl Candidate {
         })
     }
 
+    /// The leadership that the election grants.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
         self.leadership.clone()
     }
 
-    /// Competes for the lease and, once elected, renews it. Ends only by losing it.
+    /// Competes for the lease and, once elected, renews it. Returns only after losing it.
     ///
     /// # Errors
-    /// [`Lost`]: the process must end.
+    /// [`Lost`]: the process must exit.
     pub async fn run(&mut self) -> Result<Infallible, Lost> {
         let mut changes = Box::pin(changes(&self.api, &self.name));
         loop {
@@ -84,7 +85,7 @@ impl Candidate {
                 Ok(Ok(Next::Claim)) => RETRY,
                 Ok(Ok(Next::Lost)) => return Err(Lost),
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "lease not read or written, retrying");
+                    tracing::warn!(%error, "lease request failed, retrying");
                     RETRY
                 }
                 Err(_) => Duration::ZERO,
@@ -96,13 +97,13 @@ impl Candidate {
         }
     }
 
-    /// Timeout of one attempt, and bound of a pause: never longer than the term.
+    /// Timeout of one attempt, and limit of a pause: never longer than the rest of the term.
     fn attempt_timeout(&self) -> Duration {
-        let left = self.election.leads_until().map(|end| end.saturating_duration_since(clock::monotonic()));
-        left.unwrap_or(ATTEMPT_TIMEOUT).min(ATTEMPT_TIMEOUT)
+        let rest = self.election.leads_until().map(|end| end.saturating_duration_since(clock::monotonic()));
+        rest.unwrap_or(ATTEMPT_TIMEOUT).min(ATTEMPT_TIMEOUT)
     }
 
-    /// Reads the lease and claims it if the rules allow that.
+    /// Reads the lease, and acquires or renews it if the rules say so.
     async fn attempt(&mut self) -> Result<Next, kube::Error> {
         if self.election.next(clock::monotonic()) == Next::Lost {
             return Ok(Next::Lost);
@@ -111,19 +112,19 @@ impl Candidate {
         self.election.observe(found.as_ref().map(Record::of), clock::monotonic());
         let next = self.election.next(clock::monotonic());
         if next == Next::Claim {
-            let begun = clock::monotonic();
+            let started = clock::monotonic();
             let lease = lease::write(&self.api, &self.name, self.election.identity(), found, clock::now()).await?;
-            self.election.claimed(Record::of(&lease), begun);
+            self.election.claimed(Record::of(&lease), started);
             let term = self.election.leads_until().map_or(Term::NotYet, Term::Until);
             if self.leadership.set_term(term) == Term::NotYet {
-                self.leadership.show();
+                self.leadership.mark_leader();
                 tracing::info!(identity = self.election.identity(), lease = self.name, "leadership acquired");
             }
         }
         Ok(next)
     }
 
-    /// Releases the lease if this process holds it, so that its successor need not wait.
+    /// Releases the lease if this process holds it, so that its successor does not wait for the expiry.
     pub async fn release(self) {
         self.leadership.set_term(Term::NotYet);
         let release = async {
@@ -136,15 +137,15 @@ impl Candidate {
         match tokio::time::timeout(RELEASE_TIMEOUT, release).await {
             Ok(Ok(())) => tracing::info!("lease released"),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "lease not released, the next leader waits until it expires");
+                tracing::warn!(%error, "lease not released, the next leader waits for its expiry");
             }
-            Err(_) => tracing::warn!("lease not released in time, the next leader waits until it expires"),
+            Err(_) => tracing::warn!("lease release timed out, the next leader waits for its expiry"),
         }
     }
 }
 
-/// One item for each change of the lease. It only saves time: an attempt decides on the lease that it reads.
+/// A watch of the lease with one item per change. It only shortens pauses: each attempt reads the lease itself.
 fn changes(api: &Api<Lease>, name: &str) -> impl Stream<Item = ()> + Send + use<> {
-    let of_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    watcher(api.clone(), of_name).default_backoff().filter_map(|event| ready(event.ok().map(drop)))
+    let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    watcher(api.clone(), by_name).default_backoff().filter_map(|event| ready(event.ok().map(drop)))
 }

@@ -1,4 +1,4 @@
-//! What the window lets through, and when it says that it will.
+//! Requests that the sliding window allows, and its estimates of when it will.
 
 use proptest::prelude::*;
 
@@ -8,41 +8,44 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap()
 }
 
-/// Makes a request that is answered at once, if it may be made.
-fn make(budget: &mut Budget, of: Use, second: i64) -> bool {
-    let allowed = budget.allows(of, 0, at(second));
+/// Makes a request that is answered at once, if the limiter allows it.
+fn make(budget: &mut Budget, purpose: Use, second: i64) -> bool {
+    let allowed = budget.allows(purpose, 0, at(second));
     if allowed {
-        budget.begin(of);
-        budget.end(of, at(second));
+        budget.begin(purpose);
+        budget.end(purpose, at(second));
     }
     allowed
 }
 
 #[test]
-fn a_burst_goes_at_once_but_for_the_last_request_which_is_kept_for_what_is_urgent() {
+fn a_burst_is_allowed_except_the_last_request_which_is_kept_for_urgent_ones() {
     let mut budget = Budget::new(10);
     assert_eq!((0..20).filter(|_| make(&mut budget, Use::Ordinary, 0)).count(), 9);
     assert_eq!((budget.remaining(at(1)), budget.expected(Use::Ordinary, 0, at(1))), (1, at(54)));
-    assert!(!make(&mut budget, Use::Ordinary, 53) && make(&mut budget, Use::Ordinary, 54), "another comes at 60");
+    assert!(
+        !make(&mut budget, Use::Ordinary, 53) && make(&mut budget, Use::Ordinary, 54),
+        "another becomes free at 60"
+    );
     assert!(!make(&mut budget, Use::Urgent, 55));
     assert_eq!((budget.next_free(at(55)), budget.expected(Use::Urgent, 0, at(55))), (Some(at(60)), at(60)));
     assert!(make(&mut budget, Use::Urgent, 60));
 }
 
 #[test]
-fn a_request_counts_from_its_beginning_until_a_minute_after_its_answer() {
+fn a_request_counts_from_its_start_until_a_minute_after_its_answer() {
     let mut budget = Budget::new(1);
     budget.begin(Use::Ordinary);
-    assert!(!budget.allows(Use::Urgent, 0, at(600)), "it may be counted yet");
+    assert!(!budget.allows(Use::Urgent, 0, at(600)), "Linktree may still count it");
     budget.end(Use::Ordinary, at(600));
     assert_eq!(budget.expected(Use::Ordinary, 0, at(601)), at(660));
     assert!(!make(&mut budget, Use::Ordinary, 659) && make(&mut budget, Use::Ordinary, 660));
 }
 
 #[test]
-fn lists_have_half_of_it() {
+fn lists_use_at_most_half_of_the_window() {
     let mut budget = Budget::new(10);
-    assert!((0..9).all(|_| make(&mut budget, Use::List, 0)), "the first may use what an ordinary request may");
+    assert!((0..9).all(|_| make(&mut budget, Use::List, 0)), "the first list may use as much as ordinary requests");
     let mut budget = Budget::new(10);
     budget.share_with_lists();
     assert_eq!((0..20).filter(|_| make(&mut budget, Use::List, 0)).count(), 5);
@@ -53,7 +56,7 @@ fn lists_have_half_of_it() {
 }
 
 #[test]
-fn linktrees_own_word_counts_if_it_allows_less() {
+fn linktrees_limits_apply_if_they_are_stricter() {
     let mut budget = Budget::new(10);
     budget.close(at(30));
     assert_eq!((budget.remaining(at(0)), budget.expected(Use::Urgent, 0, at(0))), (0, at(30)));
@@ -61,7 +64,7 @@ fn linktrees_own_word_counts_if_it_allows_less() {
     assert!(!make(&mut budget, Use::Urgent, 29), "a shorter Retry-After does not open earlier");
     assert!(make(&mut budget, Use::Urgent, 30));
     budget.at_most(12, at(31));
-    assert_eq!(budget.remaining(at(31)), 9, "more than our own count is not believed");
+    assert_eq!(budget.remaining(at(31)), 9, "a number above our own count has no effect");
     budget.at_most(2, at(31));
     assert_eq!((budget.remaining(at(31)), budget.remaining(at(90)), budget.remaining(at(91))), (2, 3, 10));
 }
@@ -77,7 +80,7 @@ fn a_smaller_budget_counts_what_was_used_under_the_larger_one() {
 }
 
 #[test]
-fn those_behind_others_are_told_when_it_is_their_turn() {
+fn the_estimate_accounts_for_requests_ahead() {
     let mut budget = Budget::new(10);
     (0..10).for_each(|n| budget.assume(1, Use::Ordinary, at(n * 6)));
     let expected = |ahead| budget.expected(Use::Ordinary, ahead, at(57)).duration_since(at(0)).as_secs();
@@ -85,35 +88,36 @@ fn those_behind_others_are_told_when_it_is_their_turn() {
 }
 
 proptest! {
-    /// However long the answers take: Linktree, which counts a request at any moment between its beginning and its answer,
+    /// Linktree counts a request at any moment between its start and its answer. However long the answers take, it
     /// never counts more than the limit in 60 seconds.
     #[test]
     fn no_window_ever_holds_more_than_the_limit(
         limit in 1usize..12,
         requests in prop::collection::vec((0i64..20, 0i64..5, 0usize..3), 1..200),
     ) {
-        let (mut budget, mut now, mut begun, mut answered) = (Budget::new(limit), 0, Vec::new(), Vec::new());
-        for (gap, takes, of) in requests {
+        let (mut budget, mut now, mut started, mut answered) = (Budget::new(limit), 0, Vec::new(), Vec::new());
+        for (gap, takes, purpose) in requests {
             now += gap;
-            let of = [Use::Urgent, Use::Ordinary, Use::List][of];
-            if budget.allows(of, 0, at(now)) {
-                begun.push(now);
-                budget.begin(of);
+            let purpose = [Use::Urgent, Use::Ordinary, Use::List][purpose];
+            if budget.allows(purpose, 0, at(now)) {
+                started.push(now);
+                budget.begin(purpose);
                 now += takes;
-                budget.end(of, at(now));
+                budget.end(purpose, at(now));
                 answered.push(now);
             } else {
-                prop_assert!(budget.expected(of, 0, at(now)) > at(now), "{of:?} was refused and told to come at once");
+                let expected = budget.expected(purpose, 0, at(now));
+                prop_assert!(expected > at(now), "{purpose:?} was throttled with an estimate of now");
             }
         }
-        for (begun, answered) in begun.iter().skip(limit).zip(&answered) {
-            prop_assert!(*begun >= answered + 60);
+        for (started, answered) in started.iter().skip(limit).zip(&answered) {
+            prop_assert!(*started >= answered + 60);
         }
     }
 
-    /// What is urgent never waits longer than the pace, however many ordinary requests there are.
+    /// An urgent request never waits longer than one pace, however many ordinary requests there are.
     #[test]
-    fn one_urgent_request_is_never_further_away_than_the_pace(
+    fn an_urgent_request_waits_at_most_one_pace(
         limit in 2usize..12,
         gaps in prop::collection::vec(0i64..15, 1..200),
     ) {

@@ -1,4 +1,4 @@
-//! What a connection's conditions say of its token and its account.
+//! Tests of a connection's conditions, by the state of its token and account.
 
 use serde_json::json;
 
@@ -33,18 +33,18 @@ fn status(token: Token, account: Option<&Account>) -> LinktreeConnectionStatus {
     .status()
 }
 
-/// The reasons of Ready and TokenAccepted, and which kstatus condition there is.
+/// Status and reason of Ready and of TokenAccepted, and the kstatus condition, if any.
 fn summary(status: &LinktreeConnectionStatus) -> (String, String, Option<String>) {
-    let of = |of| conditions::find(&status.conditions, of);
-    let told = |of_type| of(of_type).map(|it| format!("{} {}", it.status, it.reason)).unwrap();
-    let kstatus = [ConditionType::Reconciling, ConditionType::Stalled].into_iter().filter_map(of);
+    let find = |condition_type| conditions::find(&status.conditions, condition_type);
+    let summary = |condition_type| find(condition_type).map(|it| format!("{} {}", it.status, it.reason)).unwrap();
+    let kstatus = [ConditionType::Reconciling, ConditionType::Stalled].into_iter().filter_map(find);
     let kstatus: Vec<_> = kstatus.map(|it| it.type_.clone()).collect();
     assert!(kstatus.len() <= 1, "{kstatus:?}");
-    (told(ConditionType::Ready), told(ConditionType::TokenAccepted), kstatus.into_iter().next())
+    (summary(ConditionType::Ready), summary(ConditionType::TokenAccepted), kstatus.into_iter().next())
 }
 
 #[test]
-fn trouble_with_the_account_is_told_and_so_is_whether_it_passes() {
+fn an_account_error_sets_the_reason_and_reconciling_or_stalled() {
     let message = || String::from("no");
     let cases = [
         (ApiError::TokenRejected { message: message() }, "False TokenRejected", "False TokenRejected", "Stalled"),
@@ -73,20 +73,24 @@ fn trouble_with_the_account_is_told_and_so_is_whether_it_passes() {
 }
 
 #[test]
-fn a_token_that_is_not_there_or_cannot_be_one_is_asked_for_by_place() {
-    for (token, reason, words) in [
-        (Token::Missing, "False TokenMissing", "put the API token into key token of Secret linktree-api"),
-        (Token::Unusable, "False TokenRejected", "key token of Secret linktree-api holds characters"),
+fn a_missing_or_unusable_token_is_reported_with_its_secret_and_key() {
+    for (token, reason, prefix) in [
+        (Token::Missing, "False TokenMissing", "no API token in key token of Secret linktree-api"),
+        (
+            Token::Unusable,
+            "False TokenRejected",
+            "the API token in key token of Secret linktree-api contains characters",
+        ),
     ] {
         let status = status(token, None);
         assert_eq!(summary(&status), (reason.to_owned(), reason.to_owned(), Some("Stalled".to_owned())));
         let ready = conditions::find(&status.conditions, ConditionType::Ready).unwrap();
-        assert!(ready.message.starts_with(words), "{}", ready.message);
+        assert!(ready.message.starts_with(prefix), "{}", ready.message);
     }
 }
 
 #[test]
-fn an_account_is_ready_once_it_was_listed() {
+fn a_connection_is_ready_after_the_first_list() {
     let account = account(10);
     let pending = ("False Pending".to_owned(), "Unknown Pending".to_owned(), Some("Reconciling".to_owned()));
     assert_eq!(summary(&status(Token::Present, Some(&account))), pending);
