@@ -59,7 +59,7 @@ pub enum Error {
     Config(#[from] kube::config::InferConfigError),
     #[error("the Kubernetes client cannot be created: {0}")]
     Client(#[from] kube::Error),
-    #[error("the custom resources cannot be listed ({0}): install the chart, which has their definitions and RBAC rules")]
+    #[error("the custom resources cannot be listed ({0}): install the chart, which defines them and the RBAC rules")]
     Crds(kube::Error),
     #[error(transparent)]
     Ports(#[from] ports::Error),

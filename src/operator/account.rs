@@ -133,7 +133,7 @@ impl Account {
         }
     }
 
-    /// Acquires a slot of the request queue for `caller`, which the call that follows uses.
+    /// Requests a slot from the request queue for `caller`. It stays granted for the call that follows.
     ///
     /// # Errors
     /// [`ApiError::Throttled`] with the time to retry at.
@@ -145,11 +145,13 @@ impl Account {
         })
     }
 
+    /// The last snapshot; `None` before the first list.
     #[must_use]
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.state().snapshot.clone()
     }
 
+    /// The error of the last list, if it failed.
     #[must_use]
     pub fn last_error(&self) -> Option<ApiError> {
         self.state().last_error.clone()
@@ -219,6 +221,7 @@ impl Account {
         self.state().unverified.clone()
     }
 
+    /// Whether a list is requested before the sync period ends.
     #[must_use]
     pub fn relist_requested(&self) -> bool {
         self.state().relist_requested

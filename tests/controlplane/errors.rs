@@ -41,7 +41,7 @@ async fn a_token_created_later_is_used() {
         let mut node = harness.webhook("links", |_| {}).await;
         node.start().await;
         let message = harness.until_connection("Ready", "False", "TokenMissing").await;
-        assert_eq!(message, "put the API token into key token of Secret linktree-api");
+        assert_eq!(message, "no API token in key token of Secret linktree-api: add it there");
         let message = harness.until_condition("links", "Ready", "False", "TokenMissing").await;
         assert!(message.contains("Secret linktree-api"), "{message}");
 

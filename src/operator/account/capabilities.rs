@@ -97,11 +97,13 @@ impl Capabilities {
         }
     }
 
+    /// Whether list is known to be unsupported.
     #[must_use]
     pub fn lacks_list(&self) -> bool {
         self.0.list == Capability::Unsupported
     }
 
+    /// Whether GET by id is known to be supported.
     #[must_use]
     pub fn has_get(&self) -> bool {
         self.0.get == Capability::Supported

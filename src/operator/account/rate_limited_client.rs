@@ -72,8 +72,9 @@ impl RateLimitedClient {
     async fn wait_for_permit(&self, priority: Priority) -> Result<(), ApiError> {
         while let Err(error) = self.account.acquire_slot(priority, &self.caller) {
             let ApiError::Throttled { wait, about } = error else { return Err(error) };
-            let far = Duration::try_from(about.duration_since(clock::now())).is_ok_and(|wait| wait > PAGE_WAIT_MAX);
-            if far {
+            let too_long =
+                Duration::try_from(about.duration_since(clock::now())).is_ok_and(|wait| wait > PAGE_WAIT_MAX);
+            if too_long {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;

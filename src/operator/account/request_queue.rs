@@ -106,6 +106,7 @@ pub struct RequestQueue {
 }
 
 impl RequestQueue {
+    /// An empty queue.
     #[must_use]
     pub fn new(budget: Budget) -> Self {
         RequestQueue {

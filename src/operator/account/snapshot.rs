@@ -35,6 +35,7 @@ pub(super) enum Write {
 }
 
 impl Write {
+    /// Applies the write to a snapshot.
     pub(super) fn replay(&self, snapshot: &mut Snapshot) {
         let Snapshot { subscriptions, absent, .. } = snapshot;
         match self {

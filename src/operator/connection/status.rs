@@ -139,8 +139,8 @@ fn quota(waiting: usize, next_free: Option<Timestamp>) -> Finding {
             Finding::new(false, Reason::QuotaExhausted, message)
         }
         (_, None | Some(_)) => {
-            let message = "requests to Linktree are queued, because the request budget is used up: each webhook reports \
-                           when its request is due";
+            let message = "requests to Linktree are queued, because the request budget is used up: each webhook \
+                           reports when its request is due";
             Finding::new(false, Reason::QuotaExhausted, message)
         }
     }
