@@ -220,8 +220,8 @@ impl RequestQueue {
     }
 }
 
-/// The estimate to report after the last one (`before`): the same, unless it moved by much. The status shows it, so
-/// that each change is a write.
+/// The estimate to report after the last one (`before`): the same, unless it moved by much. Each change of it is a
+/// status write.
 fn stable_estimate(before: Timestamp, expected: Timestamp, now: Timestamp) -> Timestamp {
     let moved = expected.duration_since(before).abs();
     let tolerated = (expected.duration_since(now) / 5).max(SignedDuration::from_secs(2));
