@@ -77,7 +77,7 @@ async fn only_the_subscription_is_managed_and_enabled_again_once_the_receiver_an
 
         apply(harness, "twice", spec(harness)).await;
         let message = harness.until_condition("twice", "Registered", "False", "Conflict").await;
-        assert!(message.contains("/theirs has a subscription with this url"), "{message}");
+        assert!(message.contains("/theirs has a subscription with this URL"), "{message}");
 
         harness.network.route(&host, Destination::Answers(BROKEN));
         let id = kept["id"].as_str().unwrap();
@@ -114,7 +114,7 @@ async fn a_webhook_moves_to_an_external_receiver_and_back_with_one_subscription(
         apply(harness, "theirs", spec(harness)).await;
         harness.until_condition("theirs", "EndpointReachable", "False", "ConnectionFailed").await;
         let message = harness.until_condition("theirs", "UpToDate", "False", "DriftDetected").await;
-        assert!(message.contains("as soon as the receiver answers"), "{message}");
+        assert!(message.contains("once the receiver responds"), "{message}");
         harness.trigger_reconciles("theirs", 2).await;
         assert_eq!(only(harness).await, managed["url"]);
         assert!(!no_receiver(harness).await);

@@ -40,18 +40,19 @@ async fn the_printed_message_follows_an_outage_from_start_to_recovery() {
         harness.linktree.control("POST", "/links", link).await;
         harness.linktree.advance(DAY).await;
         list_now(harness, "1").await;
-        let words = ["pod links-receiver-0 is not ready", "deliveries fail since", "disables the subscription at"];
+        let words =
+            ["pod links-receiver-0 is not ready", "deliveries have failed since", "disables the subscription at"];
         let message = until_printed(harness, "False", "Enabled", &words).await;
         let deadline = harness.status("links").await.subscription.unwrap().disable_deadline_time.unwrap();
         assert!(message.contains(&deadline.0.to_string()), "{message}");
 
         harness.linktree.advance(2 * DAY + 3600).await;
         list_now(harness, "2").await;
-        let words = ["pod links-receiver-0 is not ready", "Linktree sends nothing since", "events are being lost"];
+        let words = ["pod links-receiver-0 is not ready", "Linktree has sent nothing since", "events are being lost"];
         until_printed(harness, "False", "Disabled", &words).await;
 
         node.start().await;
-        until_printed(harness, "True", "Enabled", &["accepted and kept"]).await;
+        until_printed(harness, "True", "Enabled", &["accepted and stored"]).await;
         let row = |ready: &str, reason: &str, state: &str| (ready.to_owned(), reason.to_owned(), state.to_owned());
         let expected = [
             row("True", "Available", "Enabled"),

@@ -95,7 +95,7 @@ async fn an_existing_subscription_is_a_conflict_until_adoption_is_allowed() {
         let id = create_out_of_band(harness, &url, &["link.created", "link.updated"]).await;
         harness.connect(|_| {}).await;
         let message = harness.until_condition("links", "Registered", "False", "Conflict").await;
-        assert!(message.contains(&id) && message.contains("write adoptionPolicy IfURLMatches"), "{message}");
+        assert!(message.contains(&id) && message.contains("set adoptionPolicy to IfURLMatches"), "{message}");
         harness.until_condition("links", "Stalled", "True", "Conflict").await;
         assert_eq!(writes(harness).await, Vec::<String>::new());
 
@@ -260,7 +260,7 @@ async fn the_risk_is_reported_again_as_the_disable_deadline_approaches() {
                 let at_risk = harness.condition("links", "DeliveryAtRisk").await;
                 at_risk.is_some_and(|it| match passed {
                     None => it.status == "True" && !it.message.contains('%'),
-                    Some(passed) => it.message.contains(&format!("more than {passed} of that time is over")),
+                    Some(passed) => it.message.contains(&format!("more than {passed} of that time has passed")),
                 })
             })
             .await;

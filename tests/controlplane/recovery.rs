@@ -26,7 +26,7 @@ async fn a_disabled_subscription_is_enabled_once_after_the_receiver_is_healthy()
         node.stop().await;
         disable(harness, "links").await;
         let message = harness.until_condition("links", "SubscriptionEnabled", "False", "WaitingForHealth").await;
-        assert!(message.contains("once this is mended"), "{message}");
+        assert!(message.contains("once this is fixed"), "{message}");
         harness.until_condition("links", "DeliveryAtRisk", "True", "SubscriptionDisabled").await;
         assert_eq!(patches(&harness.calls_since(0).await), 0);
 

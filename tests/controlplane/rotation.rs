@@ -93,7 +93,7 @@ async fn a_user_key_expires_exactly_at_its_time() {
             .await;
         assert_eq!(node.deliver(&path, "d3", "new-secret").await, 200);
         let message = harness.until_condition("links", "SigningKeysReady", "True", "Loaded").await;
-        assert!(message.ends_with("their time is over: old"), "{message}");
+        assert!(message.ends_with("no longer used: old"), "{message}");
     })
     .await;
 }

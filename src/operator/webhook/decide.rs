@@ -1,5 +1,6 @@
-//! Decides what to do about one webhook: a pure total function of the spec, what was observed, and now. Reads as a
-//! checklist; each rule finds out one condition and may ask for steps. Does no IO, and never fails: trouble is a finding.
+//! The decision for one webhook: a pure function of the spec, the observed state and the current time.
+//!
+//! Each rule determines one condition and may add steps. There is no IO, and no error: a problem is a finding.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ mod sync;
 
 pub use deletion::decide as decide_deletion;
 
-/// How often one is looked at that has just set out; less and less often the longer it takes, down to [`SETTLED`].
+/// Shortest requeue delay of a webhook that is not ready; the delay grows with the time it takes, up to [`SETTLED`].
 const UNSETTLED: Duration = Duration::from_secs(3);
 
 /// The plan for a webhook that is not being deleted.
@@ -73,13 +74,14 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         (ConditionType::Delivering, delivering),
         (ConditionType::DeliveryAtRisk, subscription.at_risk),
     ];
-    findings.retain(|(of, _)| applies(spec, *of));
-    keep_why_held(observed, now, &mut findings);
+    findings.retain(|(condition_type, _)| applies(spec, *condition_type));
+    carry_over_failure(observed, now, &mut findings);
     paused::hold_back(spec.pause, &mut steps, &mut findings);
-    let settled = steps.is_empty() && findings.iter().all(|(of, finding)| rests(*of, finding));
-    let requeue = until_key_ends(observed, now, if settled { SETTLED } else { pace(observed, now) });
-    let passing = subscription.status.as_ref().is_some_and(|status| {
-        // While deliveries fail the deadline comes nearer; of attempts in vain only time tells that they are over.
+    let settled =
+        steps.is_empty() && findings.iter().all(|(condition_type, finding)| is_settled(*condition_type, finding));
+    let requeue = until_key_expires(observed, now, if settled { SETTLED } else { unsettled_delay(observed, now) });
+    let time_matters = subscription.status.as_ref().is_some_and(|status| {
+        // While deliveries fail, the deadline approaches. With an external receiver, the record of attempts expires.
         status.failing_since_time.is_some() || (spec.is_external() && status.recovery.is_some())
     });
     Plan {
@@ -89,13 +91,13 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         awaited_milestones,
         handled_sync_request,
         requeue,
-        rests: settled && !passing,
+        rests: settled && !time_matters,
     }
 }
 
-/// What is said of the bundled receiver is not said of somebody's own: nothing is known of it.
-fn applies(spec: &Spec, of: ConditionType) -> bool {
-    match of {
+/// Whether a condition applies: those about the bundled receiver cannot be observed for an external one.
+fn applies(spec: &Spec, condition_type: ConditionType) -> bool {
+    match condition_type {
         ConditionType::ReceiverAvailable | ConditionType::SignaturesVerified | ConditionType::Delivering => {
             !spec.is_external()
         }
@@ -114,25 +116,30 @@ fn applies(spec: &Spec, of: ConditionType) -> bool {
     }
 }
 
-/// Between a failed call and the next try the condition goes on saying why: a look in between knows no better.
-fn keep_why_held(observed: &Observed, now: Timestamp, findings: &mut [(ConditionType, Finding)]) {
+/// Carries over the finding about a failed call until the next attempt: reconciliations in between have no newer
+/// result.
+fn carry_over_failure(observed: &Observed, now: Timestamp, findings: &mut [(ConditionType, Finding)]) {
     if observed.hold_until.is_none_or(|until| now >= until) {
         return;
     }
-    let held = findings.iter_mut().find(|(of, finding)| Some(*of) == observed.held && !finding.holds());
-    if let Some((of, finding)) = held {
-        *finding = observed.carry_over(*of);
+    let held = findings
+        .iter_mut()
+        .find(|(condition_type, finding)| Some(*condition_type) == observed.held && !finding.holds());
+    if let Some((condition_type, finding)) = held {
+        *finding = observed.carry_over(*condition_type);
     }
 }
 
-/// A key whose time is over is taken out of the route at that very time.
-fn until_key_ends(observed: &Observed, now: Timestamp, requeue: Duration) -> Duration {
+/// The requeue delay, shortened to the expiry of the next key, which is removed from the route at that time.
+fn until_key_expires(observed: &Observed, now: Timestamp, requeue: Duration) -> Duration {
     let left = observed.next_key_end.and_then(|end| Duration::try_from(end.duration_since(now)).ok());
     left.map_or(requeue, |left| left.min(requeue))
 }
 
-/// A tenth of the time that `Ready` has been false: what takes long is not hurried by looking.
-fn pace(observed: &Observed, now: Timestamp) -> Duration {
+/// The requeue delay of a webhook that is not settled: a tenth of the time that `Ready` has been false.
+///
+/// Frequent reconciliations do not make a slow process faster.
+fn unsettled_delay(observed: &Observed, now: Timestamp) -> Duration {
     let ready = conditions::find(&observed.status.conditions, ConditionType::Ready);
     let since = ready.filter(|ready| ready.status != Status::True.as_str()).map(|ready| ready.last_transition_time.0);
     let waited = since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default();
@@ -145,17 +152,17 @@ fn connection(connection: &Connection) -> Finding {
         Connection::Unlisted => {
             Finding::new(Status::Unknown, Reason::Pending, "the account's subscriptions have not been listed yet")
         }
-        Connection::Listed { .. } => Finding::new(true, Reason::Available, "the connection can be used"),
+        Connection::Listed { .. } => Finding::new(true, Reason::Available, "the LinktreeConnection is ready"),
     }
 }
 
-/// Whether a finding is one to be left alone with.
-fn rests(of: ConditionType, finding: &Finding) -> bool {
-    // What is paused stays so until a person changes the spec.
+/// Whether a finding needs no early requeue.
+fn is_settled(condition_type: ConditionType, finding: &Finding) -> bool {
+    // A pause lasts until the user changes the spec.
     finding.reason == Reason::Paused
-        // Nor is what Linktree does not tell ever learnt.
+        // Linktree never reports these.
         || matches!(finding.reason, Reason::SecretUnknown | Reason::Unobservable)
-        || match of {
+        || match condition_type {
             ConditionType::SignaturesVerified => true,
             ConditionType::DeliveryAtRisk => finding.status == Status::False,
             ConditionType::Ready

@@ -1,6 +1,7 @@
-//! Performs the steps of a plan, in order: the only place with effects. A failed step ends its side of the plan, the
-//! Kubernetes side or the Linktree side, and becomes part of the outcome; it is never an error of the reconciler, so
-//! that the status is written all the same.
+//! Performs the steps of a plan in order: the only code of a reconciliation with effects.
+//!
+//! A failed step skips the remaining steps of its side ([`Side`]) and is part of the outcome. It is not an error of the
+//! reconciler, so the status is written in any case.
 
 use std::sync::Arc;
 
@@ -47,34 +48,34 @@ use crate::{
 
 mod secret;
 
-/// What the steps are performed with.
+/// The clients and objects that the steps need.
 pub struct Executor<'a> {
     pub cluster: &'a Cluster,
     pub connections: &'a Connections,
     pub webhook: &'a LinktreeWebhook,
-    /// Absent where the object is deleted with a spec that cannot be read; its steps do not need it.
+    /// Absent if a webhook with an invalid spec is deleted; its steps do not need it.
     pub spec: Option<(&'a Spec, &'a Rendered)>,
     pub account: Option<Arc<Account>>,
 }
 
-/// The sides fail independently.
+/// A group of steps that fails independently of the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Kubernetes,
-    /// The way from the URL to the Service. A controller's admission may refuse it, which is no reason to leave the rest.
+    /// The Ingress or HTTPRoute. An admission webhook may reject it, which does not stop the other steps.
     Exposure,
     Linktree,
 }
 
-/// Why a step failed.
+/// The error of a step.
 enum StepError {
     Kubernetes(kube::Error),
     Exposure(kube::Error),
     Linktree(ConditionType, ApiError),
-    /// A secret from Linktree could not be kept, or could not be if there were one.
-    NotKept {
+    /// A secret from Linktree, or the dry run for one, could not be stored.
+    SecretNotStored {
         error: kube::Error,
-        made: bool,
+        created: bool,
     },
 }
 
@@ -85,7 +86,7 @@ impl From<kube::Error> for StepError {
 }
 
 impl Executor<'_> {
-    /// Performs the steps and tells what came of them.
+    /// Performs the steps and returns their result.
     pub async fn execute(&self, steps: &[Step]) -> Outcome {
         let mut outcome = Outcome::default();
         let mut failed: Vec<Side> = Vec::new();
@@ -99,13 +100,13 @@ impl Executor<'_> {
             }
             match self.perform(step, &mut outcome).await {
                 Ok(()) => outcome.performed += 1,
-                Err(trouble) => {
+                Err(error) => {
                     failed.push(side);
                     if *step == Step::AddFinalizer {
-                        // Without it a deletion would leave the subscription behind.
+                        // Without the finalizer, a deletion would leave the subscription behind.
                         failed.push(Side::Linktree);
                     }
-                    outcome.failures.push(self.failure(trouble));
+                    outcome.failures.push(self.failure(error));
                 }
             }
         }
@@ -119,12 +120,12 @@ impl Executor<'_> {
                 outcome.written = Some(Box::new(added));
             }
             Step::Apply(child) => self.apply(*child).await?,
-            Step::Remove(leftover) => self.remove(leftover).await.map_err(StepError::Exposure)?,
+            Step::Remove(stale) => self.remove(stale).await.map_err(StepError::Exposure)?,
             Step::RefreshPodMount { pod } => self.refresh_pod_mount(pod).await?,
             Step::RequestList => self.request_list(),
             Step::RecordRegistration { at } => {
-                // An intent that is not followed by its request would have to be looked up on the account.
-                self.turn(Priority::Create, ConditionType::Registered)?;
+                // An intent without its request would require another list of the account.
+                self.acquire_slot(Priority::Create, ConditionType::Registered)?;
                 self.record_registration(*at, outcome).await?;
             }
             Step::Register => self.register(outcome).await?,
@@ -132,7 +133,7 @@ impl Executor<'_> {
                 self.publish(
                     EventType::Normal,
                     "Adopted",
-                    format!("took over subscription {id}, which has this webhook's url"),
+                    format!("adopted subscription {id}, which has this webhook's URL"),
                 )
                 .await;
             }
@@ -143,28 +144,32 @@ impl Executor<'_> {
             Step::Update { id, change } => self.update(id, change).await?,
             Step::Reenable { id } => self.reenable(id, outcome).await?,
             Step::Unsubscribe { id } => self.unsubscribe(id).await?,
-            Step::RemoveFinalizer { orphan } => self.release(orphan.as_deref(), outcome).await?,
+            Step::RemoveFinalizer { orphan } => self.remove_finalizer(orphan.as_deref(), outcome).await?,
         }
         Ok(())
     }
 
-    /// Whether it is our turn for what comes next.
-    fn turn(&self, priority: Priority, of: ConditionType) -> Result<(), StepError> {
+    /// Acquires a slot in the request budget for the next request.
+    fn acquire_slot(&self, priority: Priority, condition_type: ConditionType) -> Result<(), StepError> {
         let Some(account) = &self.account else { return Ok(()) };
-        account.acquire_slot(priority, &ObjectKey::of(self.webhook)).map_err(|not_yet| StepError::Linktree(of, not_yet))
+        account
+            .acquire_slot(priority, &ObjectKey::of(self.webhook))
+            .map_err(|error| StepError::Linktree(condition_type, error))
     }
 
-    fn failure(&self, trouble: StepError) -> Failure {
-        match trouble {
+    fn failure(&self, error: StepError) -> Failure {
+        match error {
             StepError::Kubernetes(error) => Failure::Kubernetes { problem: error.to_string() },
             StepError::Exposure(error) => Failure::Exposure { problem: error.to_string() },
-            StepError::NotKept { error, made } => Failure::NotKept { problem: error.to_string(), made },
-            StepError::Linktree(of, error) => {
-                // What may have taken effect, and what our picture of the account did not foresee, is looked up.
+            StepError::SecretNotStored { error, created } => {
+                Failure::SecretNotStored { problem: error.to_string(), created }
+            }
+            StepError::Linktree(condition_type, error) => {
+                // The request may have taken effect, or the last list is out of date.
                 if error.may_have_taken_effect() || matches!(error, ApiError::Conflict { .. } | ApiError::NotFound) {
                     self.request_list();
                 }
-                Failure::Linktree { of, error }
+                Failure::Linktree { condition_type, error }
             }
         }
     }
@@ -191,10 +196,10 @@ impl Executor<'_> {
         }
     }
 
-    /// Deletes the very object that was seen, and not one of the same name that came after it.
-    async fn remove(&self, leftover: &StaleObject) -> Result<(), kube::Error> {
+    /// Deletes the object with the observed UID, and not a later one with the same name.
+    async fn remove(&self, stale: &StaleObject) -> Result<(), kube::Error> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
-        let (name, StaleObject { part, uid }) = (spec.receiver_name(), leftover);
+        let (name, StaleObject { part, uid }) = (spec.receiver_name(), stale);
         let only = DeleteParams {
             preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
             ..DeleteParams::default()
@@ -211,7 +216,7 @@ impl Executor<'_> {
             }
         };
         match removed {
-            // That it is not there is what was wanted.
+            // An object that does not exist counts as deleted.
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             removed => removed,
         }
@@ -223,27 +228,28 @@ impl Executor<'_> {
         self.api::<Pod>().patch(pod, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
     }
 
-    /// Has the account listed now rather than at the end of its period.
+    /// Requests a list of the account now, before its sync period ends.
     fn request_list(&self) {
         let Some(account) = &self.account else { return };
         account.request_relist(self.subscription());
         self.connections.request_reconcile(&ObjectKey::connection_of(self.webhook));
     }
 
-    /// The subscription that the status speaks of, with its url.
+    /// The subscription in the status, with its URL.
     fn subscription(&self) -> Option<(SubscriptionId, String)> {
         let status = self.webhook.status.as_ref()?;
         Some((SubscriptionId(status.subscription.as_ref()?.id.clone()?), status.address.as_ref()?.url.clone()))
     }
 
-    /// Only on the webhook as it was seen: another operator that has written down the same meanwhile registers, too.
+    /// Records the intent to register, only on the webhook's observed version: if another operator has recorded it
+    /// meanwhile, that one registers.
     async fn record_registration(&self, at: Timestamp, outcome: &mut Outcome) -> Result<(), kube::Error> {
-        let seen = outcome.left(self.webhook);
-        let mut status = seen.status.clone().unwrap_or_default();
+        let current = outcome.left(self.webhook);
+        let mut status = current.status.clone().unwrap_or_default();
         status.subscription = Some(registering(Some(Time(at))));
-        match apply::apply_status_as_seen(&self.api(), seen, &status).await {
+        match apply::apply_status_as_seen(&self.api(), current, &status).await {
             Ok(recorded) => outcome.written = Some(Box::new(recorded)),
-            Err(kube::Error::Api(refused)) if refused.is_conflict() => outcome.outdated = true,
+            Err(kube::Error::Api(rejection)) if rejection.is_conflict() => outcome.outdated = true,
             Err(error) => return Err(error),
         }
         Ok(())
@@ -251,38 +257,38 @@ impl Executor<'_> {
 
     async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<(), StepError> {
         if self.patch(id, change, ConditionType::UpToDate).await? {
-            self.publish(EventType::Normal, "DriftCorrected", format!("subscription {id} is as the spec says again"))
+            self.publish(EventType::Normal, "DriftCorrected", format!("updated subscription {id} to match the spec"))
                 .await;
         }
         Ok(())
     }
 
     async fn reenable(&self, id: &SubscriptionId, outcome: &mut Outcome) -> Result<(), StepError> {
-        self.turn(Priority::Reenable, ConditionType::SubscriptionEnabled)?;
-        // Counted before it is tried: an attempt whose answer is lost was one too.
+        self.acquire_slot(Priority::Reenable, ConditionType::SubscriptionEnabled)?;
+        // Counted before the request: an attempt whose response is lost counts, too.
         outcome.recovery = Some(false);
         let change = UpdateSubscription { status: Some(SubscriptionStatus::Active), ..UpdateSubscription::default() };
         if !self.patch(id, &change, ConditionType::SubscriptionEnabled).await? {
-            // Nothing was tried: the other way need not wait.
+            // No request was made, so the alternative needs no cooldown.
             outcome.recovery = None;
         } else {
             outcome.recovery = Some(true);
             self.publish(
                 EventType::Normal,
                 "Reenabled",
-                format!("subscription {id} is enabled again: its receiver is healthy"),
+                format!("re-enabled subscription {id}: its receiver is healthy"),
             )
             .await;
         }
         Ok(())
     }
 
-    /// Whether the change was made; `false` where Linktree knows no such call.
+    /// Updates the subscription; returns `false` if Linktree's API does not support that.
     async fn patch(
         &self,
         id: &SubscriptionId,
         change: &UpdateSubscription,
-        of: ConditionType,
+        condition_type: ConditionType,
     ) -> Result<bool, StepError> {
         let Some(account) = &self.account else { return Ok(false) };
         match RateLimitedClient::new(account, &ObjectKey::of(self.webhook)).update(id, change).await {
@@ -290,9 +296,9 @@ impl Executor<'_> {
                 account.record_subscription(updated(answer, id, change, account), clock::now());
                 Ok(true)
             }
-            // The account has noted it; the next plan goes another way.
+            // The account has recorded the missing capability; the next plan uses an alternative.
             Err(ApiError::Unsupported { .. }) => Ok(false),
-            Err(error) => Err(StepError::Linktree(of, error)),
+            Err(error) => Err(StepError::Linktree(condition_type, error)),
         }
     }
 
@@ -300,27 +306,27 @@ impl Executor<'_> {
         let Some(account) = &self.account else { return Ok(()) };
         let linktree = RateLimitedClient::new(account, &ObjectKey::of(self.webhook));
         let deleted = match linktree.delete(id).await {
-            // It would be left behind for good if that were wrong.
+            // A wrong 404 would leave the subscription behind permanently, so a GET confirms it.
             Err(ApiError::NotFound) => is_absent(&linktree, id).await,
             deleted => deleted,
         };
         deleted.map_err(|error| {
-            // That is not the way to have it enabled again, and nothing against its registration.
+            // A missing DELETE prevents re-enabling by recreation; it is no problem of the registration.
             let unsupported = matches!(error, ApiError::Unsupported { .. });
-            let of = if unsupported { ConditionType::SubscriptionEnabled } else { ConditionType::Registered };
-            StepError::Linktree(of, error)
+            let condition_type =
+                if unsupported { ConditionType::SubscriptionEnabled } else { ConditionType::Registered };
+            StepError::Linktree(condition_type, error)
         })?;
         account.record_deletion(id, clock::now());
         self.connections.request_reconcile(&ObjectKey::connection_of(self.webhook));
-        self.publish(EventType::Normal, "SubscriptionDeleted", format!("subscription {id} is gone from Linktree"))
-            .await;
+        self.publish(EventType::Normal, "SubscriptionDeleted", format!("deleted subscription {id} at Linktree")).await;
         Ok(())
     }
 
-    async fn release(&self, orphan: Option<&str>, outcome: &mut Outcome) -> Result<(), kube::Error> {
+    async fn remove_finalizer(&self, orphan: Option<&str>, outcome: &mut Outcome) -> Result<(), kube::Error> {
         if let Some(orphan) = orphan {
             let note = format!(
-                "subscription {orphan} may be left at Linktree: it could not be deleted; delete it in the dashboard"
+                "subscription {orphan} may be left at Linktree because it could not be deleted: delete it in the dashboard"
             );
             self.publish(EventType::Warning, "OrphanReleased", note).await;
         }
@@ -329,7 +335,8 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Edits the finalizers as they were seen; a change in between is a conflict, and the next look decides anew.
+    /// Edits the finalizers of the observed version; a change in between is a conflict, and the next reconciliation
+    /// decides again.
     async fn set_finalizers(&self, edit: impl FnOnce(&mut Vec<String>)) -> Result<LinktreeWebhook, kube::Error> {
         let mut finalizers = self.webhook.finalizers().to_vec();
         edit(&mut finalizers);
@@ -367,7 +374,7 @@ fn side(step: &Step) -> Side {
     }
 }
 
-/// Whether a subscription that could not be deleted because it is not there is really not, as far as Linktree tells.
+/// Confirms with a GET that a subscription whose DELETE was answered 404 does not exist, if the API supports that.
 async fn is_absent(linktree: &impl Linktree, id: &SubscriptionId) -> Result<(), ApiError> {
     match linktree.get(id).await {
         Err(ApiError::NotFound | ApiError::Unsupported { .. }) => Ok(()),
@@ -376,7 +383,7 @@ async fn is_absent(linktree: &impl Linktree, id: &SubscriptionId) -> Result<(), 
     }
 }
 
-/// The documented answer to a registration is an id alone; the rest is as it was asked for.
+/// The subscription that a registration created: the documented response has only an id, and the rest is as requested.
 fn completed(mut answer: Subscription, request: CreateSubscription) -> Subscription {
     if answer.url.is_empty() {
         answer.url = request.url;
@@ -388,7 +395,7 @@ fn completed(mut answer: Subscription, request: CreateSubscription) -> Subscript
     answer
 }
 
-/// As [`completed`], for an update: what the answer leaves out is as it was, or as it was asked for.
+/// As [`completed`], for an update: fields that the response omits are as before, or as requested.
 fn updated(answer: Subscription, id: &SubscriptionId, change: &UpdateSubscription, account: &Account) -> Subscription {
     let snapshot = account.snapshot();
     let before = snapshot.and_then(|snapshot| snapshot.subscriptions.iter().find(|known| known.id == *id).cloned());

@@ -1,4 +1,4 @@
-//! Looks at the world for one webhook. Reads only.
+//! Reads the state of one webhook from Kubernetes, its receiver, its URL and its account. It writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +49,7 @@ mod exposure;
 mod read;
 mod stale_objects;
 
-/// The Secrets a spec speaks of, and the one with the route, which holds the receiver's admin token.
+/// The values of the Secrets in the spec, and the route Secret, which contains the receiver's admin token.
 pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<KubernetesSecret>), kube::Error> {
     let places = route::places(spec);
     let names: BTreeSet<_> = places.iter().map(|place| place.name.as_str()).collect();
@@ -75,7 +75,7 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<
     Ok((Secrets { values, kept_for, previous_not_after, admin_token }, route))
 }
 
-/// The webhook to observe, and what is known of it beforehand.
+/// The webhook to observe, with its rendered objects and the results of the preceding poll.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
     pub webhook: &'a LinktreeWebhook,
@@ -100,12 +100,13 @@ pub async fn observe(
     let rotated = seen.status.last_handled_rotate_secret_request.as_deref();
     seen.rotate_request = annotations::pending(webhook, annotations::ROTATE_SECRET, rotated).map(str::to_owned);
     seen.sync_request = state.sync_requested(annotations::pending(webhook, annotations::SYNC, handled), now);
-    // A disabled subscription is enabled again on proof of health, and a probe from before it was disabled is none.
-    let afresh = seen.sync_request.is_some() || ownership::is_disabled(spec, &seen);
+    // A disabled subscription is re-enabled only after a new probe; an earlier one does not prove the receiver's
+    // health.
+    let needs_probe = seen.sync_request.is_some() || ownership::is_disabled(spec, &seen);
     let known = told.by_probe(&spec.url).cloned().or_else(|| state.valid_probe(&spec.url, now));
-    let probe = match known.filter(|_| !afresh) {
+    let probe = match known.filter(|_| !needs_probe) {
         Some(result) => result,
-        // Nothing can answer before there is a pod; a first look that fails would only be noise in the status.
+        // Without a pod there is no response, and a failed first probe would only add noise to the status.
         None if receiver.pod.is_none() && !external => ProbeResult::NotProbed,
         None => {
             let result = context.receivers.prober.probe(&spec.url).await;
@@ -138,8 +139,9 @@ pub async fn observe(
     })
 }
 
-/// All that a deletion needs. An account whose connection or token was deleted with the webhook is looked at as it was
-/// last known.
+/// The state that a deletion needs.
+///
+/// If the connection or its token was deleted with the webhook, the last known state of the account is used.
 pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     let mut observed = without_children(context, webhook);
     let key = ObjectKey::connection_of(webhook);
@@ -152,7 +154,7 @@ pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     observed
 }
 
-/// What can be said without the receiver.
+/// The state without the receiver and its objects.
 fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     Observed {
         finalizer: webhook.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
@@ -179,7 +181,10 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     }
 }
 
-/// Only where it would matter: for a url that can be written twice, and a webhook without a subscription of its own.
+/// The webhook that has a subscription with the same URL.
+///
+/// It is determined only for an external receiver, whose URL can be used twice, and only while this webhook has no
+/// subscription.
 fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<ObjectKey> {
     let registered = seen.status.subscription.as_ref().is_some_and(|subscription| subscription.id.is_some());
     if !spec.is_external() || registered {
@@ -188,11 +193,11 @@ fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<Objec
     let (own, connection) = (key(spec), ObjectKey::new(&spec.name.namespace, &spec.connection));
     let connections = [context.connections.accounts.sharing_with(&connection), vec![connection]].concat();
     let webhooks = context.indexes.by_connections(&connections);
-    let has_it = |other: &IndexEntry| other.url.as_deref() == Some(spec.url.as_str()) && other.subscription.is_some();
-    webhooks.iter().find(|other| *other.key != own && has_it(other)).map(|other| (*other.key).clone())
+    let has_url = |other: &IndexEntry| other.url.as_deref() == Some(spec.url.as_str()) && other.subscription.is_some();
+    webhooks.iter().find(|other| *other.key != own && has_url(other)).map(|other| (*other.key).clone())
 }
 
-/// The connection of this name.
+/// The state of the connection with this key.
 pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
     let object = context.connections.objects.get(&key.object_ref::<LinktreeConnection>());
     let Some(object) = object else {
@@ -204,10 +209,10 @@ pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
     };
     let Some(account) = context.connections.accounts.get(key) else { return without_account(&object) };
     match (account.last_error(), account.snapshot()) {
-        (Some(trouble @ (ApiError::TokenRejected { .. } | ApiError::PlanExcludesWebhooks { .. })), _)
-        | (Some(trouble), None) => Connection::Unusable { reason: reason(&trouble), message: trouble.to_string() },
+        (Some(error @ (ApiError::TokenRejected { .. } | ApiError::PlanExcludesWebhooks { .. })), _)
+        | (Some(error), None) => Connection::Unusable { reason: reason(&error), message: error.to_string() },
         (None, None) => Connection::Unlisted,
-        // Trouble that passes does not take away what is known.
+        // A transient error does not invalidate the last list.
         (_, Some(snapshot)) => Connection::Listed {
             snapshot,
             in_cluster: object.spec.base_url.starts_with("http://"),
@@ -216,7 +221,7 @@ pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
     }
 }
 
-/// No token, or not looked at yet: the connection's own status says which.
+/// The state of a connection without an account: its own status shows whether the token is missing.
 fn without_account(object: &LinktreeConnection) -> Connection {
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let missing = conditions::find(conditions, ConditionType::Ready)
@@ -248,8 +253,9 @@ async fn children_outdated(context: &Context, spec: &Spec, rendered: &Rendered) 
     Ok(outdated.into_iter().filter_map(|(child, outdated)| outdated.then_some(child)).collect())
 }
 
-/// Whether there is something to be done about a child. It is read only if anything was told of it, or is asked of it,
-/// since it was last found to be as it should.
+/// Whether a child differs from its desired state.
+///
+/// It is read only if it or its desired state has changed since it was last found up to date.
 async fn is_outdated<K>(context: &Context, spec: &Spec, kind: Kind, desired: &Desired) -> Result<bool, kube::Error>
 where
     K: Kubernetes,
@@ -286,7 +292,7 @@ fn summary(pod: &Pod) -> observed::Pod {
     let conditions = status.conditions.unwrap_or_default();
     let waiting = status.container_statuses.unwrap_or_default().into_iter().find_map(|container| {
         let waiting = container.state?.waiting?;
-        // Every pod starts so; it says nothing.
+        // Every pod starts in this state.
         let reason = waiting.reason.filter(|reason| reason != "ContainerCreating")?;
         Some(waiting.message.map_or(reason.clone(), |message| format!("{reason}: {message}")))
     });

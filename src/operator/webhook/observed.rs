@@ -1,4 +1,4 @@
-//! What was found out about one webhook: everything a decision is made from, and nothing else.
+//! The observed state of one webhook: all input of a decision besides the spec and the time.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -22,62 +22,62 @@ use crate::{
     route::status::ReceiverStatus,
 };
 
-/// A look at the world, taken at one time.
+/// The state of a webhook and its surroundings at one time.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// The object carries our finalizer.
+    /// Whether the webhook has the operator's finalizer.
     pub finalizer: bool,
-    /// The status as it stands.
+    /// The current status.
     pub status: LinktreeWebhookStatus,
     pub connection: Connection,
-    /// Whether the signing keys could be found.
+    /// The signing keys, or why there are none.
     pub keys: Keys,
-    /// The keys are others than those the status speaks of.
+    /// Whether the keys differ from those in the status.
     pub keys_changed: bool,
-    /// Which subscription the secret from Linktree is of, where we kept it.
+    /// The subscription that the stored secret from Linktree belongs to.
     pub secret_kept_for: Option<SubscriptionId>,
-    /// When the next of the keys ends.
+    /// When the next key expires.
     pub next_key_end: Option<Timestamp>,
-    /// A person asks for a new signing secret.
+    /// The user's request for a new signing secret.
     pub rotate_request: Option<String>,
-    /// The digest of the route the receiver should have.
+    /// The digest of the receiver's desired route.
     pub route_digest: String,
-    /// Which of the receiver's objects are missing or not as they should be.
+    /// The receiver's objects that are missing or out of date.
     pub children_outdated: Vec<Child>,
     pub receiver: Receiver,
-    /// What stands between the URL and the receiver's Service.
+    /// The Ingress or HTTPRoute between the URL and the receiver's Service.
     pub exposure: Exposure,
-    /// Objects the spec no longer asks for.
+    /// Objects that the spec no longer requires.
     pub stale_objects: Vec<StaleObject>,
-    /// The sinks that cannot be sent to.
+    /// The sinks that refer to missing objects.
     pub sinks_unresolved: Vec<Unresolved>,
-    /// Another webhook of the account that has a subscription with our url. Only the url of a receiver of one's own can be
-    /// written twice.
+    /// Another webhook of the account that has a subscription with this URL. Only the URL of an external receiver can
+    /// be used twice.
     pub url_taken_by: Option<ObjectKey>,
     pub probe: ProbeResult,
-    /// When that was.
+    /// When the last probe was made.
     pub probed_at: Option<Timestamp>,
-    /// After a failed write to Linktree: no further one before this.
+    /// Time of the next write to Linktree after a failed one.
     pub hold_until: Option<Timestamp>,
-    /// The condition that the failed write was to fulfil: it says why, until the next try.
+    /// The condition of the failed write, which reports the failure until the next attempt.
     pub held: Option<ConditionType>,
-    /// When a registration ended without our knowing whether it took effect: what counts is a list begun since.
+    /// When a registration ended with an unknown result: only a list that began afterwards shows the result.
     pub unresolved: Option<Timestamp>,
-    /// A person asks for a look at Linktree now.
+    /// The user's request to list the account now.
     pub sync_request: Option<SyncRequest>,
 }
 
 impl Observed {
-    /// The subscription that the status names.
+    /// The id of the subscription in the status.
     #[must_use]
     pub fn subscription_id(&self) -> Option<SubscriptionId> {
         self.status.subscription.as_ref()?.id.clone().map(SubscriptionId)
     }
 
-    /// The finding that the status holds: for a condition that cannot be determined now.
+    /// The finding in the current status, for a condition that cannot be determined now.
     #[must_use]
-    pub fn carry_over(&self, of: ConditionType) -> Finding {
-        let Some(condition) = conditions::find(&self.status.conditions, of) else {
+    pub fn carry_over(&self, condition_type: ConditionType) -> Finding {
+        let Some(condition) = conditions::find(&self.status.conditions, condition_type) else {
             return Finding::new(Status::Unknown, Reason::Pending, "not known yet");
         };
         let status = [Status::True, Status::False].into_iter().find(|status| status.as_str() == condition.status);
@@ -90,7 +90,7 @@ impl Observed {
     }
 }
 
-/// A request to look at Linktree now, and when it was first seen: what counts is a list begun since.
+/// A sync request and when it was first seen; a list that begins afterwards completes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncRequest {
     pub value: String,
@@ -100,49 +100,49 @@ pub struct SyncRequest {
 /// The webhook's connection.
 #[derive(Clone, Debug)]
 pub enum Connection {
-    /// Not usable: why, and whether only a person can change that.
+    /// Cannot be used.
     Unusable { reason: Reason, message: String },
-    /// Usable, but the account was not listed yet.
+    /// Can be used, but the account has not been listed yet.
     Unlisted,
-    /// Usable.
+    /// Can be used.
     Listed {
         snapshot: Arc<Snapshot>,
-        /// The base URL leads to a host inside the cluster.
+        /// Whether the base URL has a host inside the cluster.
         in_cluster: bool,
         capabilities: Capabilities,
     },
 }
 
-/// The signing keys the spec asks for.
+/// The signing keys in the spec, as they were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// The current key is there; `missing` names the others that are not, `expired` those whose time is over.
+    /// The current key exists. `missing`: other keys that do not; `expired`: keys past their `notAfterTime`.
     Found { active: String, missing: Vec<SecretKeyReference>, expired: Vec<String> },
-    /// The time of every key is over.
+    /// All keys have expired.
     Expired,
-    /// The current key, which the user was to supply, is not there.
+    /// The current key, which the user must supply, does not exist.
     CurrentMissing(SecretKeyReference),
-    /// There is no secret from Linktree yet; it belongs into this Secret key.
+    /// There is no secret from Linktree yet; it will be stored in this Secret key.
     ProviderMissing(SecretKeyReference),
 }
 
-/// The values of the Secret keys the spec speaks of; a key that is missing or empty is not here.
+/// The values of the Secret keys in the spec, without keys that are missing or empty.
 #[derive(Clone, Debug)]
 pub struct Secrets {
     pub values: BTreeMap<SecretKeyReference, Secret>,
-    /// Which subscription the secret from Linktree is of, where we kept it.
+    /// The subscription that the stored secret from Linktree belongs to.
     pub kept_for: Option<SubscriptionId>,
-    /// Until when the secret from Linktree before that one is tried too.
+    /// The time until which the previous secret from Linktree is valid, too.
     pub previous_not_after: Option<Timestamp>,
     /// The receiver's admin token: the one in the route Secret, or a new random one.
     pub admin_token: Secret,
 }
 
-/// A sink that something is missing of.
+/// A sink that refers to a missing object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unresolved {
     pub sink: String,
-    /// What is missing, and what to do about it.
+    /// The missing object, and the remedy.
     pub problem: String,
 }
 
@@ -158,44 +158,45 @@ pub enum Child {
     Exposure,
 }
 
-/// The receiver's pod.
+/// The bundled receiver.
 #[derive(Clone, Debug, Default)]
 pub struct Receiver {
     pub pod: Option<Pod>,
-    /// Its own word, if it could be asked.
+    /// The status it reports, if it could be read.
     pub status: Option<ReceiverStatus>,
 }
 
+/// The state of the receiver's pod in the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     pub name: String,
     pub ready: bool,
-    /// Being deleted: what it says no longer counts.
+    /// Being deleted: its status is ignored.
     pub terminating: bool,
-    /// The scheduler's word, if it found no node.
+    /// The scheduler's message, if no node fits.
     pub unschedulable: Option<String>,
-    /// Why a container waits, such as `ImagePullBackOff`.
+    /// Why a container is waiting, such as `ImagePullBackOff`.
     pub waiting: Option<String>,
-    /// Where it can be asked, once it has an address.
+    /// The address of its status endpoint, once it has one.
     pub address: Option<IpAddr>,
-    /// The route digest the kubelet was last pointed at.
+    /// The route digest of the last refresh of the mounted Secret.
     pub route_digest: Option<String>,
 }
 
-/// What the operator keeps between the URL and the receiver's Service.
+/// The operator's object between the URL and the receiver's Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exposure {
-    /// Nothing: the spec asks for no object.
+    /// The spec requires no object.
     NotOurs,
-    /// The object is still to be made.
+    /// The object does not exist yet.
     Absent,
     Ingress {
-        /// The class it has, perhaps by default.
+        /// Its IngressClass, which may be the default.
         class: Option<String>,
-        /// A controller has taken it and says where it is reached.
+        /// Whether a controller has published its address.
         has_address: bool,
     },
-    /// The cluster does not know HTTPRoutes.
+    /// The cluster has no HTTPRoute kind.
     GatewayApiMissing,
     Route {
         gateway: Gateway,
@@ -203,28 +204,29 @@ pub enum Exposure {
     },
 }
 
-/// What the Gateway's controller says of a route.
+/// The state of an HTTPRoute as the Gateway's controller reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteState {
-    /// Nothing, or nothing of the route as it is now.
-    Unseen,
+    /// No status for the current generation.
+    Pending,
     NotAccepted {
         problem: String,
     },
     NotResolved {
         problem: String,
     },
-    InPlace,
+    /// Accepted, with its Service resolved.
+    Ready,
 }
 
-/// An object that the webhook has from before the spec was changed.
+/// An object from before a change of the spec, which is no longer required.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleObject {
     pub part: Part,
     pub uid: String,
 }
 
-/// What a receiver, and the way to it, consists of.
+/// The kind of an object of a receiver or its exposure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Ingress,
@@ -236,12 +238,12 @@ pub enum Part {
     RouteSecret,
 }
 
-/// What an unsigned request to the public URL got.
+/// The result of an unsigned request to the public URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
     NotProbed,
     Succeeded {
-        /// When the host's certificate ends; absent without TLS.
+        /// When the host's certificate expires; absent without TLS.
         certificate_expires: Option<Timestamp>,
     },
     DnsFailed {
@@ -253,14 +255,14 @@ pub enum ProbeResult {
     CertificateExpired {
         at: Option<Timestamp>,
     },
-    /// It is for another host.
+    /// The certificate is for another host.
     CertificateNameMismatch,
-    /// It is of no authority that is trusted.
+    /// The certificate's authority is not trusted.
     CertificateUntrusted,
     TlsFailed {
         problem: String,
     },
-    /// An answer of something that is no receiver of ours, and no redirect.
+    /// A response that is neither the bundled receiver's nor a redirect.
     Foreign {
         status: u16,
         problem: String,

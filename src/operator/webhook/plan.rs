@@ -1,4 +1,4 @@
-//! A decision, as data: what is to be done, in order, and what the status is to say. Nothing here does anything.
+//! A decision as data: the steps in order, and the findings for the status. It has no effects.
 
 use std::time::Duration;
 
@@ -14,38 +14,37 @@ use crate::{
     operator::kubernetes::conditions::Finding,
 };
 
-/// How often a settled webhook is looked at: its counters come from the receiver, which is asked.
+/// Requeue delay of a settled webhook, whose counters are read from the receiver.
 pub const SETTLED: Duration = Duration::from_secs(15);
 
-/// One effect. `execute` is the only place that performs it.
+/// One effect, performed only by `execute`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     AddFinalizer,
     /// Applies one of the receiver's objects.
     Apply(Child),
-    /// Deletes what exposed the receiver before, or was one.
+    /// Deletes a stale object: a previous Ingress or HTTPRoute, or part of a previous receiver.
     Remove(StaleObject),
-    /// Annotates the pod, which makes the kubelet look at its mounted Secret at once instead of a minute later.
+    /// Annotates the pod, which makes the kubelet refresh the mounted Secret at once instead of a minute later.
     RefreshPodMount {
         pod: String,
     },
-    /// Asks for a list of the account before the sync period is over.
+    /// Requests a list of the account before the sync period ends.
     RequestList,
-    /// Writes down that registration begins, before Linktree is asked.
+    /// Records in the status that a registration begins, before the request to Linktree.
     RecordRegistration {
         at: Timestamp,
     },
-    /// Asks Kubernetes, without writing anything, whether a secret from Linktree could be kept: before Linktree is asked for
-    /// one that then nobody would have.
+    /// Checks with a dry run whether a secret from Linktree can be stored, before one is requested that would be lost.
     DryRunSecretWrite,
-    /// `POST /v1/webhooks`; keeps the secret that comes with the answer.
+    /// `POST /v1/webhooks`; stores the signing secret in the response.
     Register,
-    /// Takes over a subscription that is there already for our url: no effect at Linktree.
+    /// Adopts an existing subscription with the webhook's URL; changes nothing at Linktree.
     Adopt {
         id: SubscriptionId,
     },
-    /// Has Linktree make a new secret and keeps it; the one before it is still tried for a while if the subscription has
-    /// used it. `request`: a person's.
+    /// Rotates the signing secret at Linktree and stores the new one. `keep_previous`: the previous secret stays valid
+    /// for a while, because this subscription has used it. `request`: the user's request, if there is one.
     RotateSecret {
         id: SubscriptionId,
         keep_previous: bool,
@@ -58,11 +57,11 @@ pub enum Step {
     Reenable {
         id: SubscriptionId,
     },
-    /// `DELETE /v1/webhooks/{id}`; that it is not there counts as done.
+    /// `DELETE /v1/webhooks/{id}`; a subscription that does not exist counts as deleted.
     Unsubscribe {
         id: SubscriptionId,
     },
-    /// Removes the finalizer. `orphan`: a subscription may stay behind at Linktree.
+    /// Removes the finalizer. `orphan`: the subscription that may be left behind at Linktree.
     RemoveFinalizer {
         orphan: Option<String>,
     },
@@ -91,19 +90,19 @@ impl Step {
     }
 }
 
-/// What is to be done about one webhook, and what is known of it before that.
+/// The steps for one webhook, and its findings before they are performed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub steps: Vec<Step>,
-    /// One per condition type, in the order they are shown in; `Ready` and the kstatus conditions are added by `report`.
+    /// One per condition type, in the order of display; the status adds `Ready` and the kstatus conditions.
     pub findings: Vec<(ConditionType, Finding)>,
     pub subscription: Option<SubscriptionStatus>,
     pub awaited_milestones: Option<AwaitedMilestones>,
-    /// The request for a look at Linktree that is handled with this.
+    /// The sync request that this reconciliation completes.
     pub handled_sync_request: Option<String>,
-    /// When to look again if nothing happens before.
+    /// The delay until the next reconciliation, unless a change triggers one earlier.
     pub requeue: Duration,
-    /// All is well, and goes on to be planned like this until something of what was observed changes: time alone changes
-    /// nothing, but for what may be said some minutes late.
+    /// In sync: the plan stays the same until the observed state changes. The passage of time changes only what may be
+    /// reported some minutes late.
     pub rests: bool,
 }

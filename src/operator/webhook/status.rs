@@ -1,4 +1,6 @@
-//! Turns what was planned and what came of it into the status. Pure. It adds `Ready` and the kstatus conditions.
+//! The status of a webhook, from its plan and the result of the steps, with `Ready` and the kstatus conditions.
+//!
+//! Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -29,11 +31,11 @@ mod signing;
 mod summary;
 pub mod transitions;
 
-/// What a report is made from.
+/// The input of a status.
 pub struct Report<'a> {
     pub generation: Option<i64>,
     pub url: &'a str,
-    /// The bundled receiver's; `None` where it is somebody's own.
+    /// The bundled receiver's route; `None` for an external one.
     pub route: Option<&'a Route>,
     pub observed: &'a Observed,
     pub plan: Plan,
@@ -43,7 +45,7 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// The status as it should stand now.
+    /// The status to write.
     #[must_use]
     pub fn status(self) -> LinktreeWebhookStatus {
         let Report { generation, url, route, observed, plan, outcome, hold_until, now } = self;
@@ -57,7 +59,9 @@ impl Report<'_> {
             requeue: _,
             rests: _,
         } = plan;
-        let answers = findings.iter().any(|(of, it)| *of == ConditionType::EndpointReachable && it.holds());
+        let reachable = findings
+            .iter()
+            .any(|(condition_type, it)| *condition_type == ConditionType::EndpointReachable && it.holds());
         for failure in &outcome.failures {
             failure::apply(failure, hold_until, &mut findings);
         }
@@ -65,7 +69,7 @@ impl Report<'_> {
             failure::set(
                 &mut findings,
                 ConditionType::Registered,
-                Finding::new(true, Reason::Created, format!("subscription {id}")),
+                Finding::new(true, Reason::Created, format!("the operator created subscription {id}")),
             );
             let recorded = subscription.take().or_else(|| previous.subscription.clone());
             let begun = recorded.and_then(|recorded| recorded.registration_time);
@@ -78,7 +82,7 @@ impl Report<'_> {
             subscription.recovery = Some(attempted(subscription.recovery.take(), succeeded, now));
         }
         summary::summarize(&mut findings, !steps.is_empty());
-        let keyed = signing::has_admin_token(observed, &steps, outcome);
+        let has_admin_token = signing::has_admin_token(observed, &steps, outcome);
         LinktreeWebhookStatus {
             observed_generation: generation,
             last_handled_rotate_secret_request: outcome
@@ -89,13 +93,13 @@ impl Report<'_> {
             address: Some(Address { url: url.to_owned() }),
             sink_uri: previous.sink_uri.clone(),
             ce_attributes: previous.ce_attributes.clone(),
-            gaps: gaps::follow(&previous.gaps, subscription.as_ref(), now),
+            gaps: gaps::update(&previous.gaps, subscription.as_ref(), now),
             subscription,
             awaited_milestones,
             signing: route.and_then(|route| {
-                if keyed { Some(signing::status(route, observed)) } else { previous.signing.clone() }
+                if has_admin_token { Some(signing::status(route, observed)) } else { previous.signing.clone() }
             }),
-            endpoint: endpoint::status(observed, answers),
+            endpoint: endpoint::status(observed, reachable),
             receiver: route.and_then(|_| receiver::status(observed)),
             sinks: route.map(|_| receiver::sinks(observed)).unwrap_or_default(),
             conditions: conditions::render(&findings, &previous.conditions, generation, now),
@@ -103,7 +107,7 @@ impl Report<'_> {
     }
 }
 
-/// The status of a webhook whose spec cannot be used. What is known from before stays.
+/// The status of a webhook with an invalid spec; only its conditions change.
 #[must_use]
 pub fn invalid(
     previous: &LinktreeWebhookStatus,
@@ -120,7 +124,7 @@ pub fn invalid(
     }
 }
 
-/// The status of a webhook that is being deleted: as it was, with a word on what it waits for.
+/// The status of a webhook that is being deleted; only its conditions change.
 #[must_use]
 pub fn terminating(
     previous: &LinktreeWebhookStatus,
@@ -133,7 +137,9 @@ pub fn terminating(
     let mut findings = plan.findings;
     for failure in &outcome.failures {
         let (message, _) = failure::describe(failure, hold_until);
-        findings.iter_mut().for_each(|(_, finding)| finding.message = format!("{}: {message}", finding.message));
+        findings
+            .iter_mut()
+            .for_each(|(_, finding)| finding.message = format!("{} (last attempt: {message})", finding.message));
     }
     LinktreeWebhookStatus {
         observed_generation: generation,

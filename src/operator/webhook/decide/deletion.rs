@@ -1,6 +1,7 @@
-//! What to do about a webhook that is being deleted: its subscription goes first, then the finalizer. It never hangs:
-//! that Linktree has no such subscription counts as done, and after a deadline the object is let go with a word about
-//! what may stay behind.
+//! The decision for a webhook that is being deleted: first delete its subscription, then remove the finalizer.
+//!
+//! A deletion always ends: a subscription that Linktree does not have counts as deleted, and after the deadline the
+//! finalizer is removed and an Event names the subscription that may be left behind.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::{
 
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The plan for a webhook that is being deleted. `url` is the one it was registered with.
+/// The plan for a webhook that is being deleted; `url` is the registered one.
 #[must_use]
 pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_at: Timestamp, now: Timestamp) -> Plan {
     let deadline = deleted_at.saturating_add(terms.deadline).unwrap_or(Timestamp::MAX);
@@ -30,7 +31,7 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
         (true, false) => vec![Step::RemoveFinalizer { orphan: None }],
         (true, true) => steps(url, observed, deadline, now),
     };
-    let message = why_held(observed, now).unwrap_or_else(|| waits_for(&observed.connection, deadline));
+    let message = carried_over(observed, now).unwrap_or_else(|| progress(&observed.connection, deadline));
     Plan {
         steps,
         findings: vec![
@@ -45,27 +46,29 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
     }
 }
 
-/// What is under way; or, where the account cannot be asked, as after a restart without its token, why nothing is.
-fn waits_for(connection: &Connection, deadline: Timestamp) -> String {
+/// The message of the conditions: the current step, or why the account cannot be used (as after a restart without its
+/// token).
+fn progress(connection: &Connection, deadline: Timestamp) -> String {
     let left_behind = format!("it is left behind at {}", conditions::whole_seconds(deadline));
     match connection {
         Connection::Listed { .. } => {
-            format!("deleting the subscription at Linktree first; if that does not succeed {left_behind}")
+            format!("deleting the subscription at Linktree; without success {left_behind}")
         }
         Connection::Unlisted => {
-            format!("the subscription at Linktree goes first, once the account was listed; without that {left_behind}")
+            format!("the subscription is deleted once the account has been listed; otherwise {left_behind}")
         }
         Connection::Unusable { message, .. } => {
-            format!("the subscription at Linktree cannot be deleted: {message}; unless that is mended {left_behind}")
+            format!("the subscription at Linktree cannot be deleted: {message}; otherwise {left_behind}")
         }
     }
 }
 
-/// Between a failed call and the next try the status goes on saying what failed: a look in between knows no better.
-fn why_held(observed: &Observed, now: Timestamp) -> Option<String> {
+/// The message about a failed call, carried over until the next attempt: reconciliations in between have no newer
+/// result.
+fn carried_over(observed: &Observed, now: Timestamp) -> Option<String> {
     observed.hold_until.filter(|until| now < *until)?;
-    let said = conditions::find(&observed.status.conditions, ConditionType::Reconciling)?;
-    (said.reason == Reason::Terminating.as_str()).then(|| said.message.clone())
+    let previous = conditions::find(&observed.status.conditions, ConditionType::Reconciling)?;
+    (previous.reason == Reason::Terminating.as_str()).then(|| previous.message.clone())
 }
 
 fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Timestamp) -> Vec<Step> {
@@ -81,7 +84,7 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
         return vec![Step::RemoveFinalizer { orphan: Some(orphan) }];
     }
     let Connection::Listed { snapshot, capabilities, .. } = &observed.connection else { return Vec::new() };
-    // No waiting brings a call that is not there.
+    // Waiting does not help if the API has no DELETE.
     if let (Some(id), true) = (&id, capabilities.lacks_delete()) {
         return vec![Step::RemoveFinalizer { orphan: Some(id.0.clone()) }];
     }
@@ -92,7 +95,7 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
         snapshot.subscriptions.iter().find(|known| Some(known.url.as_str()) == url).map(|known| known.id.clone());
     match id.or(by_url) {
         Some(id) => vec![Step::Unsubscribe { id }, Step::RemoveFinalizer { orphan: None }],
-        // A registration was begun and its end is not known: only a list taken since then says that there is none.
+        // The result of a registration is unknown: only a list that began after it shows that there is no subscription.
         None if begun.is_some_and(|begun| snapshot.listed_at < begun) => list_after(begun, now),
         None => vec![Step::RemoveFinalizer { orphan: None }],
     }

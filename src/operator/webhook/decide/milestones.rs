@@ -1,5 +1,6 @@
-//! Milestones that are subscribed to and do not come. That somebody set no thresholds in Linktree's dashboard shows in no
-//! other way.
+//! The wait for milestones that are subscribed to and do not arrive.
+//!
+//! There is no other sign that no thresholds are set in Linktree's dashboard.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -17,12 +18,13 @@ use crate::{
     },
 };
 
-/// So long nothing is said.
-const PATIENCE: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// Time without a milestone until that is reported.
+const REPORT_AFTER: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// How long milestones have been waited for, and whether that was said; `None` if there is nothing to wait for, or one has
-/// come. It is said once, until the spec no longer asks for them. Time in which Linktree does not send them is not waited; a
-/// receiver that does not tell whether any came is waited for.
+/// The start of the wait for milestones, and when it was reported; `None` if none are expected or one has arrived.
+///
+/// It is reported once, until the spec no longer contains the event. The wait restarts if Linktree does not send
+/// milestones. While the receiver does not report milestones, the state does not change.
 pub(super) fn awaited(
     spec: &Spec,
     observed: &Observed,
@@ -31,10 +33,10 @@ pub(super) fn awaited(
     now: Timestamp,
 ) -> Option<AwaitedMilestones> {
     let known = observed.status.awaited_milestones.clone();
-    let told = observed.receiver.status.as_ref().and_then(|status| status.milestones);
-    let before = observed.status.receiver.as_ref().and_then(|receiver| receiver.last_milestone_time.as_ref());
-    let came = before.is_some() || told.is_some_and(|told| told.last_time.is_some());
-    if !wants_milestones(spec) || came {
+    let reported = observed.receiver.status.as_ref().and_then(|status| status.milestones);
+    let previous = observed.status.receiver.as_ref().and_then(|receiver| receiver.last_milestone_time.as_ref());
+    let arrived = previous.is_some() || reported.is_some_and(|reported| reported.last_time.is_some());
+    if !wants_milestones(spec) || arrived {
         return None;
     }
     if known.as_ref().is_some_and(|known| known.reported_time.is_some()) {
@@ -43,17 +45,19 @@ pub(super) fn awaited(
     if !sends(subscription?) {
         return None;
     }
-    if told.is_none() {
+    if reported.is_none() {
         return known;
     }
     let now = whole_seconds(now);
     let since = known.map_or(now, |known| known.since_time.0);
-    // What is refused for its signature may have been one.
-    let long = now.duration_since(since) >= PATIENCE && verified.status != Status::False;
-    Some(AwaitedMilestones { since_time: Time(since), reported_time: long.then_some(Time(now)) })
+    // A delivery rejected for its signature may have been a milestone.
+    let overdue = now.duration_since(since) >= REPORT_AFTER && verified.status != Status::False;
+    Some(AwaitedMilestones { since_time: Time(since), reported_time: overdue.then_some(Time(now)) })
 }
 
-/// Nothing is known of what comes to somebody's own receiver.
+/// Whether milestones are expected.
+///
+/// Deliveries to an external receiver cannot be observed.
 fn wants_milestones(spec: &Spec) -> bool {
     matches!(spec.endpoint, Endpoint::Managed(_)) && spec.events.contains(&EventType::AnalyticsMilestone)
 }
@@ -90,13 +94,13 @@ mod tests {
         Some(AwaitedMilestones { since_time: time(NOW - days * DAY), reported_time: reported.map(time) })
     }
 
-    /// What follows for a webhook that has waited so many days, after a change.
+    /// The result for a webhook that has waited for `days` and was then changed.
     fn after(days: i64, change: fn(&mut Observed, &mut SubscriptionStatus)) -> Option<AwaitedMilestones> {
         let mut observed = settled();
         observed.status.awaited_milestones = awaits(days, None);
         let mut subscription = observed.status.subscription.clone().unwrap();
         change(&mut observed, &mut subscription);
-        let verified = Finding::new(Status::Unknown, Reason::NoTraffic, "nothing came");
+        let verified = Finding::new(Status::Unknown, Reason::NoTraffic, "no delivery yet");
         awaited(&spec(&["link.created", "analytics.milestone"]), &observed, Some(&subscription), &verified, at(NOW))
     }
 
@@ -109,20 +113,20 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_after_fourteen_days_in_which_linktree_sent_and_none_came() {
+    fn missing_milestones_are_reported_after_fourteen_days() {
         type Change = fn(&mut Observed, &mut SubscriptionStatus);
         let cases: [(&str, i64, Change, Option<AwaitedMilestones>); 14] = [
-            ("it begins", 0, |it, _| it.status.awaited_milestones = None, awaits(0, None)),
-            ("it is not long yet", 13, |_, _| {}, awaits(13, None)),
-            ("it is long", 14, |_, _| {}, awaits(14, Some(NOW))),
+            ("the wait begins", 0, |it, _| it.status.awaited_milestones = None, awaits(0, None)),
+            ("13 days", 13, |_, _| {}, awaits(13, None)),
+            ("14 days", 14, |_, _| {}, awaits(14, Some(NOW))),
             (
-                "it was said",
+                "it was reported",
                 20,
                 |it, _| it.status.awaited_milestones = awaits(20, Some(NOW - 5)),
                 awaits(20, Some(NOW - 5)),
             ),
             (
-                "it was said, and Linktree does not send",
+                "it was reported, and the subscription is disabled",
                 20,
                 |it, subscription| {
                     it.status.awaited_milestones = awaits(20, Some(NOW - 5));
@@ -130,9 +134,9 @@ mod tests {
                 },
                 awaits(20, Some(NOW - 5)),
             ),
-            ("one came", 20, |it, _| last(it, Some(Milestones { last_time: Some(NOW) })), None),
+            ("a milestone arrived", 20, |it, _| last(it, Some(Milestones { last_time: Some(NOW) })), None),
             (
-                "one had come, and the receiver has lost its journal",
+                "a milestone arrived, and the receiver lost its journal",
                 20,
                 |it, _| {
                     let last_milestone_time = Some(Time(at(1)));
@@ -140,10 +144,10 @@ mod tests {
                 },
                 None,
             ),
-            ("the receiver is not there", 20, |it, _| it.receiver.status = None, awaits(20, None)),
-            ("the receiver does not tell", 20, |it, _| last(it, None), awaits(20, None)),
+            ("the receiver does not respond", 20, |it, _| it.receiver.status = None, awaits(20, None)),
+            ("the receiver does not report milestones", 20, |it, _| last(it, None), awaits(20, None)),
             (
-                "a receiver that does not tell is not waited for",
+                "the wait does not begin if the receiver does not report milestones",
                 0,
                 |it, _| {
                     last(it, None);
@@ -151,15 +155,15 @@ mod tests {
                 },
                 None,
             ),
-            ("Linktree does not send", 20, |_, it| it.state = SubscriptionState::Disabled, None),
-            ("Linktree sends others", 20, |_, it| it.drift = drift("events", "link.created"), None),
+            ("the subscription is disabled", 20, |_, it| it.state = SubscriptionState::Disabled, None),
+            ("the subscription has other events", 20, |_, it| it.drift = drift("events", "link.created"), None),
             (
-                "Linktree sends more",
+                "the subscription has more events",
                 13,
                 |_, it| it.drift = drift("events", "analytics.milestone,link.created,link.deleted"),
                 awaits(13, None),
             ),
-            ("Linktree sends to another url", 13, |_, it| it.drift = drift("url", "https://a/"), awaits(13, None)),
+            ("the subscription has another URL", 13, |_, it| it.drift = drift("url", "https://a/"), awaits(13, None)),
         ];
         for (case, days, change, expected) in cases {
             assert_eq!(after(days, change), expected, "{case}");
@@ -167,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_subscribe_to_them_waits_for_none() {
+    fn without_the_event_in_the_spec_there_is_no_wait() {
         let mut observed = settled();
         observed.status.awaited_milestones = awaits(20, Some(NOW));
         let subscription = observed.status.subscription.clone();
@@ -177,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn while_deliveries_are_refused_nothing_is_said() {
+    fn nothing_is_reported_while_deliveries_are_rejected() {
         let mut observed = settled();
         observed.status.awaited_milestones = awaits(20, None);
         let subscription = observed.status.subscription.clone();
-        let refused = Finding::new(false, Reason::SecretMismatch, "");
+        let rejected = Finding::new(false, Reason::SecretMismatch, "");
         let spec = spec(&["analytics.milestone"]);
-        assert_eq!(awaited(&spec, &observed, subscription.as_ref(), &refused, at(NOW)), awaits(20, None));
+        assert_eq!(awaited(&spec, &observed, subscription.as_ref(), &rejected, at(NOW)), awaits(20, None));
     }
 }

@@ -16,29 +16,32 @@ use crate::{
     },
 };
 
-/// So many well-formed deliveries in a row that no key verifies are no accident.
+/// Number of well-formed deliveries in a row, verified by no key, that counts as a mismatch.
 const MISMATCHES: u64 = 3;
-/// `SecretMismatch` is the page's "401 on every delivery": the secret was rotated in the dashboard and not copied.
-/// Anyone can send a badly signed request, so it is concluded only when Linktree too says that its deliveries fail, and
-/// only from deliveries that came while it sent some. It stands until the keys change or a delivery is verified, also
-/// where the receiver has forgotten it with a restart.
+
+/// The finding `SecretMismatch`: the secret was rotated in the dashboard and not copied.
+///
+/// Linktree's documentation calls it "401 on every delivery". Anyone can send a request with a wrong signature, so only
+/// deliveries that arrived while Linktree was sending count, and only if Linktree reports failures, too. The finding
+/// lasts until the keys change or a delivery is verified, even if the receiver lost its counts in a restart.
 pub(super) fn mismatch(spec: &Spec, observed: &Observed, disabled_since: Option<Timestamp>) -> Option<Finding> {
     let status = observed.receiver.status.as_ref()?;
     let run = status.unverified_run.as_ref().filter(|run| run.count >= MISMATCHES);
     if let Some(run) = run.filter(|run| disabled_since.is_none_or(|since| run.since <= since.as_second())) {
         let message = format!(
-            "deliveries since {} are signed with none of the keys: copy the current secret from Linktree's dashboard into {}",
+            "no signing key verifies the deliveries since {}: copy the current secret from Linktree's dashboard into {}",
             seconds(run.since),
             place(&current(&spec.keys)),
         );
         return Some(Finding::new(false, Reason::SecretMismatch, message));
     }
-    let was =
+    let was_mismatch =
         conditions::has_reason(&observed.status.conditions, ConditionType::SignaturesVerified, Reason::SecretMismatch);
-    let stands = was && status.last_verified_key.is_none() && !observed.keys_changed;
-    stands.then(|| observed.carry_over(ConditionType::SignaturesVerified))
+    let persists = was_mismatch && status.last_verified_key.is_none() && !observed.keys_changed;
+    persists.then(|| observed.carry_over(ConditionType::SignaturesVerified))
 }
 
+/// The Secret key of the current signing key.
 pub(super) fn current(keys: &spec::Keys) -> SecretKeyReference {
     match keys {
         spec::Keys::Named(keys) if !keys.is_empty() => keys[0].secret.clone(),
@@ -49,6 +52,7 @@ pub(super) fn current(keys: &spec::Keys) -> SecretKeyReference {
     }
 }
 
+/// A Secret key as messages name it.
 pub(super) fn place(secret: &SecretKeyReference) -> String {
     format!("key {} of Secret {}", secret.key, secret.name)
 }

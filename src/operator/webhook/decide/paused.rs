@@ -1,4 +1,4 @@
-//! pause Reconciliation: what would be done is left undone, and the status says so. What is so is still told as it is.
+//! `spec.pause: Reconciliation`: no changes are made, and the status shows the pending ones.
 
 use crate::{
     api::{
@@ -11,34 +11,37 @@ use crate::{
     },
 };
 
-/// Takes every step that would write something out of the plan. The conditions that those steps were to fulfil say that
-/// they wait for a person; so does `Stalled`, since a condition that holds today does not show that work is left undone.
+/// Removes all steps that write something from the plan, and reports the pause on the conditions they would fulfil.
+///
+/// `Stalled` reports it, too, because a condition that still holds does not show that a change is pending.
 pub(super) fn hold_back(pause: Pause, steps: &mut Vec<Step>, findings: &mut Vec<(ConditionType, Finding)>) {
     match pause {
         Pause::Reconciliation => {}
         Pause::None | Pause::Forwarding => return,
     }
-    let held: Vec<ConditionType> = steps.iter().filter_map(would_mend).collect();
-    // A list writes nothing, and what it finds out is worth knowing.
+    let held: Vec<ConditionType> = steps.iter().filter_map(condition_of).collect();
+    // A list writes nothing and keeps the status current.
     steps.retain(|step| matches!(step, Step::RequestList));
     if held.is_empty() {
         return;
     }
-    for (_, finding) in findings.iter_mut().filter(|(of, finding)| held.contains(of) && !finding.holds()) {
+    for (_, finding) in
+        findings.iter_mut().filter(|(condition_type, finding)| held.contains(condition_type) && !finding.holds())
+    {
         *finding = Finding::new(
             finding.status,
             Reason::Paused,
-            format!("{}; nothing is done while {PAUSED}", finding.message),
+            format!("{}; no changes are made while {PAUSED}", finding.message),
         );
     }
-    let message = format!("work for {} is left undone while {PAUSED}", names(&held));
+    let message = format!("changes for {} are pending while {PAUSED}", names(&held));
     findings.push((ConditionType::Stalled, Finding::new(Status::True, Reason::Paused, message)));
 }
 
 const PAUSED: &str = "spec.pause is Reconciliation";
 
-/// The condition that a step is to fulfil.
-fn would_mend(step: &Step) -> Option<ConditionType> {
+/// The condition that a step fulfils.
+fn condition_of(step: &Step) -> Option<ConditionType> {
     match step {
         Step::Apply(Child::Exposure) | Step::Remove(_) => Some(ConditionType::EndpointReachable),
         Step::Apply(_) | Step::RefreshPodMount { .. } => Some(ConditionType::ReceiverAvailable),
@@ -46,7 +49,7 @@ fn would_mend(step: &Step) -> Option<ConditionType> {
         Step::RotateSecret { .. } => Some(ConditionType::SigningKeysReady),
         Step::Update { .. } => Some(ConditionType::UpToDate),
         Step::Reenable { .. } | Step::Unsubscribe { .. } => Some(ConditionType::SubscriptionEnabled),
-        // The finalizer is only needed before something is registered; the others write nothing.
+        // The finalizer is only needed before a registration; the other steps write nothing or do not occur here.
         Step::AddFinalizer
         | Step::RequestList
         | Step::DryRunSecretWrite

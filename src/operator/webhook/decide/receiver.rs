@@ -1,4 +1,4 @@
-//! Whether the receiver's pod is there and keeps deliveries.
+//! Whether the receiver's pod runs and can store deliveries.
 
 use crate::{
     api::condition::Reason,
@@ -23,56 +23,59 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
         return unschedulable(pod, problem);
     }
     if let Some(problem) = &pod.waiting {
-        return progressing(format!("pod {} waits: {problem}", pod.name));
+        return progressing(format!("pod {} is waiting: {problem}", pod.name));
     }
     match receiver.status.as_ref().map(|status| &status.journal) {
         Some(JournalHealth::Full) => storage(
-            "the journal is full: deliveries are answered 503 until sinks take events or retention ends".to_owned(),
+            "the journal is full: deliveries are answered 503 until sinks accept events or events expire".to_owned(),
         ),
         Some(JournalHealth::Failed { problem }) => storage(format!("the journal cannot be used: {problem}")),
         Some(JournalHealth::Healthy) => {
-            kept(spec, pod, receiver.status.as_ref().and_then(|it| it.certificate.as_ref()))
+            available(spec, pod, receiver.status.as_ref().and_then(|it| it.certificate.as_ref()))
         }
         None if pod.ready => Finding::new(
             Status::Unknown,
             Reason::StatusUnavailable,
-            format!("pod {} is ready, but its status on port 9090 cannot be read from the operator", pod.name),
+            format!(
+                "pod {} is ready, but its status cannot be read: allow the operator to connect to its port 9090",
+                pod.name
+            ),
         ),
         None => progressing(format!(
-            "pod {name} is not ready: it is starting, or has ended (kubectl describe pod {name})",
+            "pod {name} is not ready: it is starting or has exited (kubectl describe pod {name})",
             name = pod.name
         )),
     }
 }
 
-/// Deliveries can be kept; whether they can come in.
-fn kept(spec: &Spec, pod: &Pod, certificate: Option<&Certificate>) -> Finding {
+/// The finding of a receiver whose journal is healthy: whether its certificate is valid and its pod ready.
+fn available(spec: &Spec, pod: &Pod, certificate: Option<&Certificate>) -> Finding {
     if let (Some(secret), Some(Certificate { serving, problem: Some(problem), .. })) = (spec.tls_secret(), certificate)
     {
-        let (of, instead) = (format!("Secret {secret}: {problem}"), "; the one before it is served");
-        let message = if *serving { of + instead } else { of };
+        let consequence = if *serving { "; the previous one is served" } else { "" };
+        let message = format!("the certificate in Secret {secret} is unusable: {problem}{consequence}");
         return Finding::new(*serving, Reason::CertificateUnusable, message);
     }
     if pod.ready {
-        Finding::new(true, Reason::Available, format!("pod {} keeps deliveries", pod.name))
+        Finding::new(true, Reason::Available, format!("pod {} stores deliveries", pod.name))
     } else {
         progressing(format!("pod {} is not ready yet", pod.name))
     }
 }
 
-/// A pod that does not yet have the newest route, or cannot be asked (its admin token may be an older one), is pointed at
-/// it once.
+/// The step that makes the kubelet refresh the mounted route, once per route: for a pod with an older route, or one
+/// whose status cannot be read (it may have an older admin token).
 pub(super) fn refresh_pod_mount(observed: &Observed) -> Option<Step> {
     let pod = observed.receiver.pod.as_ref().filter(|pod| !pod.terminating)?;
-    let wanted = &observed.route_digest;
-    let has_it = observed.receiver.status.as_ref().map_or(!pod.ready, |status| status.route_digest == *wanted);
-    let pointed = pod.route_digest.as_ref() == Some(wanted);
-    (!has_it && !pointed).then(|| Step::RefreshPodMount { pod: pod.name.clone() })
+    let desired = &observed.route_digest;
+    let is_current = observed.receiver.status.as_ref().map_or(!pod.ready, |status| status.route_digest == *desired);
+    let is_refreshed = pod.route_digest.as_ref() == Some(desired);
+    (!is_current && !is_refreshed).then(|| Step::RefreshPodMount { pod: pod.name.clone() })
 }
 
 fn unschedulable(pod: &Pod, problem: &str) -> Finding {
-    let message = format!("no node takes pod {}: {problem}", pod.name);
-    // The scheduler says in one sentence what it lacks; a volume has another remedy than a node.
+    let message = format!("pod {} cannot be scheduled: {problem}", pod.name);
+    // Only the scheduler's message shows that a volume is the problem, which has a different remedy.
     if problem.to_ascii_lowercase().contains("volume") {
         storage(message)
     } else {

@@ -1,4 +1,4 @@
-//! Whether the receiver has signing keys, and whether what comes in is signed with them.
+//! Whether the receiver has signing keys, and whether they verify incoming deliveries.
 
 use super::{
     mismatch::{current, mismatch, place},
@@ -23,9 +23,11 @@ use crate::{
     route::status::ReceiverStatus,
 };
 
-/// The id of a delivery is not signed, so somebody may be trying to make an event look like a repetition. The message
-/// holds no count: it would change from one look to the next.
-const REUSED: &str = "in the last hour deliveries came under an id that another body had before: all were kept, see \
+/// Message about a reused delivery id.
+///
+/// Ids are not signed, so an attacker may try to make an event look like a duplicate. There is no count in it: the
+/// message would change with each reconciliation.
+const REUSED: &str = "in the last hour, a delivery id arrived again with another body: all deliveries are stored, see \
     status.receiver.lastHour.conflict";
 
 pub(super) fn keys(spec: &Spec, observed: &Observed) -> Finding {
@@ -35,25 +37,26 @@ pub(super) fn keys(spec: &Spec, observed: &Observed) -> Finding {
     }
 }
 
-/// Whether the secret is here for somebody's own receiver. Whether that has it is not known.
+/// Whether the signing secret for an external receiver is stored.
+///
+/// Whether the receiver uses it cannot be observed.
 fn external(spec: &Spec, observed: &Observed) -> Finding {
     let place = place(&current(&spec.keys));
     let id = observed.subscription_id();
-    let of_this = observed.secret_kept_for.is_none() || observed.secret_kept_for == id;
-    if of_this && matches!(observed.keys, Keys::Found { .. }) {
-        return Finding::new(true, Reason::SecretKept, format!("{place} holds it, for your receiver"));
+    let is_current = observed.secret_kept_for.is_none() || observed.secret_kept_for == id;
+    if is_current && matches!(observed.keys, Keys::Found { .. }) {
+        return Finding::new(true, Reason::SecretKept, format!("the signing secret is in {place}, for your receiver"));
     }
     if id.is_none() {
-        let message = "the signing secret comes with the registration at Linktree";
+        let message = "waiting for the registration at Linktree, which returns the signing secret";
         return Finding::new(Status::Unknown, Reason::Pending, message);
     }
-    let otherwise = if cannot_ask(spec, observed) {
+    let alternative = if cannot_rotate(spec, observed) {
         String::new()
     } else {
-        format!("; the annotation {ROTATE_SECRET} has a new one made, and kept in {place}")
+        format!(", or set the annotation {ROTATE_SECRET} to have a new one created and stored in {place}")
     };
-    let message =
-        format!("Linktree gave no secret with this subscription: your receiver needs the dashboard's{otherwise}");
+    let message = format!("Linktree returned no signing secret: give your receiver the dashboard's{alternative}");
     Finding::new(Status::Unknown, Reason::SecretUnknown, message)
 }
 
@@ -63,24 +66,26 @@ fn bundled(spec: &Spec, observed: &Observed) -> Finding {
         Keys::Expired => Finding::new(
             false,
             Reason::KeysExpired,
-            "the notAfterTime of every key is over: add the current secret to spec.signing.keys",
+            "all signing keys have expired (notAfterTime): add the current secret to spec.signing.keys",
         ),
         Keys::CurrentMissing(secret) => Finding::new(
             false,
             Reason::SecretMissing,
-            format!("put the signing secret from Linktree's dashboard into {}", place(secret)),
+            format!("the signing secret is missing: copy it from Linktree's dashboard into {}", place(secret)),
         ),
-        Keys::ProviderMissing(secret) if cannot_ask(spec, observed) => Finding::new(
+        Keys::ProviderMissing(secret) if cannot_rotate(spec, observed) => Finding::new(
             false,
             Reason::AwaitingProviderSecret,
             format!(
-                "the secret is not to be had from Linktree's API: copy it from the dashboard into {}",
+                "the signing secret cannot be requested from Linktree's API: copy it from the dashboard into {}",
                 place(secret)
             ),
         ),
-        Keys::ProviderMissing(_) => {
-            Finding::new(false, Reason::Pending, "the signing secret comes with the registration at Linktree")
-        }
+        Keys::ProviderMissing(_) => Finding::new(
+            false,
+            Reason::Pending,
+            "waiting for the registration at Linktree, which returns the signing secret",
+        ),
     }
 }
 
@@ -89,48 +94,49 @@ fn found(spec: &Spec, observed: &Observed, missing: &[SecretKeyReference], expir
     let was_loaded =
         conditions::has_reason(&observed.status.conditions, ConditionType::SigningKeysReady, Reason::Loaded);
     if !loaded && !was_loaded {
-        return Finding::new(Status::Unknown, Reason::Pending, "the receiver has not read its keys yet");
+        return Finding::new(Status::Unknown, Reason::Pending, "the receiver has not loaded its signing keys yet");
     }
     let mut message = match missing {
-        [] => "the receiver has its keys".to_owned(),
+        [] => "the receiver has its signing keys".to_owned(),
         missing => {
             let places: Vec<_> = missing.iter().map(place).collect();
-            format!("the receiver has the current key; others are missing: {}", places.join(", "))
+            format!("the receiver has the current signing key; others are missing: {}", places.join(", "))
         }
     };
     if !expired.is_empty() {
-        message.push_str(&format!("; no longer used, since their time is over: {}", expired.join(", ")));
+        message.push_str(&format!("; expired (notAfterTime) and no longer used: {}", expired.join(", ")));
     }
     if observed.rotate_request.is_some() {
-        message.push_str(rotation_refused(spec, observed).unwrap_or_default().as_str());
+        message.push_str(why_not_rotated(spec, observed).unwrap_or_default().as_str());
     }
     Finding::new(true, Reason::Loaded, message)
 }
 
-/// Why a person's request for a new secret is not followed.
-fn rotation_refused(spec: &Spec, observed: &Observed) -> Option<String> {
+/// Why a requested rotation is not done, as an addition to the message.
+fn why_not_rotated(spec: &Spec, observed: &Observed) -> Option<String> {
     match &spec.keys {
         spec::Keys::Named(_) => Some(
-            "; a new secret is asked for, but these are yours: rotate it in the dashboard and name the new one first in spec.signing.keys"
+            "; the requested rotation is not possible with keys of your own: rotate the secret in the dashboard and put the new one first in spec.signing.keys"
                 .to_owned(),
         ),
-        spec::Keys::Provider { .. } => cannot_ask(spec, observed).then(|| {
+        spec::Keys::Provider { .. } => cannot_rotate(spec, observed).then(|| {
             let place = place(&current(&spec.keys));
-            format!("; a new secret is asked for, but cannot be had from Linktree's API: rotate it in the dashboard and copy it into {place}")
+            format!("; the requested rotation is not possible through Linktree's API: rotate the secret in the dashboard and copy it into {place}")
         }),
     }
 }
 
-/// Linktree cannot be asked for a new secret, or we may not ask.
-fn cannot_ask(spec: &Spec, observed: &Observed) -> bool {
-    let observes = match spec.policies.management {
+/// Whether the operator cannot rotate the secret: the API does not support it, or `managementPolicy` is `Observe`.
+fn cannot_rotate(spec: &Spec, observed: &Observed) -> bool {
+    let observes_only = match spec.policies.management {
         ManagementPolicy::Manage => false,
         ManagementPolicy::Observe => true,
     };
-    observes || matches!(&observed.connection, Connection::Listed { capabilities, .. } if capabilities.lacks_rotation())
+    observes_only
+        || matches!(&observed.connection, Connection::Listed { capabilities, .. } if capabilities.lacks_rotation())
 }
 
-/// Whether what comes in is signed with the keys.
+/// Whether the keys verify incoming deliveries.
 pub(super) fn verified(observed: &Observed, subscription: &Subscription, spec: &Spec) -> Finding {
     let tolerance_seconds = spec.timestamp_tolerance_seconds;
     let Some(status) = &observed.receiver.status else {
@@ -148,12 +154,12 @@ pub(super) fn verified(observed: &Observed, subscription: &Subscription, spec: &
     }
     match (&status.last_verified_key, &observed.keys) {
         (None, _) => {
-            Finding::new(Status::Unknown, Reason::NoTraffic, "no delivery has come yet that these keys verify")
+            Finding::new(Status::Unknown, Reason::NoTraffic, "no delivery signed with these keys has arrived yet")
         }
         (Some(last), Keys::Found { active, .. }) if last != active => Finding::new(
             true,
             Reason::PreviousKeyInUse,
-            format!("the last delivery was signed with key {last}, not with the current one, {active}"),
+            format!("the last delivery was signed with key {last}, not with the current key {active}"),
         ),
         (Some(last), _) => {
             Finding::new(true, Reason::Verified, format!("the last delivery was signed with key {last}"))
@@ -161,23 +167,27 @@ pub(super) fn verified(observed: &Observed, subscription: &Subscription, spec: &
     }
 }
 
-/// The deliveries agree that a clock is wrong. As long as they are accepted it is a warning. That they are refused
-/// is concluded only when Linktree too says so: anyone may have captured some and send them again late.
+/// A clock skew that the timestamps of the deliveries agree on: a warning while deliveries are accepted.
+///
+/// Rejected deliveries count only if Linktree also reports failures, because anyone can capture deliveries and replay
+/// them later.
 fn skewed(status: &ReceiverStatus, subscription: &Subscription, tolerance_seconds: u32) -> Option<Finding> {
-    let off = status.clock_offset_seconds?;
-    let refused = off.unsigned_abs() > u64::from(tolerance_seconds);
-    if refused && !subscription.failing() {
+    let offset = status.clock_offset_seconds?;
+    let rejected = offset.unsigned_abs() > u64::from(tolerance_seconds);
+    if rejected && !subscription.failing() {
         return None;
     }
-    let (by, direction) = (roughly(off.unsigned_abs()), if off > 0 { "ahead of" } else { "behind" });
-    let consequence = if refused { ", so they are refused" } else { "" };
+    let (by, direction) = (roughly(offset.unsigned_abs()), if offset > 0 { "ahead of" } else { "behind" });
+    let consequence = if rejected { ", so they are rejected" } else { "" };
     let message = format!(
-        "the receiver's clock is more than {by} {direction} the one that signs the deliveries{consequence}: set the clock of its node right",
+        "the receiver's clock is more than {by} {direction} the clock that signs the deliveries{consequence}: correct the clock of its node",
     );
-    Some(Finding::new(!refused, Reason::ClockSkew, message))
+    Some(Finding::new(!rejected, Reason::ClockSkew, message))
 }
 
-/// A message holds nothing that changes from one look to the next, so the offset is given as an order of magnitude.
+/// The order of magnitude of an offset.
+///
+/// The exact value would change the message with each reconciliation.
 fn roughly(seconds: u64) -> &'static str {
     match seconds {
         0..60 => "half a minute",
@@ -197,19 +207,19 @@ mod tests {
     }
 
     fn subscription(failing: bool) -> Subscription {
-        let fine = Finding::new(true, Reason::Available, "");
+        let holds = Finding::new(true, Reason::Available, "");
         Subscription {
             status: None,
-            registered: fine.clone(),
-            up_to_date: fine.clone(),
-            enabled: fine.clone(),
-            at_risk: Finding { status: failing.into(), ..fine },
+            registered: holds.clone(),
+            up_to_date: holds.clone(),
+            enabled: holds.clone(),
+            at_risk: Finding { status: failing.into(), ..holds },
             steps: Vec::new(),
         }
     }
 
     #[test]
-    fn a_wrong_clock_is_a_warning_until_linktree_too_says_that_deliveries_fail() {
+    fn clock_skew_is_a_warning_until_linktree_reports_failed_deliveries() {
         for (offset, failing, expected) in [
             (None, true, None),
             (Some(95), false, Some(Status::True)),

@@ -1,4 +1,4 @@
-//! Whether the sinks take what is forwarded to them. Trouble here never touches `Ready`: the intake goes on.
+//! Whether the sinks accept events. A failing sink does not affect `Ready`: deliveries are still accepted.
 
 use crate::{
     api::{
@@ -12,19 +12,19 @@ use crate::{
     route::status::{ReceiverStatus, SinkStatus},
 };
 
-/// Events waiting for one sink from which it counts as behind.
+/// Number of waiting events that counts as a backlog.
 const BACKLOG: u64 = 1_000;
 
 pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
     if spec.sinks.is_empty() {
-        return Finding::new(true, Reason::Healthy, "there are no sinks; events are kept in the journal");
+        return Finding::new(true, Reason::Healthy, "there are no sinks: events are stored in the journal");
     }
     if let [first, others @ ..] = observed.sinks_unresolved.as_slice() {
         let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
         return Finding::new(
             false,
             Reason::SinkUnresolved,
-            format!("sink {} waits, its events are kept: {}{more}", first.sink, first.problem),
+            format!("sink {} is unresolved, its events are stored: {}{more}", first.sink, first.problem),
         );
     }
     let Some(status) = &observed.receiver.status else {
@@ -39,24 +39,32 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
         return Finding::new(
             false,
             Reason::SinkFailing,
-            format!("sinks do not take events: {failing}; their events are kept and sent again (see status.sinks)"),
+            format!(
+                "sinks reject events or are unreachable: {failing}; events are stored and retried, see status.sinks"
+            ),
         );
     }
     let behind = names(&status.sinks, |sink| sink.backlog >= BACKLOG);
     if !behind.is_empty() {
-        return Finding::new(false, Reason::Backlog, format!("sinks are more than {BACKLOG} events behind: {behind}"));
+        return Finding::new(
+            false,
+            Reason::Backlog,
+            format!("sinks have a backlog of {BACKLOG} events or more: {behind}"),
+        );
     }
-    Finding::new(true, Reason::Healthy, "the sinks take events")
+    Finding::new(true, Reason::Healthy, "the sinks accept events")
 }
 
-/// It is said once it is so: until the receiver has read its route, it goes on sending.
+/// The finding while forwarding is paused.
+///
+/// The receiver sends events until it has loaded its new route.
 fn paused(observed: &Observed, status: &ReceiverStatus) -> Finding {
-    let was = conditions::has_reason(&observed.status.conditions, ConditionType::Delivering, Reason::Paused);
-    if was || status.route_digest == observed.route_digest {
-        let message = "events are kept and not sent; they go out in order once spec.pause is None";
+    let was_paused = conditions::has_reason(&observed.status.conditions, ConditionType::Delivering, Reason::Paused);
+    if was_paused || status.route_digest == observed.route_digest {
+        let message = "forwarding is paused by spec.pause: events are stored, and sent in order once it is None";
         Finding::new(false, Reason::Paused, message)
     } else {
-        Finding::new(Status::Unknown, Reason::Pending, "the receiver has not read yet that forwarding is paused")
+        Finding::new(Status::Unknown, Reason::Pending, "the receiver has not loaded the pause of forwarding yet")
     }
 }
 

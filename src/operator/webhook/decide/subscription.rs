@@ -1,4 +1,4 @@
-//! The subscription at Linktree: that there is exactly one, that it is as the spec says, that Linktree sends to it.
+//! The subscription at Linktree: there is exactly one, it matches the spec, and it is enabled.
 
 use jiff::Timestamp;
 
@@ -23,12 +23,12 @@ pub(super) use absent::list_after;
 
 pub(super) fn decide(spec: &Spec, observed: &Observed, health: &Health<'_>, now: Timestamp) -> Subscription {
     let Connection::Listed { snapshot, in_cluster, capabilities } = &observed.connection else {
-        return unseen(observed);
+        return unlisted(observed);
     };
     let decided = match ownership::find(spec, observed, snapshot) {
         Ownership::Ours(known) => present::decide(spec, observed, known, *capabilities, health, now),
         Ownership::Foreign(known) => absent::foreign(observed, known),
-        Ownership::OtherWebhook(webhook) => absent::taken(observed, webhook),
+        Ownership::OtherWebhook(webhook) => absent::url_conflict(observed, webhook),
         Ownership::Absent => absent::decide(spec, observed, snapshot, *in_cluster, health, now),
     };
     match spec.policies.management {
@@ -37,8 +37,8 @@ pub(super) fn decide(spec: &Spec, observed: &Observed, health: &Health<'_>, now:
     }
 }
 
-/// The account cannot be looked at: what was known stays.
-fn unseen(observed: &Observed) -> Subscription {
+/// The result while the account cannot be listed: the last known state.
+fn unlisted(observed: &Observed) -> Subscription {
     Subscription {
         status: observed.status.subscription.clone(),
         registered: observed.carry_over(ConditionType::Registered),
@@ -49,7 +49,7 @@ fn unseen(observed: &Observed) -> Subscription {
     }
 }
 
-/// Whether Linktree sends other events than the spec asks for, and not this one.
+/// Whether the subscription's events differ from the spec and lack this one.
 pub(super) fn lacks(subscription: &SubscriptionStatus, event_type: &EventType) -> bool {
     let mut drift = subscription.drift.iter().filter(|drift| drift.field == outcome::EVENTS);
     drift.any(|drift| !drift.observed.contains(event_type.as_str()))

@@ -1,4 +1,4 @@
-//! A person asked to have Linktree looked at now.
+//! Sync requests: the user asks for a new list of the account now.
 
 use jiff::Timestamp;
 
@@ -8,13 +8,15 @@ use crate::operator::webhook::{
     plan::Step,
 };
 
-/// The request that is handled with this look, or what it still takes. The probe is made afresh as long as one is there.
+/// The sync request that this reconciliation completes, or the steps it still needs.
+///
+/// While one is pending, each reconciliation also probes the URL again.
 pub(super) fn decide(observed: &Observed, now: Timestamp) -> (Option<String>, Vec<Step>) {
     let Some(request) = &observed.sync_request else { return (None, Vec::new()) };
     let listed_at = match &observed.connection {
         Connection::Listed { snapshot, .. } => Some(snapshot.listed_at),
         Connection::Unlisted => None,
-        // There is nobody to ask, and the conditions say why.
+        // Linktree cannot be called; the conditions say why.
         Connection::Unusable { .. } => return (Some(request.value.clone()), Vec::new()),
     };
     if listed_at.is_some_and(|listed_at| listed_at >= request.noticed_at) {

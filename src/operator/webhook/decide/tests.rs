@@ -1,5 +1,5 @@
-//! Situations, each with a sentence, and what is concluded from them. Every reason is concluded from one of them at least;
-//! and whatever they are mixed to, a decision is found and contradicts neither itself nor the rules.
+//! Tests of decisions: a table of situations with their expected conditions, which covers every reason, and properties
+//! that hold for any mixture of them.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -51,7 +51,7 @@ pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// All is well: registered, sending, verified.
+/// A webhook that is in sync: registered, enabled, with verified deliveries.
 pub(in crate::operator::webhook) fn settled() -> Observed {
     let url = Spec::parse(&webhook(|_| {})).unwrap().url;
     let known = json!({"id": "wh_1", "url": url, "events": ["link.created", "link.updated"], "status": "active"});
@@ -133,7 +133,7 @@ fn known(observed: &mut Observed) -> &mut wire::Subscription {
     &mut subscriptions[0]
 }
 
-fn nothing_known(observed: &mut Observed) {
+fn unregistered(observed: &mut Observed) {
     account(observed).subscriptions.clear();
     observed.status.subscription = None;
 }
@@ -171,9 +171,9 @@ fn attempts(observed: &mut Observed, last: i64, today: i64) {
     });
 }
 
-fn condition(of: ConditionType, status: &str, reason: Reason) -> Condition {
+fn condition(condition_type: ConditionType, status: &str, reason: Reason) -> Condition {
     Condition {
-        type_: of.to_string(),
+        type_: condition_type.to_string(),
         status: status.into(),
         reason: reason.to_string(),
         message: "as before".into(),
@@ -186,7 +186,7 @@ fn place(name: &str) -> SecretKeyReference {
     SecretKeyReference { name: name.into(), key: "secret".into() }
 }
 
-/// Decides, fails as told, and reports.
+/// The status after a decision whose steps have this failure.
 fn status_after(spec: &Spec, observed: &Observed, failure: Option<Failure>, now: Timestamp) -> LinktreeWebhookStatus {
     let outcome = Outcome { failures: failure.into_iter().collect(), ..Outcome::default() };
     let route = route::tests::route();
@@ -203,6 +203,6 @@ fn status_after(spec: &Spec, observed: &Observed, failure: Option<Failure>, now:
     report.status()
 }
 
-fn find(conditions: &[Condition], of: ConditionType) -> Option<(&str, &str)> {
-    conditions::find(conditions, of).map(|it| (it.status.as_str(), it.reason.as_str()))
+fn find(conditions: &[Condition], condition_type: ConditionType) -> Option<(&str, &str)> {
+    conditions::find(conditions, condition_type).map(|it| (it.status.as_str(), it.reason.as_str()))
 }

@@ -1,5 +1,7 @@
-//! The steps that get a signing secret from Linktree and keep it. A secret comes once: what is not kept is lost, so it is
-//! tried first whether it could be, and a new one is made, or the subscription unmade, where it was not all the same.
+//! The steps that obtain a signing secret from Linktree and store it.
+//!
+//! Linktree returns a secret once, so one that cannot be stored is lost. A dry run therefore comes first. If storing
+//! fails nevertheless, a new secret is created, or the subscription is deleted.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
@@ -34,8 +36,10 @@ use crate::{
     },
 };
 
-/// How long the secret before a rotation is tried too. Linktree's last retry of a delivery comes 20 minutes after the
-/// first attempt, and may be signed as that was.
+/// How long the previous secret stays valid after a rotation.
+///
+/// Linktree's last retry of a delivery follows 20 minutes after the first attempt, and may be signed with the same
+/// secret.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 
 impl Executor<'_> {
@@ -52,15 +56,15 @@ impl Executor<'_> {
         account.record_subscription(subscription, clock::now());
         self.connections.request_reconcile(&ObjectKey::connection_of(self.webhook));
         outcome.registered = Some(id.clone());
-        self.publish(EventType::Normal, "SubscriptionCreated", format!("registered {} as subscription {id}", spec.url))
+        self.publish(EventType::Normal, "SubscriptionCreated", format!("created subscription {id} for {}", spec.url))
             .await;
         let Some(secret) = secret else { return Ok(()) };
-        let Err(error) = self.keep_secret(&secret, &id, None).await else { return Ok(()) };
-        // The next look has a new one made. Where there can be none, there is no use in this subscription.
+        let Err(error) = self.store_secret(&secret, &id, None).await else { return Ok(()) };
+        // The next reconciliation rotates the secret. Without rotation, the subscription has no use and is deleted.
         if account.capabilities().lacks_rotation() && self.unsubscribe(&id).await.is_ok() {
             outcome.registered = None;
         }
-        Err(StepError::NotKept { error, made: true })
+        Err(StepError::SecretNotStored { error, created: true })
     }
 
     pub(super) async fn rotate_secret(
@@ -74,25 +78,29 @@ impl Executor<'_> {
         match RateLimitedClient::new(account, &ObjectKey::of(self.webhook)).rotate_secret(id).await {
             Ok(secret) => {
                 let previous = if keep_previous { self.current_secret() } else { None };
-                let kept = self.keep_secret(&secret, id, previous).await;
-                kept.map_err(|error| StepError::NotKept { error, made: true })?;
+                let stored = self.store_secret(&secret, id, previous).await;
+                stored.map_err(|error| StepError::SecretNotStored { error, created: true })?;
                 outcome.rotated = request.cloned();
-                self.publish(EventType::Normal, "SecretRotated", format!("subscription {id} has a new signing secret"))
-                    .await;
+                self.publish(
+                    EventType::Normal,
+                    "SecretRotated",
+                    format!("rotated the signing secret of subscription {id}"),
+                )
+                .await;
                 Ok(())
             }
-            // Not an error of this webhook: the secret then comes from a person, and the condition says where it goes.
+            // No error: the user supplies the secret, and the condition names its Secret.
             Err(ApiError::Unsupported { .. }) => Ok(()),
-            Err(ApiError::NotFound) => self.what_is_not_found(id).await,
+            Err(ApiError::NotFound) => self.rotation_not_found(id).await,
             Err(error) => Err(StepError::Linktree(ConditionType::SigningKeysReady, error)),
         }
     }
 
-    /// A 404 to a rotation speaks of the call, or of the subscription: the subscription itself tells which.
-    async fn what_is_not_found(&self, id: &SubscriptionId) -> Result<(), StepError> {
+    /// Finds out with a GET whether a 404 to a rotation means the endpoint or the subscription.
+    async fn rotation_not_found(&self, id: &SubscriptionId) -> Result<(), StepError> {
         let Some(account) = &self.account else { return Ok(()) };
         match RateLimitedClient::new(account, &ObjectKey::of(self.webhook)).get(id).await {
-            // It is there; or nothing is known of it but that it was made, as where Linktree offers little else.
+            // The subscription exists, or the API supports no GET and nothing contradicts its registration.
             Ok(_) | Err(ApiError::Unsupported { .. }) => {
                 account.mark_unsupported(Call::RotateSecret);
                 Ok(())
@@ -101,14 +109,14 @@ impl Executor<'_> {
         }
     }
 
-    /// Has Kubernetes judge the write of a secret that is none.
+    /// Checks with a dry run of a placeholder whether a secret can be stored.
     pub(super) async fn dry_run_secret_write(&self) -> Result<(), StepError> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
         let Keys::Provider { secret_name } = &spec.keys else { return Ok(()) };
         let object = secret_object(spec, secret_name, &Secret::new("none"), &SubscriptionId(String::new()), None);
         let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
-        let tried = self.api::<KubernetesSecret>().patch(secret_name, &params, &Patch::Apply(&object)).await;
-        tried.map(drop).map_err(|error| StepError::NotKept { error, made: false })
+        let result = self.api::<KubernetesSecret>().patch(secret_name, &params, &Patch::Apply(&object)).await;
+        result.map(drop).map_err(|error| StepError::SecretNotStored { error, created: false })
     }
 
     /// The secret from Linktree that the receiver has.
@@ -117,28 +125,30 @@ impl Executor<'_> {
         rendered.route.keys.iter().find(|key| key.name == PROVIDER_KEY).map(|key| &key.secret)
     }
 
-    /// Keeps a secret from Linktree where the spec asks for that, and the one before it for a while.
-    async fn keep_secret(
+    /// Stores a secret from Linktree in the Secret of the spec, and the previous one until it expires.
+    async fn store_secret(
         &self,
         secret: &Secret,
-        of: &SubscriptionId,
+        subscription: &SubscriptionId,
         previous: Option<&Secret>,
     ) -> Result<(), kube::Error> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
         let Keys::Provider { secret_name } = &spec.keys else { return Ok(()) };
         let end = clock::now().saturating_add(OVERLAP).unwrap_or(Timestamp::MAX);
-        let object = secret_object(spec, secret_name, secret, of, previous.map(|previous| (previous, end)));
+        let object = secret_object(spec, secret_name, secret, subscription, previous.map(|previous| (previous, end)));
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.api::<KubernetesSecret>().patch(secret_name, &params, &Patch::Apply(&object)).await.map(drop)
     }
 }
 
-/// Without the digest that other objects carry: a digest of nothing but a secret could be guessed against.
+/// The Secret to store.
+///
+/// It has no digest as other objects do, because the digest of a secret alone allows guessing.
 fn secret_object(
     spec: &Spec,
     name: &str,
     secret: &Secret,
-    of: &SubscriptionId,
+    subscription: &SubscriptionId,
     previous: Option<(&Secret, Timestamp)>,
 ) -> KubernetesSecret {
     let bytes = |secret: &Secret| secret.expose().as_bytes().to_vec();
@@ -150,7 +160,7 @@ fn secret_object(
         }
     };
     let annotations = object.annotations_mut();
-    annotations.insert(SUBSCRIPTION_ANNOTATION.to_owned(), of.0.clone());
+    annotations.insert(SUBSCRIPTION_ANNOTATION.to_owned(), subscription.0.clone());
     annotations.extend(previous.map(|(_, end)| (PREVIOUS_NOT_AFTER_ANNOTATION.to_owned(), end.to_string())));
     object
 }

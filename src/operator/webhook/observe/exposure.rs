@@ -1,4 +1,4 @@
-//! What stands between the URL and the receiver's Service, as the cluster has it.
+//! The state of the Ingress or HTTPRoute between the URL and the receiver's Service.
 
 use k8s_openapi::{api::networking::v1::Ingress, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{Api, ResourceExt};
@@ -15,7 +15,7 @@ use crate::operator::{
     },
 };
 
-/// How the exposure stands, and [`Child::Exposure`] if its object is missing or not as it should be.
+/// The state of the exposure, and [`Child::Exposure`] if its object is missing or out of date.
 pub async fn observe(
     context: &Context,
     spec: &Spec,
@@ -45,8 +45,9 @@ pub async fn observe(
     }
 }
 
-/// The route of this name. An object that is not there is answered in the API's own words; a kind that is not there by
-/// a bare 404, which says nothing of any object.
+/// Reads the HTTPRoute with this name.
+///
+/// The API reports a missing object with a `Status`, and a missing kind with a plain 404.
 pub(super) async fn find_route(routes: &Api<HTTPRoute>, name: &str) -> Result<Found, kube::Error> {
     match routes.get_opt(name).await {
         Ok(Some(route)) => Ok(Found::Route(Box::new(route))),
@@ -56,6 +57,7 @@ pub(super) async fn find_route(routes: &Api<HTTPRoute>, name: &str) -> Result<Fo
     }
 }
 
+/// The result of [`find_route`].
 pub(super) enum Found {
     Route(Box<HTTPRoute>),
     Absent,
@@ -70,12 +72,14 @@ fn ingress(live: &Ingress) -> Exposure {
     }
 }
 
-/// What controllers say of the route at its Gateway; what they said of an earlier generation of it does not count.
+/// The state of the route at its Gateway.
+///
+/// A status of an earlier generation is ignored.
 fn route(live: &HTTPRoute, gateway: &Gateway) -> RouteState {
     let parents = live.status.as_ref().map(|status| status.parents.as_slice()).unwrap_or_default();
     let states = parents.iter().filter(|parent| is_of(parent, live, gateway)).map(|parent| state(parent, live));
-    // More than one controller may speak of it: one that has it in place is enough.
-    states.max_by_key(|state| matches!(state, RouteState::InPlace)).unwrap_or(RouteState::Unseen)
+    // More than one controller may report a status; one that is ready is enough.
+    states.max_by_key(|state| matches!(state, RouteState::Ready)).unwrap_or(RouteState::Pending)
 }
 
 fn is_of(parent: &ParentStatus, live: &HTTPRoute, gateway: &Gateway) -> bool {
@@ -87,19 +91,21 @@ fn is_of(parent: &ParentStatus, live: &HTTPRoute, gateway: &Gateway) -> bool {
 }
 
 fn state(parent: &ParentStatus, live: &HTTPRoute) -> RouteState {
-    let current = |of: &str| {
+    let current = |condition_type: &str| {
         let is_current = |condition: &&Condition| {
             condition.observed_generation.is_none_or(|seen| Some(seen) >= live.metadata.generation)
         };
-        parent.conditions.iter().filter(is_current).find(|condition| condition.type_ == of)
+        parent.conditions.iter().filter(is_current).find(|condition| condition.type_ == condition_type)
     };
-    let told = |condition: &Condition| format!("{}: {}", condition.reason, condition.message);
+    let problem = |condition: &Condition| format!("{}: {}", condition.reason, condition.message);
     match (current("Accepted"), current("ResolvedRefs")) {
-        (None, _) => RouteState::Unseen,
-        (Some(accepted), _) if accepted.status != "True" => RouteState::NotAccepted { problem: told(accepted) },
-        (Some(_), None) => RouteState::Unseen,
-        (Some(_), Some(resolved)) if resolved.status != "True" => RouteState::NotResolved { problem: told(resolved) },
-        (Some(_), Some(_)) => RouteState::InPlace,
+        (None, _) => RouteState::Pending,
+        (Some(accepted), _) if accepted.status != "True" => RouteState::NotAccepted { problem: problem(accepted) },
+        (Some(_), None) => RouteState::Pending,
+        (Some(_), Some(resolved)) if resolved.status != "True" => {
+            RouteState::NotResolved { problem: problem(resolved) }
+        }
+        (Some(_), Some(_)) => RouteState::Ready,
     }
 }
 
@@ -125,9 +131,9 @@ mod tests {
     }
 
     fn parent(reference: &Value, accepted: &str, resolved: &str, generation: i64) -> Value {
-        let condition = |of: &str, status: &str| {
+        let condition = |condition_type: &str, status: &str| {
             json!({
-                "type": of, "status": status, "reason": "Why", "message": format!("{of} is {status}"),
+                "type": condition_type, "status": status, "reason": "Why", "message": format!("{condition_type} is {status}"),
                 "observedGeneration": generation, "lastTransitionTime": "2026-11-24T00:00:00Z",
             })
         };
@@ -138,24 +144,24 @@ mod tests {
     }
 
     #[test]
-    fn a_route_is_in_place_once_its_own_gateway_says_so_of_this_generation() {
+    fn a_route_is_ready_once_its_gateway_reports_the_current_generation() {
         let ours = json!({"name": "public", "namespace": "infra"});
         let other = json!({"name": "private", "namespace": "infra"});
         let section = json!({"name": "public", "namespace": "infra", "sectionName": "http"});
         let not_accepted = || RouteState::NotAccepted { problem: "Why: Accepted is False".into() };
         let not_resolved = || RouteState::NotResolved { problem: "Why: ResolvedRefs is False".into() };
         let cases = [
-            ("nobody has spoken", json!([]), RouteState::Unseen),
-            ("it is in place", json!([parent(&ours, "True", "True", 2)]), RouteState::InPlace),
-            ("an earlier one was", json!([parent(&ours, "True", "True", 1)]), RouteState::Unseen),
-            ("at another gateway", json!([parent(&other, "True", "True", 2)]), RouteState::Unseen),
-            ("at one listener only", json!([parent(&section, "True", "True", 2)]), RouteState::Unseen),
-            ("it is not accepted", json!([parent(&ours, "False", "False", 2)]), not_accepted()),
-            ("its Service is not found", json!([parent(&ours, "True", "False", 2)]), not_resolved()),
+            ("no status", json!([]), RouteState::Pending),
+            ("accepted and resolved", json!([parent(&ours, "True", "True", 2)]), RouteState::Ready),
+            ("an earlier generation", json!([parent(&ours, "True", "True", 1)]), RouteState::Pending),
+            ("another Gateway", json!([parent(&other, "True", "True", 2)]), RouteState::Pending),
+            ("one listener only", json!([parent(&section, "True", "True", 2)]), RouteState::Pending),
+            ("not accepted", json!([parent(&ours, "False", "False", 2)]), not_accepted()),
+            ("its Service is not resolved", json!([parent(&ours, "True", "False", 2)]), not_resolved()),
             (
-                "two controllers speak, and one has it",
+                "two controllers, one of which accepts it",
                 json!([parent(&ours, "False", "True", 2), parent(&ours, "True", "True", 2)]),
-                RouteState::InPlace,
+                RouteState::Ready,
             ),
         ];
         for (sentence, parents, expected) in cases {
@@ -164,15 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn an_ingress_has_an_address_or_not() {
-        let seen = |status: Value| {
+    fn an_ingress_has_an_address_once_a_controller_publishes_one() {
+        let observed = |status: Value| {
             let live = json!({"metadata": {}, "spec": {"ingressClassName": "nginx"}, "status": status});
             ingress(&serde_json::from_value(live).unwrap())
         };
         let expected = |has_address| Exposure::Ingress { class: Some("nginx".into()), has_address };
-        assert_eq!(seen(json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}})), expected(true));
+        assert_eq!(observed(json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}})), expected(true));
         for none in [json!({}), json!({"loadBalancer": {}}), json!({"loadBalancer": {"ingress": []}})] {
-            assert_eq!(seen(none), expected(false));
+            assert_eq!(observed(none), expected(false));
         }
     }
 }

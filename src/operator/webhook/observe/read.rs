@@ -1,4 +1,4 @@
-//! Reads objects of a webhook's namespace, and records their versions.
+//! Reads objects in a webhook's namespace and records their versions.
 
 use std::fmt::Debug;
 
@@ -11,7 +11,7 @@ use crate::operator::{
     webhook::{context::Context, spec::Spec},
 };
 
-/// Reads an object, and records the version that was read.
+/// Reads an object and records its version.
 pub(super) async fn read<K>(context: &Context, spec: &Spec, kind: Kind, name: &str) -> Result<Option<K>, kube::Error>
 where
     K: Kubernetes,

@@ -1,4 +1,4 @@
-//! Objects that a webhook has from before its spec was changed.
+//! Objects from before a change of the spec, which are no longer required.
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -18,7 +18,9 @@ use crate::operator::webhook::{
     state::WebhookState,
 };
 
-/// Objects the spec no longer asks for, if they are ours. Looked for once per change of the spec, and until there are none.
+/// The webhook's objects that the spec no longer requires.
+///
+/// They are searched after each change of the spec until none is left.
 pub async fn stale_objects(
     context: &Context,
     spec: &Spec,
@@ -37,7 +39,7 @@ pub async fn stale_objects(
     Ok(found)
 }
 
-/// The way in goes first, and what the pod needs after the pod.
+/// The kinds of objects to delete, in order: first the exposure, and the pod's dependencies after the pod.
 fn unwanted(spec: &Spec) -> &'static [Part] {
     match spec.exposure() {
         Some(Exposure::None | Exposure::Service) => &[Part::Ingress, Part::HttpRoute],
@@ -55,23 +57,23 @@ fn unwanted(spec: &Spec) -> &'static [Part] {
     }
 }
 
-/// The object's uid, if there is one and the webhook owns it.
+/// The object's UID, if it exists and the webhook owns it.
 async fn uid(context: &Context, spec: &Spec, part: Part) -> Result<Option<String>, kube::Error> {
     match part {
-        Part::Ingress => of::<Ingress>(context, spec, &spec.receiver_name()).await,
+        Part::Ingress => owned_uid::<Ingress>(context, spec, &spec.receiver_name()).await,
         Part::HttpRoute => Ok(match find_route(&api(context, spec), &spec.receiver_name()).await? {
             Found::Route(object) => ours(spec, &*object),
             Found::Absent | Found::NoGatewayApi => None,
         }),
-        Part::StatefulSet => of::<StatefulSet>(context, spec, &spec.receiver_name()).await,
-        Part::Service => of::<Service>(context, spec, &spec.receiver_name()).await,
-        Part::NetworkPolicy => of::<NetworkPolicy>(context, spec, &spec.receiver_name()).await,
-        Part::ServiceAccount => of::<ServiceAccount>(context, spec, &spec.receiver_name()).await,
-        Part::RouteSecret => of::<Secret>(context, spec, &spec.route_secret_name()).await,
+        Part::StatefulSet => owned_uid::<StatefulSet>(context, spec, &spec.receiver_name()).await,
+        Part::Service => owned_uid::<Service>(context, spec, &spec.receiver_name()).await,
+        Part::NetworkPolicy => owned_uid::<NetworkPolicy>(context, spec, &spec.receiver_name()).await,
+        Part::ServiceAccount => owned_uid::<ServiceAccount>(context, spec, &spec.receiver_name()).await,
+        Part::RouteSecret => owned_uid::<Secret>(context, spec, &spec.route_secret_name()).await,
     }
 }
 
-async fn of<K: Kubernetes>(context: &Context, spec: &Spec, name: &str) -> Result<Option<String>, kube::Error> {
+async fn owned_uid<K: Kubernetes>(context: &Context, spec: &Spec, name: &str) -> Result<Option<String>, kube::Error> {
     Ok(api::<K>(context, spec).get_opt(name).await?.and_then(|object| ours(spec, &object)))
 }
 

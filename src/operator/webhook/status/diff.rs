@@ -1,27 +1,27 @@
-//! Keeps a status from being written when it says nothing new, and counters from being written more often than they are
-//! due.
+//! The difference between two statuses: an unchanged one is not written, and counters are written only when due.
 
 use super::endpoint;
 use crate::api::webhook_status::{LinktreeWebhookStatus, SinkState, SinkStatus};
 
-/// Whether a status is to be written.
+/// Whether a status must be written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StatusDiff {
-    /// What stands says all there is to say.
+    /// It does not differ.
     Nothing,
-    /// It differs in counters only, and those are not due.
+    /// It differs only in counters, which are not due.
     Later,
+    /// It differs and must be written.
     Now(Box<LinktreeWebhookStatus>),
 }
 
-/// Whether `next` is to be written in the place of `previous`.
+/// Whether `next` must replace `previous`.
 #[must_use]
 pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, counters_due: bool) -> StatusDiff {
     let settled = endpoint::without_probe_time(next.clone(), previous);
     if settled == *previous {
         return StatusDiff::Nothing;
     }
-    let same_but_for_counters = LinktreeWebhookStatus {
+    let only_counters_differ = LinktreeWebhookStatus {
         receiver: next.receiver.as_ref().and(previous.receiver.clone()),
         sinks: if sink_states(&next.sinks) == sink_states(&previous.sinks) {
             previous.sinks.clone()
@@ -30,7 +30,7 @@ pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, count
         },
         ..settled
     } == *previous;
-    if same_but_for_counters && !counters_due { StatusDiff::Later } else { StatusDiff::Now(Box::new(next)) }
+    if only_counters_differ && !counters_due { StatusDiff::Later } else { StatusDiff::Now(Box::new(next)) }
 }
 
 fn sink_states(sinks: &[SinkStatus]) -> Vec<(&str, SinkState)> {
@@ -49,7 +49,7 @@ mod tests {
         Timestamp::from_second(second).ok().map(Time)
     }
 
-    /// A status whose receiver has verified so many deliveries, and whose one sink is in this state.
+    /// A status with this number of verified deliveries, and with one sink in this state.
     fn status(verified: i64, state: SinkState) -> LinktreeWebhookStatus {
         let last_hour = DeliveryCounts { verified, ..DeliveryCounts::default() };
         let receiver =
@@ -80,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn counters_are_written_when_they_are_due_and_a_transition_at_once() {
+    fn counters_are_written_when_due_and_transitions_at_once() {
         let before = status(1, SinkState::Healthy);
         let moved = || LinktreeWebhookStatus { observed_generation: Some(2), ..status(2, SinkState::Healthy) };
         let later = LinktreeWebhookStatus { endpoint: probed(60), ..before.clone() };
-        let told = LinktreeWebhookStatus {
+        let reported = LinktreeWebhookStatus {
             awaited_milestones: at(0)
                 .map(|time| AwaitedMilestones { since_time: time.clone(), reported_time: Some(time) }),
             ..before.clone()
@@ -96,13 +96,13 @@ mod tests {
             ("counters", status(2, SinkState::Healthy), false, |_| StatusDiff::Later),
             ("counters", status(2, SinkState::Healthy), true, |now| now),
             ("a sink's state", status(2, SinkState::Failing), false, |now| now),
-            ("that something was told", told, false, |now| now),
+            ("a report", reported, false, |now| now),
             ("something else", moved(), false, |now| now),
             ("the time of a probe", later, true, |_| StatusDiff::Nothing),
         ];
         for (change, next, due, expected) in cases {
-            let worth = diff(&before, next.clone(), due);
-            assert_eq!(worth, expected(now(&next)), "{change} changed, counters due: {due}");
+            let difference = diff(&before, next.clone(), due);
+            assert_eq!(difference, expected(now(&next)), "{change} changed, counters due: {due}");
         }
     }
 }

@@ -1,32 +1,34 @@
-//! What the status says of the endpoint.
+//! `status.endpoint`.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
-    api::webhook_status::{EndpointStatus, LinktreeWebhookStatus, ProbeResult as Told},
+    api::webhook_status::{EndpointStatus, LinktreeWebhookStatus, ProbeResult as ReportedResult},
     operator::{
         kubernetes::conditions::whole_seconds,
         webhook::observed::{Observed, ProbeResult},
     },
 };
 
-/// The last probe; without one, what was known before. `answers`: what is at the url takes deliveries.
-pub(super) fn status(observed: &Observed, answers: bool) -> Option<EndpointStatus> {
+/// The last probe, or the previous status without one.
+///
+/// `reachable`: the receiver at the URL accepts deliveries.
+pub(super) fn status(observed: &Observed, reachable: bool) -> Option<EndpointStatus> {
     let known = observed.status.endpoint.clone();
-    let Some((result, end)) = told(&observed.probe, answers) else { return known };
+    let Some((result, certificate)) = reported(&observed.probe, reachable) else { return known };
     let time = |time: Timestamp| Time(whole_seconds(time));
     Some(EndpointStatus {
         last_probe_time: time(observed.probed_at?),
         last_probe_result: result,
-        certificate_expiration_time: match end {
-            Certificate::ObservedVersions(end) => end.map(time),
-            Certificate::Unseen => known.and_then(|known| known.certificate_expiration_time),
+        certificate_expiration_time: match certificate {
+            Certificate::Received(expires) => expires.map(time),
+            Certificate::NotReceived => known.and_then(|known| known.certificate_expiration_time),
         },
     })
 }
 
-/// `next`, with the time of the last probe as it stands: that alone is not worth a write.
+/// `next` with the probe time of `previous`: a new probe time alone causes no write.
 pub(super) fn without_probe_time(
     next: LinktreeWebhookStatus,
     previous: &LinktreeWebhookStatus,
@@ -39,28 +41,29 @@ pub(super) fn without_probe_time(
     LinktreeWebhookStatus { endpoint, ..next }
 }
 
-/// Whether the probe came as far as the certificate, and when that ends.
+/// Whether the probe received the host's certificate, and when that expires.
 enum Certificate {
-    ObservedVersions(Option<Timestamp>),
-    Unseen,
+    Received(Option<Timestamp>),
+    NotReceived,
 }
 
-fn told(probe: &ProbeResult, answers: bool) -> Option<(Told, Certificate)> {
+/// The probe's result as the status has it, and its certificate.
+fn reported(probe: &ProbeResult, reachable: bool) -> Option<(ReportedResult, Certificate)> {
     Some(match probe {
         ProbeResult::NotProbed => return None,
         ProbeResult::Succeeded { certificate_expires } => {
-            (Told::Succeeded, Certificate::ObservedVersions(*certificate_expires))
+            (ReportedResult::Succeeded, Certificate::Received(*certificate_expires))
         }
-        ProbeResult::CertificateExpired { at } => (Told::CertificateExpired, Certificate::ObservedVersions(*at)),
-        ProbeResult::DnsFailed { .. } => (Told::DNSFailed, Certificate::Unseen),
-        ProbeResult::ConnectionFailed { .. } => (Told::ConnectionFailed, Certificate::Unseen),
-        ProbeResult::CertificateNameMismatch => (Told::CertificateNameMismatch, Certificate::Unseen),
-        ProbeResult::CertificateUntrusted => (Told::CertificateUntrusted, Certificate::Unseen),
-        ProbeResult::TlsFailed { .. } => (Told::TLSFailed, Certificate::Unseen),
+        ProbeResult::CertificateExpired { at } => (ReportedResult::CertificateExpired, Certificate::Received(*at)),
+        ProbeResult::DnsFailed { .. } => (ReportedResult::DNSFailed, Certificate::NotReceived),
+        ProbeResult::ConnectionFailed { .. } => (ReportedResult::ConnectionFailed, Certificate::NotReceived),
+        ProbeResult::CertificateNameMismatch => (ReportedResult::CertificateNameMismatch, Certificate::NotReceived),
+        ProbeResult::CertificateUntrusted => (ReportedResult::CertificateUntrusted, Certificate::NotReceived),
+        ProbeResult::TlsFailed { .. } => (ReportedResult::TLSFailed, Certificate::NotReceived),
         ProbeResult::Foreign { certificate_expires, .. } => (
-            if answers { Told::Succeeded } else { Told::UnexpectedResponse },
-            Certificate::ObservedVersions(*certificate_expires),
+            if reachable { ReportedResult::Succeeded } else { ReportedResult::UnexpectedResponse },
+            Certificate::Received(*certificate_expires),
         ),
-        ProbeResult::Unexpected { .. } => (Told::UnexpectedResponse, Certificate::Unseen),
+        ProbeResult::Unexpected { .. } => (ReportedResult::UnexpectedResponse, Certificate::NotReceived),
     })
 }

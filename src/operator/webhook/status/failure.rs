@@ -1,4 +1,4 @@
-//! What the conditions say of steps that failed.
+//! The conditions of steps that failed.
 
 use jiff::Timestamp;
 
@@ -11,46 +11,50 @@ use crate::{
     },
 };
 
-/// Has the condition that a failed step was to fulfil say why it is not.
+/// Reports a failed step on the condition it was meant to fulfil.
 pub(super) fn apply(failure: &Failure, hold_until: Option<Timestamp>, findings: &mut [(ConditionType, Finding)]) {
     let (message, reason) = describe(failure, hold_until);
-    let of = match failure {
+    let condition_type = match failure {
         Failure::Kubernetes { .. } => ConditionType::ReceiverAvailable,
         Failure::Exposure { .. } => return not_exposed(reason, &message, findings),
-        Failure::NotKept { .. } => ConditionType::SigningKeysReady,
-        Failure::Linktree { of, .. } => *of,
+        Failure::SecretNotStored { .. } => ConditionType::SigningKeysReady,
+        Failure::Linktree { condition_type, .. } => *condition_type,
     };
-    set(findings, of, Finding::new(false, reason, message));
+    set(findings, condition_type, Finding::new(false, reason, message));
 }
 
-/// As long as the URL leads to the receiver, what could not be written is only told.
+/// Reports a failed write of the exposure.
+///
+/// While the URL leads to the receiver, the condition stays true.
 fn not_exposed(reason: Reason, message: &str, findings: &mut [(ConditionType, Finding)]) {
-    let endpoint = findings.iter_mut().find(|(of, _)| *of == ConditionType::EndpointReachable);
+    let endpoint = findings.iter_mut().find(|(condition_type, _)| *condition_type == ConditionType::EndpointReachable);
     let Some((_, finding)) = endpoint else { return };
     *finding = if finding.holds() {
-        Finding { message: format!("{}; yet {message}", finding.message), ..finding.clone() }
+        Finding { message: format!("{}; however, {message}", finding.message), ..finding.clone() }
     } else {
         Finding::new(false, reason, message)
     };
 }
 
-/// What is said of a failed step.
+/// The message and reason of a failed step.
 pub(super) fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (String, Reason) {
     match failure {
-        Failure::Kubernetes { problem } => (format!("the Kubernetes API refused: {problem}"), Reason::Progressing),
-        Failure::Exposure { problem } => {
-            (format!("the Kubernetes API refused what exposes the receiver: {problem}"), Reason::ExposureRefused)
+        Failure::Kubernetes { problem } => {
+            (format!("a request to the Kubernetes API failed: {problem}"), Reason::Progressing)
         }
-        Failure::NotKept { problem, made } => {
-            let next = if *made {
-                "a new one is made as soon as it can be"
+        Failure::Exposure { problem } => {
+            (format!("a change to the receiver's exposure failed: {problem}"), Reason::ExposureRefused)
+        }
+        Failure::SecretNotStored { problem, created } => {
+            let next = if *created {
+                "a new one is created once it can be stored"
             } else {
-                "Linktree is asked for it once it can be"
+                "it is requested once it can be stored"
             };
-            (format!("the signing secret from Linktree cannot be kept: {problem}; {next}"), Reason::SecretNotKept)
+            (format!("the signing secret from Linktree cannot be stored: {problem}; {next}"), Reason::SecretNotKept)
         }
         Failure::Linktree { error, .. } => {
-            // Who waits for its turn is told about when that is.
+            // The error of a throttled request already has the time of its next attempt.
             let next = hold_until.filter(|_| !matches!(error, ApiError::Throttled { .. }));
             let next =
                 next.map(|until| format!("; next attempt at {}", conditions::whole_seconds(until))).unwrap_or_default();
@@ -80,8 +84,8 @@ fn failure_reason(error: &ApiError) -> Reason {
 }
 
 /// Replaces the finding of a condition, if there is one.
-pub(super) fn set(findings: &mut [(ConditionType, Finding)], of: ConditionType, finding: Finding) {
-    if let Some((_, old)) = findings.iter_mut().find(|(found, _)| *found == of) {
+pub(super) fn set(findings: &mut [(ConditionType, Finding)], condition_type: ConditionType, finding: Finding) {
+    if let Some((_, old)) = findings.iter_mut().find(|(found, _)| *found == condition_type) {
         *old = finding;
     }
 }

@@ -1,4 +1,4 @@
-//! The intervals in which events may have been lost. Pure.
+//! `status.gaps`: the intervals in which events may have been lost. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,12 +8,14 @@ use crate::{
     operator::kubernetes::conditions,
 };
 
-/// So many are kept.
+/// Maximum number of gaps in the status.
 const GAPS_MAX: usize = 10;
 
-/// The gaps as they stand now: one is open while the subscription is disabled, and ends when it is enabled again.
+/// The current gaps.
+///
+/// A gap is open while the subscription is disabled, and ends when it is re-enabled.
 #[must_use]
-pub fn follow(known: &[Gap], subscription: Option<&SubscriptionStatus>, now: Timestamp) -> Vec<Gap> {
+pub fn update(known: &[Gap], subscription: Option<&SubscriptionStatus>, now: Timestamp) -> Vec<Gap> {
     let mut gaps = known.to_vec();
     let open = gaps.last_mut().filter(|gap| gap.end_time.is_none());
     match (subscription.map(|subscription| (subscription.state, &subscription.disabled_time)), open) {
@@ -24,7 +26,7 @@ pub fn follow(known: &[Gap], subscription: Option<&SubscriptionStatus>, now: Tim
         }),
         (Some((SubscriptionState::Enabled, _)), Some(gap)) => gap.end_time = Some(Time(conditions::whole_seconds(now))),
         (Some((SubscriptionState::Disabled, _)), Some(_)) | (Some((SubscriptionState::Enabled, _)), None) => {}
-        // Not to know, or to have none, does not end a gap.
+        // An unknown or missing subscription does not end a gap.
         (Some((SubscriptionState::Absent | SubscriptionState::Registering, _)) | None, _) => {}
     }
     let surplus = gaps.len().saturating_sub(GAPS_MAX);
@@ -46,26 +48,26 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_lasts_from_being_disabled_to_being_enabled_again() {
+    fn a_gap_lasts_while_the_subscription_is_disabled() {
         let disabled = subscription(SubscriptionState::Disabled, Some(100));
         let enabled = subscription(SubscriptionState::Enabled, None);
-        assert_eq!(follow(&[], Some(&enabled), at(50).0), []);
-        let open = follow(&[], Some(&disabled), at(110).0);
+        assert_eq!(update(&[], Some(&enabled), at(50).0), []);
+        let open = update(&[], Some(&disabled), at(110).0);
         assert_eq!((open[0].start_time.clone(), open[0].end_time.clone()), (at(100), None));
-        assert_eq!(follow(&open, Some(&disabled), at(120).0), open, "it is one gap however often it is looked at");
-        assert_eq!(follow(&open, None, at(120).0), open, "not being able to look does not end it");
-        let closed = follow(&open, Some(&enabled), at(130).0);
+        assert_eq!(update(&open, Some(&disabled), at(120).0), open, "repeated reconciliations add no gap");
+        assert_eq!(update(&open, None, at(120).0), open, "an unknown subscription does not end it");
+        let closed = update(&open, Some(&enabled), at(130).0);
         assert_eq!(closed[0].end_time, Some(at(130)));
-        assert_eq!(follow(&closed, Some(&enabled), at(140).0), closed);
-        assert_eq!(follow(&closed, Some(&disabled), at(150).0).len(), 2);
+        assert_eq!(update(&closed, Some(&enabled), at(140).0), closed);
+        assert_eq!(update(&closed, Some(&disabled), at(150).0).len(), 2);
     }
 
     #[test]
-    fn the_oldest_gaps_are_forgotten() {
+    fn the_oldest_gaps_are_dropped() {
         let mut gaps = Vec::new();
         for second in 0..30 {
             let state = if second % 2 == 0 { SubscriptionState::Disabled } else { SubscriptionState::Enabled };
-            gaps = follow(&gaps, Some(&subscription(state, Some(second))), at(second).0);
+            gaps = update(&gaps, Some(&subscription(state, Some(second))), at(second).0);
         }
         assert_eq!((gaps.len(), gaps.last().unwrap().start_time.clone()), (GAPS_MAX, at(28)));
     }

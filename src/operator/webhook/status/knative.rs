@@ -1,4 +1,4 @@
-//! What Knative's tools look for in the status of an event source (its source duck type). Pure.
+//! The status fields of Knative's source duck type. Pure.
 
 use crate::{
     api::webhook_status::{CloudEventAttributes, LinktreeWebhookStatus},
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// The status with what Knative's tools look for.
+/// The status with the fields that Knative's tools read.
 #[must_use]
 pub fn told(spec: &Spec, addresses: &Addresses, status: LinktreeWebhookStatus) -> LinktreeWebhookStatus {
     LinktreeWebhookStatus { sink_uri: sink_uri(spec, addresses), ce_attributes: ce_attributes(spec), ..status }
@@ -35,7 +35,7 @@ fn ce_attributes(spec: &Spec) -> Vec<CloudEventAttributes> {
     if !spec.sinks.iter().any(|sink| is_cloud_event(&sink.format)) {
         return Vec::new();
     }
-    let attributes = |of| CloudEventAttributes { event_type: event_type(of), source: source(&spec.name) };
+    let attributes = |event| CloudEventAttributes { event_type: event_type(event), source: source(&spec.name) };
     spec.events.iter().map(attributes).collect()
 }
 
@@ -46,29 +46,29 @@ mod tests {
     use super::*;
     use crate::operator::webhook::spec::tests::webhook;
 
-    fn of(sinks: Value) -> LinktreeWebhookStatus {
+    fn status(sinks: Value) -> LinktreeWebhookStatus {
         let spec = Spec::parse(&webhook(|object| object["spec"]["sinks"] = sinks)).unwrap();
         told(&spec, &Addresses::new(), LinktreeWebhookStatus::default())
     }
 
     #[test]
-    fn the_only_sink_is_told_unless_its_address_is_a_secret() {
+    fn a_single_sink_is_the_sink_uri_unless_its_address_is_a_secret() {
         let open = json!({"name": "a", "http": {"url": "https://a.example/in"}});
         let secret = json!({"name": "b", "http": {"urlSecretRef": {"name": "chat", "key": "url"}}});
-        assert_eq!(of(json!([open])).sink_uri.as_deref(), Some("https://a.example/in"));
+        assert_eq!(status(json!([open])).sink_uri.as_deref(), Some("https://a.example/in"));
         for sinks in [json!([]), json!([secret]), json!([open, secret])] {
-            assert_eq!(of(sinks.clone()).sink_uri, None, "{sinks}");
+            assert_eq!(status(sinks.clone()).sink_uri, None, "{sinks}");
         }
     }
 
     #[test]
-    fn events_are_called_as_they_are_sent_and_only_where_they_are_cloud_events() {
+    fn ce_attributes_have_the_sent_types_if_a_sink_receives_cloud_events() {
         let sink = |format: &str| json!({"name": "a", "http": {"url": "https://a.example/in"}, "format": format});
-        let told = of(json!([sink("CloudEvent")])).ce_attributes;
-        let types: Vec<_> = told.iter().map(|told| told.event_type.as_str()).collect();
+        let attributes = status(json!([sink("CloudEvent")])).ce_attributes;
+        let types: Vec<_> = attributes.iter().map(|it| it.event_type.as_str()).collect();
         assert_eq!(types, ["dev.linktree-operator.link.created", "dev.linktree-operator.link.updated"]);
         let source = "/apis/webhooks.linktree-operator.dev/v1alpha1/namespaces/marketing/linktreewebhooks/links";
-        assert!(told.iter().all(|told| told.source == source));
-        assert_eq!(of(json!([sink("Raw")])).ce_attributes, []);
+        assert!(attributes.iter().all(|it| it.source == source));
+        assert_eq!(status(json!([sink("Raw")])).ce_attributes, []);
     }
 }

@@ -1,4 +1,4 @@
-//! What the status says of the receiver and its sinks.
+//! `status.receiver` and `status.sinks`.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,7 +12,7 @@ use crate::{
     route::status as route_status,
 };
 
-/// The receiver's own word; without one, what was known before.
+/// The status that the receiver reports, or the previous one if it cannot be read.
 pub(super) fn status(observed: &Observed) -> Option<ReceiverStatus> {
     let ready_replicas = i64::from(observed.receiver.pod.as_ref().is_some_and(|pod| pod.ready));
     let known = observed.status.receiver.clone().unwrap_or_default();
@@ -32,10 +32,10 @@ pub(super) fn status(observed: &Observed) -> Option<ReceiverStatus> {
     })
 }
 
-/// Each sink, by the receiver's own word.
+/// The sinks as the receiver reports them, or the previous ones if it cannot be read.
 pub(super) fn sinks(observed: &Observed) -> Vec<SinkStatus> {
     let Some(status) = &observed.receiver.status else { return observed.status.sinks.clone() };
-    let sinks = status.sinks.iter().map(|of| sink(of, &observed.sinks_unresolved)).collect();
+    let sinks = status.sinks.iter().map(|reported| sink(reported, &observed.sinks_unresolved)).collect();
     in_order_kept(sinks, &observed.status.sinks, |before, sink| before.name == sink.name)
 }
 

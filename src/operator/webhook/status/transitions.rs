@@ -1,5 +1,6 @@
-//! The Kubernetes Events that a change of status is worth. Pure: a transition is seen by comparing two statuses, so it
-//! is told once.
+//! The Kubernetes Events of a status change.
+//!
+//! Pure: a transition is the difference between two statuses, so each is published once.
 
 use kube::runtime::events::EventType;
 
@@ -19,7 +20,7 @@ pub struct Notice {
     pub note: String,
 }
 
-/// What happened between two statuses.
+/// The Events for the change from `previous` to `next`.
 #[must_use]
 pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
@@ -27,9 +28,9 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
     if state(next) == Some(SubscriptionState::Disabled) && state(previous) != Some(SubscriptionState::Disabled) {
         notices.push(warning("Disabled", message(next, ConditionType::DeliveryAtRisk)));
     }
-    let became = |of: ConditionType, reason: Reason| {
-        conditions::has_reason(&next.conditions, of, reason)
-            && !conditions::has_reason(&previous.conditions, of, reason)
+    let became = |condition_type: ConditionType, reason: Reason| {
+        conditions::has_reason(&next.conditions, condition_type, reason)
+            && !conditions::has_reason(&previous.conditions, condition_type, reason)
     };
     if became(ConditionType::EndpointReachable, Reason::CertificateExpiring) {
         notices.push(warning("CertificateExpiring", message(next, ConditionType::EndpointReachable)));
@@ -50,8 +51,8 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
     {
         notices.push(warning("NoMilestonesSeen", no_milestones_since(awaited)));
     }
-    let ended = next.gaps.iter().filter(|gap| gap.end_time.is_some() && !previous.gaps.contains(gap));
-    notices.extend(ended.filter_map(|gap| {
+    let ended_gaps = next.gaps.iter().filter(|gap| gap.end_time.is_some() && !previous.gaps.contains(gap));
+    notices.extend(ended_gaps.filter_map(|gap| {
         let end = gap.end_time.as_ref()?;
         Some(warning("GapDetected", format!("events between {} and {} may be lost", gap.start_time.0, end.0)))
     }));
@@ -60,15 +61,15 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
 
 fn no_milestones_since(awaited: &AwaitedMilestones) -> String {
     let since = awaited.since_time.0;
-    format!("subscribed since {since} and none came: their thresholds are set in Linktree's dashboard under Analytics")
+    format!("no milestone has arrived since {since}: set thresholds in Linktree's dashboard under Analytics")
 }
 
 fn warning(reason: &'static str, note: String) -> Notice {
     Notice { event_type: EventType::Warning, reason, note }
 }
 
-fn message(status: &LinktreeWebhookStatus, of: ConditionType) -> String {
-    conditions::find(&status.conditions, of).map(|condition| condition.message.clone()).unwrap_or_default()
+fn message(status: &LinktreeWebhookStatus, condition_type: ConditionType) -> String {
+    conditions::find(&status.conditions, condition_type).map(|condition| condition.message.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reused_delivery_id_is_told_once() {
+    fn a_reused_delivery_id_is_reported_once() {
         let with = |reason| {
             let findings = [(ConditionType::SignaturesVerified, Finding::new(true, reason, "why"))];
             let conditions = conditions::render(&findings, &[], None, Timestamp::UNIX_EPOCH);
@@ -109,24 +110,24 @@ mod tests {
     }
 
     #[test]
-    fn that_no_milestones_come_is_told_once() {
+    fn missing_milestones_are_reported_once() {
         let epoch = || Time(Timestamp::UNIX_EPOCH);
         let awaiting = |reported: Option<Time>| LinktreeWebhookStatus {
             awaited_milestones: Some(AwaitedMilestones { since_time: epoch(), reported_time: reported }),
             ..LinktreeWebhookStatus::default()
         };
-        let (waits, told) = (awaiting(None), awaiting(Some(epoch())));
-        assert_eq!(reasons(&LinktreeWebhookStatus::default(), &waits), [""; 0]);
-        assert_eq!(reasons(&waits, &waits), [""; 0]);
-        assert_eq!(reasons(&waits, &told), ["NoMilestonesSeen"]);
-        assert_eq!(reasons(&told, &told), [""; 0]);
-        assert_eq!(reasons(&told, &LinktreeWebhookStatus::default()), [""; 0], "one came");
-        let note = between(&waits, &told).remove(0).note;
-        assert!(note.contains("since 1970-01-01T00:00:00Z and none came"), "{note}");
+        let (waiting, reported) = (awaiting(None), awaiting(Some(epoch())));
+        assert_eq!(reasons(&LinktreeWebhookStatus::default(), &waiting), [""; 0]);
+        assert_eq!(reasons(&waiting, &waiting), [""; 0]);
+        assert_eq!(reasons(&waiting, &reported), ["NoMilestonesSeen"]);
+        assert_eq!(reasons(&reported, &reported), [""; 0]);
+        assert_eq!(reasons(&reported, &LinktreeWebhookStatus::default()), [""; 0], "a milestone arrived");
+        let note = between(&waiting, &reported).remove(0).note;
+        assert!(note.contains("no milestone has arrived since 1970-01-01T00:00:00Z"), "{note}");
     }
 
     #[test]
-    fn each_transition_is_told_once() {
+    fn each_transition_is_reported_once() {
         let epoch = || Time(Timestamp::UNIX_EPOCH);
         let gap = |end| Gap { start_time: epoch(), end_time: end, reason: GapReason::SubscriptionDisabled };
         let enabled = status(SubscriptionState::Enabled, Reason::Enabled, None);

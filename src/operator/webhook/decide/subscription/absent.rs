@@ -1,4 +1,4 @@
-//! The account has no subscription for this webhook: it is to be registered, when that is safe.
+//! A webhook without a subscription: it is registered once that is safe.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -39,14 +39,14 @@ pub(super) fn decide(
     } else if observed.hold_until.is_some_and(|until| now < until) {
         (observed.carry_over(ConditionType::Registered), Vec::new())
     } else if !health.answers() {
-        wait(Reason::Pending, format!("registers as soon as the receiver answers at {}", spec.url))
+        wait(Reason::Pending, format!("registration waits until the receiver responds at {}", spec.url))
     } else if attempted.is_some_and(|attempted| snapshot.listed_at < attempted) {
-        // An earlier registration may have taken effect without our seeing its answer: look before asking again.
-        let message = "looking on the account for a subscription made by an earlier attempt";
+        // An earlier registration may have succeeded although its response was lost: list before the next one.
+        let message = "checking the account for a subscription from an earlier attempt";
         (Finding::new(false, Reason::Pending, message), list_after(attempted, now))
     } else if let Some(id) = observed.subscription_id().filter(|id| !snapshot.knows_of(id)) {
-        // Another operator made it since, or it was never looked for: that no list has it so far says nothing.
-        let message = format!("looking on the account for subscription {id}");
+        // Another operator created it after the list, or no list has covered this id: the subscription may exist.
+        let message = format!("checking the account for subscription {id}");
         (Finding::new(false, Reason::Pending, message), list_after(None, now))
     } else {
         let at = next_whole_second(now);
@@ -60,39 +60,39 @@ pub(super) fn decide(
     without_subscription(begun.map(|begun| registering(Some(begun))), registered, steps)
 }
 
-/// Asks for a list that is begun at or after `moment`. Before that moment, which is rounded up to a whole second, there is
-/// no use in one: it would have to be asked for again at once.
+/// The step that requests a list which begins at or after `moment`.
+///
+/// Before `moment`, which is rounded up to a whole second, a list would be too old and would have to be repeated.
 pub(in crate::operator::webhook::decide) fn list_after(moment: Option<Timestamp>, now: Timestamp) -> Vec<Step> {
     if moment.is_some_and(|moment| now < moment) { Vec::new() } else { vec![Step::RequestList] }
 }
 
-/// A url that leads nowhere from outside the cluster, where Linktree is.
+/// The message about a URL that Linktree, outside the cluster, cannot reach.
 fn inside_only(spec: &Spec) -> &'static str {
     match spec.endpoint {
         Endpoint::Managed(_) => {
-            "exposure.type Service is for a connection inside the cluster; write endpoint.managed.host, and exposure.type Ingress, HTTPRoute or None"
+            "exposure.type Service works only with a connection inside the cluster: set endpoint.managed.host, and exposure.type to Ingress, HTTPRoute or None"
         }
         Endpoint::External => {
-            "an http:// url is for a connection inside the cluster; write the https:// one that leads to your receiver"
+            "an http:// URL works only with a connection inside the cluster: set the https:// URL of your receiver"
         }
     }
 }
 
-/// A subscription with our url that we may not take over.
+/// The conflict with a subscription that has the webhook's URL and may not be adopted.
 pub(super) fn foreign(observed: &Observed, known: &wire::Subscription) -> Subscription {
     let message = format!(
-        "subscription {} has this webhook's url and adoptionPolicy is Never: delete it at Linktree, or write adoptionPolicy IfURLMatches",
+        "subscription {} has this webhook's URL, and adoptionPolicy is Never: delete it at Linktree, or set adoptionPolicy to IfURLMatches",
         known.id
     );
     let status = observed.status.subscription.clone();
     without_subscription(status, Finding::new(false, Reason::Conflict, message), Vec::new())
 }
 
-/// Another webhook's url.
-pub(super) fn taken(observed: &Observed, other: &ObjectKey) -> Subscription {
-    let message = format!(
-        "webhook {other} has a subscription with this url: write a url of its own, such as one with another path"
-    );
+/// The conflict with another webhook that has the same URL.
+pub(super) fn url_conflict(observed: &Observed, other: &ObjectKey) -> Subscription {
+    let message =
+        format!("webhook {other} has a subscription with this URL: use a different URL, for example with another path");
     let status = observed.status.subscription.clone();
     without_subscription(status, Finding::new(false, Reason::Conflict, message), Vec::new())
 }
@@ -108,12 +108,12 @@ fn without_subscription(
         registered,
         up_to_date: pending(),
         enabled: pending(),
-        at_risk: Finding::new(false, Reason::DeliveriesSucceeding, "nothing is sent yet"),
+        at_risk: Finding::new(false, Reason::DeliveriesSucceeding, "Linktree sends no deliveries yet"),
         steps,
     }
 }
 
-/// Rounded up, since the API keeps whole seconds: a list begun before this moment must look older than it.
+/// The current time, rounded up: the API stores whole seconds, and a list that began before must count as older.
 fn next_whole_second(now: Timestamp) -> Timestamp {
     conditions::whole_seconds(now).saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX)
 }

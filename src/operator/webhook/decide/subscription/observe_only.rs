@@ -1,4 +1,4 @@
-//! managementPolicy Observe: what would be done at Linktree goes into the status instead.
+//! `managementPolicy: Observe`: the changes that would be made at Linktree are written to the status instead.
 
 use super::outcome::Subscription;
 use crate::{
@@ -6,12 +6,12 @@ use crate::{
     operator::webhook::{plan::Step, subscription_record::registering},
 };
 
-/// Takes every step that would change something at Linktree out of the plan, and writes it down.
+/// Moves every step that would change something at Linktree into the status.
 pub(super) fn decide(mut decided: Subscription) -> Subscription {
     let plan: Vec<PlannedAction> = decided.steps.iter().filter_map(planned).collect();
     let adopts = decided.steps.iter().any(|step| matches!(step, Step::Adopt { .. }));
     decided.steps.retain(|step| matches!(step, Step::RequestList));
-    // What was not taken over is not ours: the next look would else find nothing to take over.
+    // The subscription is not adopted, so its id is not recorded: otherwise the next plan would have no adoption.
     if let Some(status) = decided.status.as_mut().filter(|_| adopts) {
         status.id = None;
     }

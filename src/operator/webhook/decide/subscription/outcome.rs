@@ -1,16 +1,16 @@
-//! The result of the subscription's rules, and the health that they require.
+//! The result of the subscription's rules, and the health they require.
 
 use crate::{
     api::webhook_status::SubscriptionStatus,
     operator::{kubernetes::conditions::Finding, webhook::plan::Step},
 };
 
-/// The drift field of the url.
+/// The drift field of the URL.
 pub(in crate::operator::webhook::decide) const URL: &str = "url";
 /// The drift field of the events.
 pub(in crate::operator::webhook::decide) const EVENTS: &str = "events";
 
-/// What the rules on the subscription found out.
+/// The findings, status and steps of the subscription's rules.
 pub(in crate::operator::webhook::decide) struct Subscription {
     pub(in crate::operator::webhook::decide) status: Option<SubscriptionStatus>,
     pub(in crate::operator::webhook::decide) registered: Finding,
@@ -21,32 +21,32 @@ pub(in crate::operator::webhook::decide) struct Subscription {
 }
 
 impl Subscription {
-    /// Linktree's own word that its deliveries do not arrive.
+    /// Whether Linktree reports that deliveries fail.
     pub(in crate::operator::webhook::decide) fn failing(&self) -> bool {
         self.at_risk.holds()
     }
 
-    /// Linktree still sends to another url.
+    /// Whether Linktree still sends to another URL.
     pub(in crate::operator::webhook::decide) fn moves(&self) -> bool {
         self.status.as_ref().is_some_and(|status| status.drift.iter().any(|drift| drift.field == URL))
     }
 }
 
-/// What must be in order before Linktree is told to send.
+/// The health that is required before Linktree is asked to send.
 pub(in crate::operator::webhook::decide) enum Health<'a> {
     Bundled {
         receiver: &'a Finding,
         endpoint: &'a Finding,
         keys: &'a Finding,
     },
-    /// All that is known of somebody's own receiver is that it answers.
+    /// Only the response of an external receiver is known.
     External {
         endpoint: &'a Finding,
     },
 }
 
 impl<'a> Health<'a> {
-    /// The first that is not in order.
+    /// The first requirement that is not met.
     pub(super) fn first_problem(&self) -> Option<&'a Finding> {
         let needed = match self {
             Health::Bundled { receiver, endpoint, keys } => vec![*receiver, *endpoint, *keys],
@@ -55,7 +55,9 @@ impl<'a> Health<'a> {
         needed.into_iter().find(|finding| !finding.holds())
     }
 
-    /// Whether deliveries can come in. The keys may only come with the registration.
+    /// Whether deliveries can arrive.
+    ///
+    /// Keys are not required: they may come with the registration.
     pub(super) fn answers(&self) -> bool {
         match self {
             Health::Bundled { receiver, endpoint, keys: _ } => receiver.holds() && endpoint.holds(),

@@ -1,4 +1,4 @@
-//! The account has this webhook's subscription: it is to be as the spec says, and Linktree is to send to it.
+//! A webhook whose subscription exists: it must match the spec and be enabled.
 
 use std::collections::BTreeSet;
 
@@ -41,9 +41,9 @@ pub(super) fn decide(
     let previous = observed.status.subscription.as_ref();
     let mut steps = Vec::new();
     let registered = registered(observed, known, &mut steps);
-    let before = observed.status.subscription.as_ref().map(|subscription| subscription.drift.as_slice());
+    let previous_drift = previous.map(|subscription| subscription.drift.as_slice());
     let same = |before: &DriftStatus, drift: &DriftStatus| before.field == drift.field;
-    let drift = in_order_kept(drift(spec, known), before.unwrap_or_default(), same);
+    let drift = in_order_kept(drift(spec, known), previous_drift.unwrap_or_default(), same);
     let up_to_date = up_to_date(spec, known, &drift, capabilities, health, &mut steps);
     if !capabilities.lacks_rotation() {
         steps.extend(rotation(spec, observed, known));
@@ -75,36 +75,38 @@ pub(super) fn decide(
 }
 
 fn registered(observed: &Observed, known: &wire::Subscription, steps: &mut Vec<Step>) -> Finding {
-    let ours = observed.status.subscription.as_ref().and_then(|subscription| subscription.id.as_ref());
+    let own_id = observed.status.subscription.as_ref().and_then(|subscription| subscription.id.as_ref());
     let created = conditions::has_reason(&observed.status.conditions, ConditionType::Registered, Reason::Created);
-    if ours == Some(&known.id.0) && created {
-        return Finding::new(true, Reason::Created, format!("subscription {}", known.id));
+    if own_id == Some(&known.id.0) && created {
+        return Finding::new(true, Reason::Created, format!("the operator created subscription {}", known.id));
     }
-    if ours != Some(&known.id.0) {
+    if own_id != Some(&known.id.0) {
         steps.push(Step::Adopt { id: known.id.clone() });
     }
-    Finding::new(true, Reason::Adopted, format!("subscription {}, which was there before", known.id))
+    Finding::new(true, Reason::Adopted, format!("the operator adopted subscription {}", known.id))
 }
 
-/// A new secret, where there is none to verify this subscription's deliveries with or a person asks for one.
+/// The steps that rotate the signing secret: if the current one is missing, or on request.
 fn rotation(spec: &Spec, observed: &Observed, known: &wire::Subscription) -> Vec<Step> {
     match spec.keys {
         spec::Keys::Provider { .. } => {}
         spec::Keys::Named(_) => return Vec::new(),
     }
-    // A secret kept for an earlier subscription verifies nothing that this one sends.
-    let of_another = observed.secret_kept_for.as_ref().is_some_and(|kept_for| *kept_for != known.id);
-    let lacks = of_another || matches!(observed.keys, Keys::ProviderMissing(_));
-    // Somebody's own receiver may have the secret from the dashboard, and would refuse what a new one signs.
-    let needs = lacks && !spec.is_external();
-    if !needs && observed.rotate_request.is_none() {
+    // The secret of an earlier subscription verifies none of this one's deliveries.
+    let is_outdated = observed.secret_kept_for.as_ref().is_some_and(|kept_for| *kept_for != known.id);
+    let is_missing = is_outdated || matches!(observed.keys, Keys::ProviderMissing(_));
+    // An external receiver may use the secret from the dashboard, and would reject deliveries signed with a new one.
+    let is_needed = is_missing && !spec.is_external();
+    if !is_needed && observed.rotate_request.is_none() {
         return Vec::new();
     }
     let (id, request) = (known.id.clone(), observed.rotate_request.clone());
-    vec![Step::DryRunSecretWrite, Step::RotateSecret { id, keep_previous: !lacks, request }]
+    vec![Step::DryRunSecretWrite, Step::RotateSecret { id, keep_previous: !is_missing, request }]
 }
 
-/// What differs. What an answer leaves out is not known to differ.
+/// The fields that differ from the spec.
+///
+/// A field that Linktree's response omits counts as equal.
 fn drift(spec: &Spec, known: &wire::Subscription) -> Vec<DriftStatus> {
     let field =
         |field: &str, desired: String, observed: String| DriftStatus { field: field.to_owned(), desired, observed };
@@ -128,11 +130,11 @@ fn up_to_date(
     steps: &mut Vec<Step>,
 ) -> Finding {
     if drift.is_empty() && known.events.is_empty() {
-        let message = "Linktree's API does not tell which events the subscription has: when you change spec.events, change them in the dashboard, too";
+        let message = "Linktree's API does not return the subscription's events: if you change spec.events, change them in the dashboard, too";
         return Finding::new(Status::Unknown, Reason::Unobservable, message);
     }
     if drift.is_empty() {
-        return Finding::new(true, Reason::Matched, "url and events are as the spec says");
+        return Finding::new(true, Reason::Matched, "the URL and events match the spec");
     }
     let differs = |field: &str| drift.iter().any(|drift| drift.field == field);
     let fields: Vec<_> = drift.iter().map(|drift| drift.field.as_str()).collect();
@@ -140,36 +142,37 @@ fn up_to_date(
     match spec.policies.drift {
         DriftPolicy::Report => {
             let message = format!(
-                "{fields} at Linktree differ from the spec (see status.subscription.drift); driftPolicy is Report"
+                "{fields} at Linktree differ from the spec, and driftPolicy is Report: see status.subscription.drift"
             );
             Finding::new(false, Reason::DriftDetected, message)
         }
         DriftPolicy::Correct if capabilities.lacks_update() => {
-            let message = format!("{fields} cannot be changed through Linktree's API: change it in the dashboard");
+            let message =
+                format!("{fields} at Linktree differ from the spec, and its API cannot change them: use the dashboard");
             Finding::new(false, Reason::UpdateRestricted, message)
         }
         DriftPolicy::Correct => {
-            // Until what follows can take deliveries, they are better sent to what was before.
-            let waits = differs(URL) && !health.answers();
+            // Until the new receiver can accept deliveries, Linktree sends them to the previous one.
+            let deferred = differs(URL) && !health.answers();
             let change = wire::UpdateSubscription {
-                url: (differs(URL) && !waits).then(|| spec.url.to_string()),
+                url: (differs(URL) && !deferred).then(|| spec.url.to_string()),
                 events: differs(EVENTS).then(|| spec.events.iter().cloned().collect()),
                 status: None,
             };
             if change != wire::UpdateSubscription::default() {
                 steps.push(Step::Update { id: known.id.clone(), change });
             }
-            let next = if waits {
-                format!("the url is corrected as soon as the receiver answers at {}", spec.url)
+            let next = if deferred {
+                format!("the URL is updated once the receiver responds at {}", spec.url)
             } else {
-                "correcting".to_owned()
+                "updating it".to_owned()
             };
             Finding::new(false, Reason::DriftDetected, format!("{fields} at Linktree differ from the spec; {next}"))
         }
     }
 }
 
-/// How much of the time to being disabled may pass before the message says so, in per cent.
+/// Elapsed shares of the time until Linktree disables the subscription that the message reports, in per cent.
 const THRESHOLDS: [i64; 3] = [90, 75, 50];
 
 fn at_risk(known: &wire::Subscription, now: Timestamp) -> Finding {
@@ -177,7 +180,7 @@ fn at_risk(known: &wire::Subscription, now: Timestamp) -> Finding {
     match (known.status, known.failing_since, known.disabled_at) {
         (Some(wire::SubscriptionStatus::Disabled), since, disabled) => {
             let since = disabled.or(since).map(|since| format!(" since {}", at(since))).unwrap_or_default();
-            let message = format!("Linktree sends nothing{since}: events are being lost");
+            let message = format!("Linktree has sent nothing{since}: events are being lost");
             Finding::new(true, Reason::SubscriptionDisabled, message)
         }
         (Some(wire::SubscriptionStatus::Active) | None, Some(since), _) => {
@@ -185,15 +188,15 @@ fn at_risk(known: &wire::Subscription, now: Timestamp) -> Finding {
             let passed = now.as_second().saturating_sub(since).saturating_mul(100) / disable_after();
             let passed = THRESHOLDS.iter().find(|threshold| passed >= **threshold);
             let passed =
-                passed.map(|percent| format!(" (more than {percent} % of that time is over)")).unwrap_or_default();
+                passed.map(|percent| format!(" (more than {percent} % of that time has passed)")).unwrap_or_default();
             let message = format!(
-                "deliveries fail since {}; Linktree disables the subscription at {deadline}{passed}",
+                "deliveries have failed since {}; Linktree disables the subscription at {deadline}{passed}",
                 at(since)
             );
             Finding::new(true, Reason::DeliveriesFailing, message)
         }
         (Some(wire::SubscriptionStatus::Active) | None, None, _) => {
-            Finding::new(false, Reason::DeliveriesSucceeding, "no delivery is failing")
+            Finding::new(false, Reason::DeliveriesSucceeding, "no deliveries fail")
         }
     }
 }

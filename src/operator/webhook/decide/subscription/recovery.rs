@@ -1,4 +1,4 @@
-//! Bringing a disabled subscription back, when and only when what receives its deliveries is proven healthy.
+//! Re-enabling a disabled subscription, only while its receiver is proven healthy.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// However many attempts were in vain, the next is not further away than this.
+/// Upper limit of the cooldown, which doubles with each failed attempt.
 const COOLDOWN_MAX: SignedDuration = SignedDuration::from_hours(24);
 
-/// Whether Linktree sends, and the record of attempts to have it send again.
+/// Whether the subscription is enabled, and the record of attempts to re-enable it.
 pub(super) fn decide(
     spec: &Spec,
     observed: &Observed,
@@ -34,12 +34,12 @@ pub(super) fn decide(
     steps: &mut Vec<Step>,
 ) -> (Finding, Option<RecoveryStatus>) {
     let mut record = current_record(spec, observed, known, now);
-    let disabled = match known.status {
-        Some(wire::SubscriptionStatus::Active) => Some(Finding::new(true, Reason::Enabled, "Linktree sends")),
-        None => Some(Finding::new(true, Reason::Enabled, "Linktree does not say that it does not send")),
+    let enabled = match known.status {
+        Some(wire::SubscriptionStatus::Active) => Some(Finding::new(true, Reason::Enabled, "Linktree sends events")),
+        None => Some(Finding::new(true, Reason::Enabled, "Linktree does not report the subscription as disabled")),
         Some(wire::SubscriptionStatus::Disabled) => None,
     };
-    if let Some(enabled) = disabled {
+    if let Some(enabled) = enabled {
         return (enabled, record);
     }
     let next = record.as_ref().map(|record| next_attempt(&spec.policies.recovery, record, now));
@@ -49,12 +49,12 @@ pub(super) fn decide(
     let problem = first_problem(observed, health, mismatch);
     let finding = disabled_finding(&spec.policies.recovery, known, capabilities, problem, next, now);
     if let Some(record) = &mut record {
-        let waits = next.map(|(at, _)| at).filter(|at| *at > now);
-        record.next_attempt_time = waits.map(|at| Time(conditions::whole_seconds(at)));
+        let upcoming = next.map(|(at, _)| at).filter(|at| *at > now);
+        record.next_attempt_time = upcoming.map(|at| Time(conditions::whole_seconds(at)));
     }
     if finding.reason == Reason::DisabledByProvider {
         steps.push(if capabilities.lacks_reenable() {
-            // Without PATCH the way back is a new registration, which follows when this one is gone.
+            // Without PATCH the subscription is deleted and then created again.
             Step::Unsubscribe { id: known.id.clone() }
         } else {
             Step::Reenable { id: known.id.clone() }
@@ -63,7 +63,7 @@ pub(super) fn decide(
     (finding, record)
 }
 
-/// Why it is not enabled; [`Reason::DisabledByProvider`] if it can be now.
+/// The finding of a disabled subscription; its reason is [`Reason::DisabledByProvider`] if it can be re-enabled now.
 fn disabled_finding(
     recovery: &Recovery,
     known: &wire::Subscription,
@@ -72,46 +72,48 @@ fn disabled_finding(
     next: Option<(Timestamp, Reason)>,
     now: Timestamp,
 ) -> Finding {
-    let why = known.disabled_reason.as_deref().map(|reason| format!(" ({reason:?})")).unwrap_or_default();
-    let what = format!("Linktree disabled the subscription{why}");
+    let cause = known.disabled_reason.as_deref().map(|reason| format!(" (\"{}\")", reason.escape_debug()));
+    let state = format!("Linktree disabled the subscription{}", cause.unwrap_or_default());
     match recovery.policy {
         RecoveryPolicy::Never => {
-            let message = format!("{what}; recovery.policy is Never: enable it in the dashboard, or write WhenHealthy");
+            let message =
+                format!("{state}, and recovery.policy is Never: enable it in the dashboard, or set WhenHealthy");
             return Finding::new(false, Reason::RecoveryDisabled, message);
         }
         RecoveryPolicy::WhenHealthy => {}
     }
     if capabilities.lacks_reenable() && capabilities.lacks_delete() {
-        let message = format!("{what}, and it cannot be enabled through Linktree's API: enable it in the dashboard");
+        let message = format!("{state}, and Linktree's API cannot re-enable it: enable it in the dashboard");
         return Finding::new(false, Reason::ReenableUnsupported, message);
     }
     if let Some(problem) = problem {
-        let message = format!("{what}; it is enabled again once this is mended: {}", problem.message);
+        let message = format!("{state}; it is re-enabled once this is fixed: {}", problem.message);
         let reason = if problem.reason == Reason::SecretMismatch { problem.reason } else { Reason::WaitingForHealth };
         return Finding::new(false, reason, message);
     }
     match next.filter(|(at, _)| *at > now) {
         Some((at, reason)) => {
             let message =
-                format!("{what} again; the next attempt to enable it is at {}", conditions::whole_seconds(at));
+                format!("{state} again; the next attempt to re-enable it is at {}", conditions::whole_seconds(at));
             Finding::new(false, reason, message)
         }
-        None => Finding::new(false, Reason::DisabledByProvider, format!("{what}; enabling it again")),
+        None => Finding::new(false, Reason::DisabledByProvider, format!("{state}; re-enabling it")),
     }
 }
 
-/// What stands in the way of a delivery that came now. Enabled into the failure that disabled it, it would fail again.
+/// The first problem that would make a delivery fail now: re-enabled with it, the subscription would be disabled again.
 fn first_problem(observed: &Observed, health: &Health<'_>, mismatch: Option<Finding>) -> Option<Finding> {
     if let Some(problem) = health.first_problem() {
         return Some(problem.clone());
     }
     let loaded = observed.receiver.status.as_ref().is_none_or(|status| status.route_digest == observed.route_digest);
-    let outdated = || Finding::new(false, Reason::Pending, "the receiver has not read its newest keys yet");
-    mismatch.or_else(|| (!loaded).then(outdated))
+    let not_loaded = || Finding::new(false, Reason::Pending, "the receiver has not loaded its newest signing keys yet");
+    mismatch.or_else(|| (!loaded).then(not_loaded))
 }
 
-/// The record of attempts, until a delivery has arrived since the last one. Whether one has arrived at somebody's own
-/// receiver is not told: there it lasts for a day.
+/// The record of attempts, which lasts until a delivery arrives after the last attempt.
+///
+/// Deliveries to an external receiver cannot be observed: there it lasts for a day.
 fn current_record(
     spec: &Spec,
     observed: &Observed,
@@ -129,7 +131,7 @@ fn current_record(
     (disabled || !succeeded).then_some(RecoveryStatus { next_attempt_time: None, ..record })
 }
 
-/// When the next attempt may be made, and what it waits for until then.
+/// When the next attempt may be made, and the reason until then.
 fn next_attempt(recovery: &Recovery, record: &RecoveryStatus, now: Timestamp) -> (Timestamp, Reason) {
     let doublings = u32::try_from(record.attempts.saturating_sub(1).clamp(0, 16)).unwrap_or(0);
     let cooldown = recovery.cooldown.saturating_mul(1_i32 << doublings).min(COOLDOWN_MAX);

@@ -1,4 +1,4 @@
-//! A webhook that is being deleted, and the steps about its subscription otherwise.
+//! Deletion of a webhook, and the steps about its subscription.
 
 use super::*;
 use crate::{api::webhook_status::Action, operator::webhook::spec::Deletion};
@@ -18,44 +18,48 @@ fn deletion_steps(edit: impl FnOnce(&mut Value), observed: &Observed, now: i64) 
     let url = Spec::parse(&object).unwrap().url;
     let plan =
         decide_deletion(Deletion::of(&object.spec.subscription), Some(url.as_str()), observed, at(DELETED), at(now));
-    for of in [ConditionType::Ready, ConditionType::Reconciling] {
-        assert!(plan.findings.iter().any(|(found, finding)| *found == of && finding.reason == Reason::Terminating));
+    for condition_type in [ConditionType::Ready, ConditionType::Reconciling] {
+        assert!(
+            plan.findings
+                .iter()
+                .any(|(found, finding)| *found == condition_type && finding.reason == Reason::Terminating)
+        );
     }
     plan.steps
 }
 
 #[test]
-fn the_subscription_goes_first_and_nothing_holds_up_what_was_never_registered() {
+fn the_subscription_is_deleted_before_the_finalizer_is_removed() {
     type Case = (&'static str, fn(&mut Observed), Vec<Step>);
     let released = || vec![Step::RemoveFinalizer { orphan: None }];
     let cases: Vec<Case> = vec![
         ("registered", |_| {}, unsubscribe()),
         (
-            "registered, and no longer on the list: asking is harmless",
+            "registered, and no longer in the list: a DELETE is harmless",
             |o| account(o).subscriptions.clear(),
             unsubscribe(),
         ),
-        ("never registered", nothing_known, released()),
+        ("never registered", unregistered, released()),
         (
             "never registered, and no connection",
             |o| {
-                nothing_known(o);
+                unregistered(o);
                 o.connection = Connection::Unlisted;
             },
             released(),
         ),
-        ("released already", |o| o.finalizer = false, vec![]),
-        ("the account is not listed yet", |o| o.connection = Connection::Unlisted, vec![]),
-        ("Linktree is to be left alone", |o| o.hold_until = Some(at(NOW + 1)), vec![]),
+        ("the finalizer is removed already", |o| o.finalizer = false, vec![]),
+        ("the account has not been listed yet", |o| o.connection = Connection::Unlisted, vec![]),
+        ("requests are on hold", |o| o.hold_until = Some(at(NOW + 1)), vec![]),
         (
-            "Linktree offers no deletion",
+            "Linktree has no DELETE",
             |o| lacks(o, Call::Delete),
             vec![Step::RemoveFinalizer { orphan: Some("wh_1".into()) }],
         ),
         ("the hold is over", |o| o.hold_until = Some(at(NOW)), unsubscribe()),
-        ("begun, the answer not seen, and on the list", |o| begun(o, NOW - 60), unsubscribe()),
+        ("begun, the response lost, and in the list", |o| begun(o, NOW - 60), unsubscribe()),
         (
-            "begun, and not on a list taken since",
+            "begun, and not in a later list",
             |o| {
                 begun(o, NOW - 60);
                 account(o).subscriptions.clear();
@@ -63,7 +67,7 @@ fn the_subscription_goes_first_and_nothing_holds_up_what_was_never_registered() 
             released(),
         ),
         (
-            "begun after the list was",
+            "begun after the list",
             |o| {
                 begun(o, NOW - 5);
                 account(o).subscriptions.clear();
@@ -71,7 +75,7 @@ fn the_subscription_goes_first_and_nothing_holds_up_what_was_never_registered() 
             vec![Step::RequestList],
         ),
         (
-            "begun in this very second: a list now would not be newer",
+            "begun in this second: a list now would not be newer",
             |o| {
                 begun(o, NOW + 1);
                 account(o).subscriptions.clear();
@@ -79,7 +83,7 @@ fn the_subscription_goes_first_and_nothing_holds_up_what_was_never_registered() 
             vec![],
         ),
         (
-            "timed out after the list was begun",
+            "timed out after the list began",
             |o| {
                 begun(o, NOW - 60);
                 o.unresolved = Some(at(NOW - 5));
@@ -96,7 +100,7 @@ fn the_subscription_goes_first_and_nothing_holds_up_what_was_never_registered() 
 }
 
 #[test]
-fn observed_only_what_would_be_adopted_stays_nobodys() {
+fn with_management_policy_observe_nothing_is_adopted() {
     let spec = Spec::parse(&webhook(|v| v["spec"]["subscription"] = json!({"managementPolicy": "Observe"}))).unwrap();
     let mut observed = settled();
     observed.status.subscription = None;
@@ -109,21 +113,21 @@ fn observed_only_what_would_be_adopted_stays_nobodys() {
 }
 
 #[test]
-fn after_the_deadline_it_is_let_go_and_the_orphan_is_named() {
+fn at_the_deadline_the_finalizer_is_removed_and_the_orphan_is_named() {
     let mut observed = settled();
     observed.connection = Connection::Unlisted;
     let at_deadline = |seconds| DELETED + seconds;
     assert_eq!(deletion_steps(|_| {}, &observed, at_deadline(3599)), []);
     let orphan = |orphan: &str| vec![Step::RemoveFinalizer { orphan: Some(orphan.into()) }];
     assert_eq!(deletion_steps(|_| {}, &observed, at_deadline(3600)), orphan("wh_1"));
-    let sooner = |v: &mut Value| v["spec"]["subscription"] = json!({"deletionDeadlineSeconds": 10});
-    assert_eq!(deletion_steps(sooner, &observed, at_deadline(10)), orphan("wh_1"));
+    let short_deadline = |v: &mut Value| v["spec"]["subscription"] = json!({"deletionDeadlineSeconds": 10});
+    assert_eq!(deletion_steps(short_deadline, &observed, at_deadline(10)), orphan("wh_1"));
     let retain = |v: &mut Value| v["spec"]["subscription"] = json!({"deletionPolicy": "Retain"});
     assert_eq!(deletion_steps(retain, &observed, NOW), [Step::RemoveFinalizer { orphan: None }]);
 }
 
 #[test]
-fn between_two_attempts_it_goes_on_saying_what_failed() {
+fn between_two_attempts_the_message_has_the_last_failure() {
     let object = webhook(|_| {});
     let message = |observed: &Observed| {
         let terms = Deletion::of(&object.spec.subscription);
@@ -133,34 +137,38 @@ fn between_two_attempts_it_goes_on_saying_what_failed() {
     let mut observed = settled();
     let fresh = message(&observed);
     observed.hold_until = Some(at(NOW + 1));
-    assert_eq!(message(&observed), fresh, "the hold is of a call before the deletion");
-    let said = Finding::new(true, Reason::Terminating, "Linktree answered 503");
-    observed.status.conditions =
-        conditions::render(&[(ConditionType::Reconciling, said)], &observed.status.conditions, Some(1), at(NOW - 1));
+    assert_eq!(message(&observed), fresh, "the hold is from a request before the deletion");
+    let previous = Finding::new(true, Reason::Terminating, "Linktree answered 503");
+    observed.status.conditions = conditions::render(
+        &[(ConditionType::Reconciling, previous)],
+        &observed.status.conditions,
+        Some(1),
+        at(NOW - 1),
+    );
     assert_eq!(message(&observed), BTreeSet::from(["Linktree answered 503".to_owned()]));
     observed.hold_until = Some(at(NOW));
     assert_eq!(message(&observed), fresh, "the next attempt is due");
 }
 
-/// A registration was begun, and its answer not recorded.
+/// A registration was begun, and its response was not recorded.
 fn begun(observed: &mut Observed, second: i64) {
     observed.status.subscription = Some(registering(Some(Time(at(second)))));
 }
 
 #[test]
-fn the_subscription_is_registered_once_whatever_became_of_an_earlier_attempt() {
+fn the_subscription_is_registered_once_after_any_result_of_an_earlier_attempt() {
     type Case = (&'static str, fn(&mut Observed), Vec<Step>);
     let register = || vec![Step::DryRunSecretWrite, Step::RecordRegistration { at: at(NOW + 1) }, Step::Register];
     let cases: Vec<Case> = vec![
-        ("never tried", |_| {}, register()),
-        ("the url does not lead here yet", |o| o.probe = ProbeResult::NotProbed, vec![]),
+        ("never attempted", |_| {}, register()),
+        ("the URL does not lead to the receiver yet", |o| o.probe = ProbeResult::NotProbed, vec![]),
         ("the receiver is not ready", |o| pod(o).ready = false, vec![]),
-        ("begun before the list was, and not on it", |o| begun(o, NOW - 60), register()),
-        ("begun after the list was", |o| begun(o, NOW - 5), vec![Step::RequestList]),
-        ("begun in this very second", |o| begun(o, NOW + 1), vec![]),
+        ("begun before the list, and not in it", |o| begun(o, NOW - 60), register()),
+        ("begun after the list", |o| begun(o, NOW - 5), vec![Step::RequestList]),
+        ("begun in this second", |o| begun(o, NOW + 1), vec![]),
         ("begun by a clock that is ahead", |o| begun(o, NOW + 3600), vec![]),
         (
-            "timed out after the list was begun",
+            "timed out after the list began",
             |o| {
                 begun(o, NOW - 60);
                 o.unresolved = Some(at(NOW - 5));
@@ -168,7 +176,7 @@ fn the_subscription_is_registered_once_whatever_became_of_an_earlier_attempt() {
             vec![Step::RequestList],
         ),
         (
-            "failed, and to be left alone",
+            "failed, and requests are on hold",
             |o| {
                 begun(o, NOW - 60);
                 o.hold_until = Some(at(NOW + 1));
@@ -179,26 +187,26 @@ fn the_subscription_is_registered_once_whatever_became_of_an_earlier_attempt() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
     for (sentence, change, steps) in cases {
         let mut observed = settled();
-        nothing_known(&mut observed);
+        unregistered(&mut observed);
         change(&mut observed);
         assert_eq!(decide(&spec, &observed, at(NOW)).steps, steps, "{sentence}");
     }
 }
 
 #[test]
-fn what_is_there_gets_the_steps_it_needs_and_no_more() {
+fn an_existing_subscription_gets_only_the_steps_it_needs() {
     type Case = (&'static str, fn(&mut Observed), Vec<Step>);
     let rotate =
         || vec![Step::DryRunSecretWrite, Step::RotateSecret { id: id("wh_1"), keep_previous: false, request: None }];
     let cases: Vec<Case> = vec![
         ("nothing to do", |_| {}, vec![]),
-        ("its secret is not kept", |o| o.keys = Keys::ProviderMissing(place("links-signing")), rotate()),
-        ("the kept secret is of an earlier subscription", |o| o.secret_kept_for = Some(id("wh_0")), rotate()),
-        ("a person put the secret there", |o| o.secret_kept_for = None, vec![]),
-        ("adopted by url", |o| o.status.subscription = None, vec![Step::Adopt { id: id("wh_1") }]),
-        ("disabled, and all is well", disabled, vec![Step::Reenable { id: id("wh_1") }]),
+        ("its secret is not stored", |o| o.keys = Keys::ProviderMissing(place("links-signing")), rotate()),
+        ("the stored secret belongs to an earlier subscription", |o| o.secret_kept_for = Some(id("wh_0")), rotate()),
+        ("the user stored the secret", |o| o.secret_kept_for = None, vec![]),
+        ("adopted by URL", |o| o.status.subscription = None, vec![Step::Adopt { id: id("wh_1") }]),
+        ("disabled, and the receiver is healthy", disabled, vec![Step::Reenable { id: id("wh_1") }]),
         (
-            "disabled, and Linktree knows no PATCH",
+            "disabled, and Linktree has no PATCH",
             |o| {
                 disabled(o);
                 lacks(o, Call::Update);
@@ -207,7 +215,7 @@ fn what_is_there_gets_the_steps_it_needs_and_no_more() {
             vec![Step::Unsubscribe { id: id("wh_1") }],
         ),
         (
-            "disabled, and to be left alone",
+            "disabled, and requests are on hold",
             |o| {
                 disabled(o);
                 o.hold_until = Some(at(NOW + 1));
@@ -215,23 +223,23 @@ fn what_is_there_gets_the_steps_it_needs_and_no_more() {
             vec![],
         ),
         ("no finalizer", |o| o.finalizer = false, vec![Step::AddFinalizer]),
+        ("an object is out of date", |o| o.children_outdated = vec![Child::Service], vec![Step::Apply(Child::Service)]),
+        ("the receiver has an older route", |o| receiver_of(o).route_digest = "r0".into(), refresh()),
         (
-            "an object is not as it should be",
-            |o| o.children_outdated = vec![Child::Service],
-            vec![Step::Apply(Child::Service)],
-        ),
-        ("the receiver is behind", |o| receiver_of(o).route_digest = "r0".into(), point()),
-        (
-            "the kubelet was pointed at it already",
+            "the mount was refreshed already",
             |o| {
                 receiver_of(o).route_digest = "r0".into();
                 pod(o).route_digest = Some("r1".into());
             },
             vec![],
         ),
-        ("the receiver cannot be asked: it may have an older admin token", |o| o.receiver.status = None, point()),
         (
-            "the pod is only starting",
+            "the receiver's status cannot be read: it may have an older admin token",
+            |o| o.receiver.status = None,
+            refresh(),
+        ),
+        (
+            "the pod is starting",
             |o| {
                 o.receiver.status = None;
                 pod(o).ready = false;
@@ -247,12 +255,12 @@ fn what_is_there_gets_the_steps_it_needs_and_no_more() {
     }
 }
 
-fn point() -> Vec<Step> {
+fn refresh() -> Vec<Step> {
     vec![Step::RefreshPodMount { pod: "links-receiver-0".into() }]
 }
 
 #[test]
-fn between_a_failed_call_and_the_next_try_the_condition_goes_on_saying_why() {
+fn between_two_attempts_the_condition_has_the_last_failure() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
     let mut observed = settled();
     known(&mut observed).events = vec![crate::linktree::event::EventType::ProfileUpdated];
@@ -263,27 +271,27 @@ fn between_a_failed_call_and_the_next_try_the_condition_goes_on_saying_why() {
     assert_eq!(find(&held, ConditionType::Stalled), Some(("True", "Rejected")));
     let over = status_after(&spec, &observed, None, at(NOW + 1)).conditions;
     assert_eq!(find(&over, ConditionType::UpToDate), Some(("False", "DriftDetected")));
-    // What has come right by itself meanwhile is told.
+    // A problem that has resolved itself is no longer reported.
     known(&mut observed).events = spec.events.iter().cloned().collect();
-    let right = status_after(&spec, &observed, None, at(NOW)).conditions;
-    assert_eq!(find(&right, ConditionType::UpToDate), Some(("True", "Matched")));
+    let resolved = status_after(&spec, &observed, None, at(NOW)).conditions;
+    assert_eq!(find(&resolved, ConditionType::UpToDate), Some(("True", "Matched")));
 }
 
 #[test]
-fn the_wait_for_the_next_attempt_doubles() {
+fn the_cooldown_doubles_with_each_attempt() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
     for (attempts, seconds) in [(1, 900), (2, 1800), (3, 3600), (30, 86_400)] {
         let mut observed = settled();
         disabled(&mut observed);
         super::attempts(&mut observed, NOW, 1);
         observed.status.subscription.as_mut().unwrap().recovery.as_mut().unwrap().attempts = attempts;
-        let waits = |after| decide(&spec, &observed, at(NOW + after)).steps.is_empty();
-        assert!(waits(seconds - 1) && !waits(seconds), "{attempts} attempts");
+        let waiting = |after| decide(&spec, &observed, at(NOW + after)).steps.is_empty();
+        assert!(waiting(seconds - 1) && !waiting(seconds), "{attempts} attempts");
     }
 }
 
 #[test]
-fn a_deletion_that_cannot_ask_linktree_says_why_and_how_long_it_waits() {
+fn a_deletion_without_linktree_reports_the_cause_and_its_deadline() {
     let terms = Deletion::of(&webhook(|_| {}).spec.subscription);
     let message = |connection: Connection| {
         let observed = Observed { connection, ..settled() };
@@ -292,9 +300,9 @@ fn a_deletion_that_cannot_ask_linktree_says_why_and_how_long_it_waits() {
         plan.findings[0].1.message.clone()
     };
     let left_behind = format!("left behind at {}", at(NOW + 3000));
-    let gone = "there is no LinktreeConnection brand";
-    let told = message(Connection::Unusable { reason: Reason::ConnectionMissing, message: gone.into() });
-    assert!(told.contains(gone) && told.ends_with(&left_behind), "{told}");
-    let told = message(Connection::Unlisted);
-    assert!(told.contains("once the account was listed") && told.ends_with(&left_behind), "{told}");
+    let cause = "there is no LinktreeConnection brand";
+    let unusable = message(Connection::Unusable { reason: Reason::ConnectionMissing, message: cause.into() });
+    assert!(unusable.contains(cause) && unusable.ends_with(&left_behind), "{unusable}");
+    let unlisted = message(Connection::Unlisted);
+    assert!(unlisted.contains("once the account has been listed") && unlisted.ends_with(&left_behind), "{unlisted}");
 }

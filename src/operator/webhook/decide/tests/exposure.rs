@@ -1,4 +1,4 @@
-//! What exposes the receiver, and what exposed it before.
+//! The receiver's exposure, and stale objects of an earlier one.
 
 use super::*;
 use crate::operator::webhook::spec::exposure::Gateway;
@@ -13,28 +13,28 @@ pub(super) fn route(state: RouteState) -> Exposure {
 }
 
 #[test]
-fn what_exposed_it_before_goes_once_its_successor_is_in_place() {
+fn a_stale_exposure_is_deleted_once_its_successor_is_ready() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
-    let before = || StaleObject { part: Part::Ingress, uid: "u-9".into() };
-    for (sentence, exposure, goes) in [
-        ("nothing follows", Exposure::NotOurs, true),
-        ("the route is not made yet", Exposure::Absent, false),
-        ("the route is not seen yet", route(RouteState::Unseen), false),
-        ("the cluster knows no routes", Exposure::GatewayApiMissing, false),
-        ("the route is in place", route(RouteState::InPlace), true),
+    let stale = || StaleObject { part: Part::Ingress, uid: "u-9".into() };
+    for (sentence, exposure, is_deleted) in [
+        ("no successor", Exposure::NotOurs, true),
+        ("the route does not exist yet", Exposure::Absent, false),
+        ("the route has no status yet", route(RouteState::Pending), false),
+        ("the cluster has no HTTPRoute kind", Exposure::GatewayApiMissing, false),
+        ("the route is ready", route(RouteState::Ready), true),
     ] {
         let mut observed = settled();
-        (observed.exposure, observed.stale_objects) = (exposure, vec![before()]);
+        (observed.exposure, observed.stale_objects) = (exposure, vec![stale()]);
         let steps = decide(&spec, &observed, at(NOW)).steps;
-        let expected: &[Step] = if goes { &[Step::Remove(before())] } else { &[] };
+        let expected: &[Step] = if is_deleted { &[Step::Remove(stale())] } else { &[] };
         assert_eq!(steps, expected, "{sentence}");
     }
 }
 
 #[test]
-fn a_refused_object_is_the_reason_unless_the_url_leads_here_all_the_same() {
+fn a_rejected_object_is_the_reason_unless_the_url_leads_to_the_receiver() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
-    let refused = || Failure::Exposure { problem: "host is taken".into() };
+    let rejection = || Failure::Exposure { problem: "host is taken".into() };
     let mut observed = settled();
     observed.exposure = Exposure::Absent;
     for (probe, expected) in [
@@ -42,7 +42,7 @@ fn a_refused_object_is_the_reason_unless_the_url_leads_here_all_the_same() {
         (settled().probe, ("True", "ProbeSucceeded")),
     ] {
         observed.probe = probe;
-        let conditions = status_after(&spec, &observed, Some(refused()), at(NOW)).conditions;
+        let conditions = status_after(&spec, &observed, Some(rejection()), at(NOW)).conditions;
         assert_eq!(find(&conditions, ConditionType::EndpointReachable), Some(expected));
         let endpoint = conditions::find(&conditions, ConditionType::EndpointReachable).unwrap();
         assert!(endpoint.message.contains("host is taken"), "{}", endpoint.message);

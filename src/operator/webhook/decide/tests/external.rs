@@ -1,12 +1,12 @@
-//! The receiver is somebody's own: only the subscription is kept, and only what is known is said.
+//! External receivers: only the subscription is managed, and only observable conditions are reported.
 
 use super::{
     cases::{answered, answers_elsewhere, external, secret_elsewhere, theirs},
     *,
 };
 
-/// Of these there is a condition besides `Ready`.
-const TOLD: [&str; 7] = [
+/// The condition types besides `Ready`.
+const TYPES: [&str; 7] = [
     "ConnectionReady",
     "EndpointReachable",
     "SigningKeysReady",
@@ -35,19 +35,19 @@ fn id() -> SubscriptionId {
 }
 
 #[test]
-fn nothing_is_said_of_a_receiver_that_is_not_ours() {
+fn an_external_receiver_has_only_observable_conditions() {
     let status = status_after(&spec(), &observed(theirs), None, at(NOW));
     let types: Vec<_> = status.conditions.iter().map(|it| it.type_.as_str()).collect();
-    assert_eq!(types, [&["Ready"][..], &TOLD].concat());
+    assert_eq!(types, [&["Ready"][..], &TYPES].concat());
     assert_eq!((status.signing, status.receiver, status.sinks), (None, None, vec![]));
     assert!(decide(&spec(), &observed(secret_elsewhere), at(NOW)).rests);
 }
 
 #[test]
-fn it_is_registered_and_enabled_on_its_answer_alone() {
+fn the_response_of_the_receiver_decides_about_registration_and_reenabling() {
     let registers = |status| {
         steps(|o| {
-            nothing_known(o);
+            unregistered(o);
             answered(o, status);
         })
         .contains(&Step::Register)
@@ -59,25 +59,25 @@ fn it_is_registered_and_enabled_on_its_answer_alone() {
         })
         .contains(&Step::Reenable { id: id() })
     };
-    for (status, answers) in [(401, true), (200, true), (404, false), (503, false)] {
-        assert_eq!((registers(status), enables(status)), (answers, answers), "{status}");
+    for (status, accepted) in [(401, true), (200, true), (404, false), (503, false)] {
+        assert_eq!((registers(status), enables(status)), (accepted, accepted), "{status}");
     }
 }
 
 #[test]
-fn its_secret_is_changed_only_if_that_is_asked_for() {
-    assert_eq!(steps(secret_elsewhere), [], "it may be in use over there");
-    let asked = steps(|o| {
+fn the_secret_is_rotated_only_on_request() {
+    assert_eq!(steps(secret_elsewhere), [], "the receiver may use it");
+    let requested = steps(|o| {
         secret_elsewhere(o);
         o.rotate_request = Some("now".into());
     });
     let rotates = Step::RotateSecret { id: id(), keep_previous: false, request: Some("now".into()) };
-    assert_eq!(asked, [Step::DryRunSecretWrite, rotates]);
+    assert_eq!(requested, [Step::DryRunSecretWrite, rotates]);
 }
 
-/// One subscription is moved, and never is there none that takes deliveries.
+/// The subscription's URL is changed; at no time is there no receiver for its deliveries.
 #[test]
-fn the_subscription_moves_once_its_new_receiver_answers_and_the_old_one_goes_after_that() {
+fn the_url_changes_once_the_new_receiver_responds_and_the_old_one_is_deleted_afterwards() {
     let stale_object = || StaleObject { part: Part::StatefulSet, uid: "u-9".into() };
     let moved = |change: fn(&mut Observed)| {
         steps(|o| {
@@ -102,7 +102,7 @@ fn the_subscription_moves_once_its_new_receiver_answers_and_the_old_one_goes_aft
     assert_eq!(moved(answers_elsewhere), [update(url(&spec()))]);
     assert_eq!(moved(unlisted), [], "Linktree may still send to the old one");
     assert_eq!(moved(theirs), [Step::Remove(stale_object())]);
-    assert_eq!(moved(nothing_known)[0], Step::Remove(stale_object()), "nothing is sent");
+    assert_eq!(moved(unregistered)[0], Step::Remove(stale_object()), "there is no subscription");
 
     let back = Spec::parse(&webhook(|_| {})).unwrap();
     let starting = observed(|o| {
@@ -115,7 +115,7 @@ fn the_subscription_moves_once_its_new_receiver_answers_and_the_old_one_goes_aft
 }
 
 #[test]
-fn attempts_to_enable_it_are_forgotten_after_a_day() {
+fn the_record_of_attempts_expires_after_a_day() {
     for (hours, disabled_again, remembered) in [(23, false, true), (24, false, false), (24, true, true)] {
         let observed = observed(|o| {
             theirs(o);
@@ -131,5 +131,5 @@ fn attempts_to_enable_it_are_forgotten_after_a_day() {
         theirs(o);
         attempts(o, NOW - 60, 3);
     });
-    assert!(!decide(&spec(), &observed, at(NOW)).rests, "that passes with time alone");
+    assert!(!decide(&spec(), &observed, at(NOW)).rests, "the record expires with time alone");
 }

@@ -1,4 +1,4 @@
-//! Signing keys: when a new one is asked for, when one ends, and what is said of one that could not be kept.
+//! Signing keys: rotation, expiry, and secrets that cannot be stored.
 
 use super::*;
 
@@ -6,59 +6,65 @@ fn rotations(plan: &Plan) -> Vec<&Step> {
     plan.steps.iter().filter(|step| matches!(step, Step::RotateSecret { .. })).collect()
 }
 
-fn asked() -> Observed {
+fn rotation_requested() -> Observed {
     Observed { rotate_request: Some("2026".into()), ..settled() }
 }
 
-/// The plan, and what `SigningKeysReady` says.
+/// The plan, and the message of `SigningKeysReady`.
 fn decided(edit: fn(&mut Value), observed: &Observed) -> (Plan, String) {
     let spec = Spec::parse(&webhook(edit)).unwrap();
     let mut observed = observed.clone();
     observed.status.conditions = status_after(&spec, &observed, None, at(NOW)).conditions;
     let plan = decide(&spec, &observed, at(NOW));
-    let message =
-        plan.findings.iter().find(|(of, _)| *of == ConditionType::SigningKeysReady).unwrap().1.message.clone();
+    let message = plan
+        .findings
+        .iter()
+        .find(|(condition_type, _)| *condition_type == ConditionType::SigningKeysReady)
+        .unwrap()
+        .1
+        .message
+        .clone();
     (plan, message)
 }
 
 #[test]
-fn a_requested_rotation_keeps_the_secret_before_it_and_is_tried_first() {
-    let (plan, _) = decided(|_| {}, &asked());
+fn a_requested_rotation_keeps_the_previous_secret_after_a_dry_run() {
+    let (plan, _) = decided(|_| {}, &rotation_requested());
     let rotate =
         Step::RotateSecret { id: SubscriptionId("wh_1".into()), keep_previous: true, request: Some("2026".into()) };
     assert_eq!(plan.steps, [Step::DryRunSecretWrite, rotate]);
-    assert_eq!(rotations(&decided(|_| {}, &settled()).0).len(), 0, "nobody asks");
+    assert_eq!(rotations(&decided(|_| {}, &settled()).0).len(), 0, "without a request");
 }
 
 #[test]
-fn a_secret_of_another_subscription_is_replaced_and_not_kept() {
-    let mut observed = asked();
+fn the_secret_of_another_subscription_is_replaced_and_not_kept_as_previous() {
+    let mut observed = rotation_requested();
     observed.secret_kept_for = Some(SubscriptionId("wh_0".into()));
     let (plan, _) = decided(|_| {}, &observed);
     assert!(matches!(rotations(&plan)[..], [Step::RotateSecret { keep_previous: false, .. }]), "{:?}", plan.steps);
 }
 
 #[test]
-fn a_rotation_that_is_not_possible_is_answered_with_what_to_do() {
-    let mut observed = asked();
+fn an_impossible_rotation_is_reported_with_a_remedy() {
+    let mut observed = rotation_requested();
     lacks(&mut observed, Call::RotateSecret);
     let (plan, message) = decided(|_| {}, &observed);
     assert!(rotations(&plan).is_empty() && message.contains("key secret of Secret links-signing"), "{message}");
     let named = |object: &mut Value| {
         object["spec"]["signing"] = json!({"keys": [{"name": "k1", "secretRef": {"name": "keys", "key": "a"}}]});
     };
-    let (plan, message) = decided(named, &asked());
+    let (plan, message) = decided(named, &rotation_requested());
     assert!(rotations(&plan).is_empty() && message.contains("first in spec.signing.keys"), "{message}");
     let observe = |object: &mut Value| object["spec"]["subscription"] = json!({"managementPolicy": "Observe"});
-    let (plan, _) = decided(observe, &asked());
+    let (plan, _) = decided(observe, &rotation_requested());
     assert!(rotations(&plan).is_empty());
-    assert_eq!(plan.subscription.unwrap().plan.len(), 1, "what it would do");
+    assert_eq!(plan.subscription.unwrap().plan.len(), 1, "the planned action");
 }
 
 #[test]
-fn a_handled_request_is_told_and_stays_told() {
+fn a_completed_rotation_request_stays_in_the_status() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
-    let observed = asked();
+    let observed = rotation_requested();
     let outcome = Outcome { rotated: Some("2026".into()), ..Outcome::default() };
     let report = Report {
         generation: spec.generation,
@@ -77,7 +83,7 @@ fn a_handled_request_is_told_and_stays_told() {
 }
 
 #[test]
-fn a_look_is_taken_when_a_key_ends() {
+fn a_webhook_is_reconciled_when_a_key_expires() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
     for (end, requeue) in [(NOW + 2, Duration::from_secs(2)), (NOW + 3600, SETTLED), (NOW - 1, SETTLED)] {
         let observed = Observed { next_key_end: Some(at(end)), ..settled() };
@@ -86,13 +92,13 @@ fn a_look_is_taken_when_a_key_ends() {
 }
 
 #[test]
-fn a_secret_that_could_not_be_kept_is_told() {
+fn a_secret_that_cannot_be_stored_is_reported() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
-    for made in [false, true] {
-        let failure = Failure::NotKept { problem: "Secret links-signing is immutable".into(), made };
+    for created in [false, true] {
+        let failure = Failure::SecretNotStored { problem: "Secret links-signing is immutable".into(), created };
         let conditions = status_after(&spec, &settled(), Some(failure), at(NOW)).conditions;
-        for of in [ConditionType::SigningKeysReady, ConditionType::Ready] {
-            assert_eq!(find(&conditions, of), Some(("False", "SecretNotKept")), "{of}");
+        for condition_type in [ConditionType::SigningKeysReady, ConditionType::Ready] {
+            assert_eq!(find(&conditions, condition_type), Some(("False", "SecretNotKept")), "{condition_type}");
         }
     }
 }
