@@ -1,5 +1,5 @@
-//! Everything that is about Kubernetes in general: the API client, server-side apply, object keys, names, annotations,
-//! conditions, Events, and the Gateway API's types. It knows no controller of ours.
+//! General Kubernetes code: the API client, server-side apply, object keys, names, annotations, conditions, Events, and
+//! the Gateway API's types. It depends on no controller.
 
 pub mod annotations;
 pub mod apply;

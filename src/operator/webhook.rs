@@ -1,5 +1,5 @@
-//! Reconciles a `LinktreeWebhook`: observe → decide → execute → status. This file is the driver; each stage has a file of
-//! its own.
+//! Reconciles a `LinktreeWebhook`: spec → observe → decide → execute → status. This file drives the stages; each has a
+//! file of its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -55,18 +55,19 @@ pub mod status;
 mod subscription_record;
 mod told;
 
-/// Requeue delay of a webhook that was not found although its watch still shows it.
+/// Requeue delay for a webhook that was not found although its watch still shows it.
 const REQUEUE_NOT_FOUND: Duration = Duration::from_secs(5);
 /// Requeue delay after a step was taken, to observe its effect.
 const REQUEUE_SOON: Duration = Duration::from_millis(200);
 /// Resync of a webhook with an invalid spec. Its correction is a watch event; this covers a missed one.
 const RESYNC_INVALID: Duration = Duration::from_secs(300);
 
-/// Reconciles one webhook. Where it is settled, a poll of its receiver is enough. Returns the requeue delay; `None` if its
-/// watch says that it is gone.
+/// Reconciles one webhook; if it is settled, a poll of its receiver is enough.
+///
+/// Returns the requeue delay; `None` if its watch reports that it was deleted.
 ///
 /// # Errors
-/// When Kubernetes cannot be read or written; the reconciliation is then retried.
+/// When a request to the API server fails; the reconciliation is then retried.
 pub async fn reconcile(webhook: Arc<ObjectKey>, context: Arc<Context>) -> Result<Option<Duration>, ReconcileError> {
     let Some(known) = context.indexes.get(&webhook) else {
         context.forget(&webhook);
@@ -74,7 +75,7 @@ pub async fn reconcile(webhook: Arc<ObjectKey>, context: Arc<Context>) -> Result
     };
     match glance::at(&context, &known).await {
         Glance::AtRest(next) => Ok(Some(next)),
-        // Boxed: most reconciliations end before this one, which needs far more memory.
+        // Boxed: most reconciliations are done after the poll, and the full one needs far more memory.
         Glance::Look(told) => {
             let span = tracing::info_span!("reconcile", namespace = webhook.namespace, webhook = webhook.name);
             Box::pin(reconcile_in_full(&known.key, &context, &told)).instrument(span).await
@@ -87,10 +88,10 @@ async fn reconcile_in_full(
     context: &Context,
     told: &Told,
 ) -> Result<Option<Duration>, ReconcileError> {
-    // Read from the API server: the watch may lag behind our own last write, and a subscription id that it does not show
-    // yet would look like none.
+    // A read from the API server, since the watch may lag behind our own last write and lack the subscription id in it.
     let Some(webhook) = api(&key.namespace, context).get_opt(&key.name).await? else {
-        // Either its watch will say so, too; or the answer was wrong, as a proxy's can be, and the next read finds it.
+        // Either the watch will report the deletion too, or the 404 was wrong, as a proxy's can be, and the next read
+        // finds the webhook.
         return Ok(Some(REQUEUE_NOT_FOUND));
     };
     let mut state = context.states.get(key).of(webhook.uid().as_ref(), clock::now());
@@ -157,7 +158,8 @@ async fn reconcile_live(
     Ok(Some(if progress { REQUEUE_SOON } else { no_later(requeue, hold_until, clock::now()) }))
 }
 
-/// Until when the versions that were read stay valid. If they no longer are, all objects are read again.
+/// The time until which the observed versions are valid. If they have expired, a resync starts: all objects are read
+/// again.
 fn begin(webhook: &LinktreeWebhook, key: &Arc<ObjectKey>, context: &Context, state: &mut WebhookState) -> Timestamp {
     let (generation, now) = (webhook.metadata.generation, clock::now());
     state.valid_until(generation, now).unwrap_or_else(|| {
@@ -191,7 +193,7 @@ async fn finalize(
     Ok(Some(no_later(requeue, hold_until, clock::now())))
 }
 
-/// Reports an invalid spec in the status. Everything that exists for the webhook stays as it is.
+/// Reports an invalid spec in the status. The webhook's objects and its subscription stay as they are.
 async fn reject_invalid(
     webhook: &LinktreeWebhook,
     error: &InvalidSpec,
@@ -204,7 +206,7 @@ async fn reject_invalid(
 }
 
 /// The requeue delay, shortened to the end of a hold: a webhook that waits for Linktree or for the request budget is
-/// reconciled when the wait is over.
+/// reconciled as soon as it may send again.
 fn no_later(requeue: Duration, hold_until: Option<Timestamp>, now: Timestamp) -> Duration {
     let held = hold_until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
     held.filter(|held| !held.is_zero()).map_or(requeue, |held| requeue.min(held))
@@ -238,7 +240,7 @@ async fn execute(
 /// Records whether the calls to Linktree succeeded.
 fn record_calls(outcome: &Outcome, plan: &Plan, generation: Option<i64>, state: &mut WebhookState) {
     match outcome.linktree_error() {
-        Some((of, error)) => state.failed(of, error, generation, clock::now()),
+        Some((condition_type, error)) => state.failed(condition_type, error, generation, clock::now()),
         None if outcome.secret_lost() => state.secret_lost(generation, clock::now()),
         None if plan.steps.iter().any(plan::Step::calls_linktree) => state.succeeded(),
         None => {}
@@ -247,15 +249,15 @@ fn record_calls(outcome: &Outcome, plan: &Plan, generation: Option<i64>, state: 
 
 /// The result of a status write.
 enum StatusWrite {
-    /// The status holds everything, at this version.
+    /// The status is up to date, at this version.
     Complete(Version),
-    /// Counters wait until they are due, or the rest of the webhook was changed during the reconciliation.
+    /// Counters are not due yet, or the webhook was changed during the reconciliation.
     Partial,
-    /// Another operator has written since: everything must be decided again.
+    /// Another client has written the status since: the reconciliation must start over.
     Conflict,
 }
 
-/// At most one status write; none if nothing changed. `left` is the webhook as the steps have left it.
+/// Writes the status, unless nothing changed. `left` is the webhook after the steps.
 async fn write_status(
     webhook: &LinktreeWebhook,
     left: &LinktreeWebhook,

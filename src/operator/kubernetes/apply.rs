@@ -1,4 +1,4 @@
-//! Server-side apply of the objects the operator owns, and the comparison that makes it unnecessary most of the time.
+//! Server-side apply of the objects that the operator owns, and the comparison that saves it when nothing has changed.
 
 use std::{borrow::Cow, fmt::Debug};
 
@@ -13,13 +13,13 @@ use sha2::{Digest, Sha256};
 
 use super::{annotations::DIGEST_ANNOTATION, digest::digest};
 
-/// The field manager all our writes carry.
+/// The field manager of all writes.
 pub const FIELD_MANAGER: &str = "linktree-webhook-operator";
 
-/// How often a status is written on a newer version of its object, before all is to be decided anew.
-const TRIES: usize = 5;
+/// Attempts to write a status after conflicts, before the reconciliation starts over.
+const ATTEMPTS: usize = 5;
 
-/// A desired object with its digest annotation, ready to be applied or found unchanged.
+/// A desired object with its digest annotation: compared with the live one, and applied if they differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
     pub name: String,
@@ -28,10 +28,10 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// `object` as it should be, status and server-set metadata absent.
+    /// Wraps the desired object, which has no status and no metadata that the server sets.
     ///
     /// # Errors
-    /// When the object cannot be written as JSON, which the types of the Kubernetes API always can.
+    /// When the object cannot be serialized to JSON, which the types of the Kubernetes API always can.
     pub fn new<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Result<Self, serde_json::Error> {
         let mut value = serde_json::to_value(object)?;
         let sum = Sha256::digest(serde_json::to_vec(&value)?);
@@ -42,24 +42,24 @@ impl Desired {
         Ok(Desired { name: object.meta().name.clone().unwrap_or_default(), value, digest })
     }
 
-    /// Another one for another object, within one process.
+    /// A digest of the object, comparable within one process.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.digest
     }
 
-    /// The object as it is sent.
+    /// The object as it is sent to the API server.
     #[cfg(test)]
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// Whether `live` has everything this object asks for, so that applying it would change nothing.
+    /// Whether `live` has every field of this object, so that applying it would be a no-op.
     #[must_use]
     pub fn is_met_by<K: Serialize>(&self, live: &K) -> bool {
         serde_json::to_value(live).is_ok_and(|live| {
-            // Kind and version are not part of an object that was read as a typed one.
+            // A typed object has no kind and version.
             let Value::Object(fields) = &self.value else { return false };
             fields
                 .iter()
@@ -68,33 +68,35 @@ impl Desired {
         })
     }
 
-    /// Applies it, taking fields over from other managers: these objects are ours. Server-side apply lets be what others
-    /// added to a list (a port, a rule); a merge, which writes lists as a whole, takes that out again.
+    /// Applies the object with force, since the operator owns it.
+    ///
+    /// Server-side apply keeps list items that other field managers added (a port, a rule). A merge patch, which
+    /// replaces whole lists, then removes them.
     ///
     /// # Errors
-    /// What the API server answers.
+    /// The error of the API server.
     pub async fn apply<K>(&self, api: &Api<K>) -> Result<(), kube::Error>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned + Serialize + Clone + Debug,
     {
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let refused = match api.patch(&self.name, &params, &Patch::Apply(&self.value)).await {
+        let rejected = match api.patch(&self.name, &params, &Patch::Apply(&self.value)).await {
             Ok(applied) if self.is_met_by::<K>(&applied) => return Ok(()),
             Ok(_) => None,
-            // Perhaps only together with what others added.
+            // It may be invalid only in combination with items that others added.
             Err(kube::Error::Api(status)) if status.code == 422 => Some(kube::Error::Api(status)),
             Err(error) => return Err(error),
         };
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let merged = api.patch(&self.name, &params, &Patch::Merge(&self.value)).await;
-        merged.map(drop).map_err(|error| refused.unwrap_or(error))
+        merged.map(drop).map_err(|error| rejected.unwrap_or(error))
     }
 }
 
-/// Writes a whole status; fields that are no longer in it are removed. Returns the object as it is then.
+/// Applies a whole status; fields that it no longer has are removed. Returns the object after the write.
 ///
 /// # Errors
-/// What the API server answers; 404 when the object is gone.
+/// The error of the API server; 404 if the object does not exist.
 pub async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<K, kube::Error>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
@@ -102,10 +104,11 @@ where
     write_status(api, name, &json!({"name": name}), status).await
 }
 
-/// As [`apply_status`], unless the object has changed since it was `seen`: of two who do so, one gets through.
+/// As [`apply_status`], on condition that the object has not changed since `seen` was read: of two concurrent writes,
+/// one succeeds.
 ///
 /// # Errors
-/// What the API server answers; 409 when it has changed.
+/// The error of the API server; 409 if the object has changed.
 pub async fn apply_status_as_seen<K>(api: &Api<K>, seen: &K, status: &impl Serialize) -> Result<K, kube::Error>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
@@ -114,26 +117,28 @@ where
     write_status(api, &name, &json!({"name": name, "resourceVersion": seen.meta().resource_version}), status).await
 }
 
-/// As [`apply_status_as_seen`], also where the rest of the object has changed since: the status it gets takes the place of
-/// the one that was `seen`, and of no other. Returns the object as it is then; `None` where somebody else has written its
-/// status, or it is gone or another one.
+/// As [`apply_status_as_seen`], but changes to the rest of the object are no conflict: the write replaces the status of
+/// `seen` and no other.
+///
+/// Returns the object after the write; `None` if another client has written its status, or if the object was deleted or
+/// recreated.
 ///
 /// # Errors
-/// What the API server answers otherwise; 404 where the object was gone before the first try.
+/// Any other error of the API server; 404 if the object did not exist at the first attempt.
 pub async fn replace_status<K>(api: &Api<K>, seen: &K, status: &K::Status) -> Result<Option<K>, kube::Error>
 where
     K: Resource<DynamicType = ()> + HasStatus + DeserializeOwned + Clone + Debug,
     K::Status: Serialize + PartialEq,
 {
     let mut newest = Cow::Borrowed(seen);
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS {
         match apply_status_as_seen(api, &newest, status).await {
-            Err(kube::Error::Api(refused)) if refused.is_conflict() => {}
+            Err(kube::Error::Api(status)) if status.is_conflict() => {}
             written => return written.map(Some),
         }
         let found = api.get_opt(seen.meta().name.as_deref().unwrap_or_default()).await?;
         let Some(found) = found.filter(|found| found.meta().uid == seen.meta().uid) else { return Ok(None) };
-        // Written, but the answer was lost, and the client has tried again.
+        // The first write succeeded, its response was lost, and the client has retried.
         if found.status() == Some(status) {
             return Ok(Some(found));
         }
@@ -158,20 +163,20 @@ where
     api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await
 }
 
-/// A list that the API server takes for a map, in the order that it keeps: what was there `before` stays where it was,
-/// whatever order it is sent in, and what is new comes last. In another order it would differ for ever.
+/// Sorts the items of a map-type list into the order that the API server stores: items that were there `before` keep
+/// their order, whatever order is sent, and new items come last. Any other order would differ at every comparison.
 #[must_use]
 pub fn in_order_kept<T>(mut list: Vec<T>, before: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<T> {
     list.sort_by_key(|item| before.iter().position(|known| same(known, item)).unwrap_or(usize::MAX));
     list
 }
 
-/// Whether `live` holds all of `wanted`. The server fills in defaults, so `live` may hold more; lists must agree in
-/// length and element by element, since what is wanted there is a whole.
+/// Whether `live` has every field of `wanted`. The server sets defaults, so `live` may have more fields; lists must
+/// have the same length and match item by item, since a desired list is complete.
 fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
-            // An empty object and one that is absent say the same.
+            // An empty value equals an absent one.
             live.get(name).map_or_else(|| is_empty(wanted), |live| contains(live, wanted))
         }),
         (Value::Array(live), Value::Array(wanted)) => {
@@ -218,7 +223,7 @@ pub(in crate::operator) mod tests {
         service
     }
 
-    /// The object as the API server would hand it back after `desired` was applied.
+    /// The object as the API server would return it after `desired` was applied.
     fn live(desired: &Desired) -> Value {
         let mut live = desired.value.clone();
         live["spec"]["clusterIP"] = "10.0.0.1".into();
@@ -228,13 +233,13 @@ pub(in crate::operator) mod tests {
     }
 
     #[test]
-    fn server_side_defaults_are_no_difference() {
+    fn server_side_defaults_are_not_a_difference() {
         let desired = Desired::new(&service(80)).unwrap();
         assert!(desired.is_met_by(&live(&desired)));
     }
 
     #[test]
-    fn a_changed_field_an_edit_by_hand_and_a_removed_field_are_differences() {
+    fn a_changed_field_a_manual_edit_and_a_removed_field_are_differences() {
         let desired = Desired::new(&service(80)).unwrap();
         assert!(!Desired::new(&service(81)).unwrap().is_met_by(&live(&desired)));
 
@@ -244,31 +249,31 @@ pub(in crate::operator) mod tests {
 
         let mut fewer = service(80);
         fewer.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].name = None;
-        assert!(!Desired::new(&fewer).unwrap().is_met_by(&live(&desired)), "the digest tells");
+        assert!(!Desired::new(&fewer).unwrap().is_met_by(&live(&desired)), "the digest differs");
     }
 
     #[test]
-    fn lists_must_agree_in_length() {
+    fn lists_must_have_the_same_length() {
         assert!(contains(&json!({"a": [1, {"b": 2, "c": 3}]}), &json!({"a": [1, {"b": 2}]})));
         assert!(!contains(&json!({"a": [1, 2]}), &json!({"a": [1]})));
     }
 
-    /// Answers as an API server with this one object does.
-    fn answer(object: &mut Value, method: &Method, body: &[u8]) -> (StatusCode, Json<Value>) {
+    /// Responds as an API server with this one object does.
+    fn respond(object: &mut Value, method: &Method, body: &[u8]) -> (StatusCode, Json<Value>) {
         if method == Method::PATCH {
             let patch: Value = serde_json::from_slice(body).unwrap();
-            let asked = &patch["metadata"]["resourceVersion"];
-            if !asked.is_null() && *asked != object["metadata"]["resourceVersion"] {
-                let refusal =
+            let expected = &patch["metadata"]["resourceVersion"];
+            if !expected.is_null() && *expected != object["metadata"]["resourceVersion"] {
+                let conflict =
                     json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": ""});
-                return (StatusCode::CONFLICT, Json(refusal));
+                return (StatusCode::CONFLICT, Json(conflict));
             }
             object["status"] = patch["status"].clone();
         }
         (StatusCode::OK, Json(object.clone()))
     }
 
-    /// The way to an API server on loopback that answers like this.
+    /// A client of an API server on loopback that serves these routes.
     pub(in crate::operator) async fn served(router: Router) -> Client {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -278,15 +283,15 @@ pub(in crate::operator) mod tests {
     }
 
     async fn api_server(object: Arc<Mutex<Value>>) -> Api<LinktreeConnection> {
-        let answer = async move |method: Method, body: Bytes| answer(&mut object.lock().unwrap(), &method, &body);
-        Api::namespaced(served(Router::new().fallback(answer)).await, "marketing")
+        let respond = async move |method: Method, body: Bytes| respond(&mut object.lock().unwrap(), &method, &body);
+        Api::namespaced(served(Router::new().fallback(respond)).await, "marketing")
     }
 
-    /// What somebody else does to an object.
+    /// A change that another client makes to an object.
     type Change = fn(&mut Value);
 
     #[tokio::test]
-    async fn a_status_takes_the_place_of_the_one_that_was_seen_and_of_no_other() {
+    async fn a_status_write_replaces_only_the_status_that_was_read() {
         let read = json!({
             "apiVersion": "webhooks.linktree-operator.dev/v1alpha1",
             "kind": "LinktreeConnection",
@@ -300,12 +305,12 @@ pub(in crate::operator) mod tests {
         };
         let cases: [(&str, Change, bool, &str); 5] = [
             ("nothing has changed", |_| {}, true, "ours"),
-            ("something else of it has", |it| it["metadata"]["generation"] = 2.into(), true, "ours"),
-            ("its status has", |it| it["status"]["lastHandledSyncRequest"] = "theirs".into(), false, "theirs"),
-            ("ours is there, unheard", |it| it["status"]["lastHandledSyncRequest"] = "ours".into(), true, "ours"),
-            ("it is another one of its name", |it| it["metadata"]["uid"] = "2".into(), false, "seen"),
+            ("the spec has changed", |it| it["metadata"]["generation"] = 2.into(), true, "ours"),
+            ("the status has changed", |it| it["status"]["lastHandledSyncRequest"] = "theirs".into(), false, "theirs"),
+            ("our response was lost", |it| it["status"]["lastHandledSyncRequest"] = "ours".into(), true, "ours"),
+            ("the object was recreated", |it| it["metadata"]["uid"] = "2".into(), false, "seen"),
         ];
-        for (case, change, written, stands) in cases {
+        for (case, change, written, after) in cases {
             let seen: LinktreeConnection = serde_json::from_value(read.clone()).unwrap();
             let mut object = read.clone();
             change(&mut object);
@@ -315,7 +320,7 @@ pub(in crate::operator) mod tests {
             let object = Arc::new(Mutex::new(object));
             let api = api_server(Arc::clone(&object)).await;
             assert_eq!(replace_status(&api, &seen, &ours).await.unwrap().is_some(), written, "{case}");
-            assert_eq!(object.lock().unwrap()["status"]["lastHandledSyncRequest"], stands, "{case}");
+            assert_eq!(object.lock().unwrap()["status"]["lastHandledSyncRequest"], after, "{case}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The one place that writes conditions: transition times, generations and order are right because nothing else does.
+//! Renders conditions. No other code writes them, so transition times, generations and order are always consistent.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -31,8 +31,8 @@ impl From<bool> for Status {
     }
 }
 
-/// What a rule found out. The message is for a person: what is so, and what to do about it. It holds no text that
-/// changes from one look to the next, or the status would be written each time.
+/// The result of one rule, from which a condition is rendered. The message tells a user the state and the remedy. It
+/// holds no text that changes with each reconciliation, since the status would then be written each time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub status: Status,
@@ -51,8 +51,8 @@ impl Finding {
     }
 }
 
-/// Renders findings as conditions: those there were in the order they had, which the API server keeps whatever order they are
-/// sent in, then the new ones in the order given. A transition time changes only when the status does.
+/// Renders findings as conditions: first the previous ones in their previous order, which the API server keeps whatever
+/// order is sent, then the new ones in the given order. A transition time changes only when the status does.
 #[must_use]
 pub fn render(
     findings: &[(ConditionType, Finding)],
@@ -78,25 +78,25 @@ pub fn render(
     in_order_kept(conditions, previous, |before, condition| before.type_ == condition.type_)
 }
 
-/// The condition of a type, if it is there.
+/// The condition of a type, if present.
 #[must_use]
 pub fn find(conditions: &[Condition], condition_type: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == condition_type.as_str())
 }
 
-/// Whether the condition is there and has this reason.
+/// Whether the condition is present and has this reason.
 #[must_use]
 pub fn has_reason(conditions: &[Condition], condition_type: ConditionType, reason: Reason) -> bool {
     find(conditions, condition_type).is_some_and(|condition| condition.reason == reason.as_str())
 }
 
-/// A time as the API keeps it, which is without fractions: so that what was written equals what is read back.
+/// The time without its fraction of a second, as the API stores it: a written value then equals the value read back.
 #[must_use]
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// Kubernetes allows 32 KiB for a message; a person reads far less.
+/// The maximum length of a message. Kubernetes allows 32 KiB, which is more than anyone reads.
 const MESSAGE_MAX: usize = 1024;
 
 fn bounded(message: &str) -> String {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_transition_time_moves_with_the_status_and_not_with_the_message() {
+    fn the_transition_time_changes_with_the_status_and_not_with_the_message() {
         let first = render(&ready(true, "a"), &[], Some(1), at(10));
         let second = render(&ready(true, "b"), &first, Some(2), at(20));
         assert_eq!((second[0].last_transition_time.0, second[0].message.as_str()), (at(10), "b"));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_no_rule_speaks_of_any_more_is_gone() {
+    fn a_condition_without_a_finding_is_removed() {
         let stalled = vec![(ConditionType::Stalled, Finding::new(true, Reason::InvalidSpec, ""))];
         let before = render(&stalled, &[], Some(1), at(10));
         assert!(find(&render(&ready(true, ""), &before, Some(1), at(20)), ConditionType::Stalled).is_none());
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn conditions_keep_the_order_that_the_api_server_keeps() {
-        let finding = |of| (of, Finding::new(true, Reason::Available, ""));
+        let finding = |condition_type| (condition_type, Finding::new(true, Reason::Available, ""));
         let [ready, stalled, delivering] =
             [ConditionType::Ready, ConditionType::Stalled, ConditionType::Delivering].map(finding);
         let before = render(&[ready.clone(), stalled.clone()], &[], Some(1), at(10));

@@ -2,10 +2,10 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// A 64-bit digest of a value. Only equality counts, and only within one process.
+/// A 64-bit digest of a value, comparable only within one process.
 #[must_use]
-pub fn digest(of: &impl Hash) -> u64 {
+pub fn digest(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }

@@ -1,15 +1,16 @@
-//! Why a reconciliation did not finish.
+//! The error of a reconciliation.
 
 use std::time::Duration;
 
-/// Why a reconciliation did not finish; it is retried. An expected state is never an error: it becomes an outcome, and
-/// the status reports it.
+/// The reason why a reconciliation failed; it is retried.
+///
+/// An expected state is never an error: it becomes an outcome, and the status reports it.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     #[error("the Kubernetes API request failed: {0}")]
     Kubernetes(#[from] kube::Error),
     #[error("an object could not be serialized to JSON: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("not finished after {} s", after.as_secs())]
+    #[error("the reconciliation timed out after {} s", after.as_secs())]
     TimedOut { after: Duration },
 }

@@ -10,7 +10,7 @@ use kube::{
 
 use super::apply::FIELD_MANAGER;
 
-/// Publishes Events in the operator's name.
+/// Publishes Events with the operator as their reporter.
 #[derive(Clone)]
 pub struct Events(Recorder);
 
@@ -26,8 +26,9 @@ impl Events {
         Events(Recorder::new(client, Reporter { controller: FIELD_MANAGER.into(), instance: None }))
     }
 
-    /// Publishes an Event about a transition, and logs it. A failure to publish is only logged: the status is
-    /// authoritative, Events are best effort.
+    /// Publishes an Event about a transition, and logs it.
+    ///
+    /// A failure to publish is only logged: the status is authoritative, Events are best effort.
     pub async fn publish<K: Resource<DynamicType = ()>>(
         &self,
         object: &K,
@@ -44,7 +45,7 @@ impl Events {
             secondary: None,
         };
         if let Err(error) = self.0.publish(&event, &object.object_ref(&())).await {
-            tracing::warn!(%error, reason, "event not published");
+            tracing::warn!(%error, reason, "publishing an Event failed");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! As much of the Gateway API as is needed to keep an HTTPRoute and to read what gateways say of it. A cluster need not
-//! have that API: nothing here asks for it before a webhook does, and a watch waits for it.
+//! The part of the Gateway API that is needed to apply an HTTPRoute and to read its status. A cluster may lack that
+//! API: it is used only once a webhook requests it, and the watch retries until it exists.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-/// What a route asks for. Every field has a default, since a person may have written the object that is read.
+/// The spec of an HTTPRoute. Every field has a default, since the object that is read may have been written by a user.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "gateway.networking.k8s.io",
@@ -26,7 +26,7 @@ pub struct HTTPRouteSpec {
     pub rules: Vec<Rule>,
 }
 
-/// The Gateway a route hangs on.
+/// The Gateway that a route is attached to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ParentReference {
@@ -37,11 +37,12 @@ pub struct ParentReference {
     pub section_name: Option<String>,
 }
 
+/// A rule of a route: which requests it matches, and the backends they go to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rule {
     pub matches: Vec<Match>,
-    /// Filters of others are taken out: a redirect or a rewrite would keep deliveries out.
+    /// Always empty: it removes filters that others added, since a redirect or a rewrite would keep deliveries out.
     pub filters: Vec<serde_json::Value>,
     pub backend_refs: Vec<BackendReference>,
 }
@@ -60,7 +61,7 @@ pub struct Path {
     pub value: String,
 }
 
-/// A Service of the route's namespace.
+/// A Service in the route's namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BackendReference {
@@ -74,7 +75,7 @@ pub struct HTTPRouteStatus {
     pub parents: Vec<ParentStatus>,
 }
 
-/// What one controller says of the route at one Gateway.
+/// The state of the route at one Gateway, as its controller reports it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ParentStatus {

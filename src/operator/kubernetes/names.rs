@@ -1,50 +1,50 @@
-//! What a webhook's objects are called, and the other way round: whose an object is by its name, which holds even where
-//! somebody has cut its owner references. Pure.
+//! The names of a webhook's objects, and the webhook that a name belongs to: this works even if the owner references of
+//! the object were removed. Pure.
 
-/// Keeps a webhook from vanishing before its subscription has.
+/// The finalizer that keeps a deleted webhook until its subscription is deleted.
 pub const FINALIZER: &str = "webhooks.linktree-operator.dev/subscription";
 
-/// What `app.kubernetes.io/managed-by` says on everything we make.
+/// The value of the label `app.kubernetes.io/managed-by` on every object that the operator creates.
 pub const MANAGED_BY: &str = "linktree-webhook-operator";
 
-/// Everything that the receiver consists of: workload, Service, ServiceAccount, NetworkPolicy.
+/// The name of the receiver's objects: workload, Service, ServiceAccount, NetworkPolicy.
 #[must_use]
 pub fn receiver(webhook: &str) -> String {
     format!("{webhook}-receiver")
 }
 
-/// The receiver's only pod.
+/// The name of the receiver's only pod.
 #[must_use]
 pub fn pod(webhook: &str) -> String {
     format!("{webhook}-receiver-0")
 }
 
-/// The Secret that holds the route file.
+/// The name of the Secret that holds the route file.
 #[must_use]
 pub fn route_secret(webhook: &str) -> String {
     format!("{webhook}-receiver-route")
 }
 
-/// The Secret that keeps the signing secret Linktree's API returned.
+/// The name of the Secret that stores the signing secret from Linktree's API.
 #[must_use]
 pub fn signing_secret(webhook: &str) -> String {
     format!("{webhook}-signing")
 }
 
-/// Whose part of a receiver, or pod, this would be.
+/// The webhook that a receiver's object or pod of this name belongs to; it need not exist.
 #[must_use]
 pub fn owner_of_part(name: &str) -> Option<&str> {
     let workload = name.strip_suffix("-0").unwrap_or(name);
     workload.strip_suffix("-receiver").or_else(|| name.strip_suffix("-receiver"))
 }
 
-/// Whose own Secret this would be.
+/// The webhook that a route Secret or signing Secret of this name belongs to; it need not exist.
 #[must_use]
 pub fn owner_of_secret(name: &str) -> Option<&str> {
     name.strip_suffix("-receiver-route").or_else(|| name.strip_suffix("-signing"))
 }
 
-/// Whether a path is one that a URL of ours has.
+/// Whether a path has the form of a bundled receiver's delivery path.
 #[must_use]
 pub fn is_delivery_path(path: &str) -> bool {
     path.strip_prefix("/h/").is_some_and(|digest| digest.len() == 32 && digest.bytes().all(|c| c.is_ascii_hexdigit()))
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_leads_back_to_its_webhook() {
+    fn the_webhook_is_found_from_the_name_of_its_object() {
         for webhook in ["links", "links-0", "a-receiver", "x-receiver-0", "y-signing"] {
             assert_eq!(owner_of_part(&receiver(webhook)), Some(webhook));
             assert_eq!(owner_of_part(&pod(webhook)), Some(webhook));

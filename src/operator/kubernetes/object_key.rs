@@ -31,7 +31,7 @@ impl ObjectKey {
         ObjectKey::new(webhook.namespace().unwrap_or_default(), webhook.spec.connection_ref.name.clone())
     }
 
-    /// The same key as kube's controllers and stores write it.
+    /// The same key as kube's `ObjectRef`.
     #[must_use]
     pub fn object_ref<K: Resource<DynamicType = ()>>(&self) -> ObjectRef<K> {
         ObjectRef::new(&self.name).within(&self.namespace)

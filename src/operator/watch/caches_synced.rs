@@ -1,4 +1,4 @@
-//! Reports when the caches of all scopes are filled.
+//! Signals that the caches of all scopes are synced.
 
 use std::sync::{
     Arc,
@@ -7,15 +7,15 @@ use std::sync::{
 
 use tokio_util::sync::CancellationToken;
 
-/// Set once every scope has listed all of its objects: connections of several scopes may share an account.
+/// A signal that every scope has completed its initial lists; connections of several scopes may share an account.
 ///
-/// This is not the readiness of kube's stores: a store wakes only its last waiter, and reconciliations are tasks of their
-/// own.
+/// The readiness of kube's stores does not serve here: a store wakes only its last waiter, and each reconciliation is a
+/// task of its own.
 #[derive(Clone, Debug)]
 pub struct CachesSynced {
-    /// Scopes that have not finished their first lists.
+    /// The number of scopes that have not completed their initial lists.
     missing: Arc<AtomicUsize>,
-    /// Cancelled when none is missing: wakes the waiters in the order they came.
+    /// Cancelled when none is missing. It wakes the waiters in the order of their arrival.
     all: CancellationToken,
 }
 
@@ -30,7 +30,7 @@ impl CachesSynced {
         self.all.is_cancelled()
     }
 
-    /// One more scope has finished its first lists.
+    /// Records that one more scope has completed its initial lists.
     pub fn mark_synced(&self) {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.all.cancel();

@@ -1,4 +1,4 @@
-//! Whom a change of a connection concerns, and which connections a Secret does.
+//! Filters the changes of connections, for themselves and for their webhooks, and finds the connections of a Secret.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,30 +15,30 @@ use crate::{
 };
 
 /// The connections whose token is in this Secret.
-pub fn of_token(known: &Store<LinktreeConnection>, secret: &ObjectKey) -> Vec<ObjectKey> {
+pub fn by_token_secret(store: &Store<LinktreeConnection>, secret: &ObjectKey) -> Vec<ObjectKey> {
     let uses = |connection: &LinktreeConnection| {
         connection.namespace().as_ref() == Some(&secret.namespace)
             && connection.spec.token_secret_ref.name == secret.name
     };
-    known.state().iter().filter(|connection| uses(connection)).map(|connection| ObjectKey::of(&**connection)).collect()
+    store.state().iter().filter(|connection| uses(connection)).map(|connection| ObjectKey::of(&**connection)).collect()
 }
 
-/// Follows the watch of the connections for themselves.
+/// Filters the events of connections that require their reconciliation; by key, the digest of the last observed state.
 #[derive(Debug, Default)]
 pub struct ChangeFilter(HashMap<ObjectKey, u64>);
 
 impl ChangeFilter {
-    /// Whether something else is asked of a connection. What its status says is no such thing: two operators that see an account
-    /// differently for a moment would answer each other without end.
+    /// Whether the event changes a connection's spec, annotations or deletion. A changed status does not count: two
+    /// operators that briefly see an account differently would react to each other's writes without end.
     pub fn is_changed(&mut self, event: &Event<LinktreeConnection>) -> bool {
         match event {
             Event::Apply(connection) | Event::InitApply(connection) => {
                 let meta = &connection.metadata;
                 let deleted_at = meta.deletion_timestamp.as_ref().map(|at| at.0);
-                // Whose status was wiped is asked for another.
+                // A status that was removed must be written again.
                 let observed = connection.status.as_ref().map(|status| status.observed_generation);
-                let asked = digest(&(meta.generation, deleted_at, &meta.annotations, observed));
-                self.0.insert(ObjectKey::of(connection), asked) != Some(asked)
+                let state = digest(&(meta.generation, deleted_at, &meta.annotations, observed));
+                self.0.insert(ObjectKey::of(connection), state) != Some(state)
             }
             Event::Delete(connection) => {
                 self.0.remove(&ObjectKey::of(connection));
@@ -53,8 +53,8 @@ impl ChangeFilter {
     }
 }
 
-/// What webhooks see of a connection; not what it only counts, since its budget is written down again and again while many
-/// webhooks wait for it.
+/// The parts of a connection that webhooks depend on. Its request budget is not among them: it is written often while
+/// many webhooks wait for it.
 #[derive(Debug, PartialEq)]
 struct State {
     generation: Option<i64>,
@@ -73,12 +73,12 @@ impl State {
     }
 }
 
-/// Follows the watch of the connections for the webhooks that use them.
+/// Finds the webhooks that a change of a connection affects.
 #[derive(Debug)]
 pub struct ConnectionUsers {
     index: Arc<WebhookIndex>,
     states: HashMap<ObjectKey, State>,
-    /// What a list that is not over yet has shown.
+    /// The connections of a list that is not complete yet.
     listed: HashMap<ObjectKey, State>,
 }
 
@@ -87,7 +87,7 @@ impl ConnectionUsers {
         ConnectionUsers { index, states: HashMap::new(), listed: HashMap::new() }
     }
 
-    /// The webhooks that see a change.
+    /// Records an event. Returns the webhooks that it affects.
     pub fn record(&mut self, event: &Event<LinktreeConnection>) -> Vec<ObjectKey> {
         let changed = match event {
             Event::Apply(connection) => {
@@ -116,7 +116,7 @@ impl ConnectionUsers {
         self.index.by_connections(&changed).into_iter().map(|entry| (*entry.key).clone()).collect()
     }
 
-    /// The connections that the list shows otherwise than they were, or not at all.
+    /// The connections that the list shows as changed, or lacks.
     fn finish_list(&mut self) -> Vec<ObjectKey> {
         let before = std::mem::replace(&mut self.states, std::mem::take(&mut self.listed));
         let gone = before.keys().filter(|key| !self.states.contains_key(*key));
@@ -144,8 +144,8 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
-    /// The webhook of the connection `brand`.
-    fn uses() -> (ConnectionUsers, ObjectKey) {
+    /// The users of the connection `brand`, and its only webhook.
+    fn users() -> (ConnectionUsers, ObjectKey) {
         let webhook = webhook(|object| {
             object["metadata"]["namespace"] = "marketing".into();
             object["spec"]["connectionRef"]["name"] = "brand".into();
@@ -156,29 +156,30 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_looked_at_for_what_is_asked_of_it_and_not_for_its_status() {
-        let of = |edit: fn(&mut Value)| Event::Apply(connection("brand", edit));
-        let said = |it: &mut Value| it["status"] = json!({"observedGeneration": 1, "requestBudget": {"remaining": 7}});
-        let others =
+    fn a_connection_is_reconciled_for_its_spec_and_annotations_and_not_for_its_status() {
+        let apply = |edit: fn(&mut Value)| Event::Apply(connection("brand", edit));
+        let status =
+            |it: &mut Value| it["status"] = json!({"observedGeneration": 1, "requestBudget": {"remaining": 7}});
+        let other_status =
             |it: &mut Value| it["status"] = json!({"observedGeneration": 1, "requestBudget": {"remaining": 3}});
-        let mut asked = ChangeFilter::default();
+        let mut filter = ChangeFilter::default();
         let cases = [
-            ("it is new", of(|_| {}), true),
-            ("its first status", of(said), true),
-            ("another's word", of(others), false),
-            ("its status was wiped", of(|_| {}), true),
-            ("its spec", of(|it| it["metadata"]["generation"] = 2.into()), true),
-            ("a request", of(|it| it["metadata"]["annotations"] = json!({"a": "b"})), true),
-            ("it is gone", Event::Delete(connection("brand", |_| {})), true),
-            ("it is there again", of(|_| {}), true),
+            ("it is new", apply(|_| {}), true),
+            ("its first status", apply(status), true),
+            ("a changed status", apply(other_status), false),
+            ("its status was removed", apply(|_| {}), true),
+            ("its spec", apply(|it| it["metadata"]["generation"] = 2.into()), true),
+            ("an annotation", apply(|it| it["metadata"]["annotations"] = json!({"a": "b"})), true),
+            ("it is deleted", Event::Delete(connection("brand", |_| {})), true),
+            ("it is recreated", apply(|_| {}), true),
         ];
         for (case, event, is_changed) in cases {
-            assert_eq!(asked.is_changed(&event), is_changed, "{case}");
+            assert_eq!(filter.is_changed(&event), is_changed, "{case}");
         }
     }
 
     #[test]
-    fn webhooks_are_told_what_they_see_of_their_connection_and_nothing_else() {
+    fn webhooks_are_reconciled_only_for_the_parts_of_their_connection_that_they_depend_on() {
         let plain = || connection("brand", |_| {});
         let counted = || connection("brand", |it| it["status"] = json!({"requestBudget": {"remaining": 7}}));
         let ready = || {
@@ -192,36 +193,36 @@ mod tests {
         let cases: [(&str, Vec<Event<LinktreeConnection>>, usize); 10] = [
             ("it is new", vec![Event::Apply(plain())], 1),
             ("it is new and listed", vec![Event::Init, Event::InitApply(plain()), Event::InitDone], 1),
-            ("the list is not over", vec![Event::Init, Event::InitApply(plain())], 0),
-            ("told twice", vec![Event::Apply(plain()), Event::Apply(plain())], 1),
+            ("the list is not complete", vec![Event::Init, Event::InitApply(plain())], 0),
+            ("the same event twice", vec![Event::Apply(plain()), Event::Apply(plain())], 1),
             ("its budget", vec![Event::Apply(counted()), Event::Apply(counted())], 1),
             ("its conditions", vec![Event::Apply(plain()), Event::Apply(ready())], 2),
-            ("it is gone", vec![Event::Apply(plain()), Event::Delete(plain())], 2),
-            ("a list is without it", vec![Event::Apply(plain()), Event::Init, Event::InitDone], 2),
+            ("it is deleted", vec![Event::Apply(plain()), Event::Delete(plain())], 2),
+            ("a list lacks it", vec![Event::Apply(plain()), Event::Init, Event::InitDone], 2),
             (
-                "a list shows the same",
+                "a list shows no change",
                 vec![Event::Apply(plain()), Event::Init, Event::InitApply(plain()), Event::InitDone],
                 1,
             ),
             ("another one", vec![Event::Apply(other()), Event::Delete(other())], 0),
         ];
-        for (case, events, looks) in cases {
-            let (mut uses, webhook) = uses();
-            let told: Vec<ObjectKey> = events.iter().flat_map(|event| uses.record(event)).collect();
-            assert_eq!(told, vec![webhook; looks], "{case}");
+        for (case, events, expected) in cases {
+            let (mut users, webhook) = users();
+            let affected: Vec<ObjectKey> = events.iter().flat_map(|event| users.record(event)).collect();
+            assert_eq!(affected, vec![webhook; expected], "{case}");
         }
     }
 
     #[test]
-    fn a_secret_concerns_the_connections_of_its_namespace_that_name_it() {
+    fn a_secret_affects_the_connections_of_its_namespace_that_name_it() {
         let (store, mut writer) = reflector::store();
         let elsewhere = connection("elsewhere", |it| it["metadata"]["namespace"] = "sales".into());
         let other = connection("other", |it| it["spec"]["tokenSecretRef"]["name"] = "another".into());
         for event in [connection("brand", |_| {}), elsewhere, other].map(Event::Apply) {
             writer.apply_watcher_event(&event);
         }
-        let of = |namespace: &str, name: &str| of_token(&store, &ObjectKey::new(namespace, name));
-        assert_eq!(of("marketing", "linktree-api"), [ObjectKey::new("marketing", "brand")]);
-        assert_eq!(of("marketing", "a-secret-of-others"), []);
+        let find = |namespace: &str, name: &str| by_token_secret(&store, &ObjectKey::new(namespace, name));
+        assert_eq!(find("marketing", "linktree-api"), [ObjectKey::new("marketing", "brand")]);
+        assert_eq!(find("marketing", "a-secret-of-others"), []);
     }
 }

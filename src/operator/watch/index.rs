@@ -1,5 +1,5 @@
-//! The webhooks of one scope as their watch last showed them: no more of each than what finds the ones that something
-//! else concerns. The objects themselves are read when they are looked at. No IO.
+//! An index of the webhooks of one scope, filled by their watch: by key, connection and Secret. It holds only the
+//! fields that these lookups need; a reconciliation reads the object itself. No IO.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,21 +17,21 @@ use crate::{
     operator::kubernetes::{names, object_key::ObjectKey},
 };
 
-/// What is kept of one webhook.
+/// The indexed fields of one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexEntry {
-    /// Shared by all that is kept of it: there may be ten thousand.
+    /// Shared with the queue, the states and the versions, since there may be ten thousand webhooks.
     pub key: Arc<ObjectKey>,
     pub version: Version,
-    /// Name of its connection, which is in the same namespace.
+    /// The name of its connection, which is in the same namespace.
     pub connection: String,
-    /// The subscription that its status names.
+    /// The subscription in its status.
     pub subscription: Option<SubscriptionId>,
-    /// When its registration was begun, by its status.
+    /// The time in its status at which its registration was begun.
     pub begun: Option<Timestamp>,
-    /// The url that its status names.
+    /// The URL in its status.
     pub url: Option<String>,
-    /// The Secrets that its spec names.
+    /// The names of the Secrets in its spec.
     secrets: Box<[String]>,
 }
 
@@ -88,25 +88,25 @@ impl Indexes {
     }
 }
 
-/// Follows the watch of the webhooks.
+/// The index of the webhooks of one scope.
 #[derive(Debug, Default)]
 pub struct WebhookIndex {
     state: Mutex<State>,
-    /// A list of all there is was over once.
+    /// Whether the initial list is complete.
     filled: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     entries: HashMap<Arc<ObjectKey>, Arc<IndexEntry>>,
-    /// For each Secret that a spec names, the names of the webhooks.
+    /// The names of the webhooks whose spec names a Secret.
     by_secret: HashMap<ObjectKey, Vec<String>>,
-    /// Those that a list which is not over yet has shown.
+    /// The webhooks of a list that is not complete yet.
     listed: HashSet<Arc<ObjectKey>>,
 }
 
 impl WebhookIndex {
-    /// Takes in what the watch tells.
+    /// Applies an event of the watch.
     pub fn apply(&self, event: &Event<LinktreeWebhook>) {
         let mut state = self.state();
         match event {
@@ -127,13 +127,13 @@ impl WebhookIndex {
         }
     }
 
-    /// Waits until all there is was seen once.
+    /// Waits until the initial list is complete.
     pub async fn filled(&self) {
-        // It fails only without a sender, and `self` has one.
+        // This fails only without a sender, which `self` holds.
         let _ = self.filled.subscribe().wait_for(|filled| *filled).await;
     }
 
-    /// What is kept of this webhook.
+    /// The entry of this webhook.
     #[must_use]
     pub fn get(&self, webhook: &ObjectKey) -> Option<Arc<IndexEntry>> {
         self.state().entries.get(webhook).cloned()
@@ -147,17 +147,17 @@ impl WebhookIndex {
     /// The webhooks of these connections, in the order of their names.
     #[must_use]
     pub fn by_connections(&self, connections: &[ObjectKey]) -> Vec<Arc<IndexEntry>> {
-        let is_of = |entry: &IndexEntry, connection: &ObjectKey| {
+        let uses = |entry: &IndexEntry, connection: &ObjectKey| {
             entry.key.namespace == connection.namespace && entry.connection == connection.name
         };
-        let uses = |entry: &&Arc<IndexEntry>| connections.iter().any(|connection| is_of(entry, connection));
-        let mut entries: Vec<_> = self.state().entries.values().filter(uses).cloned().collect();
+        let uses_any = |entry: &&Arc<IndexEntry>| connections.iter().any(|connection| uses(entry, connection));
+        let mut entries: Vec<_> = self.state().entries.values().filter(uses_any).cloned().collect();
         entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         entries
     }
 
-    /// The names of the webhooks, all in the Secret's namespace, that a Secret concerns: whose spec names it, or whose
-    /// own one it is.
+    /// The names of the webhooks that a Secret affects, all in its namespace: those whose spec names it, and the one
+    /// that owns it.
     #[must_use]
     pub fn by_secret(&self, secret: &ObjectKey) -> Vec<String> {
         let state = self.state();
@@ -174,7 +174,7 @@ impl WebhookIndex {
 }
 
 impl State {
-    /// Returns what it is known by here.
+    /// Inserts or replaces an entry. Returns the shared key.
     fn put(&mut self, mut entry: IndexEntry) -> Arc<ObjectKey> {
         if let Some(known) = self.entries.get(&entry.key) {
             entry.key = Arc::clone(&known.key);
@@ -226,54 +226,54 @@ mod tests {
         }
     }
 
-    fn place(name: &str) -> ObjectKey {
+    fn key(name: &str) -> ObjectKey {
         ObjectKey::new(&IndexEntry::of(&webhook(|_| {})).key.namespace, name)
     }
 
     #[test]
-    fn a_secret_concerns_those_that_name_it_and_the_one_whose_own_it_is() {
+    fn a_secret_affects_the_webhooks_that_name_it_and_its_owner() {
         let index = WebhookIndex::default();
         index.apply(&Event::Apply(named("a", with_key("shared"))));
         index.apply(&Event::Apply(named("b", with_key("shared"))));
-        let mut of_shared = index.by_secret(&place("shared"));
-        of_shared.sort();
-        assert_eq!(of_shared, ["a", "b"]);
+        let mut webhooks = index.by_secret(&key("shared"));
+        webhooks.sort();
+        assert_eq!(webhooks, ["a", "b"]);
         assert_eq!(index.by_secret(&ObjectKey::new("elsewhere", "shared")), [""; 0]);
-        assert_eq!(index.by_secret(&place("a-signing")), ["a"]);
-        assert_eq!(index.by_secret(&place("b-receiver-route")), ["b"]);
-        assert_eq!(index.by_secret(&place("c-signing")), [""; 0], "there is no such webhook");
+        assert_eq!(index.by_secret(&key("a-signing")), ["a"]);
+        assert_eq!(index.by_secret(&key("b-receiver-route")), ["b"]);
+        assert_eq!(index.by_secret(&key("c-signing")), [""; 0], "there is no such webhook");
 
         index.apply(&Event::Apply(named("a", with_key("other"))));
-        assert_eq!(index.by_secret(&place("shared")), ["b"]);
+        assert_eq!(index.by_secret(&key("shared")), ["b"]);
         index.apply(&Event::Delete(named("b", with_key("shared"))));
-        assert_eq!(index.by_secret(&place("shared")), [""; 0]);
-        assert_eq!(index.by_secret(&place("other")), ["a"]);
+        assert_eq!(index.by_secret(&key("shared")), [""; 0]);
+        assert_eq!(index.by_secret(&key("other")), ["a"]);
     }
 
     #[test]
-    fn what_a_new_list_does_not_show_is_gone() {
+    fn a_webhook_that_a_relist_lacks_is_removed() {
         let index = WebhookIndex::default();
         index.apply(&Event::Apply(named("a", |_| {})));
         index.apply(&Event::Apply(named("b", |_| {})));
         index.apply(&Event::Init);
         index.apply(&Event::InitApply(named("b", |_| {})));
-        assert!(index.has(&place("a")), "the list is not over");
+        assert!(index.has(&key("a")), "the list is not complete");
         index.apply(&Event::InitDone);
-        assert_eq!((index.has(&place("a")), index.has(&place("b"))), (false, true));
+        assert_eq!((index.has(&key("a")), index.has(&key("b"))), (false, true));
     }
 
     #[test]
-    fn a_connections_webhooks_are_found_with_what_their_status_says() {
+    fn the_webhooks_of_a_connection_are_found_with_the_fields_of_their_status() {
         let index = WebhookIndex::default();
         index.apply(&Event::Apply(named("a", |object| {
             object["status"] =
                 json!({"address": {"url": "https://x/"}, "subscription": {"id": "wh_1", "state": "Enabled"}});
         })));
         index.apply(&Event::Apply(named("b", |object| object["spec"]["connectionRef"]["name"] = "other".into())));
-        let connection = index.by_secret(&place("a-signing"));
+        let connection = index.by_secret(&key("a-signing"));
         assert_eq!(connection, ["a"]);
         let name = IndexEntry::of(&named("a", |_| {})).connection;
-        let [found] = index.by_connections(&[place(&name)]).try_into().unwrap();
+        let [found] = index.by_connections(&[key(&name)]).try_into().unwrap();
         assert_eq!((found.key.name.as_str(), found.url.as_deref()), ("a", Some("https://x/")));
         assert_eq!(found.subscription, Some(SubscriptionId("wh_1".into())));
     }

@@ -1,8 +1,8 @@
-//! What the looks at a webhook read of its objects, and what the watches have told of them since, both as versions. An
-//! object of which nothing else was told than what was read need not be read again. No IO.
+//! The last observed resourceVersions of each webhook's objects: those that its reconciliation read, and those that the
+//! watches reported since. An object whose versions agree need not be read again. No IO.
 //!
-//! Only equality counts. A watch that lags behind tells an older version, which is another one: the object is read once
-//! more, never once too few.
+//! Versions are compared only for equality. A watch that lags behind reports an older version, which differs: the
+//! object is then read once more than necessary, never once less.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,9 +15,9 @@ use kube::Resource;
 
 use crate::operator::kubernetes::{digest::digest, object_key::ObjectKey};
 
-/// How many kinds there may be.
+/// The maximum number of kinds.
 const KINDS: usize = 1 << Object::KIND.count_ones();
-const _: () = assert!(Kind::StatefulSet.index() < KINDS, "the last kind has its bits");
+const _: () = assert!(Kind::StatefulSet.index() < KINDS, "the index of the last kind fits into its bits");
 
 /// The kinds that are watched for webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,14 +35,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Where it is in a table of all kinds.
+    /// Its index in a table of all kinds.
     const fn index(self) -> usize {
         self as usize
     }
 }
 
-/// An object: a digest of its namespace and name, the last bits of which give way to its kind. There are many times ten
-/// thousand, so all that is kept of one takes 32 bytes.
+/// The identity of an object: a digest of its namespace and name, whose last bits are replaced by its kind. There are
+/// many times ten thousand objects, so a slot takes 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Object(u64);
 
@@ -60,7 +60,7 @@ impl Object {
     }
 }
 
-/// A resource version as a digest, or that there is no object.
+/// The digest of an object's uid and resourceVersion, or [`ABSENT`](Version::ABSENT).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(NonZeroU64);
 
@@ -71,39 +71,39 @@ impl Version {
     pub fn of<K: Resource>(object: &K) -> Self {
         let meta = object.meta();
         let digest = digest(&(&meta.uid, &meta.resource_version));
-        // A digest that happens to be that of no object is another one.
+        // A digest that collides with `ABSENT` is replaced.
         NonZeroU64::new(digest).filter(|digest| *digest != NonZeroU64::MIN).map_or(Version(NonZeroU64::MAX), Version)
     }
 
-    /// As [`Version::of`], of what a read by name returned.
+    /// As [`Version::of`], for the result of a read by name.
     #[must_use]
     pub fn of_found<K: Resource>(found: Option<&K>) -> Self {
         found.map_or(Version::ABSENT, Version::of)
     }
 }
 
-/// One object of one webhook.
+/// The observed versions of one object of one webhook.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     object: Object,
-    /// What a look last read; `None` where that is not believed any more.
+    /// The version that a reconciliation last read; `None` if it is stale.
     read: Option<Version>,
-    /// What was asked of the object then, and met.
+    /// The digest of the desired object that this version met.
     met: u64,
-    /// What a watch last watched, since the webhook was first looked at.
+    /// The version that a watch last reported; `None` if none since the slot was created.
     watched: Option<Version>,
 }
 
 impl Slot {
-    fn is_as_read(&self) -> bool {
+    fn is_current(&self) -> bool {
         self.read.is_some() && (self.watched.is_none() || self.watched == self.read)
     }
 }
 
-/// How long a watch that failed is not relied on. One that goes on failing does so again before that.
+/// How long a watch counts as unreliable after a failure. A watch that keeps failing fails again before that.
 const UNRELIABLE_FOR: SignedDuration = SignedDuration::from_secs(90);
 
-/// For each webhook its objects, and for each kind whether its watch can be relied on.
+/// The last observed resourceVersions of all webhooks' objects, and the health of the watches.
 #[derive(Debug, Default)]
 pub struct ObservedVersions {
     slots: Mutex<HashMap<Arc<ObjectKey>, Vec<Slot>>>,
@@ -111,22 +111,22 @@ pub struct ObservedVersions {
     watches: Mutex<[Watch; KINDS]>,
 }
 
-/// How a watch stands.
+/// The health of the watch of one kind.
 #[derive(Clone, Copy, Debug, Default)]
 struct Watch {
-    /// It has listed all there is once.
+    /// It has completed its initial list.
     listed: bool,
     failed_at: Option<Timestamp>,
 }
 
 impl Watch {
-    fn is_relied_on(&self, now: Timestamp) -> bool {
+    fn is_reliable(&self, now: Timestamp) -> bool {
         self.listed && self.failed_at.is_none_or(|failed_at| now.duration_since(failed_at).abs() > UNRELIABLE_FOR)
     }
 }
 
 impl ObservedVersions {
-    /// Nothing of a webhook's objects is known any more.
+    /// Drops the versions of a webhook's objects: all of them must be read again.
     pub fn mark_stale(&self, webhook: &Arc<ObjectKey>) {
         self.versions().insert(Arc::clone(webhook), Vec::new());
     }
@@ -135,12 +135,12 @@ impl ObservedVersions {
         self.versions().remove(webhook);
     }
 
-    /// A look is about to read this object: what watches tell of it from here on counts.
+    /// Starts a read of this object: from here on, versions that watches report are recorded.
     pub fn begin_read(&self, webhook: &ObjectKey, object: Object) {
         self.with(webhook, |slots| slot(slots, object).read = None);
     }
 
-    /// It has read this version, which meets what `met` is the digest of.
+    /// Records the version that was read, and the digest `met` of the desired object that it meets.
     pub fn record_read(&self, webhook: &ObjectKey, object: Object, version: Version, met: u64) {
         self.with(webhook, |slots| {
             let slot = slot(slots, object);
@@ -148,7 +148,7 @@ impl ObservedVersions {
         });
     }
 
-    /// A watch has told this version.
+    /// Records the version that a watch reported.
     pub fn on_event(&self, webhook: &ObjectKey, object: Object, version: Version) {
         self.with(webhook, |slots| {
             if let Some(slot) = slots.iter_mut().find(|slot| slot.object == object) {
@@ -157,7 +157,7 @@ impl ObservedVersions {
         });
     }
 
-    /// A watch has begun anew and listed all there is of a kind: what is not among it is gone.
+    /// Records a complete list of a kind: an object that is not `listed` no longer exists.
     pub fn on_relist(&self, kind: Kind, listed: &HashSet<Object>) {
         let mut versions = self.versions();
         let of_kind = versions.values_mut().flatten().filter(|slot| slot.object.kind() == kind.index());
@@ -168,29 +168,29 @@ impl ObservedVersions {
         self.watches()[kind.index()].listed = true;
     }
 
-    /// A watch failed, and is begun again.
+    /// Records the failure of a watch, which is then retried.
     pub fn watch_failed(&self, kind: Kind, now: Timestamp) {
         self.watches()[kind.index()].failed_at = Some(now);
     }
 
-    /// Whether this object is still as it was read, and met the same then.
+    /// Whether this object has not changed since it was read, and met the desired object with this digest then.
     #[must_use]
-    pub fn still_meets(&self, webhook: &ObjectKey, object: Object, asked: u64) -> bool {
+    pub fn still_meets(&self, webhook: &ObjectKey, object: Object, desired: u64) -> bool {
         let versions = self.versions();
         let slots = versions.get(webhook).map(Vec::as_slice).unwrap_or_default();
-        slots.iter().any(|slot| slot.object == object && slot.is_as_read() && slot.met == asked)
+        slots.iter().any(|slot| slot.object == object && slot.is_current() && slot.met == desired)
     }
 
-    /// Whether all of a webhook's objects are as they were read, and the watches that would tell otherwise can be relied
-    /// on, the webhook's own among them.
+    /// Whether none of a webhook's objects has changed since it was read, and the watches that would report a change
+    /// are reliable, that of the webhooks included.
     #[must_use]
     pub fn all_current(&self, webhook: &ObjectKey, now: Timestamp) -> bool {
         let versions = self.versions();
         let Some(slots) = versions.get(webhook) else { return false };
         let watches = self.watches();
-        let relied_on = |kind: usize| watches[kind].is_relied_on(now);
-        relied_on(Kind::LinktreeWebhook.index())
-            && slots.iter().all(|slot| slot.is_as_read() && relied_on(slot.object.kind()))
+        let is_reliable = |kind: usize| watches[kind].is_reliable(now);
+        is_reliable(Kind::LinktreeWebhook.index())
+            && slots.iter().all(|slot| slot.is_current() && is_reliable(slot.object.kind()))
     }
 
     fn with(&self, webhook: &ObjectKey, change: impl FnOnce(&mut Vec<Slot>)) {
@@ -210,7 +210,7 @@ impl ObservedVersions {
 
 fn slot(slots: &mut Vec<Slot>, object: Object) -> &mut Slot {
     let at = slots.iter().position(|slot| slot.object == object).unwrap_or_else(|| {
-        // Room kept in reserve would be paid for ten thousand times.
+        // Spare capacity would cost its memory ten thousand times.
         slots.reserve_exact(1);
         slots.push(Slot { object, read: None, met: 0, watched: None });
         slots.len() - 1
@@ -255,64 +255,64 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_believed_until_a_watch_tells_another_version() {
+    fn an_object_is_current_until_a_watch_reports_another_version() {
         type Then = fn(&ObservedVersions);
         let cases: [(&str, Then, bool); 9] = [
-            ("nothing was told", |_| {}, true),
-            ("its own version was told", |versions| versions.on_event(&key(), service(), version("1")), true),
-            ("a newer one", |versions| versions.on_event(&key(), service(), version("2")), false),
+            ("nothing was reported", |_| {}, true),
+            ("the version that was read", |versions| versions.on_event(&key(), service(), version("1")), true),
+            ("a newer version", |versions| versions.on_event(&key(), service(), version("2")), false),
             (
-                "an older one: the watch lags behind",
+                "an older version: the watch lags behind",
                 |versions| versions.on_event(&key(), service(), version("0")),
                 false,
             ),
-            ("it is gone", |versions| versions.on_event(&key(), service(), Version::ABSENT), false),
-            ("a new list is without it", |versions| versions.on_relist(Kind::Service, &HashSet::new()), false),
-            ("a new list of another kind", |versions| versions.on_relist(Kind::Pod, &HashSet::new()), true),
-            ("a new list has it", |versions| versions.on_relist(Kind::Service, &HashSet::from([service()])), true),
-            ("a look has begun to read it", |versions| versions.begin_read(&key(), service()), false),
+            ("a deletion", |versions| versions.on_event(&key(), service(), Version::ABSENT), false),
+            ("a relist lacks it", |versions| versions.on_relist(Kind::Service, &HashSet::new()), false),
+            ("a relist of another kind", |versions| versions.on_relist(Kind::Pod, &HashSet::new()), true),
+            ("a relist has it", |versions| versions.on_relist(Kind::Service, &HashSet::from([service()])), true),
+            ("a read of it has begun", |versions| versions.begin_read(&key(), service()), false),
         ];
-        for (case, then, believed) in cases {
+        for (case, then, current) in cases {
             let versions = read();
             then(&versions);
-            assert_eq!(versions.still_meets(&key(), service(), 7), believed, "{case}");
-            assert_eq!(versions.all_current(&key(), at(0)), believed, "{case}");
-            assert!(!versions.still_meets(&key(), service(), 8), "{case}: something else is asked of it");
+            assert_eq!(versions.still_meets(&key(), service(), 7), current, "{case}");
+            assert_eq!(versions.all_current(&key(), at(0)), current, "{case}");
+            assert!(!versions.still_meets(&key(), service(), 8), "{case}: another object is desired");
         }
     }
 
     #[test]
-    fn a_watch_is_relied_on_once_it_has_listed_and_not_soon_after_it_failed() {
-        let believed = |versions: &ObservedVersions, second| versions.all_current(&key(), at(second));
+    fn a_watch_is_reliable_once_it_has_listed_and_not_soon_after_a_failure() {
+        let current = |versions: &ObservedVersions, second| versions.all_current(&key(), at(second));
         for kind in [Kind::LinktreeWebhook, Kind::Service] {
             let versions = read();
-            assert!(believed(&versions, 1000));
+            assert!(current(&versions, 1000));
             versions.watch_failed(kind, at(1000));
-            assert_eq!([1000, 1090, 1091].map(|now| believed(&versions, now)), [false, false, true], "{kind:?}");
+            assert_eq!([1000, 1090, 1091].map(|now| current(&versions, now)), [false, false, true], "{kind:?}");
         }
         let versions = read();
         versions.watch_failed(Kind::HttpRoute, at(1000));
-        assert!(believed(&versions, 1000), "nothing of this kind was read");
+        assert!(current(&versions, 1000), "no object of this kind was read");
         let not_listed = Object::new(Kind::Pod, "marketing", "links-receiver-0");
         versions.begin_read(&key(), not_listed);
         versions.record_read(&key(), not_listed, version("1"), 0);
-        assert!(!believed(&versions, 1000));
+        assert!(!current(&versions, 1000));
     }
 
     #[test]
-    fn what_is_told_while_an_object_is_read_counts() {
+    fn an_event_during_the_read_of_its_object_is_recorded() {
         let versions = read();
         versions.mark_stale(&Arc::new(key()));
         versions.begin_read(&key(), service());
         versions.on_event(&key(), service(), version("2"));
         versions.record_read(&key(), service(), version("1"), 7);
-        assert!(!versions.all_current(&key(), at(0)), "the change came between the read and its note");
+        assert!(!versions.all_current(&key(), at(0)), "the object changed between the read and its record");
         versions.record_read(&key(), service(), version("2"), 7);
         assert!(versions.all_current(&key(), at(0)));
     }
 
     #[test]
-    fn an_absent_object_is_as_read_until_there_is_one() {
+    fn an_absent_object_is_current_until_it_is_created() {
         let versions = read();
         versions.mark_stale(&Arc::new(key()));
         versions.begin_read(&key(), service());
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_webhook_that_was_never_looked_at_nothing_is_kept() {
+    fn nothing_is_recorded_for_a_webhook_that_was_never_reconciled() {
         let versions = ObservedVersions::default();
         versions.on_event(&key(), service(), version("1"));
         versions.record_read(&key(), service(), version("1"), 7);

@@ -1,6 +1,7 @@
-//! A delaying work queue of webhook keys, and the loop that reconciles them. kube's controller does the same for whole
-//! objects: it keeps one object and several copies of the name for each key, and costs more per reconciliation than the
-//! poll of a settled webhook does.
+//! A delaying work queue of webhook keys, and the loop that reconciles them.
+//!
+//! kube's controller does the same for whole objects: it stores one object and several copies of the name for each key,
+//! and costs more per reconciliation than the poll of a settled webhook does.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,14 +20,16 @@ use tokio_util::{
 use crate::{clock, operator::kubernetes::object_key::ObjectKey};
 
 /// Delayed keys that are due within this window are reconciled together. Ten thousand separate wake-ups would cost more
-/// than the reconciliations: each finds its memory evicted from the caches.
+/// than the reconciliations, since each finds its memory evicted from the CPU's caches.
 const COALESCE_WINDOW_MS: i64 = 250;
 /// Delays below this are not coalesced: such a webhook has work to do.
 const IMMEDIATE_BELOW: Duration = Duration::from_secs(1);
 
-/// Reconciles every requested webhook until `shutdown`: at most `concurrency` at a time, and never one twice at a time. A
-/// webhook is requeued after the delay that `reconcile` returns, [coalesced](coalesce) with others, or earlier on request.
-/// At shutdown the reconciliations in progress are finished.
+/// Reconciles every requested webhook until `shutdown`, at most `concurrency` at a time, and each at most once at a
+/// time.
+///
+/// A webhook is requeued after the delay that `reconcile` returns, [coalesced](coalesce) with others, or earlier on
+/// request. At shutdown, the reconciliations in progress are finished.
 pub async fn run<L>(
     mut requests: mpsc::Receiver<Arc<ObjectKey>>,
     concurrency: usize,
@@ -75,7 +78,7 @@ struct WorkQueue {
 enum State {
     Ready,
     Delayed(delay_queue::Key),
-    /// Being reconciled. `dirty`: it was requested again since that began.
+    /// Being reconciled. `dirty`: it was requested again since the reconciliation began.
     Running {
         dirty: bool,
     },
@@ -108,7 +111,7 @@ impl WorkQueue {
         Some(webhook)
     }
 
-    /// Ends a reconciliation: requeues the webhook, or drops it.
+    /// Ends a reconciliation: requeues the webhook after this delay, or drops it.
     fn done(&mut self, webhook: &Arc<ObjectKey>, again: Option<Duration>) {
         let dirty = matches!(self.webhooks.get(webhook), Some(State::Running { dirty: true }));
         let state = match again {

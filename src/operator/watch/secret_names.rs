@@ -1,10 +1,10 @@
-//! The Secrets that a webhook's spec names.
+//! The Secrets that a webhook's spec refers to.
 
 use std::collections::BTreeSet;
 
 use crate::api::{SecretKeyReference, sink::Sink, webhook::LinktreeWebhook};
 
-/// The names of the Secrets that a webhook's spec names: a change of one of them enqueues the webhook.
+/// The names of the Secrets that a webhook's spec refers to; a change of one of them enqueues the webhook.
 #[must_use]
 pub fn named_secrets(webhook: &LinktreeWebhook) -> BTreeSet<String> {
     let keys = webhook.spec.signing.keys.iter().map(|key| key.secret_ref.name.clone());
@@ -25,7 +25,7 @@ mod tests {
     use crate::operator::webhook::spec::tests::webhook;
 
     #[test]
-    fn every_secret_a_spec_names_is_found() {
+    fn every_secret_in_a_spec_is_found() {
         let webhook = webhook(|object| {
             object["spec"]["signing"] = json!({"keys": [{"name": "k1", "secretRef": {"name": "keys", "key": "a"}}]});
             object["spec"]["sinks"][0]["http"]["authSecretRef"] = json!({"name": "cms", "key": "bearer"});

@@ -1,6 +1,7 @@
-//! The watches of one scope, each begun once, whoever is concerned by what it tells. Of all but connections no object is
-//! held: of webhooks names and versions, of the objects that belong to them metadata, and that only while it passes by.
-//! Initial lists come in pages.
+//! The watches of one scope, one per kind and shared by all its users. They turn events into reconcile requests.
+//!
+//! Only connections are cached as objects. Webhooks are indexed; of the other kinds only metadata is received, and
+//! dropped once its event is handled. Initial lists are paged.
 
 use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
@@ -20,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     backoff::{Result, with_backoff},
-    connections::{ChangeFilter, ConnectionUsers, of_token},
+    connections::{ChangeFilter, ConnectionUsers, by_token_secret},
     index::WebhookIndex,
     observed_versions::{Kind, Object, ObservedVersions, Version},
 };
@@ -33,36 +34,36 @@ use crate::{
     },
 };
 
-/// Objects in one page of a list: a page is in memory as a whole, several times over while it is parsed.
-const PAGE: u32 = 25;
+/// The number of objects in a page of a list. A whole page is in memory at once, several times over while it is parsed.
+const PAGE_SIZE: u32 = 25;
 
-/// What is to be looked at, since something that concerns it has changed.
+/// A request to reconcile an object, since the object or one of its dependencies has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReconcileRequest {
     Webhook(ObjectKey),
     Connection(ObjectKey),
 }
 
-/// What one watch has looked at.
+/// The reconcile requests of one watch.
 pub type ReconcileRequests = BoxStream<'static, ReconcileRequest>;
 
-/// Webhooks that were made or changed.
+/// Watches webhooks. Requests those that were created or changed.
 pub fn webhooks(
     api: Api<LinktreeWebhook>,
     index: Arc<WebhookIndex>,
     versions: Arc<ObservedVersions>,
 ) -> ReconcileRequests {
-    let (told, mut initial) = (Arc::clone(&versions), InitBuffer::default());
+    let (observed, mut initial) = (Arc::clone(&versions), InitBuffer::default());
     requests(with_backoff(watcher::watcher(api, all())), Kind::LinktreeWebhook, versions, move |event| {
         index.apply(event);
         if matches!(event, Event::InitDone) {
-            told.on_relist(Kind::LinktreeWebhook, &HashSet::new());
+            observed.on_relist(Kind::LinktreeWebhook, &HashSet::new());
         }
         initial.record(event).into_iter().map(ReconcileRequest::Webhook).collect()
     })
 }
 
-/// Connections that were made or changed, and the webhooks that use one of which they see a change.
+/// Watches connections. Requests those that were created or changed, and the webhooks that a change affects.
 pub fn connections(
     api: Api<LinktreeConnection>,
     writer: Writer<LinktreeConnection>,
@@ -80,7 +81,7 @@ pub fn connections(
     })
 }
 
-/// Objects made by us that changed, of one kind, each as the webhooks it concerns.
+/// Watches the objects of one kind that the operator created. Requests the webhooks that own the changed ones.
 pub fn parts<K>(
     api: Api<PartialObjectMeta<K>>,
     kind: Kind,
@@ -96,55 +97,58 @@ where
         let name = names::owner_of_part(meta.name.as_deref()?)?;
         Some(ObjectKey::new(namespace, name)).filter(|owner| index.has(owner))
     };
-    concerned(api, ours, kind, versions, move |meta| owner(meta).into_iter().map(ReconcileRequest::Webhook).collect())
+    dependents(api, ours, kind, versions, move |meta| owner(meta).into_iter().map(ReconcileRequest::Webhook).collect())
 }
 
-/// Secrets that changed, each as the webhooks and the connections it concerns. All of them are watched, since anyone's may
-/// be named in a spec; only their metadata is, so that no secret is in memory that is not in use.
+/// Watches Secrets. Requests the webhooks and connections that a changed one affects.
+///
+/// It watches all Secrets, since a spec may name any of them, but only their metadata, so that no unused secret is in
+/// memory.
 pub fn secrets<K>(
     api: Api<PartialObjectMeta<K>>,
     versions: Arc<ObservedVersions>,
     index: Arc<WebhookIndex>,
-    known: Store<LinktreeConnection>,
+    store: Store<LinktreeConnection>,
 ) -> ReconcileRequests
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
 {
-    concerned(api, all(), Kind::Secret, versions, move |meta| {
+    dependents(api, all(), Kind::Secret, versions, move |meta| {
         let secret = ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
         let webhooks = index
             .by_secret(&secret)
             .into_iter()
             .map(|name| ReconcileRequest::Webhook(ObjectKey::new(&secret.namespace, name)));
-        let connections = of_token(&known, &secret).into_iter().map(ReconcileRequest::Connection);
+        let connections = by_token_secret(&store, &secret).into_iter().map(ReconcileRequest::Connection);
         webhooks.chain(connections).collect()
     })
 }
 
-fn concerned<K>(
+/// Watches the metadata of one kind. Requests the `affected` objects of each changed one.
+fn dependents<K>(
     api: Api<PartialObjectMeta<K>>,
     config: watcher::Config,
     kind: Kind,
     versions: Arc<ObservedVersions>,
-    concerns: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest> + Send + 'static,
+    affected: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest> + Send + 'static,
 ) -> ReconcileRequests
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
 {
     let mut recorder = ChangeRecorder { kind, versions: Arc::clone(&versions), listed: HashSet::new() };
     let events = with_backoff(watcher::watcher(api, config));
-    requests(events, kind, versions, move |event| recorder.record(event, &concerns))
+    requests(events, kind, versions, move |event| recorder.record(event, &affected))
 }
 
-/// The looks that `record` makes of each event; a failed watch is noted, and begun again.
+/// The requests that `record` returns for each event. A failure of the watch is recorded and logged; the watch retries.
 fn requests<K: Send + 'static>(
     events: impl Stream<Item = Result<Event<K>>> + Send + 'static,
     kind: Kind,
     versions: Arc<ObservedVersions>,
     mut record: impl FnMut(&Event<K>) -> Vec<ReconcileRequest> + Send + 'static,
 ) -> ReconcileRequests {
-    let looks = events.flat_map(move |event| {
-        let looks = event.map_or_else(
+    let requests = events.flat_map(move |event| {
+        let requests = event.map_or_else(
             |error| {
                 versions.watch_failed(kind, clock::now());
                 warn(kind, &error);
@@ -152,22 +156,22 @@ fn requests<K: Send + 'static>(
             },
             |event| record(&event),
         );
-        futures::stream::iter(looks)
+        futures::stream::iter(requests)
     });
-    looks.boxed()
+    requests.boxed()
 }
 
 fn warn(kind: Kind, error: &watcher::Error) {
     if kind == Kind::HttpRoute {
-        // Where the cluster has no Gateway API this goes on until it has.
-        tracing::debug!(%error, "HTTPRoutes cannot be watched");
+        // In a cluster without the Gateway API, this repeats until the API is installed.
+        tracing::debug!(%error, "watch of HTTPRoutes failed, retrying");
     } else {
-        tracing::warn!(%error, ?kind, "a watch failed and is begun again");
+        tracing::warn!(%error, ?kind, "watch failed, retrying");
     }
 }
 
-/// Which objects are to be looked at. What a list shows is held until the list is over: a store has it only then, and an
-/// earlier look would be at what was before.
+/// A buffer for the objects of a list, which are requested once the list is complete. The store has them only then, and
+/// an earlier reconciliation would read the state before the list.
 #[derive(Debug, Default)]
 struct InitBuffer(Vec<ObjectKey>);
 
@@ -189,32 +193,32 @@ impl InitBuffer {
     }
 }
 
-/// Tells what one watch tells.
+/// Records the versions that one watch reports.
 struct ChangeRecorder {
     kind: Kind,
     versions: Arc<ObservedVersions>,
-    /// What a list that is not over yet has initial.
+    /// The objects of a list that is not complete yet.
     listed: HashSet<Object>,
 }
 
 impl ChangeRecorder {
-    /// Notes an event, and says what it concerns.
+    /// Records an event. Returns the requests for the `affected` objects.
     fn record<K: Resource>(
         &mut self,
         event: &Event<K>,
-        concerns: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest>,
+        affected: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest>,
     ) -> Vec<ReconcileRequest> {
         match event {
-            Event::Apply(object) => self.tell(object, Version::of(object), concerns),
-            Event::Delete(object) => self.tell(object, Version::ABSENT, concerns),
+            Event::Apply(object) => self.record_version(object, Version::of(object), affected),
+            Event::Delete(object) => self.record_version(object, Version::ABSENT, affected),
             Event::Init => {
                 self.listed = HashSet::new();
                 Vec::new()
             }
             Event::InitApply(object) => {
-                // Also what concerns no webhook: one that it does concern may be initial before the list is over.
+                // Also an object that affects no webhook: its webhook may be indexed before the list is complete.
                 self.listed.insert(self.object(object));
-                self.tell(object, Version::of(object), concerns)
+                self.record_version(object, Version::of(object), affected)
             }
             Event::InitDone => {
                 self.versions.on_relist(self.kind, &std::mem::take(&mut self.listed));
@@ -223,21 +227,21 @@ impl ChangeRecorder {
         }
     }
 
-    fn tell<K: Resource>(
+    fn record_version<K: Resource>(
         &self,
         object: &K,
         version: Version,
-        concerns: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest>,
+        affected: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest>,
     ) -> Vec<ReconcileRequest> {
-        let concerned = concerns(object.meta());
-        for look in &concerned {
-            match look {
+        let requests = affected(object.meta());
+        for request in &requests {
+            match request {
                 ReconcileRequest::Webhook(webhook) => self.versions.on_event(webhook, self.object(object), version),
-                // It is read in full at each look.
+                // A reconciliation of a connection reads all of its objects.
                 ReconcileRequest::Connection(_) => {}
             }
         }
-        concerned
+        requests
     }
 
     fn object<K: Resource>(&self, object: &K) -> Object {
@@ -245,9 +249,9 @@ impl ChangeRecorder {
     }
 }
 
-/// Everything, in pages.
+/// A paged watch of all objects.
 fn all() -> watcher::Config {
-    watcher::Config::default().page_size(PAGE)
+    watcher::Config::default().page_size(PAGE_SIZE)
 }
 
 #[cfg(test)]
@@ -275,65 +279,65 @@ mod tests {
         ChangeRecorder { kind: Kind::Service, versions, listed: HashSet::new() }
     }
 
-    /// A look at the webhook reads its Service.
-    fn look(recorder: &ChangeRecorder) {
+    /// Reconciles the webhook, which reads its Service.
+    fn reconcile(recorder: &ChangeRecorder) {
         let (versions, object) = (&recorder.versions, recorder.object(&service()));
         versions.mark_stale(&Arc::new(key()));
         versions.begin_read(&key(), object);
         versions.record_read(&key(), object, Version::of(&service()), 0);
     }
 
-    fn believed(recorder: &ChangeRecorder) -> bool {
+    fn is_current(recorder: &ChangeRecorder) -> bool {
         recorder.versions.all_current(&key(), clock::now())
     }
 
     #[test]
-    fn what_is_listed_before_its_webhook_is_known_is_not_taken_to_be_gone() {
+    fn an_object_that_is_listed_before_its_webhook_does_not_count_as_deleted() {
         let mut recorder = recorder();
         assert!(recorder.record(&Event::<Service>::Init, |_| Vec::new()).is_empty());
         assert!(recorder.record(&Event::InitApply(service()), |_| Vec::new()).is_empty());
-        look(&recorder);
-        assert!(!believed(&recorder), "the list is not over");
+        reconcile(&recorder);
+        assert!(!is_current(&recorder), "the list is not complete");
         recorder.record(&Event::<Service>::InitDone, |_| vec![ReconcileRequest::Webhook(key())]);
-        assert!(believed(&recorder));
+        assert!(is_current(&recorder));
     }
 
     #[test]
-    fn a_deleted_object_and_one_that_a_new_list_lacks_are_told_to_be_gone() {
-        let gone: [&[Event<Service>]; 2] = [&[Event::Delete(service())], &[Event::Init, Event::InitDone]];
-        for events in gone {
+    fn an_object_counts_as_deleted_after_its_deletion_and_after_a_list_without_it() {
+        let deletions: [&[Event<Service>]; 2] = [&[Event::Delete(service())], &[Event::Init, Event::InitDone]];
+        for events in deletions {
             let mut recorder = recorder();
             for event in [Event::Init, Event::InitApply(service()), Event::InitDone] {
                 recorder.record(&event, |_| vec![ReconcileRequest::Webhook(key())]);
             }
-            look(&recorder);
+            reconcile(&recorder);
             assert_eq!(
                 recorder.record(&Event::Apply(service()), |_| vec![ReconcileRequest::Webhook(key())]),
                 [ReconcileRequest::Webhook(key())]
             );
-            assert!(believed(&recorder), "what was told is what was read");
+            assert!(is_current(&recorder), "the watch reported the version that was read");
             for event in events {
                 recorder.record(event, |_| vec![ReconcileRequest::Webhook(key())]);
             }
-            assert!(!believed(&recorder), "{events:?}");
+            assert!(!is_current(&recorder), "{events:?}");
         }
     }
 
     #[test]
-    fn what_a_list_shows_is_looked_at_once_the_store_has_it() {
+    fn the_objects_of_a_list_are_requested_once_it_is_complete() {
         let mut initial = InitBuffer::default();
         let service_key = || vec![ObjectKey::new("marketing", "links-receiver")];
         let cases = [
             ("a list begins", Event::Init, Vec::new()),
-            ("it shows an object", Event::InitApply(service()), Vec::new()),
+            ("it has an object", Event::InitApply(service()), Vec::new()),
             ("it fails, and another begins", Event::Init, Vec::new()),
-            ("that shows it too", Event::InitApply(service()), Vec::new()),
-            ("it is over", Event::InitDone, service_key()),
+            ("that has it too", Event::InitApply(service()), Vec::new()),
+            ("it is complete", Event::InitDone, service_key()),
             ("the object changes", Event::Apply(service()), service_key()),
             ("it is deleted", Event::Delete(service()), Vec::new()),
         ];
-        for (case, event, looks) in cases {
-            assert_eq!(initial.record(&event), looks, "{case}");
+        for (case, event, requested) in cases {
+            assert_eq!(initial.record(&event), requested, "{case}");
         }
     }
 }

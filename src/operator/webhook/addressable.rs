@@ -1,5 +1,5 @@
-//! Finds out where the objects are that sinks refer to: anything with `status.address.url`, as Knative has it. Reads
-//! only. What is found is checked by the receiver at each connection, as any other URL.
+//! Resolves the addresses of objects that sinks refer to: any object with `status.address.url`, as Knative defines it.
+//! Read-only. The receiver checks the URL at each connection, as any other URL.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,20 +21,20 @@ use crate::{
     },
 };
 
-/// For each object that a spec refers to its URL, or why there is none.
+/// The URL of each object that a spec refers to, or the reason why it has none.
 pub type Addresses = BTreeMap<AddressableReference, Result<Url, String>>;
 
-/// Asks for addresses, and remembers which kinds the cluster has.
+/// Resolves addresses, and caches the discovered kinds of the cluster.
 #[derive(Clone, Default)]
 pub struct Resolver {
     kinds: Arc<Mutex<HashMap<GroupVersionKind, ApiResource>>>,
 }
 
 impl Resolver {
-    /// The addresses of all that `spec` refers to.
+    /// Resolves the addresses of all objects that `spec` refers to.
     ///
     /// # Errors
-    /// When Kubernetes does not answer. That something is not there, or may not be read, is an answer.
+    /// When a request to the API server fails. A missing or forbidden object is not an error but a result.
     pub async fn resolve(&self, client: &Client, spec: &Spec) -> Result<Addresses, Error> {
         let mut addresses = Addresses::new();
         for sink in &spec.sinks {
@@ -64,13 +64,15 @@ impl Resolver {
             Ok(None) => Ok(Err(format!("there is no {kind} {name} in this namespace"))),
             Err(Error::Api(status)) if status.is_forbidden() => {
                 let plural = &resource.plural;
-                Ok(Err(format!("the operator may not read {plural}.{group}: add it to the chart's addressables")))
+                Ok(Err(format!(
+                    "the operator is not allowed to read {plural}.{group}: add it to the chart's addressables"
+                )))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// How the API server calls a kind.
+    /// The API resource of a kind, from discovery; cached.
     async fn resource(&self, client: &Client, kind: GroupVersionKind) -> Result<Result<ApiResource, String>, Error> {
         let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned();
         if let Some(known) = known {
@@ -81,7 +83,7 @@ impl Resolver {
                 self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, resource.clone());
                 Ok(Ok(resource))
             }
-            Ok(_) => Ok(Err(format!("{} is not in a namespace: only an object of this one can be a sink", kind.kind))),
+            Ok(_) => Ok(Err(format!("{} is cluster-scoped: refer to an object in this namespace", kind.kind))),
             Err(Error::Discovery(_)) => Ok(Err(missing(&kind))),
             Err(Error::Api(status)) if status.is_not_found() => Ok(Err(missing(&kind))),
             Err(error) => Err(error),
@@ -90,14 +92,14 @@ impl Resolver {
 }
 
 fn missing(kind: &GroupVersionKind) -> String {
-    format!("the cluster has no {} in {}", kind.kind, kind.api_version())
+    format!("the cluster has no kind {} in {}", kind.kind, kind.api_version())
 }
 
-/// The address that an object says it has.
+/// The address in an object's status.
 fn url(object: &serde_json::Value) -> Result<Url, &'static str> {
     let address = object.pointer("/status/address/url").and_then(serde_json::Value::as_str);
     let address = address.filter(|address| !address.is_empty()).ok_or("has no status.address.url yet")?;
-    web_address(address).ok_or("has a status.address.url that is no http:// or https:// URL")
+    web_address(address).ok_or("has a status.address.url that is not an http:// or https:// URL")
 }
 
 #[cfg(test)]
@@ -109,22 +111,23 @@ mod tests {
     use crate::operator::kubernetes::apply::tests::served;
 
     #[test]
-    fn an_address_is_a_web_address_or_there_is_none_yet() {
-        let of = |address| url(&json!({"status": {"address": address}}));
+    fn an_address_must_be_an_http_url() {
+        let parse = |address| url(&json!({"status": {"address": address}}));
         let broker = "http://broker-ingress.knative-eventing.svc.cluster.local/marketing/default";
-        assert_eq!(of(json!({"url": broker})).unwrap().as_str(), broker);
+        assert_eq!(parse(json!({"url": broker})).unwrap().as_str(), broker);
         for none in [json!({}), json!({"url": ""}), json!({"url": 7}), json!(null)] {
-            assert_eq!(of(none), Err("has no status.address.url yet"));
+            assert_eq!(parse(none), Err("has no status.address.url yet"));
         }
         for bad in ["ftp://a/", "broker", "http://"] {
-            assert_eq!(of(json!({"url": bad})), Err("has a status.address.url that is no http:// or https:// URL"));
+            let problem = "has a status.address.url that is not an http:// or https:// URL";
+            assert_eq!(parse(json!({"url": bad})), Err(problem));
         }
         assert_eq!(url(&json!({})), Err("has no status.address.url yet"));
     }
 
-    /// An API server that knows Brokers, and one of each sort of trouble.
+    /// An API server that serves Brokers, one for each kind of error.
     async fn api_server() -> Client {
-        let refusal = |code: u16, reason: &str| {
+        let failure = |code: u16, reason: &str| {
             let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": ""});
             (StatusCode::from_u16(code).unwrap(), Json(status))
         };
@@ -139,21 +142,21 @@ mod tests {
             "resources": [kind("brokers", "Broker", true), kind("worlds", "World", false)],
         });
         let group = "/apis/eventing.knative.dev/v1";
-        let of = |name: &str| format!("{group}/namespaces/marketing/brokers/{name}");
+        let path = |name: &str| format!("{group}/namespaces/marketing/brokers/{name}");
         let found = broker("found", json!({"address": {"url": "http://broker.knative.svc/a"}}));
-        let young = broker("young", json!({}));
+        let pending = broker("pending", json!({}));
         let router = Router::new()
             .route(group, get(move || async move { Json(kinds) }))
-            .route(&of("found"), get(move || async move { found }))
-            .route(&of("young"), get(move || async move { young }))
-            .route(&of("hidden"), get(move || async move { refusal(403, "Forbidden") }))
-            .route(&of("sick"), get(move || async move { refusal(500, "InternalError") }))
-            .fallback(move || async move { refusal(404, "NotFound") });
+            .route(&path("found"), get(move || async move { found }))
+            .route(&path("pending"), get(move || async move { pending }))
+            .route(&path("forbidden"), get(move || async move { failure(403, "Forbidden") }))
+            .route(&path("failing"), get(move || async move { failure(500, "InternalError") }))
+            .fallback(move || async move { failure(404, "NotFound") });
         served(router).await
     }
 
     #[tokio::test]
-    async fn what_is_there_has_an_address_and_all_else_a_reason() {
+    async fn an_object_has_an_address_or_a_reason_why_not() {
         let (client, resolver) = (api_server().await, Resolver::default());
         let resolve = async |api_version: &str, kind: &str, name: &str| {
             let reference =
@@ -163,19 +166,19 @@ mod tests {
         let knative = "eventing.knative.dev/v1";
         for _ in 0..2 {
             let found = resolve(knative, "Broker", "found").await.unwrap().unwrap();
-            assert_eq!(found.as_str(), "http://broker.knative.svc/a", "asked for the first time or again");
+            assert_eq!(found.as_str(), "http://broker.knative.svc/a", "discovered or cached");
         }
         for (api_version, kind, name, expected) in [
-            (knative, "Broker", "young", "Broker young has no status.address.url yet"),
-            (knative, "Broker", "gone", "there is no Broker gone in this namespace"),
-            (knative, "Broker", "hidden", "the operator may not read brokers.eventing.knative.dev"),
-            (knative, "World", "w", "World is not in a namespace"),
-            (knative, "Channel", "c", "the cluster has no Channel in eventing.knative.dev/v1"),
-            ("other.example/v1", "Broker", "b", "the cluster has no Broker in other.example/v1"),
+            (knative, "Broker", "pending", "Broker pending has no status.address.url yet"),
+            (knative, "Broker", "absent", "there is no Broker absent in this namespace"),
+            (knative, "Broker", "forbidden", "the operator is not allowed to read brokers.eventing.knative.dev"),
+            (knative, "World", "w", "World is cluster-scoped"),
+            (knative, "Channel", "c", "the cluster has no kind Channel in eventing.knative.dev/v1"),
+            ("other.example/v1", "Broker", "b", "the cluster has no kind Broker in other.example/v1"),
         ] {
             let problem = resolve(api_version, kind, name).await.unwrap().unwrap_err();
             assert!(problem.starts_with(expected), "{problem}");
         }
-        assert!(resolve(knative, "Broker", "sick").await.is_err(), "nothing is known, so nothing changes");
+        assert!(resolve(knative, "Broker", "failing").await.is_err(), "the address is unknown, so nothing changes");
     }
 }

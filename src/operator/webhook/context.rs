@@ -21,21 +21,21 @@ use crate::{
     },
 };
 
-/// What the reconciler of webhooks works with, in one scope.
+/// The dependencies of the webhook controller in one scope.
 pub struct Context {
     pub cluster: Cluster,
     pub connections: Connections,
     pub receivers: ReceiverAccess,
-    /// Webhooks of all scopes: connections of several scopes may share an account.
+    /// Indexes of all scopes, since connections of several scopes may share an account.
     pub indexes: Indexes,
     pub versions: Arc<ObservedVersions>,
     pub states: WebhookStates,
 }
 
-/// The API server.
+/// Access to the API server.
 #[derive(Clone)]
 pub struct Cluster {
-    /// Writes only while this process leads.
+    /// Sends writes only while this process is the leader.
     pub client: Client,
     pub events: Events,
     pub addressables: Resolver,
@@ -48,7 +48,7 @@ pub struct Connections {
     pub requests: Sender<ObjectRef<LinktreeConnection>>,
 }
 
-/// How receivers are started, and how they are reached.
+/// Pod settings of the receivers, and the clients that reach them.
 #[derive(Clone)]
 pub struct ReceiverAccess {
     pub prober: Arc<dyn Probe>,
@@ -57,7 +57,7 @@ pub struct ReceiverAccess {
 }
 
 impl Context {
-    /// Drops everything that is kept of a webhook.
+    /// Drops the in-memory state of a webhook.
     pub fn forget(&self, webhook: &ObjectKey) {
         self.states.remove(webhook);
         self.versions.forget(webhook);
@@ -65,7 +65,7 @@ impl Context {
 }
 
 impl Connections {
-    /// Enqueues a connection. With a full queue it waits for its resync instead.
+    /// Enqueues a connection. If the queue is full, the connection waits for its resync instead.
     pub fn request_reconcile(&self, connection: &ObjectKey) {
         if self.requests.try_send(connection.object_ref()).is_err() {
             tracing::debug!(%connection, "connection queue full, waiting for resync");

@@ -1,5 +1,5 @@
-//! A glance at a webhook: whether it is still at rest. Costs one request to its receiver, and now and then a probe; a look
-//! costs half a dozen requests to the API server besides.
+//! Polls a settled webhook to find whether it is still settled. A poll costs one request to its receiver and sometimes
+//! a probe; a full reconciliation costs half a dozen requests to the API server as well.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::{
     operator::{kubernetes::object_key::ObjectKey, watch::index::IndexEntry},
 };
 
-/// What a glance came to.
+/// The result of a poll.
 #[derive(Debug)]
 pub enum Glance {
-    /// A look would find all as the last one left it. When to look again.
+    /// The webhook is still settled; the delay until the next poll.
     AtRest(Duration),
-    /// A look is needed, which need not ask again for this.
+    /// A full reconciliation is needed, which reuses the fetched answers.
     Look(Box<Told>),
 }
 
-/// Glances at the webhook, which its watch shows like this.
+/// Polls the webhook of this index entry.
 pub async fn at(context: &Context, webhook: &IndexEntry) -> Glance {
     let mut told = Told::default();
     match rests(context, webhook, &mut told).await {
@@ -56,7 +56,7 @@ async fn rests(context: &Context, entry: &IndexEntry, told: &mut Told) -> Option
     leads_to_the_same(context, entry, told).await.then(|| SETTLED.min(rest.left(now)))
 }
 
-/// Somebody's own receiver says nothing.
+/// Whether the receiver reports the same status. An external receiver has none, and is not polled.
 async fn receiver_says_the_same(context: &Context, rest: &Rest, told: &mut Told) -> bool {
     let Some(receiver) = &rest.receiver else { return true };
     let status = context.receivers.client.status(receiver.address, &receiver.admin_token).await;
@@ -65,17 +65,17 @@ async fn receiver_says_the_same(context: &Context, rest: &Rest, told: &mut Told)
     same
 }
 
-/// Probes the public URL, which is the one in the status of a webhook at rest, again if the last probe is too old to be
-/// believed: whether it finds the same.
+/// Whether a probe of the URL in the webhook's status has the same result. It probes only if the last result has
+/// expired.
 async fn leads_to_the_same(context: &Context, entry: &IndexEntry, told: &mut Told) -> bool {
     let (webhook, now) = (&*entry.key, clock::now());
     let Some(url) = entry.url.as_deref() else { return false };
     let before = match context.states.with(webhook, |state| state.probe_due(url, now)) {
         Some(ProbeDue::Again(before)) => before,
         Some(ProbeDue::No) => return true,
-        Some(ProbeDue::Elsewhere) | None => return false,
+        Some(ProbeDue::OtherUrl) | None => return false,
     };
-    // Most glances need no probe, and so no more than the text.
+    // Parsed only here, since most polls need no probe.
     let Ok(url) = Url::parse(url) else { return false };
     let result = context.receivers.prober.probe(&url).await;
     let same = result == before;

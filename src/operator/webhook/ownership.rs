@@ -1,4 +1,4 @@
-//! Which subscription of the account belongs to a webhook.
+//! Finds the subscription of the account that belongs to a webhook.
 
 use std::sync::Arc;
 
@@ -11,18 +11,19 @@ use crate::{
     operator::{account::Snapshot, kubernetes::object_key::ObjectKey},
 };
 
-/// What the account has for a webhook.
+/// The owner of the account's subscription for a webhook.
 pub enum Ownership<'a> {
-    /// The subscription we made, or may take over.
+    /// A subscription that this webhook created or may adopt.
     Ours(&'a wire::Subscription),
-    /// One with our url that we neither made nor may take over.
+    /// A subscription with this webhook's URL that it neither created nor may adopt.
     Foreign(&'a wire::Subscription),
-    /// One that another webhook has.
+    /// Another webhook has the subscription.
     OtherWebhook(&'a ObjectKey),
+    /// The account has no such subscription.
     Absent,
 }
 
-/// Whether Linktree does not send to the webhook's subscription.
+/// Whether Linktree has disabled the webhook's subscription.
 #[must_use]
 pub fn is_disabled(spec: &Spec, observed: &Observed) -> bool {
     let Connection::Listed { snapshot, .. } = &observed.connection else { return false };
@@ -32,7 +33,8 @@ pub fn is_disabled(spec: &Spec, observed: &Observed) -> bool {
     }
 }
 
-/// By its id where we know one, else by url: the url is the webhook's identity at Linktree.
+/// Finds the subscription of a webhook: by the id in its status if there is one, otherwise by URL, which identifies the
+/// webhook at Linktree.
 #[must_use]
 pub fn find<'a>(spec: &Spec, observed: &'a Observed, snapshot: &'a Arc<Snapshot>) -> Ownership<'a> {
     let status = observed.status.subscription.as_ref();
@@ -44,7 +46,7 @@ pub fn find<'a>(spec: &Spec, observed: &'a Observed, snapshot: &'a Arc<Snapshot>
     if let Some(other) = &observed.url_taken_by {
         return Ownership::OtherWebhook(other);
     }
-    // A registration of ours may have taken effect without our seeing its answer.
+    // A registration may have taken effect although its response was lost.
     let begun = status.is_some_and(|status| status.registration_time.is_some());
     match (&spec.policies.adoption, by_url()) {
         (Adoption::ById(id), _) => by_id(&id.0).map_or(Ownership::Absent, Ownership::Ours),

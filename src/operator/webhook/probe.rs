@@ -1,6 +1,6 @@
-//! The outside-in probe: an unsigned request to the public URL must get *our* 401, or, where the receiver is one of the
-//! user's own, an answer such as one that verifies gives. It is never counted as a delivery of ours, since it carries none
-//! of a delivery's headers, and says what it is.
+//! Probes the public URL from outside: an unsigned request must get the 401 of the bundled receiver, or, from an
+//! external receiver, a response that shows that it verifies signatures. A receiver never counts a probe as a delivery,
+//! since a probe has none of a delivery's headers, and identifies itself.
 
 use std::time::Duration;
 
@@ -15,34 +15,34 @@ use crate::route::{RECEIVER_HEADER, UNSIGNED_ANSWER};
 mod failure;
 pub mod finding;
 
-/// How long the receiver may take to answer.
+/// Timeout of a probe.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How much of a foreign answer is read.
+/// The maximum number of bytes that are read of a response.
 const ANSWER_MAX: usize = 1024;
-/// How much of the place a redirect leads to is told.
+/// The maximum number of characters of a redirect's target in a message.
 const LOCATION_MAX: usize = 200;
 
-/// Tries a public URL from outside.
+/// A probe of a public URL.
 #[async_trait]
 pub trait Probe: Send + Sync {
     /// Sends one unsigned request to `url`.
     async fn probe(&self, url: &Url) -> ProbeResult;
 }
 
-/// A client for probes: it follows no redirect, since Linktree does not either.
+/// An HTTP client for probes. It follows no redirects, since Linktree does not either.
 #[derive(Clone, Debug)]
 pub struct Prober(reqwest::Client);
 
 impl Prober {
-    /// One that trusts these authorities besides those of the machine.
+    /// Creates a client that trusts these CAs and those of the system.
     ///
     /// # Errors
-    /// When the machine has no usable TLS set-up.
+    /// When TLS cannot be initialized.
     pub fn new(authorities: Vec<Certificate>) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(DEADLINE)
-            // Each probe goes the whole way: name, connection, certificate.
+            // No connection is reused, so that each probe checks DNS, connection and certificate.
             .pool_max_idle_per_host(0)
             .tls_certs_merge(authorities)
             .tls_info(true)
@@ -58,7 +58,7 @@ impl Probe for Prober {
         match self.0.post(url.clone()).header(RECEIVER_HEADER, "1").send().await {
             Ok(answer) => judge(answer).await,
             Err(error) if error.is_timeout() => {
-                ProbeResult::ConnectionFailed { problem: format!("no answer within {DEADLINE:?}") }
+                ProbeResult::ConnectionFailed { problem: format!("no answer within {} s", DEADLINE.as_secs()) }
             }
             Err(error) => failure::classify(&error),
         }
@@ -88,26 +88,27 @@ async fn judge(mut answer: Response) -> ProbeResult {
     }
 }
 
-/// What answered instead, in words that lead to it. Nothing of its body is told: it may be anybody's.
+/// Describes an unexpected response, so that a user can find its source. It quotes nothing of the body, which may
+/// belong to a third party.
 fn unexpected(answer: &Response, ours: bool, body: &[u8]) -> String {
     let status = answer.status();
     if status.is_redirection() {
         let location = answer.headers().get(LOCATION).map(|value| value.as_bytes().escape_ascii().to_string());
-        let place = location.map_or("nowhere".to_owned(), |location| location.chars().take(LOCATION_MAX).collect());
-        return format!("a redirect ({status}) to {place}, which Linktree does not follow");
+        let target = location.map_or("nowhere".to_owned(), |location| location.chars().take(LOCATION_MAX).collect());
+        return format!("a redirect ({status}) to {target}, which Linktree does not follow");
     }
     if ours {
-        return format!("a receiver answered {status}, and not this webhook's");
+        return format!("a receiver answered {status}, but not this webhook's");
     }
     if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-        return format!("{status} from something that asks for credentials of its own, which Linktree does not have");
+        return format!("{status} from a server or proxy that asks for credentials, which Linktree does not have");
     }
     let start = String::from_utf8_lossy(body).trim_start().to_ascii_lowercase();
     let page = start.starts_with("<!doctype html") || start.starts_with("<html");
     format!("{status} with {} that is not the receiver's", if page { "an HTML page" } else { "an answer" })
 }
 
-/// When the certificate that the host showed ends.
+/// The expiry time of the certificate that the host served.
 fn expiration(tls: &TlsInfo) -> Option<Timestamp> {
     let (_, certificate) = x509_parser::parse_x509_certificate(tls.peer_certificate()?).ok()?;
     Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()

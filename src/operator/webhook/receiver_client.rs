@@ -1,4 +1,4 @@
-//! Asks a receiver for its status: pulled by the operator, since the receiver holds no Kubernetes credentials.
+//! Reads the status of a receiver. The operator polls it, since the receiver has no Kubernetes credentials.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -23,42 +23,44 @@ use crate::{
     route::{ADMIN_PORT, status::ReceiverStatus},
 };
 
-/// How long a receiver may take; it is in the same cluster.
+/// Timeout of a poll; the receiver is in the same cluster.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// The largest status that is read: 16 sinks take about 5 KiB.
+/// The maximum size of a status; 16 sinks take about 5 KiB.
 const ANSWER_MAX: usize = 256 * 1024;
-/// At first so much is read at once: hyper's least, and more than most answers take.
-const READ: usize = 8 * 1024;
+/// The size of the read buffer: hyper's minimum, and more than most responses take.
+const READ_BUFFER: usize = 8 * 1024;
 
-/// The way to the receivers.
+/// A client for the receivers' status.
 #[async_trait]
 pub trait Receivers: Send + Sync {
-    /// The status of the receiver at `address`; `None` if it does not tell, for whatever reason.
+    /// Reads the status of the receiver at `address`; `None` if that fails for any reason.
     async fn status(&self, address: IpAddr, admin_token: &Secret) -> Option<ReceiverStatus>;
 }
 
-/// A connection for each question: ten thousand that idle until the next look would take more memory than all else. For
-/// the same reason it is a bare one, without the pool, the proxies and the redirects of a whole client: this is the one
-/// request of almost every look.
+/// A client that opens a connection for each request.
+///
+/// Ten thousand idle connections would take more memory than all else. For the same reason it is a bare HTTP/1
+/// connection, without the pool, proxies and redirects of a full client: most reconciliations send only this request.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiverClient;
 
 #[async_trait]
 impl Receivers for ReceiverClient {
     async fn status(&self, address: IpAddr, admin_token: &Secret) -> Option<ReceiverStatus> {
-        let body = timeout(DEADLINE, ask((address, ADMIN_PORT).into(), admin_token)).await.ok()??;
+        let body = timeout(DEADLINE, fetch((address, ADMIN_PORT).into(), admin_token)).await.ok()??;
         serde_json::from_slice(&body).ok()
     }
 }
 
-async fn ask(receiver: SocketAddr, admin_token: &Secret) -> Option<Bytes> {
+async fn fetch(receiver: SocketAddr, admin_token: &Secret) -> Option<Bytes> {
     let request = request(receiver, admin_token)?;
     let stream = TcpStream::connect(receiver).await.ok()?;
-    let (sender, connection) = http1::Builder::new().max_buf_size(READ).handshake(TokioIo::new(stream)).await.ok()?;
-    // The connection is what moves the question and its answer, so both go on together, until there is an answer.
-    match select(pin!(answer(sender, request)), pin!(connection)).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right((_, answer)) => answer.await,
+    let (sender, connection) =
+        http1::Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(stream)).await.ok()?;
+    // The connection drives the request, so both are polled until there is a response.
+    match select(pin!(response(sender, request)), pin!(connection)).await {
+        Either::Left((body, _)) => body,
+        Either::Right((_, response)) => response.await,
     }
 }
 
@@ -72,12 +74,12 @@ fn request(receiver: SocketAddr, admin_token: &Secret) -> Option<Request<Empty<B
     request.body(Empty::new()).ok()
 }
 
-async fn answer(mut sender: SendRequest<Empty<Bytes>>, request: Request<Empty<Bytes>>) -> Option<Bytes> {
-    let answer = sender.send_request(request).await.ok()?;
-    if answer.status() != StatusCode::OK {
+async fn response(mut sender: SendRequest<Empty<Bytes>>, request: Request<Empty<Bytes>>) -> Option<Bytes> {
+    let response = sender.send_request(request).await.ok()?;
+    if response.status() != StatusCode::OK {
         return None;
     }
-    let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.ok()?;
+    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.ok()?;
     Some(body.to_bytes())
 }
 
@@ -89,11 +91,11 @@ mod tests {
 
     use super::*;
 
-    /// A receiver that tells whoever has its token so much.
-    async fn receiver(told: usize) -> SocketAddr {
+    /// A receiver with a status of this size.
+    async fn receiver(size: usize) -> SocketAddr {
         let status = move |headers: HeaderMap| {
-            let known = headers.get(AUTHORIZATION).is_some_and(|it| it == "Bearer admin");
-            ready(if known { "x".repeat(told).into_response() } else { StatusCode::UNAUTHORIZED.into_response() })
+            let authorized = headers.get(AUTHORIZATION).is_some_and(|it| it == "Bearer admin");
+            ready(if authorized { "x".repeat(size).into_response() } else { StatusCode::UNAUTHORIZED.into_response() })
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -102,24 +104,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_receiver_tells_whoever_has_its_token_and_no_more_than_is_taken() {
+    async fn a_status_is_read_with_the_right_token_and_up_to_the_maximum_size() {
         let cases =
             [("admin", 2, true), ("admin", ANSWER_MAX, true), ("admin", ANSWER_MAX + 1, false), ("x", 2, false)];
-        for (token, told, heard) in cases {
+        for (token, size, is_read) in cases {
             let secret = Secret::new(token);
-            let answer = ask(receiver(told).await, &secret).await;
-            assert_eq!(answer.map(|body| body.len()), heard.then_some(told), "{token} {told}");
+            let body = fetch(receiver(size).await, &secret).await;
+            assert_eq!(body.map(|body| body.len()), is_read.then_some(size), "{token} {size}");
         }
     }
 
     #[tokio::test]
-    async fn one_that_is_not_there_or_hangs_up_tells_nothing() {
+    async fn a_refused_or_closed_connection_returns_no_status() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let token = Secret::new("admin");
-        let (answer, ()) = tokio::join!(ask(address, &token), async { drop(listener.accept().await) });
-        assert_eq!(answer, None);
+        let (body, ()) = tokio::join!(fetch(address, &token), async { drop(listener.accept().await) });
+        assert_eq!(body, None);
         drop(listener);
-        assert_eq!(ask(address, &token).await, None);
+        assert_eq!(fetch(address, &token).await, None);
     }
 }

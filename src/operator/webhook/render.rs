@@ -1,4 +1,4 @@
-//! Renders what a webhook's spec asks for: the receiver's objects, its exposure, and the route.
+//! Renders the desired state from a webhook's spec: the receiver's objects, its exposure, and the route.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
@@ -21,7 +21,7 @@ pub mod key_digests;
 mod metadata;
 pub mod route;
 
-/// The desired state: everything that is rendered from the spec and its secrets.
+/// The desired state, rendered from the spec and its secrets.
 pub struct Rendered {
     pub children: Children,
     pub route: Route,
@@ -36,7 +36,7 @@ pub struct Rendered {
     pub sinks_unresolved: Vec<observed::Unresolved>,
 }
 
-/// Renders the desired state. `live_route` is the route Secret as the cluster has it.
+/// Renders the desired state. `live_route` is the live route Secret.
 ///
 /// # Errors
 /// When an object cannot be serialized to JSON, which these types always can.

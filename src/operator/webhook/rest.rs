@@ -1,5 +1,5 @@
-//! A webhook at rest: all its conditions are as they should be, nothing is to be done, and the status says so. As long as
-//! nothing of what that was concluded from has changed, a look would conclude the same, and is spared. Pure.
+//! The fingerprint of a settled webhook, whose conditions are all as desired and whose status is up to date. While its
+//! fingerprint does not change, a reconciliation would be a no-op, and is skipped. Pure.
 
 use std::{
     net::IpAddr,
@@ -29,50 +29,51 @@ use crate::{
     route::status::ReceiverStatus,
 };
 
-/// What a look found that left nothing to do.
+/// The fingerprint of a settled webhook: the inputs of the reconciliation that left nothing to do.
 #[derive(Clone, Debug)]
 pub struct Rest {
-    /// The webhook as the look left it, its own last write included.
+    /// The version of the webhook after the reconciliation, its status write included.
     version: Version,
     account: Account,
-    /// The bundled one; `None` where it is the user's own.
+    /// The bundled receiver; `None` if the endpoint is external.
     pub receiver: Option<Receiver>,
     ends: Timestamp,
 }
 
-/// What the bundled receiver said.
+/// The fingerprint of the bundled receiver's status.
 #[derive(Clone, Debug)]
 pub struct Receiver {
-    /// Where it is asked, and with what.
+    /// The address and token for the poll.
     pub address: IpAddr,
     pub admin_token: Secret,
     status: u64,
 }
 
-/// What a connection shows of a webhook's subscription, which is the one that its status names.
+/// The fingerprint of the subscription that the webhook's status names, and of its connection.
 #[derive(Clone, Debug)]
 struct Account {
     subscription: u64,
-    /// The snapshot it was last seen in, held only to be told from others.
+    /// The snapshot that it was last found in, stored only to recognize that snapshot.
     snapshot: Weak<Snapshot>,
     in_cluster: bool,
     capabilities: Capabilities,
 }
 
-/// What else a rest depends on, as it is now.
+/// The current inputs, which are compared with a fingerprint.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// The webhook as its watch last showed it, and the subscription that its status names.
+    /// The version of the webhook that its watch last reported, and the subscription in its status.
     pub version: Version,
     pub subscription: Option<SubscriptionId>,
-    /// Nothing was told of its objects that was not read, and all watches work.
+    /// No watch has reported a change of its objects since they were read, and all watches are reliable.
     pub objects_unchanged: bool,
     pub connection: Connection,
     pub now: Timestamp,
 }
 
 impl Rest {
-    /// What a webhook may rest on after a look, if it may, until `ends` at the latest.
+    /// The fingerprint after a reconciliation, which expires at `ends` at the latest; `None` if the webhook is not
+    /// settled.
     #[must_use]
     pub fn after(
         spec: &Spec,
@@ -83,10 +84,10 @@ impl Rest {
         ends: Timestamp,
     ) -> Option<Self> {
         let Connection::Listed { snapshot, in_cluster, capabilities } = &observed.connection else { return None };
-        // Nobody watches what these refer to.
-        let follows = spec.sinks.iter().any(|sink| matches!(sink.address, Address::Addressable(_)));
+        // The objects that these sinks refer to are not watched.
+        let unwatched = spec.sinks.iter().any(|sink| matches!(sink.address, Address::Addressable(_)));
         let held = observed.hold_until.is_some();
-        if !plan.rests || follows || held {
+        if !plan.rests || unwatched || held {
             return None;
         }
         let id = SubscriptionId(plan.subscription.as_ref()?.id.clone()?);
@@ -100,34 +101,34 @@ impl Rest {
             version,
             account,
             receiver: if spec.is_external() { None } else { Some(Receiver::of(observed, admin_token)?) },
-            // A signing key that ends then leaves the route.
+            // A signing key that expires changes the route.
             ends: observed.next_key_end.map_or(ends, |end| ends.min(end)),
         })
     }
 
-    /// The same, where the look's own last write has made another version of the webhook.
+    /// The same fingerprint, for the version of the webhook that the status write returned.
     #[must_use]
     pub fn left_at(self, version: Version) -> Self {
         Rest { version, ..self }
     }
 
-    /// Whether it goes on; the receiver's own word is asked for after that.
+    /// Whether the current inputs match. The receiver's status is compared after that.
     #[must_use]
-    pub fn lasts(&self, around: &Surroundings) -> bool {
-        let Surroundings { version, subscription, objects_unchanged, connection, now } = around;
+    pub fn lasts(&self, current: &Surroundings) -> bool {
+        let Surroundings { version, subscription, objects_unchanged, connection, now } = current;
         *version == self.version
             && *objects_unchanged
             && *now < self.ends
-            && subscription.as_ref().is_some_and(|id| self.account.is_as_seen(id, connection))
+            && subscription.as_ref().is_some_and(|id| self.account.is_unchanged(id, connection))
     }
 
-    /// How long it still goes on if nothing changes.
+    /// The time until it expires.
     #[must_use]
     pub fn left(&self, now: Timestamp) -> Duration {
         Duration::try_from(self.ends.duration_since(now)).unwrap_or_default()
     }
 
-    /// The same, seen in another snapshot of the account; `None` if it was seen in this one already.
+    /// The same fingerprint with a newer snapshot of the account; `None` if it has this snapshot already.
     #[must_use]
     pub fn seen_in(&self, connection: &Connection) -> Option<Self> {
         let Connection::Listed { snapshot, .. } = connection else { return None };
@@ -146,7 +147,7 @@ impl Receiver {
         })
     }
 
-    /// Whether it says what it said then.
+    /// Whether the receiver reports the same status as at that reconciliation.
     #[must_use]
     pub fn says_the_same(&self, status: &ReceiverStatus) -> bool {
         digest(status) == self.status
@@ -154,18 +155,18 @@ impl Receiver {
 }
 
 impl Account {
-    fn is_as_seen(&self, id: &SubscriptionId, connection: &Connection) -> bool {
+    fn is_unchanged(&self, id: &SubscriptionId, connection: &Connection) -> bool {
         let Connection::Listed { snapshot, in_cluster, capabilities } = connection else { return false };
         *in_cluster == self.in_cluster
             && *capabilities == self.capabilities
-            // The search is long in a large account, and done once per snapshot.
+            // The search takes long in a large account, so each snapshot is searched once.
             && (Arc::downgrade(snapshot).ptr_eq(&self.snapshot)
                 || subscription(snapshot, id) == Some(self.subscription))
     }
 }
 
-/// Whether nothing but the status of a webhook was written since it was read. What somebody else changed meanwhile has the
-/// version that our own write left, and yet was not looked at.
+/// Whether only the status of a webhook has changed between the read and our status write. A change by another client
+/// in between is part of the version that our write returned, but was not reconciled.
 #[must_use]
 pub fn is_as_read(read: &LinktreeWebhook, written: &LinktreeWebhook) -> bool {
     let without_version = |webhook: &LinktreeWebhook| ObjectMeta {
@@ -176,7 +177,7 @@ pub fn is_as_read(read: &LinktreeWebhook, written: &LinktreeWebhook) -> bool {
     without_version(read) == without_version(written)
 }
 
-/// What the account says of a subscription, as a digest.
+/// The digest of a subscription in a snapshot of the account.
 fn subscription(snapshot: &Snapshot, id: &SubscriptionId) -> Option<u64> {
     let known = snapshot.subscriptions.iter().find(|known| known.id == *id)?;
     let Subscription {
@@ -188,7 +189,7 @@ fn subscription(snapshot: &Snapshot, id: &SubscriptionId) -> Option<u64> {
         failing_since,
         disabled_at,
         disabled_reason,
-        // Never part of what is listed.
+        // A list never has it.
         signing_secret: _,
     } = known;
     Some(digest(&(id, url, events, status, created_at, failing_since, disabled_at, disabled_reason)))
@@ -218,7 +219,7 @@ mod tests {
         Version::of(&webhook(|object| object["metadata"]["resourceVersion"] = resource_version.into()))
     }
 
-    fn well() -> Observed {
+    fn healthy() -> Observed {
         let mut observed = settled();
         observed.receiver.pod.as_mut().unwrap().address = Some([127, 0, 0, 1].into());
         observed
@@ -232,39 +233,39 @@ mod tests {
     }
 
     fn surroundings() -> Surroundings {
-        let mut connection = well().connection;
+        let mut connection = healthy().connection;
         let subscription = Some(listed(&mut connection).0.subscriptions[0].id.clone());
         Surroundings { version: version("1"), subscription, objects_unchanged: true, connection, now: NOW }
     }
 
-    /// The snapshot of a connection, to be changed; and the rest of it.
+    /// The mutable parts of a listed connection.
     fn listed(connection: &mut Connection) -> (&mut Snapshot, &mut bool, &mut Capabilities) {
         let Connection::Listed { snapshot, in_cluster, capabilities } = connection else { panic!("not listed") };
         (Arc::make_mut(snapshot), in_cluster, capabilities)
     }
 
     #[test]
-    fn a_webhook_rests_if_a_look_would_conclude_the_same_again() {
+    fn a_webhook_is_settled_if_another_reconciliation_would_be_a_no_op() {
         type Change = fn(&mut Observed);
         let cases: [(&str, Change, bool); 7] = [
-            ("all is well", |_| {}, true),
-            ("a child is to be applied", |it| it.children_outdated.push(super::super::observed::Child::Service), false),
+            ("all conditions are as desired", |_| {}, true),
+            ("a child must be applied", |it| it.children_outdated.push(super::super::observed::Child::Service), false),
             ("a probe failed", |it| it.probe = ProbeResult::NotProbed, false),
-            ("the receiver does not tell", |it| it.receiver.status = None, false),
-            ("a failed call is not over", |it| it.hold_until = Some(NOW), false),
-            ("the account is not known", |it| it.connection = Connection::Unlisted, false),
+            ("the receiver does not respond", |it| it.receiver.status = None, false),
+            ("a hold after a failed call", |it| it.hold_until = Some(NOW), false),
+            ("the account was not listed", |it| it.connection = Connection::Unlisted, false),
             (
-                "deliveries fail, and a deadline comes nearer",
+                "deliveries fail, and Linktree will disable the subscription",
                 |it| listed(&mut it.connection).0.subscriptions[0].failing_since = Some(NOW.as_second() - 60),
                 false,
             ),
         ];
-        for (case, change, rests) in cases {
-            let mut observed = well();
+        for (case, change, settled) in cases {
+            let mut observed = healthy();
             change(&mut observed);
-            assert_eq!(after(&observed, |_| {}).is_some(), rests, "{case}");
+            assert_eq!(after(&observed, |_| {}).is_some(), settled, "{case}");
         }
-        let mut theirs = well();
+        let mut theirs = healthy();
         theirs.receiver = super::super::observed::Receiver::default();
         theirs.probe = ProbeResult::Foreign { status: 401, problem: String::new(), certificate_expires: None };
         listed(&mut theirs.connection).0.subscriptions[0].url = "https://hooks.example.com/in".into();
@@ -273,23 +274,23 @@ mod tests {
                 json!({"type": "External", "external": {"url": "https://hooks.example.com/in"}});
             object["spec"]["sinks"] = json!([]);
         };
-        assert!(after(&theirs, external).unwrap().receiver.is_none(), "somebody's own receiver is not asked");
+        assert!(after(&theirs, external).unwrap().receiver.is_none(), "an external receiver is not polled");
         let reference = json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"});
-        let follows = json!([{"name": "broker", "addressable": {"ref": reference}}]);
+        let addressable = json!([{"name": "broker", "addressable": {"ref": reference}}]);
         assert!(
-            after(&well(), |object| object["spec"]["sinks"] = follows).is_none(),
-            "nobody watches a sink's address"
+            after(&healthy(), |object| object["spec"]["sinks"] = addressable).is_none(),
+            "a sink's address is not watched"
         );
     }
 
     #[test]
-    fn a_webhook_that_was_changed_during_a_look_is_not_left_alone_with_it() {
+    fn a_change_during_a_reconciliation_is_detected() {
         type Change = fn(&mut serde_json::Value);
         let cases: [(&str, Change, bool); 4] = [
             ("only its status was written", |it| it["metadata"]["resourceVersion"] = "2".into(), true),
             ("its spec was changed", |it| it["metadata"]["generation"] = 2.into(), false),
             ("it was deleted", |it| it["metadata"]["deletionTimestamp"] = "2026-11-24T00:00:00Z".into(), false),
-            ("something was asked for", |it| it["metadata"]["annotations"] = json!({"a": "b"}), false),
+            ("it was annotated", |it| it["metadata"]["annotations"] = json!({"a": "b"}), false),
         ];
         for (case, change, as_read) in cases {
             let read = webhook(|object| object["metadata"]["resourceVersion"] = "1".into());
@@ -298,19 +299,19 @@ mod tests {
     }
 
     #[test]
-    fn each_change_of_what_it_rests_on_ends_it() {
+    fn a_change_of_any_input_invalidates_the_fingerprint() {
         type Change = fn(&mut Surroundings);
         let cases: [(&str, Change, bool); 13] = [
             ("nothing", |_| {}, true),
             ("the webhook", |it| it.version = version("2"), false),
-            ("what its status names", |it| it.subscription = None, false),
+            ("the subscription in its status", |it| it.subscription = None, false),
             ("the watch lags behind our own write", |it| it.version = version("0"), false),
-            ("an object of its", |it| it.objects_unchanged = false, false),
-            ("the time is up", |it| it.now += SignedDuration::from_secs(600), false),
+            ("one of its objects", |it| it.objects_unchanged = false, false),
+            ("it has expired", |it| it.now += SignedDuration::from_secs(600), false),
             ("the connection cannot be used", |it| it.connection = Connection::Unlisted, false),
-            ("a new list says the same", |it| listed(&mut it.connection).0.listed_at = NOW, true),
+            ("a list without changes", |it| listed(&mut it.connection).0.listed_at = NOW, true),
             (
-                "a subscription of another",
+                "another subscription",
                 |it| {
                     let (snapshot, ..) = listed(&mut it.connection);
                     let other = Subscription { id: SubscriptionId("wh_2".into()), ..snapshot.subscriptions[0].clone() };
@@ -318,29 +319,29 @@ mod tests {
                 },
                 true,
             ),
-            ("its own one", |it| listed(&mut it.connection).0.subscriptions[0].events.clear(), false),
-            ("its own one is gone", |it| listed(&mut it.connection).0.subscriptions.clear(), false),
-            ("where Linktree is", |it| *listed(&mut it.connection).1 ^= true, false),
-            ("what Linktree offers", |it| listed(&mut it.connection).2.set(Call::List, Capability::Unsupported), false),
+            ("its own subscription", |it| listed(&mut it.connection).0.subscriptions[0].events.clear(), false),
+            ("its own subscription is deleted", |it| listed(&mut it.connection).0.subscriptions.clear(), false),
+            ("whether Linktree is in the cluster", |it| *listed(&mut it.connection).1 ^= true, false),
+            ("the capabilities", |it| listed(&mut it.connection).2.set(Call::List, Capability::Unsupported), false),
         ];
-        let observed = well();
+        let observed = healthy();
         let rest = after(&observed, |_| {}).unwrap();
-        for (case, change, lasts) in cases {
-            let mut around = surroundings();
-            change(&mut around);
-            assert_eq!(rest.lasts(&around), lasts, "{case} has changed");
+        for (case, change, matches) in cases {
+            let mut current = surroundings();
+            change(&mut current);
+            assert_eq!(rest.lasts(&current), matches, "changed: {case}");
         }
-        let mut ending = well();
+        let mut ending = healthy();
         ending.next_key_end = Some(NOW + SignedDuration::from_secs(7));
-        assert_eq!(after(&ending, |_| {}).unwrap().left(NOW), Duration::from_secs(7), "a key ends");
+        assert_eq!(after(&ending, |_| {}).unwrap().left(NOW), Duration::from_secs(7), "a key expires");
         let newer = rest.seen_in(&surroundings().connection).unwrap();
         assert!(newer.lasts(&surroundings()));
-        assert!(rest.seen_in(&observed.connection).is_none(), "it was seen in this one");
+        assert!(rest.seen_in(&observed.connection).is_none(), "it has this snapshot already");
     }
 
     #[test]
-    fn what_the_receiver_says_is_compared_and_its_token_never_shown() {
-        let observed = well();
+    fn the_receivers_status_is_compared_and_its_token_is_never_shown() {
+        let observed = healthy();
         let rest = after(&observed, |_| {}).unwrap();
         let mut status = observed.receiver.status.unwrap();
         let receiver = rest.receiver.as_ref().unwrap();

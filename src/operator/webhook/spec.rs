@@ -1,5 +1,5 @@
-//! A `LinktreeWebhook` parsed into types that cannot be wrong. The schema and its CEL rules refuse most mistakes before
-//! they get here; what they let through is refused here, with the same kind of message.
+//! Parses a `LinktreeWebhook` into types that cannot hold an invalid value. The schema and its CEL rules reject most
+//! mistakes earlier; the remaining ones are rejected here, with the same kind of message.
 
 use std::collections::BTreeSet;
 
@@ -34,23 +34,23 @@ pub use self::{
 
 /// Key of the current secret in the Secret NAME-signing.
 pub const SIGNING_SECRET_KEY: &str = "secret";
-/// Key of the secret before it.
+/// Key of the previous secret in that Secret.
 pub const PREVIOUS_SECRET_KEY: &str = "previous";
 
-/// The smallest journal, as in the schema's rule.
+/// The minimum capacity of a journal, as in the schema's rule.
 const CAPACITY_MIN_BYTES: u64 = 64 << 20;
 
-/// What the owner of a webhook asks for.
+/// The parsed spec of a webhook.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     pub name: WebhookName,
     pub uid: String,
     pub generation: Option<i64>,
-    /// Name of the `LinktreeConnection`.
+    /// The name of the `LinktreeConnection`.
     pub connection: String,
     pub events: BTreeSet<EventType>,
-    /// The URL registered at Linktree; it identifies the subscription, so that of our own receiver never depends on
-    /// anything but host, namespace and name.
+    /// The URL registered at Linktree. It identifies the subscription, so the URL of a bundled receiver depends only on
+    /// host, namespace and name.
     pub url: Url,
     pub endpoint: Endpoint,
     pub keys: Keys,
@@ -65,23 +65,25 @@ pub struct Spec {
     pub pause: Pause,
 }
 
-/// Where the signing keys come from.
+/// The source of the signing keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// The secret Linktree's API returned, kept in this Secret.
+    /// The secret from Linktree's API, which is stored in this Secret.
     Provider { secret_name: String },
-    /// Secrets the user names, the current one first.
+    /// Keys that the user lists, the current one first.
     Named(Vec<NamedKey>),
 }
 
+/// A signing key that the user lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedKey {
     pub name: String,
     pub secret: SecretKeyReference,
-    /// From when on it verifies nothing.
+    /// The time at which it expires.
     pub not_after: Option<Timestamp>,
 }
 
+/// The receiver's journal: how long and how much it stores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Journal {
     pub retention_seconds: u64,
@@ -90,7 +92,7 @@ pub struct Journal {
     pub storage_class_name: Option<String>,
 }
 
-/// A field with a value that cannot be used, and what to write instead.
+/// An invalid field, with the problem and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
 pub struct InvalidSpec {
@@ -99,10 +101,10 @@ pub struct InvalidSpec {
 }
 
 impl Spec {
-    /// Parses the object once, at the edge; inner code never sees the raw one.
+    /// Parses the object; later stages use only the parsed spec.
     ///
     /// # Errors
-    /// The first field that cannot be used.
+    /// The first invalid field.
     pub fn parse(webhook: &LinktreeWebhook) -> Result<Self, InvalidSpec> {
         let name = WebhookName { namespace: webhook.namespace().unwrap_or_default(), name: webhook.name_any() };
         let api::LinktreeWebhookSpec {
@@ -141,7 +143,7 @@ impl Spec {
         })
     }
 
-    /// The receiver is one of the user's own.
+    /// Whether the receiver is the user's own.
     #[must_use]
     pub fn is_external(&self) -> bool {
         match self.endpoint {
@@ -150,7 +152,7 @@ impl Spec {
         }
     }
 
-    /// What leads to the bundled receiver, where that is wanted.
+    /// The exposure of the bundled receiver; `None` if the endpoint is external.
     #[must_use]
     pub fn exposure(&self) -> Option<&Exposure> {
         match &self.endpoint {
@@ -159,7 +161,7 @@ impl Spec {
         }
     }
 
-    /// The Secret with the certificate, where the bundled receiver ends TLS itself.
+    /// The name of the Secret with the certificate, if the bundled receiver terminates TLS itself.
     #[must_use]
     pub fn tls_secret(&self) -> Option<&String> {
         match &self.endpoint {
@@ -168,13 +170,13 @@ impl Spec {
         }
     }
 
-    /// The name of everything the receiver consists of: workload, Service, ServiceAccount, NetworkPolicy.
+    /// The name of the receiver's objects: workload, Service, ServiceAccount, NetworkPolicy.
     #[must_use]
     pub fn receiver_name(&self) -> String {
         names::receiver(&self.name.name)
     }
 
-    /// The Secret that holds the route file.
+    /// The name of the Secret that holds the route file.
     #[must_use]
     pub fn route_secret_name(&self) -> String {
         names::route_secret(&self.name.name)
@@ -208,13 +210,13 @@ fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
     let api::Journal { retention_seconds, capacity, storage_class_name } = journal;
     let invalid_capacity = |problem| invalid("receiver.journal.capacity", problem);
     let capacity = ByteQuantity::parse(&capacity.0)
-        .ok_or_else(|| invalid_capacity("is no size in bytes: write a quantity such as 1Gi"))?;
+        .ok_or_else(|| invalid_capacity("is not a size in bytes: write a quantity such as 1Gi"))?;
     if capacity.bytes() < CAPACITY_MIN_BYTES {
         return Err(invalid_capacity("is below 64Mi: write a quantity of at least 64Mi, such as 1Gi"));
     }
     Ok(Journal {
         retention_seconds: whole("receiver.journal.retentionSeconds", *retention_seconds)?,
-        // In another form than the API server's it would differ from the applied object for ever.
+        // Any other form than the API server's would differ from the live object at every comparison.
         capacity: Quantity(capacity.to_string()),
         capacity_bytes: capacity.bytes(),
         storage_class_name: storage_class_name.clone(),
@@ -222,7 +224,7 @@ fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
 }
 
 fn whole<T: TryFrom<i64>>(field: impl Into<String>, value: i64) -> Result<T, InvalidSpec> {
-    T::try_from(value).map_err(|_| invalid(field, "is out of range: write a whole number that is not negative"))
+    T::try_from(value).map_err(|_| invalid(field, "is out of range: write a non-negative whole number"))
 }
 
 fn invalid(field: impl Into<String>, problem: &str) -> InvalidSpec {
@@ -235,7 +237,7 @@ pub(in crate::operator) mod tests {
 
     use super::*;
 
-    /// The smallest useful webhook, changed by `edit`.
+    /// A minimal webhook, changed by `edit`.
     pub(in crate::operator) fn webhook(edit: impl FnOnce(&mut Value)) -> LinktreeWebhook {
         let mut object = json!({
             "apiVersion": "webhooks.linktree-operator.dev/v1alpha1",
@@ -253,7 +255,7 @@ pub(in crate::operator) mod tests {
     }
 
     #[test]
-    fn the_url_is_derived_from_namespace_and_name_alone() {
+    fn the_path_of_the_url_depends_only_on_namespace_and_name() {
         let service = Spec::parse(&webhook(|_| {})).unwrap().url;
         assert!(service.as_str().starts_with("http://links-receiver.marketing.svc.cluster.local/h/"), "{service}");
         let public = Spec::parse(&webhook(|object| {
@@ -269,7 +271,7 @@ pub(in crate::operator) mod tests {
     }
 
     #[test]
-    fn what_is_left_out_has_the_documented_default() {
+    fn an_absent_field_has_the_documented_default() {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
         assert_eq!(spec.keys, Keys::Provider { secret_name: "links-signing".into() });
         assert_eq!((spec.timestamp_tolerance_seconds, spec.max_body_bytes), (300, 262_144));
@@ -282,14 +284,17 @@ pub(in crate::operator) mod tests {
     }
 
     #[test]
-    fn a_value_the_schema_let_through_is_refused_with_its_field() {
+    fn an_invalid_value_that_passes_the_schema_is_rejected_with_its_field() {
         type Edit = fn(&mut Value);
         let cases: [(Edit, &str); 3] = [
             (
                 |o| o["spec"]["receiver"] = json!({"journal": {"capacity": "lots"}}),
-                "spec.receiver.journal.capacity is no size",
+                "spec.receiver.journal.capacity is not a size",
             ),
-            (|o| o["spec"]["sinks"][0]["http"]["url"] = "ftp://x/".into(), "spec.sinks[cms].http.url is no http://"),
+            (
+                |o| o["spec"]["sinks"][0]["http"]["url"] = "ftp://x/".into(),
+                "spec.sinks[cms].http.url is not an http://",
+            ),
             (
                 |o| o["spec"]["endpoint"]["managed"]["exposure"]["type"] = "None".into(),
                 "spec.endpoint.managed.host is missing",
@@ -302,7 +307,7 @@ pub(in crate::operator) mod tests {
     }
 
     #[test]
-    fn a_journal_is_at_least_as_large_as_the_schema_wants() {
+    fn the_capacity_of_a_journal_has_the_schemas_minimum() {
         let parse = |capacity: Value| {
             let webhook = webhook(|object| object["spec"]["receiver"] = json!({"journal": {"capacity": capacity}}));
             Spec::parse(&webhook).map(|spec| (spec.journal.capacity.0, spec.journal.capacity_bytes))
@@ -321,7 +326,7 @@ pub(in crate::operator) mod tests {
         }
         for capacity in ["-1Gi", "lots", ""] {
             let message = parse(capacity.into()).unwrap_err().to_string();
-            assert!(message.starts_with("spec.receiver.journal.capacity is no size"), "{capacity}: {message}");
+            assert!(message.starts_with("spec.receiver.journal.capacity is not a size"), "{capacity}: {message}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a process remembers of a webhook from one look to the next. Losing it costs a probe and a retry, nothing more.
+//! The in-memory state of a webhook between reconciliations. Its loss costs only a probe and a retry.
 
 use std::sync::Arc;
 
@@ -16,31 +16,33 @@ use crate::{
     operator::{account::backoff::Failures, kubernetes::digest::digest},
 };
 
-/// A good probe is believed for this long.
+/// The time until a successful probe expires.
 const PROBE_TTL: SignedDuration = SignedDuration::from_secs(60);
-/// After this long all is read anew, even if nothing was told: a watch that lost an event costs no more than that.
+/// The maximum time between resyncs, which read all objects even if no watch reported a change. It bounds the effect of
+/// a lost event.
 const RESYNC_INTERVAL: SignedDuration = SignedDuration::from_secs(600);
-/// Counters reach the status at most this often.
+/// The minimum time between status writes that change only counters.
 const COUNTERS_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
+/// The in-memory state of a webhook.
 #[derive(Clone, Debug, Default)]
 pub struct WebhookState {
-    /// Of which webhook this is, of all that ever had its name.
+    /// The digest of the webhook's uid, to detect that it was recreated under its name.
     uid: Option<u64>,
     probe: Option<Probed>,
     failures: Failures,
-    /// The generation of the spec that failed: a changed one is tried at once.
+    /// The generation of the spec that failed; a changed spec is tried at once.
     failed_generation: Option<i64>,
-    /// The condition the failed call was to fulfil.
+    /// The condition that the failed call was meant to fulfil.
     failed: Option<ConditionType>,
     unresolved: Option<Timestamp>,
     steps: Vec<Step>,
     reported_at: Option<Timestamp>,
     sync_request: Option<SyncRequest>,
     cleanup_done: Option<i64>,
-    /// For which generation of the spec, and how long, what was read of other objects is believed.
+    /// The time of the next resync, for this generation of the spec.
     valid_until: Option<(Option<i64>, Timestamp)>,
-    /// What the webhook rests on. Shared, since it holds a secret that need not be copied for each look.
+    /// The fingerprint of the settled webhook. Shared, so that its secret is not copied at each reconciliation.
     rest: Option<Arc<Rest>>,
 }
 
@@ -48,10 +50,10 @@ pub struct WebhookState {
 #[derive(Clone, Debug)]
 struct Probed {
     at: Timestamp,
-    /// A digest of what was probed: whoever asks knows the url.
+    /// A digest of the probed URL, which every caller has in full.
     url: u64,
     result: ProbeResult,
-    /// It is what it should be.
+    /// The result is as desired.
     good: bool,
 }
 
@@ -65,20 +67,22 @@ impl Probed {
     }
 }
 
-/// Whether there is to be a probe again.
+/// Whether a probe is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeDue {
-    /// The last one is believed, or there was none.
+    /// The last result has not expired, or there was no probe.
     No,
-    /// It found this, and is too old to be believed.
+    /// The last probe had this result, which has expired.
     Again(ProbeResult),
-    /// It was of another url.
-    Elsewhere,
+    /// The last probe was of another URL.
+    OtherUrl,
 }
 
 impl WebhookState {
-    /// The same, where it is of this webhook. Of another one nothing counts but that there was one: its subscription has the same
-    /// url, and perhaps was made, by another operator, after the last list.
+    /// The state of the webhook with this uid.
+    ///
+    /// The state of an earlier webhook of the same name is dropped, and marked as unresolved: the subscription of that
+    /// webhook has the same URL, and another operator may have created it after the last list.
     #[must_use]
     pub fn of(self, uid: Option<&String>, now: Timestamp) -> Self {
         let uid = Some(digest(&uid));
@@ -89,66 +93,67 @@ impl WebhookState {
         }
     }
 
-    /// Until when what was read of other objects is believed as long as watches do not tell otherwise; `None` if all is to
-    /// be read anew.
+    /// The time until which the observed versions are valid; `None` if a resync is due.
     #[must_use]
     pub fn valid_until(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
-        self.valid_until.filter(|(of, until)| *of == generation && now < *until).map(|(_, until)| until)
+        self.valid_until.filter(|(valid_for, until)| *valid_for == generation && now < *until).map(|(_, until)| until)
     }
 
-    /// All is read anew. How long that is believed is spread by `share`, between 0 and 1, so that ten thousand webhooks
-    /// that were looked at together are not read anew together.
-    pub fn start_resync(&mut self, generation: Option<i64>, now: Timestamp, share: f64) -> Timestamp {
-        let until = now.saturating_add(RESYNC_INTERVAL.mul_f64(1.0 - share / 2.0)).unwrap_or(now);
+    /// Starts a resync. Returns the time of the next one, which `jitter`, between 0 and 1, makes up to half an interval
+    /// earlier, so that ten thousand webhooks do not resync together.
+    pub fn start_resync(&mut self, generation: Option<i64>, now: Timestamp, jitter: f64) -> Timestamp {
+        let until = now.saturating_add(RESYNC_INTERVAL.mul_f64(1.0 - jitter / 2.0)).unwrap_or(now);
         self.valid_until = Some((generation, until));
         until
     }
 
+    /// The fingerprint of the webhook, if it is settled.
     #[must_use]
     pub fn rest(&self) -> Option<Arc<Rest>> {
         self.rest.clone()
     }
 
+    /// Sets the fingerprint.
     pub fn rests(&mut self, rest: Option<Rest>) {
         self.rest = rest.map(Arc::new);
     }
 
-    /// Whether `url` is to be probed again.
+    /// Whether a probe of `url` is due.
     #[must_use]
     pub fn probe_due(&self, url: &str, now: Timestamp) -> ProbeDue {
         match &self.probe {
             None => ProbeDue::No,
-            Some(probed) if !probed.is_of(url) => ProbeDue::Elsewhere,
+            Some(probed) if !probed.is_of(url) => ProbeDue::OtherUrl,
             Some(probed) if probed.is_valid(now) => ProbeDue::No,
             Some(probed) => ProbeDue::Again(probed.result.clone()),
         }
     }
 
-    /// The last probe of `url`, unless it failed or is too old to be believed.
+    /// The result of the last probe of `url`, unless it failed or has expired.
     #[must_use]
     pub fn valid_probe(&self, url: &Url, now: Timestamp) -> Option<ProbeResult> {
         let probed = self.probe.as_ref()?;
         (probed.is_of(url.as_str()) && probed.is_valid(now)).then(|| probed.result.clone())
     }
 
-    /// When the last probe was made.
+    /// The time of the last probe.
     #[must_use]
     pub fn probed_at(&self) -> Option<Timestamp> {
         self.probe.as_ref().map(|probed| probed.at)
     }
 
-    /// A probe was made. Only a `good` one is believed for a while.
+    /// Records a probe. Only a `good` result is reused until it expires.
     pub fn probed(&mut self, url: &Url, result: ProbeResult, good: bool, now: Timestamp) {
         self.probe = Some(Probed { at: now, url: digest(&url.as_str()), result, good });
     }
 
-    /// Until when Linktree is left alone after a failed call for this generation of the spec.
+    /// The end of the backoff after a failed call to Linktree for this generation of the spec.
     #[must_use]
     pub fn hold_until(&self, generation: Option<i64>) -> Option<Timestamp> {
         self.failures.hold_until().filter(|_| self.failed_generation == generation)
     }
 
-    /// The request for a look, with the time it was first seen; a new value is a new request.
+    /// The sync request with this value, and the time at which it was first seen; a new value is a new request.
     pub fn sync_requested(&mut self, value: Option<&str>, now: Timestamp) -> Option<SyncRequest> {
         let known = self.sync_request.take().filter(|known| Some(known.value.as_str()) == value);
         let new = || value.map(|value| SyncRequest { value: value.to_owned(), noticed_at: now });
@@ -156,48 +161,48 @@ impl WebhookState {
         self.sync_request.clone()
     }
 
-    /// The condition that stays unfulfilled while Linktree is left alone.
+    /// The condition that stays unfulfilled during the backoff.
     #[must_use]
     pub fn held(&self, generation: Option<i64>) -> Option<ConditionType> {
         self.failed.filter(|_| self.failed_generation == generation)
     }
 
-    /// When a registration last ended without our knowing whether it took effect.
+    /// The time at which the last registration with an unknown result ended.
     #[must_use]
     pub fn unresolved(&self) -> Option<Timestamp> {
         self.unresolved
     }
 
-    /// A call to Linktree failed, which was to fulfil the condition `of`.
-    pub fn failed(&mut self, of: ConditionType, error: &ApiError, generation: Option<i64>, now: Timestamp) {
+    /// Records a failed call to Linktree that was meant to fulfil a condition.
+    pub fn failed(&mut self, condition: ConditionType, error: &ApiError, generation: Option<i64>, now: Timestamp) {
         self.failures.add(error, now);
         self.failed_generation = generation;
-        self.failed = Some(of);
-        if of == ConditionType::Registered && error.may_have_taken_effect() {
+        self.failed = Some(condition);
+        if condition == ConditionType::Registered && error.may_have_taken_effect() {
             self.unresolved = Some(now);
         }
     }
 
-    /// Linktree made a signing secret and it could not be kept: as good as an answer that could not be read.
+    /// Records that a signing secret which Linktree created could not be stored; counts as an unreadable response.
     pub fn secret_lost(&mut self, generation: Option<i64>, now: Timestamp) {
-        let lost = ApiError::Unreadable { problem: "its secret could not be kept".to_owned() };
+        let lost = ApiError::Unreadable { problem: "its signing secret could not be stored".to_owned() };
         self.failed(ConditionType::SigningKeysReady, &lost, generation, now);
     }
 
-    /// Calls to Linktree succeeded.
+    /// Records that calls to Linktree succeeded.
     pub fn succeeded(&mut self) {
         self.failures = Failures::default();
         self.failed = None;
     }
 
-    /// Whether these steps are the ones of the last look again: then they did not help, and are not hurried.
+    /// Whether these steps equal those of the last reconciliation: they had no effect, and are not repeated at once.
     pub fn repeats(&mut self, steps: &[Step]) -> bool {
         let repeats = self.steps == steps;
         self.steps = steps.to_vec();
         repeats
     }
 
-    /// Whether nothing was left of an earlier exposure at this generation of the spec.
+    /// Whether no stale object of an earlier exposure was left at this generation of the spec.
     #[must_use]
     pub fn is_cleanup_done(&self, generation: Option<i64>) -> bool {
         self.cleanup_done.is_some() && self.cleanup_done == generation
@@ -207,7 +212,7 @@ impl WebhookState {
         self.cleanup_done = generation;
     }
 
-    /// Whether counters alone are worth a write.
+    /// Whether a status write that changes only counters is due.
     #[must_use]
     pub fn counters_due(&self, now: Timestamp) -> bool {
         self.reported_at.is_none_or(|at| now.duration_since(at) >= COUNTERS_INTERVAL)
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_a_look_is_of_the_time_it_was_first_seen() {
+    fn a_sync_request_keeps_the_time_it_was_first_seen() {
         let mut state = WebhookState::default();
         let request = |value: &str, second| Some(SyncRequest { value: value.into(), noticed_at: at(second) });
         assert_eq!(state.sync_requested(Some("a"), at(1)), request("a", 1));
@@ -238,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_webhook_that_took_anothers_name_nothing_is_remembered_but_that() {
+    fn the_state_of_a_recreated_webhook_is_dropped_and_marked_as_unresolved() {
         let (one, other) = ("1".to_owned(), "2".to_owned());
         let mut state = WebhookState::default().of(Some(&one), at(1));
         state.reported(at(2));
@@ -261,19 +266,19 @@ mod tests {
     #[test]
     fn a_registration_is_unresolved_only_if_it_may_have_taken_effect() {
         let mut state = WebhookState::default();
-        let refused = ApiError::Invalid { status: 422, message: String::new() };
-        state.failed(ConditionType::Registered, &refused, Some(1), at(1));
+        let rejected = ApiError::Invalid { status: 422, message: String::new() };
+        state.failed(ConditionType::Registered, &rejected, Some(1), at(1));
         assert_eq!(state.unresolved(), None);
         let lost = ApiError::Server { status: 502, retry_after: None };
         state.failed(ConditionType::UpToDate, &lost, Some(1), at(2));
-        assert_eq!(state.unresolved(), None, "of an update");
+        assert_eq!(state.unresolved(), None, "an update is not a registration");
         state.failed(ConditionType::Registered, &lost, Some(1), at(3));
         state.succeeded();
         assert_eq!(state.unresolved(), Some(at(3)));
     }
 
     #[test]
-    fn the_same_steps_once_more_are_noticed() {
+    fn repeated_steps_are_detected() {
         let mut state = WebhookState::default();
         assert!(state.repeats(&[]), "there were none before");
         assert!(!state.repeats(&[Step::RequestList]));
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_valid_for_one_generation_and_five_to_ten_minutes() {
+    fn a_resync_is_due_after_five_to_ten_minutes_and_for_a_new_generation() {
         let mut state = WebhookState::default();
         assert_eq!(state.valid_until(Some(1), at(0)), None);
         assert_eq!(state.start_resync(Some(1), at(0), 1.0), at(300));
@@ -292,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_due_once_it_is_no_longer_believed() {
+    fn a_probe_is_due_once_the_last_result_has_expired() {
         let (url, other) = (Url::parse("https://a/").unwrap(), Url::parse("https://b/").unwrap());
         let mut state = WebhookState::default();
         assert_eq!(state.probe_due(url.as_str(), at(0)), ProbeDue::No, "there was none");
@@ -300,7 +305,7 @@ mod tests {
         state.probed(&url, result.clone(), true, at(0));
         assert_eq!(state.probe_due(url.as_str(), at(59)), ProbeDue::No);
         assert_eq!(state.probe_due(url.as_str(), at(60)), ProbeDue::Again(result));
-        assert_eq!(state.probe_due(other.as_str(), at(59)), ProbeDue::Elsewhere);
+        assert_eq!(state.probe_due(other.as_str(), at(59)), ProbeDue::OtherUrl);
     }
 
     #[test]

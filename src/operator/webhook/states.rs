@@ -11,7 +11,7 @@ use crate::operator::kubernetes::object_key::ObjectKey;
 /// The in-memory states of all webhooks of one scope.
 #[derive(Debug, Default)]
 pub struct WebhookStates {
-    /// Boxed, since a map has up to twice the capacity that it needs, and three times while it grows.
+    /// Boxed, since a map has up to twice the capacity that it needs, and up to three times while it grows.
     states: Mutex<HashMap<Arc<ObjectKey>, Box<WebhookState>>>,
 }
 

@@ -1,4 +1,4 @@
-//! The parts of a subscription's status that more than one stage writes.
+//! The parts of a subscription's status that several stages write.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -11,7 +11,7 @@ use crate::{
 /// The period that `recovery.maxAttemptsPerDay` counts in.
 pub const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// The status of a subscription that was asked for and is not confirmed.
+/// The status of a subscription whose registration was begun and is not confirmed.
 pub fn registering(begun: Option<Time>) -> SubscriptionStatus {
     SubscriptionStatus {
         id: None,
@@ -26,7 +26,7 @@ pub fn registering(begun: Option<Time>) -> SubscriptionStatus {
     }
 }
 
-/// The record after one more attempt.
+/// The recovery record after another attempt.
 pub fn attempted(record: Option<RecoveryStatus>, succeeded: bool, now: Timestamp) -> RecoveryStatus {
     let at = Time(conditions::whole_seconds(now));
     let (attempts, day_start_time, attempts_today) = match record {

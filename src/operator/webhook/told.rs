@@ -1,4 +1,4 @@
-//! Answers that a poll already has, so that the reconciliation after it does not ask twice.
+//! Answers that a poll fetched, so that the reconciliation after it does not fetch them again.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use url::Url;
 use super::observed::ProbeResult;
 use crate::{linktree::secret::Secret, route::status::ReceiverStatus};
 
-/// What others told during a glance.
+/// The answers that a poll fetched.
 #[derive(Debug, Default)]
 pub struct Told {
     pub receiver: Option<(IpAddr, Secret, Option<ReceiverStatus>)>,
@@ -15,13 +15,14 @@ pub struct Told {
 }
 
 impl Told {
-    /// What the receiver at this address said to whoever holds this token, nothing included; `None` if it was not asked.
+    /// The status of the receiver at this address with this token, which is `None` if it did not answer; the outer
+    /// `None` if it was not polled.
     pub fn by_receiver(&self, address: IpAddr, admin_token: &Secret) -> Option<&Option<ReceiverStatus>> {
-        let (asked, with, status) = self.receiver.as_ref()?;
-        (*asked == address && with == admin_token).then_some(status)
+        let (polled, token, status) = self.receiver.as_ref()?;
+        (*polled == address && token == admin_token).then_some(status)
     }
 
-    /// What a probe of this url found.
+    /// The result of a probe of this URL.
     pub fn by_probe(&self, url: &Url) -> Option<&ProbeResult> {
         self.probe.as_ref().filter(|(probed, _)| probed == url).map(|(_, result)| result)
     }
@@ -34,15 +35,15 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn what_was_told_counts_only_for_who_was_asked() {
+    fn an_answer_is_valid_only_for_the_receiver_and_url_it_came_from() {
         let (token, other) = (Secret::new("admin"), Secret::new("another"));
         let (url, elsewhere) = (Url::parse("https://a/").unwrap(), Url::parse("https://b/").unwrap());
         let result = ProbeResult::Unexpected { problem: String::new() };
         let told = Told { receiver: Some((HERE, token.clone(), None)), probe: Some((url.clone(), result.clone())) };
-        assert_eq!(told.by_receiver(HERE, &token), Some(&None), "that it does not answer is an answer");
+        assert_eq!(told.by_receiver(HERE, &token), Some(&None), "no answer is a result too");
         assert_eq!(told.by_receiver(HERE, &other), None);
         assert_eq!(told.by_receiver([127, 0, 0, 2].into(), &token), None);
         assert_eq!((told.by_probe(&url), told.by_probe(&elsewhere)), (Some(&result), None));
-        assert_eq!(Told::default().by_receiver(HERE, &token), None, "nobody was asked");
+        assert_eq!(Told::default().by_receiver(HERE, &token), None, "nothing was polled");
     }
 }

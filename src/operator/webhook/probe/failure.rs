@@ -1,4 +1,4 @@
-//! Why a request got no answer, told apart by who can mend it: DNS, the certificate, or the way to the host.
+//! Classifies a failed probe by its remedy: DNS, the certificate, or the connection to the host.
 
 use std::{error::Error, io};
 
@@ -7,7 +7,7 @@ use rustls::CertificateError;
 
 use crate::operator::webhook::observed::ProbeResult;
 
-/// What failed on the way.
+/// Classifies the error of a request.
 pub(super) fn classify(error: &(dyn Error + 'static)) -> ProbeResult {
     let mut chain = vec![error];
     let mut next = error.source();
@@ -25,7 +25,7 @@ pub(super) fn classify(error: &(dyn Error + 'static)) -> ProbeResult {
     ProbeResult::ConnectionFailed { problem }
 }
 
-/// TLS speaks through I/O errors, one in another, which do not count what they hold as their source.
+/// Finds a TLS error inside nested I/O errors, which do not report their inner error as their source.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     error.downcast_ref().or_else(|| tls_error(error.downcast_ref::<io::Error>()?.get_ref()?))
 }
@@ -44,9 +44,9 @@ fn tls(error: &rustls::Error) -> ProbeResult {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             ProbeResult::CertificateNameMismatch
         }
-        // Signed by someone who only has the name of an authority that is known.
+        // A bad signature: the issuer only has the name of a trusted CA.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => ProbeResult::CertificateUntrusted,
-        // Self-signed, as authorities are.
+        // Self-signed, as the certificates of CAs are.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             ProbeResult::CertificateUntrusted
         }

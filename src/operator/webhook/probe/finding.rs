@@ -1,4 +1,4 @@
-//! The condition that the result of a probe supports.
+//! Renders the result of a probe as a finding for the condition `EndpointReachable`.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,44 +13,47 @@ use crate::{
     },
 };
 
-/// A certificate that ends sooner is told of. What renews certificates does so a month ahead.
+/// The remaining validity below which a certificate is reported. Renewal usually happens a month ahead.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// The condition `EndpointReachable` as the probe alone supports it.
+/// The finding for `EndpointReachable` from the probe alone.
 #[must_use]
 pub fn probe_finding(spec: &Spec, probe: &ProbeResult, now: Timestamp) -> Finding {
     let url = &spec.url;
     let fails = |reason, message: String| Finding::new(false, reason, message);
     match probe {
-        ProbeResult::NotProbed => Finding::new(Status::Unknown, Reason::NotProbed, format!("{url} was not tried yet")),
+        ProbeResult::NotProbed => Finding::new(Status::Unknown, Reason::NotProbed, format!("{url} was not probed yet")),
         ProbeResult::Succeeded { certificate_expires } => {
-            let leads = Finding::new(true, Reason::ProbeSucceeded, format!("{url} leads to the receiver"));
-            expiring(spec, *certificate_expires, now).unwrap_or(leads)
+            let reachable = Finding::new(true, Reason::ProbeSucceeded, format!("{url} leads to the receiver"));
+            expiring(spec, *certificate_expires, now).unwrap_or(reachable)
         }
-        ProbeResult::DnsFailed { problem } => {
-            fails(Reason::DNSFailed, format!("the host of {url} does not resolve: {problem}; create its DNS record"))
-        }
+        ProbeResult::DnsFailed { problem } => fails(
+            Reason::DNSFailed,
+            format!("DNS has no address for the host of {url}: {problem}; create its DNS record"),
+        ),
         ProbeResult::ConnectionFailed { problem } => {
-            fails(Reason::ConnectionFailed, format!("no answer from {url}: {problem}; {}", route_it(spec)))
+            fails(Reason::ConnectionFailed, format!("no answer from {url}: {problem}; {}", remedy(spec)))
         }
         ProbeResult::CertificateExpired { at } => {
             let since = at.map(|at| format!(" at {at}")).unwrap_or_default();
-            let message = format!("the certificate that the host of {url} shows has expired{since}: renew it");
+            let message = format!("the certificate of the host of {url} has expired{since}: renew it");
             fails(Reason::CertificateExpired, message)
         }
         ProbeResult::CertificateNameMismatch => fails(
             Reason::CertificateNameMismatch,
-            format!("the certificate that the host of {url} shows is for another name: have one made for this host"),
+            format!("the certificate of the host of {url} is for another name: install one for this host"),
         ),
         ProbeResult::CertificateUntrusted => fails(
             Reason::CertificateUntrusted,
             format!(
-                "the certificate that the host of {url} shows is of an authority that is not known here: Linktree needs one of a public authority, with the whole chain"
+                "the certificate of the host of {url} is not from a trusted CA, or its chain is incomplete: install one of a public CA, with the whole chain"
             ),
         ),
         ProbeResult::TlsFailed { problem } => fails(
             Reason::TLSFailed,
-            format!("no TLS connection to {url}: {problem}; Linktree will not deliver to it either"),
+            format!(
+                "the TLS handshake with {url} failed: {problem}; correct its TLS settings, since Linktree needs TLS 1.2 or later"
+            ),
         ),
         ProbeResult::Foreign { status, problem, certificate_expires } => match spec.endpoint {
             Endpoint::Managed(_) => elsewhere(spec, problem),
@@ -60,55 +63,55 @@ pub fn probe_finding(spec: &Spec, probe: &ProbeResult, now: Timestamp) -> Findin
     }
 }
 
-/// Reachable for a while.
+/// The finding for a certificate that expires soon.
 fn expiring(spec: &Spec, end: Option<Timestamp>, now: Timestamp) -> Option<Finding> {
     let end = end.filter(|end| end.duration_since(now) < EXPIRES_SOON)?;
-    let message = format!("{} leads to the receiver, until the host's certificate ends at {end}: renew it", spec.url);
+    let message = format!("{} leads to the receiver, but its certificate expires at {end}: renew it", spec.url);
     Some(Finding::new(true, Reason::CertificateExpiring, message))
 }
 
 fn elsewhere(spec: &Spec, problem: &str) -> Finding {
-    let message = format!("something else than the receiver answers at {}: {problem}; {}", spec.url, route_it(spec));
+    let message = format!("{} does not lead to the receiver: {problem}; {}", spec.url, remedy(spec));
     Finding::new(false, Reason::UnexpectedResponse, message)
 }
 
-fn route_it(spec: &Spec) -> &'static str {
+fn remedy(spec: &Spec) -> &'static str {
     match spec.endpoint {
         Endpoint::Managed(_) => "route it to the receiver's Service",
         Endpoint::External => "route it to your receiver",
     }
 }
 
-/// What can be said of somebody's own receiver by its answer to an unsigned request.
+/// The finding for an external receiver, from its response to an unsigned request.
 fn external(spec: &Spec, status: u16, certificate_expires: Option<Timestamp>, now: Timestamp) -> Finding {
     let url = &spec.url;
     match answer(status) {
-        Answer::Refused => {
-            let message = format!("your receiver at {url} refuses what is not signed ({status}), as it should");
-            let refuses = Finding::new(true, Reason::ProbeSucceeded, message);
-            expiring(spec, certificate_expires, now).unwrap_or(refuses)
+        Answer::Rejected => {
+            let message = format!("your receiver at {url} rejects unsigned requests ({status})");
+            let reachable = Finding::new(true, Reason::ProbeSucceeded, message);
+            expiring(spec, certificate_expires, now).unwrap_or(reachable)
         }
         Answer::Accepted => {
             let message = format!(
-                "your receiver at {url} answers {status} to an unsigned request: have it verify x-linktree-signature and answer 401"
+                "your receiver at {url} answers {status} to an unsigned request: make it verify x-linktree-signature and answer 401"
             );
             Finding::new(true, Reason::UnsignedAccepted, message)
         }
         Answer::Absent => {
             let message =
-                format!("{url} answers {status} to a POST: have your receiver answer 401 there to what is not signed");
+                format!("{url} answers {status} to a POST: make your receiver answer 401 to unsigned requests there");
             Finding::new(false, Reason::UnexpectedResponse, message)
         }
     }
 }
 
-/// What an answer to an unsigned request makes of somebody's own receiver.
+/// The response of an external receiver to an unsigned request.
 enum Answer {
-    /// It is there, and verifies, as far as one can see.
-    Refused,
-    /// It is there, and does not.
+    /// It exists, and probably verifies signatures.
+    Rejected,
+    /// It exists, and does not verify signatures.
     Accepted,
-    /// It is not there, or does not take deliveries now.
+    /// It does not exist, or does not accept deliveries now.
     Absent,
 }
 
@@ -116,7 +119,7 @@ fn answer(status: u16) -> Answer {
     match status {
         200..300 => Answer::Accepted,
         404 | 405 | 408 | 410 | 429 => Answer::Absent,
-        400..500 => Answer::Refused,
+        400..500 => Answer::Rejected,
         0..200 | 300..400 | 500.. => Answer::Absent,
     }
 }
@@ -129,7 +132,7 @@ mod tests {
     use crate::operator::webhook::spec::tests::webhook;
 
     #[test]
-    fn a_receiver_of_somebodys_own_is_there_if_it_answers_like_one() {
+    fn the_status_of_an_external_receivers_response_determines_the_finding() {
         let ours = Spec::parse(&webhook(|_| {})).unwrap();
         let theirs = Spec::parse(&webhook(|object| {
             object["spec"]["endpoint"] =
@@ -146,7 +149,7 @@ mod tests {
                 let finding = probe_finding(&theirs, &probe, Timestamp::UNIX_EPOCH);
                 assert_eq!((finding.holds(), finding.reason), (holds, reason), "{status}");
                 let ours = probe_finding(&ours, &probe, Timestamp::UNIX_EPOCH);
-                assert!(!ours.holds(), "{status}, where ours should answer");
+                assert!(!ours.holds(), "{status}, instead of the bundled receiver's 401");
             }
         }
     }

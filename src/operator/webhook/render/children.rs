@@ -1,6 +1,7 @@
-//! The objects a receiver consists of, rendered from the spec. Pure: what should be, never what is.
+//! Renders the receiver's objects from the spec. Pure: it depends on no live object.
 //!
-//! The pod faces the internet: it is restricted, has no Kubernetes credentials, and gets its configuration as a file.
+//! The pod is exposed to the internet: it is restricted, has no Kubernetes credentials, and gets its configuration as a
+//! file.
 
 use std::collections::BTreeMap;
 
@@ -37,49 +38,49 @@ use crate::{
     route::{self, ADMIN_PORT, DELIVERY_PORT},
 };
 
-/// The key of the admin token in the route Secret; the token stays the same as long as the Secret does.
+/// The key of the admin token in the route Secret. The token is created once, together with the Secret.
 pub const ADMIN_TOKEN_KEY: &str = "admin-token";
-/// The uid and gid the receiver runs as.
+/// The uid and gid that the receiver runs as.
 const NON_ROOT: i64 = 65_532;
 const ROUTE_DIRECTORY: &str = "/etc/linktree";
 const TLS_DIRECTORY: &str = "/etc/linktree-tls";
 const JOURNAL_DIRECTORY: &str = "/var/lib/linktree";
 
-/// Everything but the route Secret, whose content comes from secrets that the caller holds.
+/// The receiver's objects except the route Secret, whose content comes from secrets that the caller holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Children {
     pub service_account: Desired,
     pub service: Desired,
     pub network_policy: Desired,
     pub stateful_set: Desired,
-    /// What leads the URL to the Service, where the spec asks for that.
+    /// The object that routes the URL to the Service, if the spec requests one.
     pub exposure: Option<ExposureObject>,
 }
 
-/// How all receivers of this operator are started.
+/// Pod settings that all receivers of this operator share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiverPodConfig {
     pub image: String,
     pub pull_policy: Option<String>,
-    /// Networks that sinks may be in although the rules for egress deny it.
+    /// Networks that receivers may send to, although the egress rules deny them.
     pub egress_allow: Vec<IpNet>,
 }
 
 /// Renders the children of a webhook.
 ///
 /// # Errors
-/// When an object cannot be written as JSON, which these types always can.
-pub fn render(spec: &Spec, launch: &ReceiverPodConfig) -> Result<Children, serde_json::Error> {
+/// When an object cannot be serialized to JSON, which these types always can.
+pub fn render(spec: &Spec, config: &ReceiverPodConfig) -> Result<Children, serde_json::Error> {
     Ok(Children {
         service_account: Desired::new(&service_account(spec))?,
         service: Desired::new(&service(spec))?,
         network_policy: Desired::new(&network_policy(spec))?,
-        stateful_set: Desired::new(&stateful_set(spec, launch))?,
+        stateful_set: Desired::new(&stateful_set(spec, config))?,
         exposure: super::exposure::render(spec)?,
     })
 }
 
-/// The Secret with the route file and the admin token.
+/// Renders the Secret with the route file and the admin token.
 ///
 /// # Errors
 /// As [`render`].
@@ -88,7 +89,7 @@ pub fn route_secret(spec: &Spec, route_file: Vec<u8>, admin_token: &str) -> Resu
     Desired::new(&secret(spec, spec.route_secret_name(), data))
 }
 
-/// A Secret owned by the webhook.
+/// Builds a Secret owned by the webhook.
 #[must_use]
 pub fn secret<const N: usize>(spec: &Spec, name: String, data: [(&str, Vec<u8>); N]) -> Secret {
     let data = data.into_iter().map(|(key, value)| (key.to_owned(), k8s_openapi::ByteString(value))).collect();
@@ -118,7 +119,8 @@ fn service(spec: &Spec) -> Service {
         metadata: metadata(spec, spec.receiver_name()),
         spec: Some(ServiceSpec {
             selector: Some(selector(spec)),
-            // Not the admin port: the operator asks the pod itself, and no route should be able to lead there.
+            // The admin port is left out: the operator connects to the pod directly, and no route must be able to reach
+            // it.
             ports: Some(vec![deliveries]),
             ..ServiceSpec::default()
         }),
@@ -126,8 +128,8 @@ fn service(spec: &Spec) -> Service {
     }
 }
 
-/// Deliveries may come from anywhere; the admin port only from an operator and from the node's kubelet, which network
-/// policies never keep out.
+/// Restricts the admin port to pods of the operator; deliveries may come from anywhere. Network policies never block
+/// the node's kubelet.
 fn network_policy(spec: &Spec) -> NetworkPolicy {
     let port = |port: u16| NetworkPolicyPort {
         port: Some(IntOrString::Int(i32::from(port))),
@@ -154,7 +156,7 @@ fn network_policy(spec: &Spec) -> NetworkPolicy {
     }
 }
 
-fn stateful_set(spec: &Spec, launch: &ReceiverPodConfig) -> StatefulSet {
+fn stateful_set(spec: &Spec, config: &ReceiverPodConfig) -> StatefulSet {
     StatefulSet {
         metadata: metadata(spec, spec.receiver_name()),
         spec: Some(StatefulSetSpec {
@@ -163,10 +165,11 @@ fn stateful_set(spec: &Spec, launch: &ReceiverPodConfig) -> StatefulSet {
             selector: LabelSelector { match_labels: Some(selector(spec)), ..LabelSelector::default() },
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels(spec)), ..ObjectMeta::default() }),
-                spec: Some(pod(spec, launch)),
+                spec: Some(pod(spec, config)),
             },
             volume_claim_templates: Some(vec![journal_claim(spec)]),
-            // The journal outlives a StatefulSet deleted by accident; it goes with the webhook, which owns the claim.
+            // The journal survives an accidental deletion of the StatefulSet. It is deleted with the webhook, which
+            // owns the claim.
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
@@ -177,7 +180,7 @@ fn stateful_set(spec: &Spec, launch: &ReceiverPodConfig) -> StatefulSet {
     }
 }
 
-fn pod(spec: &Spec, launch: &ReceiverPodConfig) -> PodSpec {
+fn pod(spec: &Spec, config: &ReceiverPodConfig) -> PodSpec {
     PodSpec {
         service_account_name: Some(spec.receiver_name()),
         automount_service_account_token: Some(false),
@@ -191,9 +194,9 @@ fn pod(spec: &Spec, launch: &ReceiverPodConfig) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
-        // Longer than the receiver takes to finish the requests and forwards under way.
+        // Longer than the receiver takes to finish the requests and forwards in flight.
         termination_grace_period_seconds: Some(30),
-        containers: vec![container(spec, launch)],
+        containers: vec![container(spec, config)],
         volumes: Some(volumes(spec)),
         ..PodSpec::default()
     }
@@ -215,14 +218,14 @@ fn volumes(spec: &Spec) -> Vec<Volume> {
     let route = volume("route", files(spec.route_secret_name(), &[route::FILE]));
     let certificate = spec.tls_secret().cloned().map(|secret| {
         let files = files(secret, &[route::CERTIFICATE_FILE, route::CERTIFICATE_KEY_FILE]);
-        // While it is missing the receiver starts all the same, and says so.
+        // Without it, the receiver starts and reports that it is missing.
         volume("certificate", SecretVolumeSource { optional: Some(true), ..files })
     });
     [route].into_iter().chain(certificate).collect()
 }
 
-fn arguments(spec: &Spec, launch: &ReceiverPodConfig) -> Vec<String> {
-    let own = [
+fn arguments(spec: &Spec, config: &ReceiverPodConfig) -> Vec<String> {
+    let common = [
         "receiver".to_owned(),
         format!("--route-file={ROUTE_DIRECTORY}/{}", route::FILE),
         format!("--journal={JOURNAL_DIRECTORY}"),
@@ -231,13 +234,14 @@ fn arguments(spec: &Spec, launch: &ReceiverPodConfig) -> Vec<String> {
         "--log-format=json".to_owned(),
     ];
     let tls = spec.tls_secret().map(|_| format!("--tls-directory={TLS_DIRECTORY}"));
-    own.into_iter()
+    common
+        .into_iter()
         .chain(tls)
-        .chain(launch.egress_allow.iter().map(|network| format!("--egress-allow={network}")))
+        .chain(config.egress_allow.iter().map(|network| format!("--egress-allow={network}")))
         .collect()
 }
 
-fn container(spec: &Spec, launch: &ReceiverPodConfig) -> Container {
+fn container(spec: &Spec, config: &ReceiverPodConfig) -> Container {
     let port = |name: &str, port: u16| ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(port),
@@ -246,7 +250,7 @@ fn container(spec: &Spec, launch: &ReceiverPodConfig) -> Container {
     let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
-        // `false` is not kept by the API server, and would look like a difference for ever.
+        // The API server does not store `false`, which would differ at every comparison.
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
@@ -254,9 +258,9 @@ fn container(spec: &Spec, launch: &ReceiverPodConfig) -> Container {
     mounts.extend(spec.tls_secret().map(|_| mount("certificate", TLS_DIRECTORY, true)));
     Container {
         name: "receiver".to_owned(),
-        image: Some(launch.image.clone()),
-        image_pull_policy: launch.pull_policy.clone(),
-        args: Some(arguments(spec, launch)),
+        image: Some(config.image.clone()),
+        image_pull_policy: config.pull_policy.clone(),
+        args: Some(arguments(spec, config)),
         ports: Some(vec![port("deliveries", DELIVERY_PORT), port("admin", ADMIN_PORT)]),
         readiness_probe: Some(Probe { period_seconds: Some(2), ..probe("/readyz") }),
         liveness_probe: Some(Probe { period_seconds: Some(10), ..probe("/healthz") }),
@@ -287,7 +291,8 @@ fn probe(path: &str) -> Probe {
     }
 }
 
-/// `ReadWriteOncePod` must stand alone, and keeps a second pod off the journal even on the same node.
+/// The claim for the journal's volume. `ReadWriteOncePod`, which allows no other access mode beside it, prevents a
+/// second pod from mounting the journal, even on the same node.
 fn journal_claim(spec: &Spec) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
@@ -323,20 +328,20 @@ mod tests {
     #[test]
     fn the_receivers_pod_is_restricted_and_has_no_credentials() {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
-        let launch = ReceiverPodConfig { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
-        insta::assert_yaml_snapshot!(stateful_set(&spec, &launch).spec.unwrap().template.spec);
+        let config = ReceiverPodConfig { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
+        insta::assert_yaml_snapshot!(stateful_set(&spec, &config).spec.unwrap().template.spec);
     }
 
     #[test]
-    fn a_receiver_that_ends_tls_has_its_certificate_and_an_https_port() {
+    fn a_receiver_that_terminates_tls_has_its_certificate_and_an_https_port() {
         let spec = Spec::parse(&webhook(|object| {
             object["spec"]["endpoint"] = json!({"managed": {
                 "host": "hooks.example.com", "exposure": {"type": "None"}, "tls": {"secretRef": {"name": "hooks-tls"}},
             }});
         }));
         let spec = spec.unwrap();
-        let launch = ReceiverPodConfig { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
-        let pod = serde_json::to_value(pod(&spec, &launch)).unwrap();
+        let config = ReceiverPodConfig { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
+        let pod = serde_json::to_value(pod(&spec, &config)).unwrap();
         let volume = json!({"name": "certificate", "secret": {
             "secretName": "hooks-tls", "defaultMode": 0o440, "optional": true,
             "items": [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}],
@@ -344,7 +349,7 @@ mod tests {
         assert_eq!(pod["volumes"][1], volume);
         let container = &pod["containers"][0];
         assert_eq!(container["volumeMounts"][2]["mountPath"], TLS_DIRECTORY);
-        assert!(arguments(&spec, &launch).contains(&format!("--tls-directory={TLS_DIRECTORY}")));
+        assert!(arguments(&spec, &config).contains(&format!("--tls-directory={TLS_DIRECTORY}")));
         let port = &serde_json::to_value(service(&spec)).unwrap()["spec"]["ports"][0];
         assert_eq!((&port["port"], &port["appProtocol"]), (&json!(443), &json!("https")));
     }

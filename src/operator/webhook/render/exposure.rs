@@ -1,4 +1,4 @@
-//! The Ingress or HTTPRoute that leads from the URL to the receiver's Service: exactly that path, and nothing besides.
+//! Renders the Ingress or HTTPRoute that routes the URL, and only its exact path, to the receiver's Service.
 
 use std::collections::BTreeMap;
 
@@ -26,10 +26,10 @@ pub enum ExposureObject {
     HttpRoute(Desired),
 }
 
-/// What the spec asks for, if it asks for an object.
+/// Renders the object that the spec requests, if any.
 ///
 /// # Errors
-/// When it cannot be written as JSON, which these types always can.
+/// When it cannot be serialized to JSON, which these types always can.
 pub fn render(spec: &Spec) -> Result<Option<ExposureObject>, serde_json::Error> {
     Ok(match spec.exposure() {
         None | Some(Exposure::None | Exposure::Service) => None,
@@ -57,7 +57,7 @@ fn ingress(spec: &Spec, wanted: &spec::exposure::Ingress) -> Ingress {
                 host: host.clone(),
                 http: Some(HTTPIngressRuleValue { paths: vec![path] }),
             }]),
-            // Without a Secret it still says that the host is served over TLS: with the controller's own certificate.
+            // Without a Secret too, since the controller then serves the host over TLS with its default certificate.
             tls: Some(vec![IngressTLS {
                 hosts: Some(host.into_iter().collect()),
                 secret_name: wanted.tls_secret_name.clone(),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ingress_leads_exactly_the_url_to_the_service_and_carries_what_it_is_given() {
+    fn an_ingress_routes_only_the_url_and_has_the_given_annotations() {
         let object = rendered(&json!({
             "type": "Ingress", "className": "nginx", "tlsSecretName": "hooks-tls",
             "annotations": {"cert-manager.io/cluster-issuer": "letsencrypt"},
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_hangs_on_its_gateway_in_its_own_namespace_unless_another_is_named() {
+    fn a_route_attaches_to_a_gateway_in_its_own_namespace_by_default() {
         let gateway = |reference: Value| {
             let object = rendered(&json!({"type": "HTTPRoute", "gatewayRef": reference}));
             assert_eq!((&object["kind"], annotations(&object).len()), (&json!("HTTPRoute"), 0));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn who_routes_the_host_alone_gets_no_object() {
+    fn exposure_none_renders_no_object() {
         assert_eq!(rendered(&json!({"type": "None"})), Value::Null);
     }
 }

@@ -7,14 +7,14 @@ use sha2::Sha256;
 
 use crate::route::Route;
 
-/// What the status says of each key.
+/// The digests of all signing keys, by name.
 #[must_use]
 pub fn key_digests(route: &Route) -> BTreeMap<String, String> {
     route.keys.iter().map(|key| (key.name.clone(), keyed_digest(route, key.secret.expose()))).collect()
 }
 
-/// Keyed by the admin token, which is random and in the same Secret as the keys: who cannot read those cannot try
-/// guesses against the digest.
+/// The HMAC of a key with the admin token, which is random and in the same Secret as the keys: without access to that
+/// Secret, guesses cannot be verified against the digest.
 fn keyed_digest(route: &Route, secret: &str) -> String {
     #[allow(clippy::expect_used, reason = "HMAC accepts keys of any length")]
     let mut mac =
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_changes_with_the_key_and_cannot_be_tried_without_the_admin_token() {
+    fn a_digest_depends_on_the_key_and_on_the_admin_token() {
         let route = crate::route::tests::route();
         let other =
             Route { admin_token: crate::linktree::secret::Secret::new("other"), ..crate::route::tests::route() };

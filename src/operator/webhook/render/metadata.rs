@@ -1,4 +1,4 @@
-//! Metadata that all objects of a receiver share: names, labels, the selector and the owner.
+//! Metadata that all objects of a receiver share: name, labels, selector and owner reference.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(super) fn owner(spec: &Spec) -> OwnerReference {
     }
 }
 
-/// What selects the receiver's pods; never changes, since a StatefulSet's selector cannot.
+/// The selector of the receiver's pods. It never changes, since a StatefulSet's selector is immutable.
 pub(super) fn selector(spec: &Spec) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("app.kubernetes.io/name".to_owned(), "linktree-receiver".to_owned()),

@@ -1,4 +1,4 @@
-//! Renders the route file from the spec and the secrets it names. Pure.
+//! Renders the route file from the spec and the secrets that it refers to. Pure.
 
 use jiff::Timestamp;
 use url::Url;
@@ -16,18 +16,19 @@ use crate::{
     route::{Forwarding, Key, Route, Sink, SinkUrl, VERSION},
 };
 
-/// The name the status calls the secret by that Linktree's API returned, and the one before it.
+/// The name in the status of the signing secret from Linktree's API.
 pub const PROVIDER_KEY: &str = "provider";
+/// The name in the status of the previous such secret.
 const PREVIOUS_PROVIDER_KEY: &str = "provider-previous";
 
-/// The journal may fill nine tenths of its volume: SQLite needs room to merge its log.
+/// The part of its volume that the journal may use, nine tenths: SQLite needs space to merge its log.
 const CAPACITY_SHARE: (u64, u64) = (9, 10);
 
-/// The route the receiver should have. A key that is missing is left out; a sink that something is missing of has no
-/// URL, and its events wait.
+/// The desired route of the receiver. A missing key is left out; a sink with an unresolved reference has no URL, and
+/// its events wait.
 #[must_use]
 pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timestamp) -> Route {
-    let (share, of) = CAPACITY_SHARE;
+    let (numerator, denominator) = CAPACITY_SHARE;
     Route {
         version: VERSION,
         webhook: spec.name.clone(),
@@ -36,16 +37,16 @@ pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timesta
         keys: candidates(&spec.keys, secrets.previous_not_after)
             .into_iter()
             .filter(|key| key.is_valid(now))
-            .filter_map(|key| Some(Key { secret: secrets.values.get(&key.place)?.clone(), name: key.name }))
+            .filter_map(|key| Some(Key { secret: secrets.values.get(&key.reference)?.clone(), name: key.name }))
             .collect(),
         timestamp_tolerance_seconds: spec.timestamp_tolerance_seconds,
         stale_delivery_policy: spec.stale_delivery_policy,
         deduplication_window_seconds: spec.deduplication_window_seconds,
         retention_seconds: spec.journal.retention_seconds,
-        capacity_bytes: spec.journal.capacity_bytes / of * share,
+        capacity_bytes: spec.journal.capacity_bytes / denominator * numerator,
         max_body_bytes: spec.max_body_bytes,
         redact_fields: spec.redact_fields.clone(),
-        sinks: spec.sinks.iter().map(|of| sink(of, secrets, addresses)).collect(),
+        sinks: spec.sinks.iter().map(|spec| sink(spec, secrets, addresses)).collect(),
         forwarding: match spec.pause {
             Pause::None | Pause::Reconciliation => Forwarding::On,
             Pause::Forwarding => Forwarding::Paused,
@@ -53,7 +54,7 @@ pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timesta
     }
 }
 
-/// Which sinks cannot be sent to, and what they lack.
+/// The sinks that cannot be sent to, and why.
 #[must_use]
 pub fn unresolved(spec: &Spec, secrets: &Secrets, addresses: &Addresses) -> Vec<Unresolved> {
     let unresolved = |sink: &spec::Sink| {
@@ -63,27 +64,28 @@ pub fn unresolved(spec: &Spec, secrets: &Secrets, addresses: &Addresses) -> Vec<
     spec.sinks.iter().filter_map(unresolved).collect()
 }
 
-/// Where a sink is, if all that it refers to is there.
+/// The URL of a sink, if all objects that it refers to exist.
 fn url(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Result<Url, String> {
-    for place in sink.secrets() {
-        if !secrets.values.contains_key(place) {
-            return Err(format!("put a value into Secret {}, key {}", place.name, place.key));
+    for reference in sink.secrets() {
+        if !secrets.values.contains_key(reference) {
+            return Err(format!("put a value into Secret {}, key {}", reference.name, reference.key));
         }
     }
     match &sink.address {
         Address::Url(url) => Ok(url.clone()),
-        Address::Secret(place) => {
-            let url = secrets.values.get(place).and_then(|value| web_address(value.expose()));
-            url.ok_or_else(|| format!("Secret {}, key {} is no http:// or https:// URL", place.name, place.key))
+        Address::Secret(reference) => {
+            let url = secrets.values.get(reference).and_then(|value| web_address(value.expose()));
+            let SecretKeyReference { name, key } = reference;
+            url.ok_or_else(|| format!("Secret {name}, key {key} is not an http:// or https:// URL"))
         }
         Address::Addressable(reference) => {
-            addresses.get(reference).cloned().unwrap_or_else(|| Err("its address was not asked for".to_owned()))
+            addresses.get(reference).cloned().unwrap_or_else(|| Err("its address was not resolved".to_owned()))
         }
     }
 }
 
 fn sink(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Sink {
-    let value = |place: &Option<SecretKeyReference>| secrets.values.get(place.as_ref()?).cloned();
+    let value = |reference: &Option<SecretKeyReference>| secrets.values.get(reference.as_ref()?).cloned();
     let spec::Sink { name, address: _, auth, signing, events, filter, format, ordering, timeout_seconds, retry } = sink;
     Sink {
         name: name.clone(),
@@ -99,52 +101,52 @@ fn sink(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Sink {
     }
 }
 
-/// Whether the signing keys the spec asks for are there.
+/// The state of the signing keys in the spec: found, missing or expired.
 #[must_use]
 pub fn keys(spec: &Spec, secrets: &Secrets, now: Timestamp) -> observed::Keys {
     let candidates = candidates(&spec.keys, secrets.previous_not_after);
     let (valid, expired): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|key| key.is_valid(now));
     let Some((active, others)) = valid.split_first() else { return observed::Keys::Expired };
-    let is_missing = |place: &SecretKeyReference| !secrets.values.contains_key(place);
-    if is_missing(&active.place) {
+    let is_missing = |reference: &SecretKeyReference| !secrets.values.contains_key(reference);
+    if is_missing(&active.reference) {
         return match spec.keys {
-            Keys::Provider { .. } => observed::Keys::ProviderMissing(active.place.clone()),
-            Keys::Named(_) => observed::Keys::CurrentMissing(active.place.clone()),
+            Keys::Provider { .. } => observed::Keys::ProviderMissing(active.reference.clone()),
+            Keys::Named(_) => observed::Keys::CurrentMissing(active.reference.clone()),
         };
     }
     let (missing, expired) = match spec.keys {
-        // A previous secret is there only around a rotation.
+        // A previous secret exists only around a rotation.
         Keys::Provider { .. } => (Vec::new(), Vec::new()),
         Keys::Named(_) => (
-            others.iter().map(|key| key.place.clone()).filter(is_missing).collect(),
+            others.iter().map(|key| key.reference.clone()).filter(is_missing).collect(),
             expired.into_iter().map(|key| key.name).collect(),
         ),
     };
     observed::Keys::Found { active: active.name.clone(), missing, expired }
 }
 
-/// When the next of the keys that are there ends: the route is another one from then on.
+/// The time at which the next of the existing keys expires, which changes the route.
 #[must_use]
 pub fn next_key_end(spec: &Spec, secrets: &Secrets, now: Timestamp) -> Option<Timestamp> {
     let candidates = candidates(&spec.keys, secrets.previous_not_after).into_iter();
     candidates
-        .filter(|key| secrets.values.contains_key(&key.place))
+        .filter(|key| secrets.values.contains_key(&key.reference))
         .filter_map(|key| key.not_after)
         .filter(|at| *at > now)
         .min()
 }
 
-/// Every Secret key the route needs.
+/// References to every Secret key that the route needs.
 #[must_use]
 pub fn places(spec: &Spec) -> Vec<SecretKeyReference> {
     let sinks = spec.sinks.iter().flat_map(|sink| sink.secrets().cloned());
-    candidates(&spec.keys, None).into_iter().map(|key| key.place).chain(sinks).collect()
+    candidates(&spec.keys, None).into_iter().map(|key| key.reference).chain(sinks).collect()
 }
 
-/// A key that the route may have.
+/// A signing key of the spec, which may be missing or expired.
 struct Candidate {
     name: String,
-    place: SecretKeyReference,
+    reference: SecretKeyReference,
     not_after: Option<Timestamp>,
 }
 
@@ -154,13 +156,13 @@ impl Candidate {
     }
 }
 
-/// The keys, the current one first.
+/// The signing keys of the spec, the current one first.
 fn candidates(keys: &Keys, previous_not_after: Option<Timestamp>) -> Vec<Candidate> {
     match keys {
         Keys::Provider { secret_name } => {
             let candidate = |name: &str, key: &str, not_after| Candidate {
                 name: name.to_owned(),
-                place: SecretKeyReference { name: secret_name.clone(), key: key.to_owned() },
+                reference: SecretKeyReference { name: secret_name.clone(), key: key.to_owned() },
                 not_after,
             };
             vec![
@@ -170,7 +172,7 @@ fn candidates(keys: &Keys, previous_not_after: Option<Timestamp>) -> Vec<Candida
         }
         Keys::Named(keys) => keys
             .iter()
-            .map(|key| Candidate { name: key.name.clone(), place: key.secret.clone(), not_after: key.not_after })
+            .map(|key| Candidate { name: key.name.clone(), reference: key.secret.clone(), not_after: key.not_after })
             .collect(),
     }
 }
@@ -185,9 +187,9 @@ mod tests {
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn secrets(values: &[(&str, &str, &str)]) -> Secrets {
-        let place = |name: &str, key: &str| SecretKeyReference { name: name.into(), key: key.into() };
+        let reference = |name: &str, key: &str| SecretKeyReference { name: name.into(), key: key.into() };
         Secrets {
-            values: values.iter().map(|(name, key, value)| (place(name, key), Secret::new(*value))).collect(),
+            values: values.iter().map(|(name, key, value)| (reference(name, key), Secret::new(*value))).collect(),
             kept_for: None,
             previous_not_after: None,
             admin_token: Secret::new("admin"),
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_providers_secret_is_the_key_and_the_previous_one_is_tried_after_it() {
+    fn the_current_secret_from_linktree_comes_before_the_previous_one() {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
         assert!(matches!(keys(&spec, &secrets(&[]), NOW), observed::Keys::ProviderMissing(_)));
         let one = secrets(&[("links-signing", "secret", "s")]);
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn named_keys_come_in_the_order_of_the_spec_and_a_missing_one_is_named() {
+    fn named_keys_have_the_order_of_the_spec_and_a_missing_one_is_reported() {
         let spec = Spec::parse(&webhook(|object| {
             let key = |name: &str| json!({"name": name, "secretRef": {"name": "keys", "key": name}});
             object["spec"]["signing"] = json!({"keys": [key("k2"), key("k1")]});
@@ -218,16 +220,16 @@ mod tests {
         let both = secrets(&[("keys", "k1", "a"), ("keys", "k2", "b")]);
         assert_eq!(names(&route(&spec, &both, &Addresses::new(), NOW)), ["k2", "k1"]);
         let new_only = secrets(&[("keys", "k2", "b")]);
-        let place = SecretKeyReference { name: "keys".into(), key: "k1".into() };
+        let reference = SecretKeyReference { name: "keys".into(), key: "k1".into() };
         assert_eq!(
             keys(&spec, &new_only, NOW),
-            observed::Keys::Found { active: "k2".into(), missing: vec![place], expired: vec![] }
+            observed::Keys::Found { active: "k2".into(), missing: vec![reference], expired: vec![] }
         );
         assert!(matches!(keys(&spec, &secrets(&[("keys", "k1", "a")]), NOW), observed::Keys::CurrentMissing(_)));
     }
 
     #[test]
-    fn a_key_is_in_the_route_until_its_very_end() {
+    fn a_key_is_in_the_route_until_it_expires() {
         let spec = Spec::parse(&webhook(|object| {
             let key = |name: &str, end: &str| json!({"name": name, "secretRef": {"name": "keys", "key": name}, "notAfterTime": end});
             object["spec"]["signing"] =
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_providers_previous_secret_ends_with_its_overlap() {
+    fn the_previous_secret_from_linktree_expires_with_its_overlap() {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
         let mut both = secrets(&[("links-signing", "previous", "p"), ("links-signing", "secret", "s")]);
         let end = Timestamp::from_second(3600).unwrap();
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_lacks_something_has_no_url_and_says_what_it_lacks() {
+    fn a_sink_with_an_unresolved_reference_has_no_url_and_reports_the_reference() {
         let reference = json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"});
         let spec = Spec::parse(&webhook(|object| {
             object["spec"]["sinks"] = json!([
@@ -287,7 +289,7 @@ mod tests {
             problems,
             [
                 ("cms", "put a value into Secret cms, key bearer"),
-                ("chat", "Secret chat, key url is no http:// or https:// URL"),
+                ("chat", "Secret chat, key url is not an http:// or https:// URL"),
                 ("broker", "there is no Broker default in this namespace"),
             ]
         );

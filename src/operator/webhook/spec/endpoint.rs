@@ -1,4 +1,4 @@
-//! Who receives what Linktree delivers, and the URL where.
+//! The endpoint that Linktree delivers to, parsed, and its URL.
 
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -12,20 +12,20 @@ use crate::{
     route::WebhookName,
 };
 
-/// Who receives.
+/// The receiver of deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// The bundled receiver.
     Managed(Managed),
-    /// One of the user's own: nothing of ours runs, and only the subscription is kept.
+    /// The user's own receiver: the operator runs none, and manages only the subscription.
     External,
 }
 
-/// The bundled receiver, as Linktree reaches it.
+/// The settings by which Linktree reaches the bundled receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Managed {
     pub exposure: Exposure,
-    /// The Secret with the certificate, where the receiver ends TLS itself.
+    /// The name of the Secret with the certificate, if the receiver terminates TLS itself.
     pub tls_secret: Option<String>,
 }
 
@@ -42,17 +42,18 @@ impl Endpoint {
             }
             (EndpointType::External, _, Some(external)) => Ok((Endpoint::External, external_url(name, &external.url)?)),
             (EndpointType::Managed, None, _) => {
-                Err(invalid("endpoint.managed", "is missing: write how the bundled receiver is reached"))
+                Err(invalid("endpoint.managed", "is missing: write exposure and host of the bundled receiver"))
             }
             (EndpointType::External, _, None) => {
-                Err(invalid("endpoint.external", "is missing: write the url of your receiver"))
+                Err(invalid("endpoint.external", "is missing: write url, the URL of your receiver"))
             }
         }
     }
 }
 
-/// `/h/` and half a SHA-256 of `namespace/name`: stable when the cluster is rebuilt, different for each webhook, and
-/// saying nothing about secrets.
+/// The path of the bundled receiver's URL: `/h/` and half of the SHA-256 of `namespace/name`.
+///
+/// It stays the same when the cluster is rebuilt, differs for each webhook, and reveals nothing about secrets.
 fn delivery_path(name: &WebhookName) -> String {
     let digest = Sha256::digest(format!("{}/{}", name.namespace, name.name));
     format!("/h/{}", hex::encode(&digest[..16]))
@@ -72,15 +73,17 @@ fn managed_url(name: &WebhookName, endpoint: &api::ManagedEndpoint) -> Result<Ur
         }
     };
     Url::parse(&url)
-        .map_err(|_| invalid("endpoint.managed.host", "is no host name: write one such as hooks.example.com"))
+        .map_err(|_| invalid("endpoint.managed.host", "is not a host name: write one such as hooks.example.com"))
 }
 
-/// The operator probes this URL, from inside the cluster: without TLS it goes to the webhook's own namespace only, and
-/// nobody's POST is sent to the Services of others.
+/// Parses the URL of an external receiver.
+///
+/// The operator probes this URL from inside the cluster. Without TLS it must be a Service in the webhook's namespace,
+/// so that a user cannot make the operator send a POST to Services in other namespaces.
 fn external_url(name: &WebhookName, url: &str) -> Result<Url, InvalidSpec> {
     const FIELD: &str = "endpoint.external.url";
     let parsed = Url::parse(url)
-        .map_err(|_| invalid(FIELD, "is no URL: write one such as https://hooks.example.com/linktree"))?;
+        .map_err(|_| invalid(FIELD, "is not a URL: write one such as https://hooks.example.com/linktree"))?;
     let host = parsed.host_str().unwrap_or_default();
     let host = host.strip_suffix(".cluster.local").unwrap_or(host);
     let own = host.strip_suffix(".svc").and_then(|host| host.split_once('.'));
@@ -88,7 +91,7 @@ fn external_url(name: &WebhookName, url: &str) -> Result<Url, InvalidSpec> {
     if parsed.scheme() == "https" || (parsed.scheme() == "http" && is_own) {
         Ok(parsed)
     } else {
-        Err(invalid(FIELD, "must be https://: http:// is for a Service of this namespace"))
+        Err(invalid(FIELD, "must be https://: http:// is only for a Service in this namespace"))
     }
 }
 
@@ -99,7 +102,7 @@ mod tests {
     #[test]
     fn without_tls_only_a_service_of_the_same_namespace_is_an_external_receiver() {
         let name = WebhookName { namespace: "marketing".into(), name: "links".into() };
-        for (url, is_fine) in [
+        for (url, is_valid) in [
             ("https://hooks.example.com/in?a=b", true),
             ("http://own.marketing.svc.cluster.local:8080/in", true),
             ("http://own.marketing.svc/in", true),
@@ -111,7 +114,7 @@ mod tests {
             ("ftp://own.marketing.svc/in", false),
             ("hooks", false),
         ] {
-            assert_eq!(external_url(&name, url).is_ok(), is_fine, "{url}");
+            assert_eq!(external_url(&name, url).is_ok(), is_valid, "{url}");
         }
     }
 }

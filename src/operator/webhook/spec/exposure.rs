@@ -1,4 +1,4 @@
-//! How the URL leads to the bundled receiver.
+//! The exposure of the bundled receiver, parsed.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use crate::{
     route::WebhookName,
 };
 
-/// What leads from the URL to the receiver's Service.
+/// The object that routes the URL to the receiver's Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exposure {
-    /// Something of the user's own.
+    /// None of the operator's: the user routes the URL.
     None,
-    /// The Service alone: the URL is its name.
+    /// Only the Service: the host of the URL is its DNS name.
     Service,
     Ingress(Ingress),
     HttpRoute(HttpRoute),
 }
 
-/// An Ingress that the operator keeps.
+/// An Ingress that the operator manages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingress {
     pub class_name: Option<String>,
@@ -27,7 +27,7 @@ pub struct Ingress {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A route at a Gateway that the operator keeps.
+/// An HTTPRoute that the operator manages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRoute {
     pub gateway: Gateway,
@@ -62,7 +62,7 @@ impl Exposure {
                 annotations: annotations.clone(),
             }),
             ExposureType::HTTPRoute => {
-                let missing = "is missing: write the Gateway that the route is to hang on";
+                let missing = "is missing: write the name of the Gateway that the HTTPRoute attaches to";
                 let gateway = gateway_ref.as_ref().ok_or_else(|| invalid(GATEWAY_REF, missing))?;
                 let api::GatewayReference { name: gateway, namespace, section_name } = gateway.clone();
                 let namespace = namespace.unwrap_or_else(|| name.namespace.clone());

@@ -1,4 +1,4 @@
-//! What the operator may do to the subscription at Linktree, parsed.
+//! The policies for the subscription at Linktree, parsed.
 
 use jiff::SignedDuration;
 
@@ -8,6 +8,7 @@ use crate::{
     linktree::wire::SubscriptionId,
 };
 
+/// Rules for changes to the subscription at Linktree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policies {
     pub management: ManagementPolicy,
@@ -17,7 +18,7 @@ pub struct Policies {
     pub recovery: Recovery,
 }
 
-/// Which subscriptions that the operator did not make it may take over.
+/// The rule for adopting a subscription that the operator did not create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Adoption {
     IfUrlMatches,
@@ -25,15 +26,16 @@ pub enum Adoption {
     ById(SubscriptionId),
 }
 
-/// What a deletion does at Linktree. Read on its own, since an object with an invalid spec is deleted too.
+/// Effects of a deletion at Linktree. Parsed separately, since a webhook with an invalid spec can be deleted too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deletion {
-    /// Whether the subscription is to go: not if it is retained, nor if it was only ever observed.
+    /// Whether to delete the subscription: not if it is retained or only observed.
     pub unsubscribe: bool,
-    /// How long an unreachable Linktree may hold the deletion up.
+    /// How long an unreachable Linktree may delay the deletion.
     pub deadline: SignedDuration,
 }
 
+/// Limits for enabling a subscription again that Linktree disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovery {
     pub policy: RecoveryPolicy,
@@ -57,7 +59,7 @@ impl Policies {
             (AdoptionPolicy::Never, _) => Adoption::Never,
             (AdoptionPolicy::ById, Some(id)) => Adoption::ById(SubscriptionId(id.clone())),
             (AdoptionPolicy::ById, None) => {
-                return Err(invalid("subscription.id", "is missing: write the id to take over"));
+                return Err(invalid("subscription.id", "is missing: write the id of the subscription to adopt"));
             }
         };
         Ok(Policies {

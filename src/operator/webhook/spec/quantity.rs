@@ -1,4 +1,4 @@
-//! Kubernetes quantities that count bytes, read and written by the rules of apimachinery's `resource.Quantity`.
+//! Kubernetes quantities of bytes, parsed and formatted by the rules of apimachinery's `resource.Quantity`.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ const ZEROS_MAX: usize = 20;
 const BINARY_SUFFIXES: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const DECIMAL_SUFFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
 
-/// A quantity of whole bytes. It displays in Kubernetes' canonical form, in which the API server keeps it: `1024Mi` as
-/// `1Gi`, `1.5Gi` as `1536Mi`.
+/// A quantity of whole bytes. It displays in the canonical form that the API server stores: `1024Mi` as `1Gi`, `1.5Gi`
+/// as `1536Mi`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteQuantity {
     bytes: u64,
@@ -33,8 +33,9 @@ struct Scale {
 }
 
 impl ByteQuantity {
-    /// Parses every quantity above zero that CEL's `isQuantity` accepts. A fraction of a byte is rounded up to a whole
-    /// byte; more than [`MAX_BYTES`] is capped there. `None` for a negative or malformed quantity.
+    /// Parses every quantity that CEL's `isQuantity` accepts, unless it is negative; `None` for any other text.
+    ///
+    /// A fraction of a byte is rounded up to a whole byte. A quantity above [`MAX_BYTES`] is capped there.
     pub fn parse(text: &str) -> Option<Self> {
         let unsigned = text.strip_prefix('+').unwrap_or(text);
         let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
@@ -125,8 +126,8 @@ mod tests {
 
     use super::*;
 
-    /// Texts, with the bytes and the canonical form that apimachinery v0.37's ParseQuantity, Value and String return,
-    /// except that a fraction of a byte is rounded up in both.
+    /// Quantities with the bytes and the canonical form that apimachinery v0.37's ParseQuantity, Value and String
+    /// return, except that a fraction of a byte is rounded up in both.
     const ACCEPTED: [(&str, u64, &str); 41] = [
         ("64Mi", 64 << 20, "64Mi"),
         ("5Gi", 5 << 30, "5Gi"),
@@ -172,7 +173,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_quantity_that_kubernetes_accepts_is_accepted_and_written_as_the_api_server_writes_it() {
+    fn a_quantity_that_kubernetes_accepts_is_accepted_and_has_the_api_servers_form() {
         for (text, bytes, canonical) in ACCEPTED {
             let quantity = ByteQuantity::parse(text).unwrap_or_else(|| panic!("{text} is rejected"));
             assert_eq!((quantity.bytes(), quantity.to_string().as_str()), (bytes, canonical), "{text}");
@@ -220,7 +221,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_written_quantity_reads_back_as_itself(
+        fn a_formatted_quantity_parses_to_itself(
             number in "[0-9]{0,20}\\.?[0-9]{1,20}",
             suffix in "([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?",
         ) {

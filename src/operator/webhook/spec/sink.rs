@@ -1,5 +1,5 @@
-//! A sink of the spec, parsed. Its template is compiled here too, so that a mistake shows on the custom resource and
-//! not in the receiver.
+//! A sink of the spec, parsed. Its filter and template are compiled here too, so that the webhook's status reports a
+//! mistake, not only the receiver.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +15,7 @@ use crate::{
     route::{Format, Ordering, Retry, TemplateSource, filter::Filter, template::Template},
 };
 
+/// A destination for events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sink {
     pub name: String,
@@ -29,25 +30,25 @@ pub struct Sink {
     pub retry: Retry,
 }
 
-/// Where a sink is.
+/// The source of a sink's URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Url(Url),
-    /// In a Secret: the URL is a credential.
+    /// A Secret, for a URL that is a credential.
     Secret(SecretKeyReference),
-    /// Where an object says.
+    /// The `status.address.url` of an object.
     Addressable(AddressableReference),
 }
 
 impl Sink {
     pub(super) fn parse(namespace: &str, sink: &api::Sink) -> Result<Self, InvalidSpec> {
         let api::Sink { name, events, filter, format, template, signing_secret_ref, delivery, .. } = sink;
-        let field = |of: &str| format!("sinks[{name}].{of}");
+        let field = |field: &str| format!("sinks[{name}].{field}");
         let api::Delivery { timeout_seconds, ordering, retry } = delivery.clone().unwrap_or_default();
         let retry = retry.unwrap_or_default();
         Ok(Sink {
             name: name.clone(),
-            address: address(namespace, sink).map_err(|(of, problem)| invalid(field(of), problem))?,
+            address: address(namespace, sink).map_err(|(at, problem)| invalid(field(at), problem))?,
             auth: sink.http.as_ref().and_then(|http| http.auth_secret_ref.clone()),
             signing: signing_secret_ref.clone(),
             events: event_types(events),
@@ -56,7 +57,7 @@ impl Sink {
                 None => Ok(None),
             }
             .map_err(|problem| invalid(field("filter"), &problem))?,
-            format: parse_format(*format, template.as_ref()).map_err(|(of, problem)| invalid(field(&of), &problem))?,
+            format: parse_format(*format, template.as_ref()).map_err(|(at, problem)| invalid(field(&at), &problem))?,
             ordering: match ordering {
                 None | Some(api::Ordering::None) => Ordering::None,
                 Some(api::Ordering::ByResource) => Ordering::ByResource,
@@ -76,44 +77,43 @@ impl Sink {
     /// The Secret keys that requests to this sink need.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretKeyReference> {
         let url = match &self.address {
-            Address::Secret(place) => Some(place),
+            Address::Secret(reference) => Some(reference),
             Address::Url(_) | Address::Addressable(_) => None,
         };
         url.into_iter().chain(&self.auth).chain(&self.signing)
     }
 }
 
-/// The Secrets a sink speaks of, parsed or not.
-/// A URL that events may be posted to: http(s), with a host, and without credentials or fragment.
+/// Parses a URL that events may be sent to: http or https, with a host, without credentials and fragment.
 pub fn web_address(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     (matches!(url.scheme(), "http" | "https") && url.has_host() && bare).then_some(url)
 }
 
-/// Where the sink is, or the field that is wrong and what is wrong with it.
+/// The address of a sink, or the invalid field and its problem.
 fn address(namespace: &str, sink: &api::Sink) -> Result<Address, (&'static str, &'static str)> {
     match (&sink.http, &sink.service, &sink.addressable) {
         (Some(http), None, None) => match (&http.url, &http.url_secret_ref) {
             (Some(url), None) => web_address(url)
                 .map(Address::Url)
-                .ok_or(("http.url", "is no http:// or https:// URL without user name, password and fragment")),
-            (None, Some(place)) => Ok(Address::Secret(place.clone())),
-            (None, None) | (Some(_), Some(_)) => Err(("http", "wants one of url and urlSecretRef")),
+                .ok_or(("http.url", "is not an http:// or https:// URL without user name, password and fragment")),
+            (None, Some(reference)) => Ok(Address::Secret(reference.clone())),
+            (None, None) | (Some(_), Some(_)) => Err(("http", "needs a URL: write one of url and urlSecretRef")),
         },
         (None, Some(service), None) => {
             let api::ServiceSink { name, port, path } = service;
             let (port, path) = (port.unwrap_or(80), path.as_deref().unwrap_or("/"));
-            // The short name: the cluster's domain need not be cluster.local.
+            // Without the cluster's domain, which need not be cluster.local.
             let url = web_address(&format!("http://{name}.{namespace}.svc:{port}{path}"));
-            url.map(Address::Url).ok_or(("service", "is no Service with port and path"))
+            url.map(Address::Url).ok_or(("service", "does not form a valid URL: correct name, port and path"))
         }
         (None, None, Some(api::AddressableSink { reference })) => Ok(Address::Addressable(reference.clone())),
-        (_, _, _) => Err(("http", "must be the only one of http, service and addressable, and one there must be")),
+        (_, _, _) => Err(("http", "is missing or not alone: write one of http, service and addressable")),
     }
 }
 
-/// The format, or the field that is wrong and what is wrong with it.
+/// The format of a sink, or the invalid field and its problem.
 fn parse_format(format: Option<api::Format>, template: Option<&api::Template>) -> Result<Format, (String, String)> {
     match (format.unwrap_or(api::Format::CloudEvent), template) {
         (api::Format::CloudEvent, None) => Ok(Format::CloudEvent),
@@ -126,9 +126,11 @@ fn parse_format(format: Option<api::Format>, template: Option<&api::Template>) -
             Template::compile(&source).map_err(|error| (format!("template.{}", error.field), error.problem))?;
             Ok(Format::Template(source))
         }
-        (api::Format::Template, None) => Err(("template".to_owned(), "is missing: format is Template".to_owned())),
+        (api::Format::Template, None) => {
+            Err(("template".to_owned(), "is missing: write one, or another format than Template".to_owned()))
+        }
         (api::Format::CloudEvent | api::Format::CloudEventStructured | api::Format::Raw, Some(_)) => {
-            Err(("template".to_owned(), "must be left out: format is not Template".to_owned()))
+            Err(("template".to_owned(), "must be left out: it goes with format Template".to_owned()))
         }
     }
 }
@@ -146,33 +148,33 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_is_in_one_place() {
-        let of = |fields: Value| parse(&fields).map(|sink| sink.address);
+    fn a_sink_has_one_address() {
+        let address = |fields: Value| parse(&fields).map(|sink| sink.address);
         let url = |text: &str| Ok(Address::Url(text.parse().unwrap()));
-        assert_eq!(of(json!({})), url("https://cms.example/in"));
-        assert_eq!(of(json!({"http": null, "service": {"name": "cms"}})), url("http://cms.marketing.svc/"));
+        assert_eq!(address(json!({})), url("https://cms.example/in"));
+        assert_eq!(address(json!({"http": null, "service": {"name": "cms"}})), url("http://cms.marketing.svc/"));
         let service = json!({"name": "cms", "port": 8080, "path": "/in?x=1"});
-        assert_eq!(of(json!({"http": null, "service": service})), url("http://cms.marketing.svc:8080/in?x=1"));
+        assert_eq!(address(json!({"http": null, "service": service})), url("http://cms.marketing.svc:8080/in?x=1"));
         let reference = json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"});
-        let broker = of(json!({"http": null, "addressable": {"ref": reference}}));
+        let broker = address(json!({"http": null, "addressable": {"ref": reference}}));
         assert!(matches!(broker, Ok(Address::Addressable(reference)) if reference.kind == "Broker"));
-        let secret = of(json!({"http": {"urlSecretRef": {"name": "chat", "key": "url"}}}));
+        let secret = address(json!({"http": {"urlSecretRef": {"name": "chat", "key": "url"}}}));
         assert!(matches!(secret, Ok(Address::Secret(_))));
         for (fields, expected) in [
-            (json!({"service": {"name": "cms"}}), "sinks[cms].http must be the only one"),
-            (json!({"http": null}), "sinks[cms].http must be the only one"),
-            (json!({"http": {}}), "sinks[cms].http wants one of"),
-            (json!({"http": {"url": "https://u:p@cms.example/"}}), "sinks[cms].http.url is no http://"),
-            (json!({"http": {"url": "ftp://cms.example/"}}), "sinks[cms].http.url is no http://"),
-            (json!({"http": null, "service": {"name": "cms", "port": 99999}}), "sinks[cms].service is no Service"),
+            (json!({"service": {"name": "cms"}}), "sinks[cms].http is missing or not alone"),
+            (json!({"http": null}), "sinks[cms].http is missing or not alone"),
+            (json!({"http": {}}), "sinks[cms].http needs a URL"),
+            (json!({"http": {"url": "https://u:p@cms.example/"}}), "sinks[cms].http.url is not an http://"),
+            (json!({"http": {"url": "ftp://cms.example/"}}), "sinks[cms].http.url is not an http://"),
+            (json!({"http": null, "service": {"name": "cms", "port": 99999}}), "sinks[cms].service does not form"),
         ] {
-            let problem = of(fields).unwrap_err();
+            let problem = address(fields).unwrap_err();
             assert!(problem.contains(expected), "{problem}");
         }
     }
 
     #[test]
-    fn a_filter_that_does_not_compile_is_refused_with_its_place() {
+    fn a_filter_that_does_not_compile_is_rejected_with_field_and_line() {
         let problem = parse(&json!({"filter": "event.data.position <"})).unwrap_err();
         assert!(problem.starts_with("spec.sinks[cms].filter does not compile: line 1, column 22"), "{problem}");
         assert_eq!(
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_has_the_documented_default() {
+    fn an_absent_field_has_the_documented_default() {
         let sink = parse(&json!({})).unwrap();
         assert_eq!(sink.retry, Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 });
         assert_eq!((sink.timeout_seconds, sink.format, sink.ordering), (10, Format::CloudEvent, Ordering::None));
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_does_not_compile_is_refused_with_field_and_line() {
+    fn a_template_that_does_not_compile_is_rejected_with_field_and_line() {
         let template = |template: Value| parse(&json!({"format": "Template", "template": template})).unwrap_err();
         let body = template(json!({"body": "{\n  \"title\": {{ event.data.title }\n}"}));
         assert!(body.starts_with("spec.sinks[cms].template.body does not compile: line 2: "), "{body}");
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn format_and_template_must_fit() {
+    fn format_and_template_must_match() {
         assert!(parse(&json!({"format": "Template"})).unwrap_err().contains("template is missing"));
         let raw = parse(&json!({"format": "Raw", "template": {"body": "{}"}})).unwrap_err();
         assert!(raw.contains("template must be left out"), "{raw}");
