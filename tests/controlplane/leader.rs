@@ -28,7 +28,7 @@ async fn two(harness: &mut Harness) -> Operator {
     until("the first operator leads", async || leads(&harness.operator).await).await;
     let mut standby = harness.candidate();
     standby.ready().await;
-    assert_eq!(standby.admin("/readyz").await, "ok: standby, another leads\n");
+    assert_eq!(standby.admin("/readyz").await, "ok: standby, another process leads\n");
     standby
 }
 
