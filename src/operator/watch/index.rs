@@ -156,8 +156,7 @@ impl WebhookIndex {
         entries
     }
 
-    /// The names of the webhooks that a Secret affects, all in its namespace: those whose spec names it, and the one
-    /// that owns it.
+    /// The names of the webhooks that a Secret affects, all in its namespace: its owner, and those whose spec names it.
     #[must_use]
     pub fn by_secret(&self, secret: &ObjectKey) -> Vec<String> {
         let state = self.state();
