@@ -20,16 +20,21 @@ use crate::{
 
 pub mod endpoint;
 pub mod exposure;
+mod invalid;
 mod policies;
 mod quantity;
 pub mod sink;
 
-use self::quantity::ByteQuantity;
 pub use self::{
     endpoint::Endpoint,
     exposure::Exposure,
+    invalid::InvalidSpec,
     policies::{Adoption, Deletion, Policies, Recovery},
     sink::Sink,
+};
+use self::{
+    invalid::{event_types, invalid, whole},
+    quantity::ByteQuantity,
 };
 
 /// Key of the current secret in the Secret NAME-signing.
@@ -90,14 +95,6 @@ pub struct Journal {
     pub capacity: Quantity,
     pub capacity_bytes: u64,
     pub storage_class_name: Option<String>,
-}
-
-/// An invalid field, with the problem and the remedy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} {problem}")]
-pub struct InvalidSpec {
-    pub field: String,
-    pub problem: String,
 }
 
 impl Spec {
@@ -183,10 +180,6 @@ impl Spec {
     }
 }
 
-fn event_types(names: &[String]) -> BTreeSet<EventType> {
-    names.iter().map(|name| EventType::named(name)).collect()
-}
-
 fn keys(name: &WebhookName, keys: &[api::SigningKey]) -> Keys {
     if keys.is_empty() {
         return Keys::Provider { secret_name: names::signing_secret(&name.name) };
@@ -221,14 +214,6 @@ fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
         capacity_bytes: capacity.bytes(),
         storage_class_name: storage_class_name.clone(),
     })
-}
-
-fn whole<T: TryFrom<i64>>(field: impl Into<String>, value: i64) -> Result<T, InvalidSpec> {
-    T::try_from(value).map_err(|_| invalid(field, "is out of range: write a non-negative whole number"))
-}
-
-fn invalid(field: impl Into<String>, problem: &str) -> InvalidSpec {
-    InvalidSpec { field: format!("spec.{}", field.into()), problem: problem.to_owned() }
 }
 
 #[cfg(test)]

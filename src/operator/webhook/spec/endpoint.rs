@@ -3,12 +3,16 @@
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{Exposure, InvalidSpec, invalid, names};
+use super::{
+    exposure::Exposure,
+    invalid::{InvalidSpec, invalid},
+};
 use crate::{
     api::{
         endpoint::{self as api, EndpointType},
         exposure::ExposureType,
     },
+    operator::kubernetes::names,
     route::WebhookName,
 };
 

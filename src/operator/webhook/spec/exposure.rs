@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{InvalidSpec, invalid};
+use super::invalid::{InvalidSpec, invalid};
 use crate::{
     api::exposure::{self as api, ExposureType},
     route::WebhookName,

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{InvalidSpec, invalid};
+use super::invalid::{InvalidSpec, invalid};
 use crate::{
     api::subscription::{self as api, AdoptionPolicy, DeletionPolicy, DriftPolicy, ManagementPolicy, RecoveryPolicy},
     linktree::wire::SubscriptionId,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use super::{InvalidSpec, event_types, invalid, whole};
+use super::invalid::{InvalidSpec, event_types, invalid, whole};
 use crate::{
     api::{
         SecretKeyReference,
