@@ -109,6 +109,15 @@ pub(crate) fn of_texts(files: &[(&str, &str)]) -> Graph {
     Graph::of(root.iter().chain(files).map(|(path, text)| (Path::new(*path), *text)))
 }
 
+/// The graph of the tree's own `src`, without the binaries.
+pub(crate) fn of_tree() -> Graph {
+    let files = super::tree();
+    let is_source = |path: &Path| {
+        path.starts_with("src") && !path.starts_with("src/bin") && path.extension().is_some_and(|end| end == "rs")
+    };
+    Graph::of(files.iter().filter(|(path, _)| is_source(path)).map(|(path, text)| (path.as_path(), text.as_str())))
+}
+
 #[test]
 fn imports_lead_to_the_file_that_defines_the_item() {
     let files = [

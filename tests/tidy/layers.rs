@@ -21,7 +21,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
 ];
 
 /// Modules that decide: they take `now`, wait for nothing and touch nothing.
-const PURE: [&str; 4] = ["decide", "report", "admit", "state"];
+const PURE: [&str; 3] = ["decide", "admit", "state"];
 /// What waiting and touching is done with.
 const EFFECTS: [&str; 6] = ["tokio", "reqwest", "hyper", "hyper_util", "axum", "rusqlite"];
 

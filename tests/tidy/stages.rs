@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::{
     assert_none,
-    graph::{Graph, of_texts},
+    graph::{Graph, of_texts, of_tree},
 };
 
 /// The folders of the kinds.
 const KINDS: [&str; 3] = ["src/operator/connection", "src/operator/receiver", "src/operator/webhook"];
 /// The stages in their order. The types that several of them share stand below those stages.
-const STAGES: [&[&str]; 6] =
-    [&["spec"], &["observed", "plan", "outcome"], &["observe"], &["decide"], &["execute"], &["status"]];
+const STAGES: [&[&str]; 7] =
+    [&["spec"], &["observed", "plan", "outcome"], &["render"], &["observe"], &["decide"], &["execute"], &["status"]];
 
 /// The stage that a file of the kind belongs to, as its place in the order.
 fn stage(kind: &str, file: &Path) -> Option<usize> {
@@ -79,4 +79,9 @@ fn imports_of_earlier_stages_and_of_other_files_pass() {
         ("src/operator/connection/decide.rs", "use crate::operator::webhook::execute::Executor;"),
     ];
     assert_none(&with(&other));
+}
+
+#[test]
+fn stages_import_in_their_order() {
+    assert_none(&complaints(&of_tree()));
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use regex::Regex;
 
-use super::assert_none;
+use super::{assert_none, tree};
 
 /// Where the rules hold: folders and files.
 const PLACES: [&str; 7] = ["src", "docs", "charts", "crds", "README.md", "CHANGELOG.md", "ARCHITECTURE.md"];
@@ -143,4 +143,11 @@ fn identifiers_addresses_headings_and_other_places_pass() {
     for place in ["tests/a.rs", "benches/a.rs", "Cargo.toml", "docs.rs"] {
         assert_none(&rules.complaints(Path::new(place), "anew"));
     }
+}
+
+#[test]
+fn the_tree_speaks_the_fields_language() {
+    let rules = Rules::new();
+    let found: Vec<String> = tree().iter().flat_map(|(path, text)| rules.complaints(path, text)).collect();
+    assert_none(&found);
 }
