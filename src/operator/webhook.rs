@@ -143,7 +143,7 @@ async fn reconcile_live(
         hold_until: state.hold_until(spec.generation),
         now: clock::now(),
     };
-    let next = knative::told(spec, &addresses, report.status());
+    let next = knative::with_fields(spec, &addresses, report.status());
     let notices = transitions::between(&observed.status, &next);
     match write_status(webhook, outcome.left(webhook), context, next, state).await? {
         StatusWrite::Complete(version) => state.rests(rest.map(|rest| rest.left_at(version))),

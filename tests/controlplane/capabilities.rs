@@ -89,7 +89,7 @@ async fn without_update_and_delete_the_user_is_sent_to_the_dashboard() {
         let events: Value = json!(["profile.updated"]);
         harness.change::<LinktreeWebhook>("links", json!({"spec": {"events": events}})).await;
         let message = harness.until_condition("links", "UpToDate", "False", "UpdateRestricted").await;
-        assert!(message.contains("use the dashboard"), "{message}");
+        assert!(message.contains("change it in the dashboard"), "{message}");
         harness.linktree.control("PATCH", &dashboard, json!({"events": events})).await;
         harness.until_condition("links", "UpToDate", "True", "Matched").await;
 

@@ -52,13 +52,13 @@ fn progress(connection: &Connection, deadline: Timestamp) -> String {
     let left_behind = format!("it is left behind at {}", conditions::whole_seconds(deadline));
     match connection {
         Connection::Listed { .. } => {
-            format!("deleting the subscription at Linktree; without success {left_behind}")
+            format!("deleting the subscription at Linktree; if that fails, {left_behind}")
         }
         Connection::Unlisted => {
             format!("the subscription is deleted once the account has been listed; otherwise {left_behind}")
         }
         Connection::Unusable { message, .. } => {
-            format!("the subscription at Linktree cannot be deleted: {message}; otherwise {left_behind}")
+            format!("the subscription at Linktree cannot be deleted: {message}; without a fix {left_behind}")
         }
     }
 }

@@ -61,7 +61,7 @@ fn pending(name: &str, exposure: &Exposure) -> Option<Finding> {
         Exposure::Route { gateway, state: RouteState::Pending } => (
             Reason::RoutePending,
             format!(
-                "HTTPRoute {name} has no status from {gateway}: check that it exists and a controller serves its class"
+                "HTTPRoute {name} has no status from {gateway}: check that the Gateway exists and a controller serves its class"
             ),
         ),
         Exposure::Route { gateway, state: RouteState::NotAccepted { problem } } => {

@@ -34,7 +34,7 @@ pub(super) fn hold_back(pause: Pause, steps: &mut Vec<Step>, findings: &mut Vec<
             format!("{}; no changes are made while {PAUSED}", finding.message),
         );
     }
-    let message = format!("changes for {} are pending while {PAUSED}", names(&held));
+    let message = format!("changes for {} are pending while {PAUSED}: set it to None", names(&held));
     findings.push((ConditionType::Stalled, Finding::new(Status::True, Reason::Paused, message)));
 }
 

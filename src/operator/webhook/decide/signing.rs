@@ -56,7 +56,8 @@ fn external(spec: &Spec, observed: &Observed) -> Finding {
     } else {
         format!(", or set the annotation {ROTATE_SECRET} to have a new one created and stored in {place}")
     };
-    let message = format!("Linktree returned no signing secret: give your receiver the dashboard's{alternative}");
+    let message =
+        format!("Linktree returned no signing secret: give your receiver the one from the dashboard{alternative}");
     Finding::new(Status::Unknown, Reason::SecretUnknown, message)
 }
 

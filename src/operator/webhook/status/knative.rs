@@ -14,7 +14,7 @@ use crate::{
 
 /// The status with the fields that Knative's tools read.
 #[must_use]
-pub fn told(spec: &Spec, addresses: &Addresses, status: LinktreeWebhookStatus) -> LinktreeWebhookStatus {
+pub fn with_fields(spec: &Spec, addresses: &Addresses, status: LinktreeWebhookStatus) -> LinktreeWebhookStatus {
     LinktreeWebhookStatus { sink_uri: sink_uri(spec, addresses), ce_attributes: ce_attributes(spec), ..status }
 }
 
@@ -48,7 +48,7 @@ mod tests {
 
     fn status(sinks: Value) -> LinktreeWebhookStatus {
         let spec = Spec::parse(&webhook(|object| object["spec"]["sinks"] = sinks)).unwrap();
-        told(&spec, &Addresses::new(), LinktreeWebhookStatus::default())
+        with_fields(&spec, &Addresses::new(), LinktreeWebhookStatus::default())
     }
 
     #[test]

@@ -142,13 +142,14 @@ fn up_to_date(
     match spec.policies.drift {
         DriftPolicy::Report => {
             let message = format!(
-                "{fields} at Linktree differ from the spec, and driftPolicy is Report: see status.subscription.drift"
+                "the subscription differs from the spec in {fields}, and driftPolicy is Report: see status.subscription.drift"
             );
             Finding::new(false, Reason::DriftDetected, message)
         }
         DriftPolicy::Correct if capabilities.lacks_update() => {
-            let message =
-                format!("{fields} at Linktree differ from the spec, and its API cannot change them: use the dashboard");
+            let message = format!(
+                "the subscription differs from the spec in {fields}, and Linktree's API cannot update it: change it in the dashboard"
+            );
             Finding::new(false, Reason::UpdateRestricted, message)
         }
         DriftPolicy::Correct => {
@@ -167,7 +168,11 @@ fn up_to_date(
             } else {
                 "updating it".to_owned()
             };
-            Finding::new(false, Reason::DriftDetected, format!("{fields} at Linktree differ from the spec; {next}"))
+            Finding::new(
+                false,
+                Reason::DriftDetected,
+                format!("the subscription differs from the spec in {fields}; {next}"),
+            )
         }
     }
 }

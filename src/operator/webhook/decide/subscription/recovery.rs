@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Upper limit of the cooldown, which doubles with each failed attempt.
+/// Upper limit of the cooldown, which doubles with each attempt.
 const COOLDOWN_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// Whether the subscription is enabled, and the record of attempts to re-enable it.
