@@ -81,7 +81,9 @@ async fn it_waits_for_a_linktree_that_is_down_and_says_so() {
         assert!(message.contains("left behind at"), "{message}");
         until("the message has the cause", async || {
             let conditions = harness.status("links").await.conditions;
-            conditions.iter().any(|condition| condition.message.contains("Linktree responded with 503; next attempt at"))
+            conditions
+                .iter()
+                .any(|condition| condition.message.contains("Linktree responded with 503; next attempt at"))
         })
         .await;
         harness.until_condition("links", "Ready", "False", "Terminating").await;

@@ -87,7 +87,10 @@ async fn foreign_responses_are_distinguished_and_redirects_not_followed() {
         (answer(&long, ""), "a redirect (302 Found) to https://elsewhere.example/xxx"),
         (answer("200 OK", "<!DOCTYPE html><p>Welcome"), "200 OK with an HTML page"),
         (answer("502 Bad Gateway", "<html>nginx"), "502 Bad Gateway with an HTML page"),
-        (answer("401 Unauthorized", UNSIGNED_ANSWER), "401 Unauthorized from a server or proxy that asks for credentials"),
+        (
+            answer("401 Unauthorized", UNSIGNED_ANSWER),
+            "401 Unauthorized from a server or proxy that asks for credentials",
+        ),
         (answer("404 Not Found", "no"), "404 Not Found with an answer that is not the receiver's"),
         (
             answer(&format!("404 Not Found\r\n{RECEIVER_HEADER}: 1"), ""),

@@ -48,7 +48,8 @@ pub(super) fn decide(
     if !capabilities.lacks_rotation() {
         steps.extend(rotation(spec, observed, known));
     }
-    let (enabled, recovery) = recovery::decide(spec, observed, known, capabilities, health, now, &mut steps);
+    let recovery = recovery::decide(spec, observed, known, capabilities, health, now);
+    steps.extend(recovery.step);
     if observed.hold_until.is_some_and(|until| now < until) {
         steps.retain(|step| matches!(step, Step::Adopt { .. }));
     }
@@ -64,11 +65,11 @@ pub(super) fn decide(
             disabled_time: disabled.then(|| disabled_since().unwrap_or(Time(conditions::whole_seconds(now)))),
             drift,
             plan: Vec::new(),
-            recovery,
+            recovery: recovery.record,
         }),
         registered,
         up_to_date,
-        enabled,
+        enabled: recovery.enabled,
         at_risk: at_risk(known, now),
         steps,
     }

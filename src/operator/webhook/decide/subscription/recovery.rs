@@ -23,7 +23,17 @@ use crate::{
 /// Upper limit of the cooldown, which doubles with each attempt.
 const COOLDOWN_MAX: SignedDuration = SignedDuration::from_hours(24);
 
-/// Whether the subscription is enabled, and the record of attempts to re-enable it.
+/// The result of the recovery rule.
+pub(super) struct Decision {
+    /// Whether the subscription is enabled.
+    pub(super) enabled: Finding,
+    /// The attempts to re-enable it.
+    pub(super) record: Option<RecoveryStatus>,
+    /// The next attempt, if it is due.
+    pub(super) step: Option<Step>,
+}
+
+/// Decides whether to re-enable the subscription now.
 pub(super) fn decide(
     spec: &Spec,
     observed: &Observed,
@@ -31,8 +41,7 @@ pub(super) fn decide(
     capabilities: Capabilities,
     health: &Health<'_>,
     now: Timestamp,
-    steps: &mut Vec<Step>,
-) -> (Finding, Option<RecoveryStatus>) {
+) -> Decision {
     let mut record = current_record(spec, observed, known, now);
     let enabled = match known.status {
         Some(wire::SubscriptionStatus::Active) => Some(Finding::new(true, Reason::Enabled, "Linktree sends events")),
@@ -40,7 +49,7 @@ pub(super) fn decide(
         Some(wire::SubscriptionStatus::Disabled) => None,
     };
     if let Some(enabled) = enabled {
-        return (enabled, record);
+        return Decision { enabled, record, step: None };
     }
     let next = record.as_ref().map(|record| next_attempt(&spec.policies.recovery, record, now));
     let since = known.disabled_at.and_then(|second| Timestamp::from_second(second).ok());
@@ -52,15 +61,15 @@ pub(super) fn decide(
         let upcoming = next.map(|(at, _)| at).filter(|at| *at > now);
         record.next_attempt_time = upcoming.map(|at| Time(conditions::whole_seconds(at)));
     }
-    if finding.reason == Reason::DisabledByProvider {
-        steps.push(if capabilities.lacks_reenable() {
+    let step = (finding.reason == Reason::DisabledByProvider).then(|| {
+        if capabilities.lacks_reenable() {
             // Without PATCH the subscription is deleted and then created again.
             Step::Unsubscribe { id: known.id.clone() }
         } else {
             Step::Reenable { id: known.id.clone() }
-        });
-    }
-    (finding, record)
+        }
+    });
+    Decision { enabled: finding, record, step }
 }
 
 /// The finding of a disabled subscription; its reason is [`Reason::DisabledByProvider`] if it can be re-enabled now.
