@@ -31,7 +31,7 @@ pub const ADMIN_PORT: u16 = 9090;
 /// that a 401 of an ingress, a login page or another receiver does not count. A request with this header is a probe,
 /// and is not counted as a delivery without signature.
 pub const RECEIVER_HEADER: &str = "x-linktree-receiver";
-/// The body of the 401 to a request without signature or timestamp (the page, "Verify signatures").
+/// The body of the 401 to a request without signature or timestamp (Linktree's documentation, "Verify signatures").
 pub const UNSIGNED_ANSWER: &str = "Missing signature";
 /// The file of the certificate chain, named as in a Secret of type `kubernetes.io/tls`.
 pub const CERTIFICATE_FILE: &str = "tls.crt";

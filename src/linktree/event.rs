@@ -1,4 +1,4 @@
-//! The events that Linktree sends (the page's table), and their envelope.
+//! The events that Linktree sends (the table in Linktree's documentation), and their envelope.
 
 use std::{convert::Infallible, fmt, str::FromStr};
 
@@ -18,7 +18,7 @@ pub enum EventType {
 }
 
 impl EventType {
-    /// Every type that the page documents, in its order.
+    /// Every documented type, in the order of Linktree's documentation.
     pub const KNOWN: [EventType; 5] = [
         EventType::LinkCreated,
         EventType::LinkUpdated,
@@ -49,7 +49,7 @@ impl EventType {
         }
     }
 
-    /// Whether the page documents this type.
+    /// Whether Linktree documents this type.
     #[must_use]
     pub fn is_known(&self) -> bool {
         !matches!(self, EventType::Unknown(_))

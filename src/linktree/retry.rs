@@ -1,4 +1,4 @@
-//! Linktree's retry delays, and when it disables a subscription (the page, "Retries").
+//! Linktree's retry delays, and when it disables a subscription (Linktree's documentation, "Retries").
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The signature of a delivery: a lower- or upper-case hex HMAC-SHA256, keyed by the signing secret, over
-//! `"{x-linktree-timestamp}.{raw body bytes}"` (the page, "Verify signatures").
+//! `"{x-linktree-timestamp}.{raw body bytes}"` (Linktree's documentation, "Verify signatures").
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
