@@ -37,7 +37,7 @@ impl Readiness {
         Readiness::with_state(move || check().map(|()| "ok"))
     }
 
-    /// As [`Readiness::new`], for a service with more than one ready state; `check` returns its name.
+    /// Like [`Readiness::new`], for a process with several ready states; `check` returns the name of the current one.
     pub fn with_state(check: impl Fn() -> Result<&'static str, String> + Send + Sync + 'static) -> Self {
         Readiness(Arc::new(check))
     }

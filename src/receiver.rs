@@ -5,9 +5,9 @@
 //! Path of a delivery: [`ingest::handler`] → [`ingest::admit`] → [`ingest::redact`] → [`journal`] → 200 → [`forward`] →
 //! [`sink`].
 //!
-//! Imports point down only, also between the files of a room: this file → [`admin`] → [`ingest::handler`] | [`forward`]
+//! A module imports only modules further right in this list: this file → [`admin`] → [`ingest::handler`] | [`forward`]
 //! → [`config`] → [`stats`] → [`ingest::verdict`] → [`sink`] → [`journal`] → [`ingest::admit`] | [`ingest::redact`] →
-//! [`ingest::event`]. The pure files of `ingest` are at the bottom, because the journal stores its events.
+//! [`ingest::event`]. The modules of `ingest` without IO are at the bottom, because the journal stores its events.
 
 use std::{
     convert::Infallible,

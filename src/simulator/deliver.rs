@@ -1,5 +1,5 @@
-//! Sends deliveries: in the background as they fall due, and in order while the clock advances. `state` decides which
-//! are due, signed and retried.
+//! Sends deliveries: in a background task when they are due, and one after the other in order of their due times when a
+//! test advances the simulated clock. `state` decides which are due, signed and retried.
 
 use std::{sync::Arc, time::Duration};
 

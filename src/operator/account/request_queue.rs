@@ -14,7 +14,7 @@ use crate::operator::kubernetes::object_key::ObjectKey;
 const RETRY_BOUNDS: [SignedDuration; 2] = [SignedDuration::from_secs(60), SignedDuration::from_secs(300)];
 /// Retry delay if the expected time has passed already.
 const RETRY_FLOOR: SignedDuration = SignedDuration::from_millis(500);
-/// Time after `retry_at` at which a caller that did not retry loses its place.
+/// How long after `retry_at` a caller that did not retry keeps its place in the queue.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// Time after which an unused grant expires.
 const GRANT_TTL: SignedDuration = SignedDuration::from_secs(60);

@@ -39,7 +39,7 @@ pub enum Next {
 pub struct Election {
     identity: String,
     observed: Option<(Record, Instant)>,
-    /// Start (not end) of our last successful write of the lease: other candidates measure from when they see it.
+    /// Start (not end) of our last successful write of the lease: other candidates measure from when they observe the renewal, which is later.
     claimed: Option<Instant>,
 }
 

@@ -51,8 +51,8 @@ impl Finding {
     }
 }
 
-/// Renders findings as conditions: first the previous ones in their previous order, which the API server keeps whatever
-/// order is sent, then the new ones in the given order. A transition time changes only when the status does.
+/// Renders findings as conditions. The types that were there keep their previous order, as a server-side apply does; new
+/// ones follow in the given order. `lastTransitionTime` changes only when the status does.
 #[must_use]
 pub fn render(
     findings: &[(ConditionType, Finding)],
@@ -96,7 +96,7 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// The maximum length of a message. Kubernetes allows 32 KiB, which is more than anyone reads.
+/// The maximum length of a condition's message, in characters. Kubernetes allows 32 KiB, which is more than anyone reads.
 const MESSAGE_MAX: usize = 1024;
 
 fn bounded(message: &str) -> String {

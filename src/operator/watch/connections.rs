@@ -1,4 +1,5 @@
-//! Filters the changes of connections, for themselves and for their webhooks, and finds the connections of a Secret.
+//! Predicates on changes of a connection: which reconcile the connection itself, and which its webhooks. Also maps a
+//! Secret to the connections that refer to it.
 
 use std::{collections::HashMap, sync::Arc};
 

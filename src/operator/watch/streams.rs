@@ -47,7 +47,7 @@ pub enum ReconcileRequest {
 /// The reconcile requests of one watch.
 pub type ReconcileRequests = BoxStream<'static, ReconcileRequest>;
 
-/// Watches webhooks. Requests those that were created or changed.
+/// Watches webhooks, and enqueues each one that was created or changed.
 pub fn webhooks(
     api: Api<LinktreeWebhook>,
     index: Arc<WebhookIndex>,
@@ -63,7 +63,7 @@ pub fn webhooks(
     })
 }
 
-/// Watches connections. Requests those that were created or changed, and the webhooks that a change affects.
+/// Watches connections, and enqueues each one that was created or changed, and the webhooks that a change affects.
 pub fn connections(
     api: Api<LinktreeConnection>,
     writer: Writer<LinktreeConnection>,
@@ -81,7 +81,7 @@ pub fn connections(
     })
 }
 
-/// Watches the objects of one kind that the operator created. Requests the webhooks that own the changed ones.
+/// Watches the operator's own objects of one kind, and enqueues the webhook that owns a changed one.
 pub fn parts<K>(
     api: Api<PartialObjectMeta<K>>,
     kind: Kind,
@@ -100,7 +100,7 @@ where
     dependents(api, ours, kind, versions, move |meta| owner(meta).into_iter().map(ReconcileRequest::Webhook).collect())
 }
 
-/// Watches Secrets. Requests the webhooks and connections that a changed one affects.
+/// Watches Secrets, and enqueues the webhooks and connections that refer to a changed one.
 ///
 /// It watches all Secrets, since a spec may name any of them, but only their metadata, so that no unused secret is in
 /// memory.
@@ -124,7 +124,7 @@ where
     })
 }
 
-/// Watches the metadata of one kind. Requests the `affected` objects of each changed one.
+/// Watches the metadata of one kind, and enqueues the `affected` objects of each changed one.
 fn dependents<K>(
     api: Api<PartialObjectMeta<K>>,
     config: watcher::Config,

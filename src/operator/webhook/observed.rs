@@ -186,9 +186,9 @@ pub struct Pod {
 /// The operator's object between the URL and the receiver's Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exposure {
-    /// The spec requires no object.
+    /// The spec asks for neither Ingress nor HTTPRoute.
     NotOurs,
-    /// The object does not exist yet.
+    /// The cluster has no such Ingress or HTTPRoute yet.
     Absent,
     Ingress {
         /// Its IngressClass, which may be the default.

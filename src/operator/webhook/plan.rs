@@ -43,8 +43,9 @@ pub enum Step {
     Adopt {
         id: SubscriptionId,
     },
-    /// Rotates the signing secret at Linktree and stores the new one. `keep_previous`: the previous secret stays valid
-    /// for a while, because this subscription has used it. `request`: the user's request, if there is one.
+    /// Rotates the signing secret at Linktree and stores the new one. With `keep_previous` the receiver accepts the
+    /// previous secret for another hour, since retries of earlier deliveries are signed with it. `request`: the value of
+    /// the user's annotation, if the user asked for the rotation.
     RotateSecret {
         id: SubscriptionId,
         keep_previous: bool,

@@ -8,7 +8,7 @@ use crate::receiver::{
     sink::cloudevent,
 };
 
-/// A batch of due events, oldest first.
+/// Events whose next attempt at one sink is due, oldest first.
 #[derive(Debug)]
 pub(super) struct Batch {
     waiting: VecDeque<Queued>,

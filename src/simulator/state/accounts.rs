@@ -1,4 +1,4 @@
-//! Accounts, their plans and their tokens.
+//! The simulated Linktree's accounts, with their pricing plans and API tokens.
 
 use super::rejection::Rejection;
 use crate::{

@@ -106,8 +106,10 @@ impl State {
         Ok(it.on_the_wire(&self.clock, false))
     }
 
+    /// Deletes a subscription.
+    ///
     /// # Errors
-    /// 404.
+    /// 404 if there is no subscription with this id.
     pub fn remove(&mut self, id: &SubscriptionId) -> Result<(), Rejection> {
         self.subscriptions.remove(id).ok_or(Rejection::NotFound)?;
         self.deliveries.drop_for(id);

@@ -136,7 +136,7 @@ pub fn next_key_end(spec: &Spec, secrets: &Secrets, now: Timestamp) -> Option<Ti
         .min()
 }
 
-/// References to every Secret key that the route needs.
+/// References to all Secret keys that a webhook's route is rendered from.
 #[must_use]
 pub fn places(spec: &Spec) -> Vec<SecretKeyReference> {
     let sinks = spec.sinks.iter().flat_map(|sink| sink.secrets().cloned());

@@ -31,7 +31,7 @@ pub enum Adoption {
 pub struct Deletion {
     /// Whether to delete the subscription: not if it is retained or only observed.
     pub unsubscribe: bool,
-    /// How long an unreachable Linktree may delay the deletion.
+    /// How long the finalizer waits for an unreachable Linktree before it lets the deletion proceed.
     pub deadline: SignedDuration,
 }
 
