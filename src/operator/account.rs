@@ -1,5 +1,5 @@
-//! Shared state of one API token: a rate-limited client and a snapshot of the account's subscriptions. It is kept in
-//! memory only: a new process lists the account before it writes to it.
+//! State that all users of one API token share: a rate-limited client, and a snapshot of the account's subscriptions.
+//! It is kept in memory only: a new process lists the account before it writes to it.
 
 use std::{
     collections::BTreeMap,
@@ -41,19 +41,19 @@ pub mod request_queue;
 pub mod reservation;
 pub mod snapshot;
 
-/// Pause after a 429 without `Retry-After`: the length of Linktree's rate limit window.
+/// Pause of all calls after a 429 without `Retry-After`: the length of Linktree's rate limit window.
 const DEFAULT_RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
-/// Time after which a call that Linktree did not offer is tried again.
+/// Time after which a call that Linktree's API did not support is tried again.
 const UNSUPPORTED_TTL: SignedDuration = SignedDuration::from_hours(24);
 
-/// Persistent store of reservations: quota is recorded here before it is used.
+/// Persistent store of quota reservations: requests are recorded here before they are sent.
 #[async_trait]
 pub trait ReservationStore: Send + Sync {
-    /// Writes the reservation into the connection's status. A deleted connection is not an error.
+    /// Writes the reservation into the connection's status. Succeeds if the connection was deleted.
     ///
     /// # Errors
-    /// The cause of a failed write. The request must then not be sent.
+    /// The cause of a failed write, as text. The caller must then not send its request.
     async fn write(&self, connection: &ObjectKey, budget: &RequestBudgetStatus) -> Result<(), String>;
 }
 
@@ -63,7 +63,7 @@ pub struct Account {
     reservations: Box<dyn ReservationStore>,
     leadership: Leadership,
     metrics: Metrics,
-    /// Held while a reservation is written: one at a time.
+    /// Locked while a reservation is written, so that writes do not overlap.
     reserving: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
@@ -71,7 +71,7 @@ pub struct Account {
 /// Use of an account's request budget at one moment, for metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Requests per minute.
+    /// Size of the budget in requests per minute.
     pub limit: usize,
     pub remaining: usize,
     pub waiting: [(Priority, usize); Priority::ALL.len()],
@@ -79,22 +79,23 @@ pub struct Load {
 
 struct State {
     queue: RequestQueue,
-    /// The connections that use the account, with the requests per minute that each one's spec sets.
+    /// The connections that use the account, and the requests per minute in each one's spec.
     connections: BTreeMap<ObjectKey, usize>,
     reservation: Option<Reservation>,
     /// Linktree's id, user name and plan of the account, once they are known.
     identity: Option<WireAccount>,
     snapshot: Option<Arc<Snapshot>>,
     list_took: Duration,
-    /// Our own writes since the snapshot's list began. A list in progress may or may not contain them.
+    /// Our own writes since the start of the last list, replayed on the next: a list in progress may or may not contain
+    /// them.
     writes: Vec<(Timestamp, Write)>,
     relist_requested: bool,
-    /// Subscriptions, with their urls, whose existence the next list must verify.
+    /// Subscriptions, id to url: the next list must verify that they exist.
     unverified: BTreeMap<SubscriptionId, String>,
     capabilities: Capabilities,
-    /// When the first of the unsupported calls was found.
+    /// When the first unsupported call was detected.
     unsupported_since: Option<Timestamp>,
-    /// Why the account cannot be used at present; the webhooks' conditions report it.
+    /// The error of the last list, if it failed; the webhooks' conditions report it.
     last_error: Option<ApiError>,
     failures: Failures,
 }
@@ -133,7 +134,8 @@ impl Account {
         }
     }
 
-    /// Requests a slot from the request queue for `caller`. It stays granted for the call that follows.
+    /// Requests a slot for `caller` in the request queue. It stays granted until the caller's next call uses it or it
+    /// expires.
     ///
     /// # Errors
     /// [`ApiError::Throttled`] with the time to retry at.
@@ -145,13 +147,13 @@ impl Account {
         })
     }
 
-    /// The last snapshot; `None` before the first list.
+    /// The snapshot from the last successful list; `None` before the first.
     #[must_use]
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.state().snapshot.clone()
     }
 
-    /// The error of the last list, if it failed.
+    /// The error of the last list; `None` if it succeeded.
     #[must_use]
     pub fn last_error(&self) -> Option<ApiError> {
         self.state().last_error.clone()
@@ -192,8 +194,8 @@ impl Account {
         self.state().list_took = took;
     }
 
-    /// Records a failed list. The last snapshot stays: it is better than none, and its age is visible. A throttled list
-    /// is not an error.
+    /// Records a failed list. The snapshot of the last successful list stays in use: its age is visible. A throttled
+    /// list is not an error; it only delays the next one.
     pub fn list_failed(&self, error: ApiError, now: Timestamp) {
         let mut state = self.state();
         state.failures.add(&error, now);
@@ -208,31 +210,32 @@ impl Account {
         self.state().failures.hold_until()
     }
 
-    /// Requests a list before the sync period ends, which must verify that this subscription, with this url, exists.
+    /// Requests a list ahead of the sync period, which must also verify that this subscription, id and url, exists.
     pub fn request_relist(&self, unverified: Option<(SubscriptionId, String)>) {
         let mut state = self.state();
         state.relist_requested = true;
         state.unverified.extend(unverified);
     }
 
-    /// Subscriptions, with their urls, whose existence the next list must verify.
+    /// The subscriptions, id to url, whose existence the next list must verify.
     #[must_use]
     pub fn unverified(&self) -> BTreeMap<SubscriptionId, String> {
         self.state().unverified.clone()
     }
 
-    /// Whether a list is requested before the sync period ends.
+    /// Whether a list was requested ahead of the sync period.
     #[must_use]
     pub fn relist_requested(&self) -> bool {
         self.state().relist_requested
     }
 
-    /// Records a subscription from Linktree's response, so that the next decision sees our own write.
+    /// Records a created or updated subscription, as Linktree returned it, so that the next decision sees our own
+    /// write.
     pub fn record_subscription(&self, subscription: Subscription, now: Timestamp) {
         self.record_write(Write::Upsert(subscription), now);
     }
 
-    /// Records that a subscription was deleted.
+    /// Records that we deleted a subscription at Linktree.
     pub fn record_deletion(&self, id: &SubscriptionId, now: Timestamp) {
         self.record_write(Write::Delete(id.clone()), now);
     }
@@ -242,13 +245,13 @@ impl Account {
         self.state().capabilities
     }
 
-    /// Marks a call as unsupported after a response that means so.
+    /// Marks a call as unsupported by Linktree's API, after a response that shows it.
     pub fn mark_unsupported(&self, call: Call) {
         self.state().mark_unsupported(call, clock::now());
     }
 
-    /// Allows unsupported calls to be tried again, after a day or when a user requests a sync. Linktree may offer them
-    /// by then, and the response may have come from a proxy in between.
+    /// Resets unsupported calls to unknown, so that they are tried again: a day after the first was detected, or if a
+    /// user requests a sync. Linktree may support them by then, or a proxy may have sent the response.
     pub fn reconsider_capabilities(&self, requested: bool, now: Timestamp) {
         let mut state = self.state();
         if requested || state.unsupported_since.is_some_and(|since| now.duration_since(since) >= UNSUPPORTED_TTL) {
@@ -257,7 +260,7 @@ impl Account {
         }
     }
 
-    /// Requests left now, by our own count and by Linktree's last response; if none are, when the next one is free.
+    /// Requests that may start now, by our own count and Linktree's last response; if none may, when the next one may.
     #[must_use]
     pub fn budget(&self, now: Timestamp) -> (usize, Option<Timestamp>) {
         let state = self.state();
@@ -265,8 +268,8 @@ impl Account {
         (budget.remaining(now), budget.next_free(now))
     }
 
-    /// The reservation in force, which a successor process reads from the status. Without one, the whole budget,
-    /// whatever the lists use, so that a list alone does not change the status.
+    /// `requestBudget` for the connection's status: the reservation in force, which a successor process reads. Without
+    /// a reservation it is the whole budget, whatever lists use, so that a list alone does not change the status.
     #[must_use]
     pub fn budget_status(&self, now: Timestamp) -> RequestBudgetStatus {
         let state = self.state();
@@ -277,7 +280,8 @@ impl Account {
         state.reservation.as_ref().and_then(|reservation| reservation.status(now)).cloned().unwrap_or_else(unused)
     }
 
-    /// Locks out new reservations while the returned guard lives, for a write of the connection's whole status.
+    /// Blocks new reservations while the returned guard lives, so that a write of the connection's whole status does
+    /// not overwrite one.
     pub async fn lock_reservation(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.reserving.lock().await
     }
@@ -287,14 +291,15 @@ impl Account {
     pub fn add_connection(&self, connection: &ObjectKey, requests_per_minute: usize) {
         let mut state = self.state();
         if state.connections.insert(connection.clone(), requests_per_minute).is_none() {
-            // Its status lacks the reservation that the other connections' statuses hold.
+            // The new connection's status lacks the current reservation, so the next call must write one to all
+            // statuses.
             state.reservation = None;
         }
         state.resize();
     }
 
-    /// Counts registrations that an earlier process began, from the statuses of a connection's webhooks: when each
-    /// began, and whether it was answered.
+    /// Counts registrations that an earlier process may have sent, so that the budget covers them. Each item, from the
+    /// status of one of a connection's webhooks, is the start of a registration and whether Linktree answered it.
     pub fn assume_registrations(&self, registrations: impl Iterator<Item = (Timestamp, bool)>, now: Timestamp) {
         let mut state = self.state();
         for (started, answered) in registrations {
@@ -313,7 +318,7 @@ impl Account {
         state.resize();
     }
 
-    /// The use of the budget now.
+    /// The use of the account's request budget now.
     #[must_use]
     pub fn load(&self, now: Timestamp) -> Load {
         let state = self.state();
@@ -342,7 +347,8 @@ impl State {
         self.unsupported_since.get_or_insert(now);
     }
 
-    /// Applies the smallest budget of all connections. An unused account keeps its last one: it serves deletions only.
+    /// Sets the limit to the smallest one of all connections. An account without connections keeps its last limit: it
+    /// still serves deletions.
     fn resize(&mut self) {
         if let Some(smallest) = self.connections.values().min() {
             self.queue.budget_mut().resize(*smallest);

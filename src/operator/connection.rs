@@ -1,5 +1,5 @@
-//! Reconciler of `LinktreeConnection`s: one account, one request budget, and one paged list per sync period that serves
-//! all webhooks of the connection. This file runs the stages; each stage is a module.
+//! Reconciler of `LinktreeConnection`s: one account, one request budget, and one paged list per sync period for all
+//! webhooks of the connection. This file runs the stages; each stage is a module.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,10 +24,10 @@ mod list;
 mod open;
 mod status;
 
-/// Reconciles one connection: lists the account if that is due, and writes the status.
+/// Reconciles one connection: lists the account if the next list is due, and writes the connection's status.
 ///
 /// # Errors
-/// When Kubernetes cannot be read or written; the reconciliation is then retried.
+/// When a request to the API server fails; the reconciliation is then retried.
 pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let key = ObjectKey::of(&*connection);
     if connection.metadata.deletion_timestamp.is_some() {
@@ -81,7 +81,7 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
     Ok(Action::requeue(requeue(&connection, account.as_deref())))
 }
 
-/// Enqueues the webhooks of a connection. With a full queue they wait for their resync instead.
+/// Enqueues all webhooks of a connection. A webhook for which the queue is full waits for its resync.
 fn enqueue_webhooks(context: &Context, connection: &ObjectKey) {
     for webhook in context.indexes.by_connection(connection) {
         if context.webhook_requests.try_send(Arc::clone(&webhook.key)).is_err() {
@@ -90,7 +90,7 @@ fn enqueue_webhooks(context: &Context, connection: &ObjectKey) {
     }
 }
 
-/// The requeue delay.
+/// The requeue delay of a connection.
 fn requeue(connection: &LinktreeConnection, account: Option<&Account>) -> Duration {
     let now = clock::now();
     let took = account.map(Account::list_took).unwrap_or_default();

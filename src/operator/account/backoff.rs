@@ -6,10 +6,11 @@ use crate::linktree::error::{ApiError, RetryClass};
 
 /// Backoff after the first failed call; doubled after each further one, up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: SignedDuration = SignedDuration::from_secs(5);
-/// Longest backoff. It also follows an error that only a user can fix, so that the fix takes effect without a request.
+/// Longest backoff. It also applies to an error that only a user can fix, so that a fix takes effect without a sync
+/// request.
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_secs(300);
 
-/// Consecutive failed calls, and the end of the backoff.
+/// Number of consecutive failed calls to Linktree, and the end of the backoff.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
     count: u32,
@@ -17,10 +18,10 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// Adds a failed call. Linktree's `Retry-After` and the wait of a throttled call replace the backoff.
+    /// Counts a failed call. Linktree's `Retry-After`, or the wait that a throttled call reports, replaces the backoff.
     pub fn add(&mut self, error: &ApiError, now: Timestamp) {
         if let ApiError::Throttled { wait, .. } = error {
-            // The call was not sent, so nothing failed.
+            // Our own rate limiter held the call back, so it does not count as a failure.
             self.hold_until = SignedDuration::try_from(*wait).ok().and_then(|wait| now.checked_add(wait).ok());
             return;
         }
@@ -36,7 +37,7 @@ impl Failures {
         self.hold_until = now.saturating_add(wait).ok();
     }
 
-    /// End of the backoff: no call before this time.
+    /// End of the backoff: no call to Linktree may start before it.
     #[must_use]
     pub fn hold_until(&self) -> Option<Timestamp> {
         self.hold_until

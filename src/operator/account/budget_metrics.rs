@@ -1,4 +1,4 @@
-//! Metrics of the request budgets.
+//! Prometheus metrics of the accounts' request budgets.
 
 use std::{fmt, sync::Arc};
 
@@ -11,7 +11,7 @@ use prometheus_client::{
 use super::{registry::Accounts, request_queue::Priority};
 use crate::{clock, operator::metrics::PriorityLabels};
 
-/// Collects the request budgets of all accounts, summed, at each scrape.
+/// Collects the request budgets of all accounts at each scrape; the metrics are sums over the accounts.
 #[derive(Debug)]
 pub struct BudgetCollector(pub Arc<Accounts>);
 

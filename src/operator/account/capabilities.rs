@@ -1,5 +1,5 @@
-//! Capabilities: the calls that this Linktree offers. Only registration is documented; the others are detected by using
-//! them, and a missing one degrades the operator with a condition reason of its own.
+//! Capabilities: the calls that this Linktree's API supports. Only registration is documented; support for the others
+//! is detected by using them. An unsupported call disables one feature, which a condition reports with its own reason.
 
 use crate::api::connection::{Capability, CapabilityStatus};
 
@@ -17,7 +17,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// The label value in metrics.
+    /// The call's label value in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Call {
     }
 }
 
-/// The capabilities detected so far, per call.
+/// Per call: supported, unsupported, or not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities(CapabilityStatus);
 
@@ -56,7 +56,7 @@ impl Capabilities {
     pub fn set(&mut self, call: Call, found: Capability) {
         let Capabilities(status) = self;
         match call {
-            // Not optional: without these two the operator cannot work at all.
+            // No capability is recorded for these two: without them the operator cannot work at all.
             Call::Account | Call::Create => {}
             Call::List => status.list = found,
             Call::Get => status.get = found,
@@ -77,8 +77,8 @@ impl Capabilities {
         }
     }
 
-    /// The capabilities for the connection's status, given those it shows now (`before`). A supported call stays so
-    /// after a restart, before the new process has made it.
+    /// The capabilities for the connection's status, given those that the status has now (`before`). A call that the
+    /// status shows as supported stays so after a restart, until the new process has made it.
     #[must_use]
     pub fn status(&self, before: Option<CapabilityStatus>) -> CapabilityStatus {
         let Some(before) = before else { return self.0 };
@@ -97,20 +97,20 @@ impl Capabilities {
         }
     }
 
-    /// Whether list is known to be unsupported.
+    /// Whether the API is known to have no list call.
     #[must_use]
     pub fn lacks_list(&self) -> bool {
         self.0.list == Capability::Unsupported
     }
 
-    /// Whether GET by id is known to be supported.
+    /// Whether the API is known to support GET by id.
     #[must_use]
     pub fn has_get(&self) -> bool {
         self.0.get == Capability::Supported
     }
 
-    /// Whether a 404 to this call means that the subscription does not exist. It does only if the call itself, list or
-    /// GET is known to be supported; otherwise the endpoint may be missing.
+    /// Whether a 404 to this call means that the subscription does not exist: only if the call itself, list or GET is
+    /// known to be supported. Otherwise the API may lack the endpoint.
     #[must_use]
     pub fn trusts_not_found(&self, call: Call) -> bool {
         let CapabilityStatus { list, get, update, reenable, delete, rotate_secret } = self.0;

@@ -1,8 +1,8 @@
 //! Rate limiter of one token: at most N requests to Linktree in any 60 seconds. Pure: it takes `now` and never waits.
 //! docs/adr/0003 explains why it is a sliding window of our own.
 //!
-//! A request counts from its start until 60 seconds after its *answer*. Linktree counts it at some moment in between;
-//! because the limiter covers all of them, a 429 is impossible as long as nothing else uses the token.
+//! A request counts from its start until 60 seconds after its *answer*. Linktree counts it at some moment in between.
+//! The limiter covers all those moments, so there is no 429 as long as nothing else uses the token.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,44 +12,44 @@ pub const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 /// The three classes of requests that the rate limiter distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// May use the last request of the window.
+    /// Re-enabling a subscription: may use the last request of the budget.
     Urgent,
-    /// Leaves the last request to urgent ones, unless another becomes free soon.
+    /// Leaves the budget's last request to urgent ones, unless another becomes free soon.
     Ordinary,
-    /// As [`Use::Ordinary`], but after the first list limited to half of the window (two requests at least).
+    /// As [`Use::Ordinary`], and after the first list limited to half of the budget (two requests at least).
     List,
 }
 
-/// A request that was answered.
+/// A request that Linktree answered, and that counts until it leaves the window.
 #[derive(Clone, Copy, Debug)]
 struct Answered {
     at: Timestamp,
     list: bool,
 }
 
-/// Sliding-window rate limiter: the answered requests of the last minute, those in flight, and Linktree's
+/// Sliding-window rate limiter: the answered requests of the last minute, those in flight, and the end of Linktree's
 /// `Retry-After`.
 #[derive(Clone, Debug)]
 pub struct Budget {
     limit: usize,
-    /// Oldest first.
+    /// Sorted by the time of the answer, oldest first.
     answered: Vec<Answered>,
     in_flight: usize,
     lists_in_flight: usize,
-    /// Whether lists are limited to their share.
+    /// Whether lists are limited to half of the budget.
     lists_share: bool,
     closed_until: Option<Timestamp>,
 }
 
 impl Budget {
-    /// An unused budget.
+    /// A budget of which no request is used yet.
     #[must_use]
     pub fn new(requests_per_minute: usize) -> Self {
         let limit = requests_per_minute.max(1);
         Budget { limit, answered: Vec::new(), in_flight: 0, lists_in_flight: 0, lists_share: false, closed_until: None }
     }
 
-    /// Applies a new limit. Requests that count already keep counting.
+    /// Changes the limit. Requests that were counted before still count.
     pub fn resize(&mut self, requests_per_minute: usize) {
         self.limit = requests_per_minute.max(1);
     }
@@ -59,42 +59,43 @@ impl Budget {
         self.limit
     }
 
-    /// Limits lists to half of the window from now on. Before the first list the operator can do nothing else.
+    /// Limits lists to half of the budget from now on. Before the first list the operator can do nothing else, so it
+    /// may use all.
     pub fn share_with_lists(&mut self) {
         self.lists_share = true;
     }
 
-    /// Counts a request that begins. The caller has checked [`Budget::allows`].
+    /// Counts a request that starts. The caller must have checked [`Budget::allows`].
     pub fn begin(&mut self, purpose: Use) {
         self.in_flight += 1;
         self.lists_in_flight += usize::from(purpose == Use::List);
     }
 
-    /// Marks a request that began as answered, also if it failed.
+    /// Marks a started request as answered; call it also if the request failed.
     pub fn end(&mut self, purpose: Use, now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.lists_in_flight = self.lists_in_flight.saturating_sub(usize::from(purpose == Use::List));
         self.add(1, purpose == Use::List, now);
     }
 
-    /// Counts requests that another process or client may have made at `at`.
+    /// Counts requests that another process or client may have made, as answered at `at`.
     pub fn assume(&mut self, requests: usize, purpose: Use, at: Timestamp) {
         self.add(requests.min(self.limit), purpose == Use::List, at);
     }
 
-    /// Applies the number of requests that Linktree reports as left. Fewer than our own count: other clients use the
-    /// token.
+    /// Applies the number of requests that Linktree reports as left. If it is below our own count, the difference is
+    /// counted as requests of other clients of the token.
     pub fn at_most(&mut self, left: usize, now: Timestamp) {
         let others = self.limit.saturating_sub(self.used(now)).saturating_sub(left);
         self.assume(others, Use::Ordinary, now);
     }
 
-    /// Blocks all requests before `until`, after a 429, whatever our own count is.
+    /// Blocks all requests until `until`, after a 429, even if requests are left by our own count.
     pub fn close(&mut self, until: Timestamp) {
         self.closed_until = self.closed_until.max(Some(until));
     }
 
-    /// Whether a request may begin now if `ahead` others go before it.
+    /// Whether a request may start now, given that `ahead` waiting requests go before it.
     #[must_use]
     pub fn allows(&self, purpose: Use, ahead: usize, now: Timestamp) -> bool {
         let left = self.remaining(now);
@@ -105,7 +106,7 @@ impl Budget {
         }
     }
 
-    /// Requests that may begin now.
+    /// Number of requests that may start now.
     #[must_use]
     pub fn remaining(&self, now: Timestamp) -> usize {
         if self.closed_until.is_some_and(|until| until > now) {
@@ -114,14 +115,14 @@ impl Budget {
         self.limit.saturating_sub(self.used(now))
     }
 
-    /// Estimated time of the next free request; `None` while one is free.
+    /// Estimated time at which the next request may start; `None` if one may start now.
     #[must_use]
     pub fn next_free(&self, now: Timestamp) -> Option<Timestamp> {
         (self.remaining(now) == 0).then(|| self.expected(Use::Urgent, 0, now))
     }
 
-    /// Estimated time at which a request may begin if `ahead` others go before it. It is exact if each of those begins
-    /// as soon as it may and is answered at once.
+    /// Estimated time at which a request may start, given that `ahead` others go before it. It is exact if each of
+    /// those starts as soon as allowed and is answered at once.
     #[must_use]
     pub fn expected(&self, purpose: Use, ahead: usize, now: Timestamp) -> Timestamp {
         let ends: Vec<Timestamp> =
@@ -129,7 +130,7 @@ impl Budget {
         let counted = ends.len() + self.in_flight;
         let (unused, over) = (self.limit.saturating_sub(counted), counted.saturating_sub(self.limit));
         let ahead = ahead + over;
-        // The number of answered requests that must leave the window first.
+        // How many answered requests must leave the window before this one may start.
         let place = (ahead + 1).checked_sub(unused).filter(|place| *place > 0);
         let free = place.map_or(now, |place| self.expiry(&ends, place - 1, now));
         let expected = match purpose {
@@ -145,25 +146,25 @@ impl Budget {
         expected.max(list.unwrap_or(now)).max(self.closed_until.unwrap_or(now))
     }
 
-    /// Requests of the window that lists may use.
+    /// How many requests of one window lists may use.
     #[must_use]
     pub fn lists_max(&self) -> usize {
         if self.lists_share { (self.limit / 2).max(2) } else { self.limit }
     }
 
-    /// Drops answered requests that have left the window.
+    /// Drops answered requests that no longer count.
     pub fn expire(&mut self, now: Timestamp) {
         self.answered.retain(|request| in_window(request.at, now));
     }
 
-    /// The interval between requests that uses the whole budget evenly.
+    /// The interval between requests at which the whole budget is used evenly: 60 seconds divided by the limit.
     #[must_use]
     pub fn pace(&self) -> SignedDuration {
         WINDOW / i32::try_from(self.limit).unwrap_or(i32::MAX)
     }
 
-    /// Time at which the `index`th of the counting requests leaves the window. Beyond the last one, the time at which a
-    /// request in the place of an earlier one does.
+    /// Time at which the `index`th request that counts now leaves the window. For an index beyond those, the estimated
+    /// time at which a future request does: one that starts when an earlier one has left.
     fn expiry(&self, ends: &[Timestamp], index: usize, now: Timestamp) -> Timestamp {
         let rounds = |rounds: usize| WINDOW.saturating_mul(i32::try_from(rounds).unwrap_or(i32::MAX));
         let steps = |steps: usize| self.pace().saturating_mul(i32::try_from(steps).unwrap_or(i32::MAX));
@@ -202,8 +203,8 @@ impl Budget {
     }
 }
 
-/// Whether a request answered at `answered` still counts. One from the future (the clock was set back) does: too few
-/// requests are better than too many.
+/// Whether a request that was answered at `answered` still counts. A time in the future (the clock was set back) does
+/// count: too few requests are better than too many.
 fn in_window(answered: Timestamp, now: Timestamp) -> bool {
     answered + WINDOW > now
 }

@@ -18,11 +18,12 @@ use crate::{
     operator::kubernetes::object_key::ObjectKey,
 };
 
-/// Longest expected wait of a list page: enough for our own window, but not for a long `Retry-After` of Linktree.
+/// Longest expected wait for the slot of a list page: enough for our own window, but not for a long `Retry-After` of
+/// Linktree.
 const PAGE_WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// Rate-limited Linktree client of one caller. A call that must wait fails with [`ApiError::Throttled`] and is not
-/// sent.
+/// Rate-limited Linktree client of one caller. If the budget allows no request now, a call is not sent and fails with
+/// [`ApiError::Throttled`].
 pub struct RateLimitedClient {
     account: Arc<Account>,
     caller: ObjectKey,
@@ -34,7 +35,7 @@ impl std::fmt::Debug for RateLimitedClient {
     }
 }
 
-/// Permit for one request in flight. Its drop counts the request as answered, also if the call was cancelled.
+/// Permit for one request in flight. Dropping it counts the request as answered, also if the call was cancelled.
 struct Permit<'a> {
     account: &'a Account,
     priority: Priority,
@@ -47,13 +48,13 @@ impl Drop for Permit<'_> {
 }
 
 impl RateLimitedClient {
-    /// A client for `caller`, whose place in the queue its calls use.
+    /// A client whose calls queue as `caller`, the key of a webhook or connection.
     #[must_use]
     pub fn new(account: &Arc<Account>, caller: &ObjectKey) -> Self {
         RateLimitedClient { account: Arc::clone(account), caller: caller.clone() }
     }
 
-    /// Makes one call: acquires a permit, sends the request, and records the response.
+    /// Makes one call: acquires a permit, sends the request, and records the result.
     async fn call<T>(
         &self,
         call: Call,
@@ -67,8 +68,8 @@ impl RateLimitedClient {
         self.account.record_response(call, answer, clock::now())
     }
 
-    /// Waits for a slot instead of failing. Otherwise a list would start again from its first page each time, and one
-    /// with more pages than the budget has requests would never finish.
+    /// Waits for a slot; only an expected wait above [`PAGE_WAIT_MAX`] fails. If each page failed instead, a list would
+    /// start again from its first page, and one with more pages than the budget has requests would never finish.
     async fn wait_for_permit(&self, priority: Priority) -> Result<(), ApiError> {
         while let Err(error) = self.account.acquire_slot(priority, &self.caller) {
             let ApiError::Throttled { wait, about } = error else { return Err(error) };
@@ -84,7 +85,7 @@ impl RateLimitedClient {
 }
 
 impl Account {
-    /// Turns a granted slot into a permit, after reserving quota if the call needs that.
+    /// Turns `caller`'s granted slot into a permit, after reserving quota if the call needs a reservation.
     async fn acquire(&self, call: Call, priority: Priority, caller: &ObjectKey) -> Result<Permit<'_>, ApiError> {
         self.reserve(call).await?;
         self.leadership.check().map_err(|problem| not_sent(problem.to_string()))?;
@@ -96,9 +97,9 @@ impl Account {
         Ok(Permit { account: self, priority })
     }
 
-    /// Reserves quota in the connections' statuses, unless a reservation covers the call already. A periodic list needs
-    /// none: a successor process knows what it uses, and without changes there must be no writes. Nor does a
-    /// registration: its webhook's status records the intent.
+    /// Reserves quota in the connections' statuses, unless a reservation covers the call already. Two calls need none:
+    /// a periodic list, since a successor process assumes one, and without changes there must be no writes; and a
+    /// registration, since its webhook's status records the intent.
     async fn reserve(&self, call: Call) -> Result<(), ApiError> {
         let known = match call {
             Call::Create => true,
@@ -130,16 +131,17 @@ impl Account {
         Ok(())
     }
 
-    /// Takes one request out of the reservation in force, if there is one.
+    /// Takes one request out of the reservation in force; `false` if there is none or it is used up.
     fn covered(&self, now: Timestamp) -> bool {
         self.state().reservation.as_mut().is_some_and(|reservation| reservation.take(now))
     }
 
-    /// Records a response in the metrics, the rate limiter and the capabilities.
+    /// Records the result of a call in the metrics, the rate limiter and the capabilities.
     fn record_response<T>(&self, call: Call, answer: Result<T, ApiError>, now: Timestamp) -> Result<T, ApiError> {
         let mut state = self.state();
         let trusts_not_found = state.capabilities.trusts_not_found(call);
-        // A 404 for a missing endpoint is indistinguishable from one for a missing subscription.
+        // A 404 of a GET or rotation is ambiguous: it may mean that the endpoint or that the subscription does not
+        // exist.
         let unsupported =
             |error| if error == ApiError::NotFound { ApiError::Unsupported { status: 404 } } else { error };
         let answer = if trusts_not_found { answer } else { answer.map_err(unsupported) };
@@ -162,7 +164,7 @@ impl Account {
     }
 }
 
-/// The error of a request that was not sent.
+/// The error of a request that was not sent, because of `problem`.
 fn not_sent(problem: String) -> ApiError {
     ApiError::Unreachable { problem, before_sending: true }
 }
@@ -181,7 +183,7 @@ impl Linktree for RateLimitedClient {
         self.call(Call::List, priority, self.account.linktree.list_page(cursor)).await
     }
 
-    /// Used only without a list call, in place of its pages: hence their priority.
+    /// Has the priority of a list page: it is used only if the API has no list call, in place of the pages.
     async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError> {
         self.wait_for_permit(Priority::Page).await?;
         self.call(Call::Get, Priority::Page, self.account.linktree.get(id)).await
@@ -203,7 +205,7 @@ impl Linktree for RateLimitedClient {
         self.call(Call::Delete, Priority::Delete, self.account.linktree.delete(id)).await
     }
 
-    /// As urgent as a creation: deliveries of a subscription with an unknown secret cannot be verified.
+    /// Has the priority of a creation: without a known secret, the receiver cannot verify deliveries.
     async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError> {
         self.call(Call::RotateSecret, Priority::Create, self.account.linktree.rotate_secret(id)).await
     }

@@ -1,8 +1,8 @@
-//! Maps failed calls to condition reasons.
+//! Maps errors of calls to Linktree to condition reasons.
 
 use crate::{api::condition::Reason, linktree::error::ApiError};
 
-/// The reason that a failed call gives a connection, and the webhooks that use it.
+/// The condition reason for a failed call, on the connection and on the webhooks that use it.
 #[must_use]
 pub fn reason(error: &ApiError) -> Reason {
     match error {

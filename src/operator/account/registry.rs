@@ -9,7 +9,7 @@ use std::{
 use super::Account;
 use crate::{linktree::secret::Secret, operator::kubernetes::object_key::ObjectKey};
 
-/// The accounts of all connections, by connection. An account lives as long as a connection has its base URL and token.
+/// Accounts by connection. An account lives as long as a connection has its base URL and token.
 #[derive(Debug, Default)]
 pub struct Accounts(Mutex<HashMap<ObjectKey, Entry>>);
 
@@ -17,11 +17,11 @@ pub struct Accounts(Mutex<HashMap<ObjectKey, Entry>>);
 struct Entry {
     credentials: Credentials,
     account: Arc<Account>,
-    /// The connection and its token still exist.
+    /// Whether the connection and its token still exist.
     current: bool,
 }
 
-/// Base URL and token of an account; they identify it.
+/// The base URL and token that identify an account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Credentials {
     pub base_url: String,
@@ -35,7 +35,8 @@ impl Accounts {
         self.entries().values().any(|entry| entry.credentials == *credentials)
     }
 
-    /// The connection's account; created with `create` if no connection has these credentials.
+    /// The account of a connection with these credentials: a shared one, or created with `create` if no connection has
+    /// them.
     ///
     /// # Errors
     /// The error of `create`.
@@ -62,20 +63,20 @@ impl Accounts {
         Ok(account)
     }
 
-    /// The account of a connection, while the connection and its token exist.
+    /// The account of a connection; `None` if the connection or its token no longer exists.
     #[must_use]
     pub fn get(&self, connection: &ObjectKey) -> Option<Arc<Account>> {
         self.entries().get(connection).filter(|entry| entry.current).map(|entry| Arc::clone(&entry.account))
     }
 
-    /// The account of a connection, also after the connection or its token is deleted. Only for deletions: when a whole
-    /// namespace is deleted, the last known credentials can still delete the subscription.
+    /// The account of a connection, even after the connection or its token was deleted. Only for deleting
+    /// subscriptions: when a whole namespace is deleted, the last known token still works for that.
     #[must_use]
     pub fn last_known(&self, connection: &ObjectKey) -> Option<Arc<Account>> {
         self.entries().get(connection).map(|entry| Arc::clone(&entry.account))
     }
 
-    /// The other connections that use the account of this one.
+    /// The other connections with the same account as this one.
     #[must_use]
     pub fn sharing_with(&self, connection: &ObjectKey) -> Vec<ObjectKey> {
         let entries = self.entries();
@@ -85,7 +86,8 @@ impl Accounts {
         others.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Marks a connection's account as out of use, because the connection or its token no longer exists.
+    /// Marks a connection's account as no longer usable, because the connection or its token was deleted.
+    /// [`Accounts::last_known`] still returns it.
     pub fn forget(&self, connection: &ObjectKey) {
         if let Some(entry) = self.entries().get_mut(connection) {
             entry.current = false;
@@ -93,7 +95,7 @@ impl Accounts {
         }
     }
 
-    /// Every account once.
+    /// All accounts, each once even if connections share it.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Account>> {
         let entries = self.entries();

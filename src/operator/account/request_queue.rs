@@ -1,7 +1,8 @@
-//! Priority queue for API calls: the requests that wait for one token's budget, by priority and fair between
-//! namespaces. Pure.
+//! Priority queue for calls to Linktree: the requests that wait for one token's budget, ordered by priority and fair
+//! between namespaces. Pure.
 //!
-//! A throttled caller gets a time to retry at and keeps its place if it retries then; there are no callbacks.
+//! A throttled caller gets a time to retry at, and keeps its place in the queue if it retries then; there are no
+//! callbacks.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,23 +11,24 @@ use jiff::{SignedDuration, Timestamp};
 use super::limiter::{Budget, Use};
 use crate::operator::kubernetes::object_key::ObjectKey;
 
-/// Bounds of the retry delay. A throttled caller retries after a quarter of its expected wait, as the queue may shrink.
+/// Bounds of the retry delay. A throttled caller retries after a quarter of its expected wait, within these bounds,
+/// since the queue may shrink earlier.
 const RETRY_BOUNDS: [SignedDuration; 2] = [SignedDuration::from_secs(60), SignedDuration::from_secs(300)];
-/// Retry delay if the expected time has passed already.
+/// Retry delay if the request should have been granted already.
 const RETRY_FLOOR: SignedDuration = SignedDuration::from_millis(500);
 /// How long after `retry_at` a caller that did not retry keeps its place in the queue.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
-/// Time after which an unused grant expires.
+/// Time after which a grant that was not used expires.
 const GRANT_TTL: SignedDuration = SignedDuration::from_secs(60);
-/// Wait after which an update, deletion or list goes before all requests except urgent ones, so that none starves.
+/// Wait after which an update, deletion or list is promoted to [`Priority::Page`], so that none starves.
 const STARVATION_LIMIT: SignedDuration = SignedDuration::from_mins(30);
 
 /// Priority of a request by its purpose, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// Enables a disabled subscription: events are being lost.
+    /// Re-enables a disabled subscription: meanwhile events are lost.
     Reenable,
-    /// A further page of a list in progress, which would otherwise have to start again from its first page.
+    /// A further page of a list in progress: without it, the list would have to start again from its first page.
     Page,
     Create,
     Update,
@@ -38,7 +40,7 @@ impl Priority {
     pub const ALL: [Priority; 6] =
         [Priority::Reenable, Priority::Page, Priority::Create, Priority::Update, Priority::Delete, Priority::List];
 
-    /// The label value in metrics.
+    /// The priority's label value in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,7 +61,7 @@ impl Priority {
         }
     }
 
-    /// When a request that waits `since` then is promoted; `None` for a priority that is never promoted.
+    /// When a request that has waited since `since` is promoted; `None` if this priority is never promoted.
     fn starves_at(self, since: Timestamp) -> Option<Timestamp> {
         match self {
             Priority::Update | Priority::Delete | Priority::List => since.checked_add(STARVATION_LIMIT).ok(),
@@ -67,40 +69,40 @@ impl Priority {
         }
     }
 
-    /// The effective priority of a request that waits `since` then: [`Priority::Page`] once it is promoted.
+    /// The effective priority of a request that has waited since `since`: [`Priority::Page`] once it is promoted.
     fn rank(self, since: Timestamp, now: Timestamp) -> Priority {
         if self.starves_at(since).is_some_and(|until| until <= now) { Priority::Page } else { self }
     }
 }
 
-/// A waiting request.
+/// A request that waits for a grant.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     since: Timestamp,
     /// Sequence number, in order of arrival.
     number: u64,
-    /// The last estimate that was reported to the caller.
+    /// The estimated time of the grant, as last returned to the caller.
     expected: Timestamp,
     retry_at: Timestamp,
 }
 
-/// A request was throttled.
+/// The request was not granted; the caller must retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttled {
-    /// Estimated time at which it will be granted. Stays the same unless the estimate moves by much.
+    /// Estimated time of the grant. Stays the same between retries unless the estimate moves by much.
     pub expected: Timestamp,
-    /// When to retry. A caller that retries much later loses its place.
+    /// When to retry. A caller that retries more than `GRACE` later loses its place in the queue.
     pub retry_at: Timestamp,
 }
 
-/// Priority queue of the requests that wait for one token's budget.
+/// Priority queue of requests that wait for one token's budget, by priority and caller.
 #[derive(Debug)]
 pub struct RequestQueue {
     budget: Budget,
     waiting: BTreeMap<(Priority, ObjectKey), Waiting>,
-    /// Grants that are not used yet: since when, and how long the request had waited.
+    /// Grants that are not used yet: when each was granted, and how long its request had waited.
     granted: BTreeMap<(Priority, ObjectKey), (Timestamp, SignedDuration)>,
-    /// The sequence number of each namespace's last grant.
+    /// Per namespace, the sequence number of its last grant.
     last_grant: HashMap<String, u64>,
     sequence: u64,
 }
@@ -127,7 +129,7 @@ impl RequestQueue {
         &mut self.budget
     }
 
-    /// Requests a grant. It stays valid until it is [used](RequestQueue::begin) or expires.
+    /// Requests a grant to send one request. It stays valid until [`begin`](RequestQueue::begin) uses it or it expires.
     ///
     /// # Errors
     /// [`Throttled`] with the time to retry at.
@@ -160,25 +162,25 @@ impl RequestQueue {
         Err(Throttled { expected, retry_at })
     }
 
-    /// Uses a grant and returns how long the request had waited for it; `None` if it has expired.
+    /// Uses a grant. Returns how long its request had waited; `None` if the grant has expired.
     pub fn begin(&mut self, priority: Priority, caller: &ObjectKey) -> Option<SignedDuration> {
         self.granted.remove(&(priority, caller.clone())).map(|(_, waited)| waited)
     }
 
-    /// Marks a request that [began](RequestQueue::begin) as answered.
+    /// Counts a request that [`begin`](RequestQueue::begin) started as answered.
     pub fn end(&mut self, priority: Priority, now: Timestamp) {
         self.budget.end(priority.budget_use(), now);
     }
 
-    /// Number of waiting requests of a priority.
+    /// Number of waiting requests with this priority.
     #[must_use]
     pub fn waiting(&self, priority: Priority) -> usize {
         self.waiting.keys().filter(|(waiting, _)| *waiting == priority).count()
     }
 
-    /// Number of requests that go before this one: all of a higher rank, and those of the same rank with an earlier
-    /// place in their namespace than this one in its own. At equal places, the namespace with the oldest grant goes
-    /// first.
+    /// Number of waiting requests that go before this one: all of a higher rank, and those of the same rank that come
+    /// earlier in their own namespace than this one in its. At equal positions, the namespace with the oldest grant
+    /// goes first.
     fn ahead(&self, key: &(Priority, ObjectKey), own: &Waiting, now: Timestamp) -> usize {
         let rank = key.0.rank(own.since, now);
         let mut higher = 0;
@@ -220,8 +222,8 @@ impl RequestQueue {
     }
 }
 
-/// The estimate to report after the last one (`before`): the same, unless it moved by much. Each change of it is a
-/// status write.
+/// The estimate to return to the caller: the last returned one (`before`), unless the new one differs by much. Callers
+/// write it to a status, so each change would cost a write.
 fn stable_estimate(before: Timestamp, expected: Timestamp, now: Timestamp) -> Timestamp {
     let moved = expected.duration_since(before).abs();
     let tolerated = (expected.duration_since(now) / 5).max(SignedDuration::from_secs(2));

@@ -1,5 +1,5 @@
 //! Reservation of quota: requests recorded in the connection's status before they are sent, so that a successor process
-//! knows how much of the budget may be used. Pure. See docs/adr/0003.
+//! knows how much of the budget it may use. Pure. See docs/adr/0003.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -7,14 +7,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::limiter::{Budget, Use, WINDOW};
 use crate::{api::connection::RequestBudgetStatus, operator::kubernetes::conditions::whole_seconds};
 
-/// Requests per reservation. Each reservation is a write to the API server.
+/// Requests per reservation. Each reservation costs a write to the API server.
 const CHUNK: usize = 5;
-/// Time within which the requests of a reservation may begin.
+/// Time after the reservation within which its requests must start.
 const BEGIN_WITHIN: SignedDuration = SignedDuration::from_secs(15);
-/// Longest time that a request takes until it is answered.
+/// Longest time from a request to Linktree until its answer.
 pub(super) const ANSWER_TIMEOUT: SignedDuration = SignedDuration::from_secs(15);
 
-/// A reservation of a few requests, and how many of them are left.
+/// A reservation of `CHUNK` requests, and how many of them are unused.
 #[derive(Clone, Debug)]
 pub(super) struct Reservation {
     status: RequestBudgetStatus,
@@ -23,8 +23,8 @@ pub(super) struct Reservation {
 }
 
 impl Reservation {
-    /// Reserves the next few requests; all of them may count until the reset time. The request that needs the
-    /// reservation is one of them, and the budget counts it as begun already.
+    /// Reserves the next `CHUNK` requests; all of them may count until the reset time. The request that needs the
+    /// reservation is one of them, and `budget` counts it as started already.
     pub(super) fn next(budget: &Budget, now: Timestamp) -> Self {
         let begin_until = now.saturating_add(BEGIN_WITHIN).unwrap_or(Timestamp::MAX);
         let until = [ANSWER_TIMEOUT, WINDOW, SignedDuration::from_secs(1)];
@@ -40,23 +40,23 @@ impl Reservation {
         }
     }
 
-    /// Takes one request out of the reservation; `false` if it is used up or expired.
+    /// Takes one request out of the reservation; `false` if all are used or it has expired.
     pub(super) fn take(&mut self, now: Timestamp) -> bool {
         let covers = self.left > 0 && now < self.begin_until;
         self.left -= usize::from(covers);
         covers
     }
 
-    /// The reservation as the connection's status records it, until it expires.
+    /// The reservation as recorded in the connection's status; `None` after its reset time.
     pub(super) fn status(&self, now: Timestamp) -> Option<&RequestBudgetStatus> {
         Some(&self.status).filter(|status| status.reset_time.as_ref().is_some_and(|reset| reset.0 > now))
     }
 }
 
-/// The request budget of a new process, from the `reservation` that it finds in the connection's status.
+/// The request budget of a new process, from the `reservation` in the connection's status.
 ///
-/// The reserved requests may have been used, and a list of the account's `subscriptions` may just have run. Without a
-/// status, the whole budget is free: the connection was never reconciled.
+/// It counts the reserved requests as used, and also the pages of one list of the account's `subscriptions`, which may
+/// just have run. If there is no reservation, the connection was never reconciled and the whole budget is free.
 #[must_use]
 pub fn resumed(
     requests_per_minute: usize,

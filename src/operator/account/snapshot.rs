@@ -9,25 +9,25 @@ use crate::linktree::wire::{Account, Subscription, SubscriptionId};
 /// Snapshot of an account's subscriptions: the last list with our own later writes replayed on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// Start of the list: it contains every subscription created before.
+    /// Start of the list: the snapshot contains every subscription that existed then.
     pub listed_at: Timestamp,
-    /// The account's identity, if Linktree offers it.
+    /// The account's id, user name and plan, if Linktree's API returns them.
     pub account: Option<Account>,
     pub subscriptions: Vec<Subscription>,
-    /// Subscriptions that the list was expected to contain and does not. Nothing is known of one in neither set:
-    /// another operator may have created it since.
+    /// Subscriptions that the list should have contained and did not. Nothing is known about an id that is neither here
+    /// nor listed: another operator may have created it since.
     pub absent: BTreeSet<SubscriptionId>,
 }
 
 impl Snapshot {
-    /// Whether the snapshot shows that a subscription exists or that it does not.
+    /// Whether the snapshot shows that this subscription exists, or that it does not exist.
     #[must_use]
     pub fn knows_of(&self, id: &SubscriptionId) -> bool {
         self.absent.contains(id) || self.subscriptions.iter().any(|known| known.id == *id)
     }
 }
 
-/// One of our own writes to a subscription.
+/// One of our own writes to a subscription at Linktree.
 #[derive(Clone, Debug)]
 pub(super) enum Write {
     Upsert(Subscription),
@@ -35,7 +35,7 @@ pub(super) enum Write {
 }
 
 impl Write {
-    /// Applies the write to a snapshot.
+    /// Applies the write to a snapshot from a list that may not contain it.
     pub(super) fn replay(&self, snapshot: &mut Snapshot) {
         let Snapshot { subscriptions, absent, .. } = snapshot;
         match self {

@@ -1,4 +1,4 @@
-//! The dependencies of opening an account.
+//! The settings and clients from which an account is opened.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     operator::{election::leadership::Leadership, metrics::Metrics},
 };
 
-/// Everything that is needed to open an account, except the credentials.
+/// Everything that opening an account needs, except its credentials.
 #[derive(Clone)]
 pub struct AccountOpener {
     pub client: Client,

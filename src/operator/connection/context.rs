@@ -10,11 +10,11 @@ use crate::operator::{account::registry::Accounts, kubernetes::object_key::Objec
 
 /// Context of the connection reconciler of one scope.
 pub struct Context {
-    /// Writes only while this process leads.
+    /// Sends writes only while this process is the leader.
     pub client: Client,
     pub accounts: Arc<Accounts>,
     pub opener: AccountOpener,
-    /// Webhooks of all scopes: connections of several scopes may share an account.
+    /// Webhooks of all scopes, since connections of several scopes may share an account.
     pub indexes: Indexes,
     pub webhook_requests: Sender<Arc<ObjectKey>>,
 }

@@ -6,15 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{api::connection::LinktreeConnectionSpec, linktree::error::ApiError};
 
-/// Margin after a point in time, so that it has passed when the requeued reconciliation runs.
+/// Added to a requeue delay until some point in time, so that the point has passed when the reconciliation runs.
 const MARGIN: Duration = Duration::from_millis(50);
 
-/// State of the API token in its Secret.
+/// State of the API token in the Secret that the connection names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
     Present,
     Missing,
-    /// It holds characters that no token has.
+    /// The Secret key contains characters that no token has.
     Unusable,
 }
 
@@ -30,7 +30,7 @@ pub enum Plan {
 }
 
 impl Plan {
-    /// Whether the plan may change the state that the connection's webhooks depend on, so that they are enqueued.
+    /// Whether the plan may change state that the connection's webhooks depend on; they are then enqueued.
     #[must_use]
     pub fn changes_what_webhooks_see(self) -> bool {
         match self {
@@ -40,14 +40,15 @@ impl Plan {
     }
 }
 
-/// End of the pause before the next list. A list that a user requests skips our own backoff, but not Linktree's
+/// End of the backoff that delays the next list. A list that a user requests skips our own backoff, but not Linktree's
 /// `Retry-After`.
 #[must_use]
 pub fn hold(hold_until: Option<Timestamp>, last_error: Option<&ApiError>, requested: bool) -> Option<Timestamp> {
     hold_until.filter(|_| !requested || matches!(last_error, Some(ApiError::TooManyRequests { .. })))
 }
 
-/// Whether a user's request for a list is handled: Linktree answered it, or there is no account to list.
+/// Whether this reconciliation completes a user's sync request: Linktree answered the list, or there is no account to
+/// list.
 #[must_use]
 pub fn handles_request(plan: Plan, answered: bool) -> bool {
     match plan {
@@ -57,20 +58,20 @@ pub fn handles_request(plan: Plan, answered: bool) -> bool {
     }
 }
 
-/// State of an account's lists: the last one, and the constraints of the next.
+/// When an account was last listed, and the constraints on the next list.
 #[derive(Clone, Debug, Default)]
 pub struct ListState {
     /// Start of the last list.
     pub listed_at: Option<Timestamp>,
     /// Duration of the last list.
     pub took: Duration,
-    /// A list is requested before the sync period ends.
+    /// Whether a list was requested ahead of the sync period.
     pub requested: bool,
-    /// No request before this time.
+    /// End of the backoff: no list before it.
     pub hold_until: Option<Timestamp>,
 }
 
-/// Decides whether to list the account now. The next list comes as early as [`pause`] allows.
+/// Decides whether to list the account now. A periodic list may start once the shortest [`pause`] has passed.
 #[must_use]
 pub fn decide(spec: &LinktreeConnectionSpec, token: Token, state: &ListState, now: Timestamp) -> Plan {
     let ListState { listed_at, took, requested, hold_until } = state;
@@ -86,9 +87,9 @@ pub fn decide(spec: &LinktreeConnectionSpec, token: Token, state: &ListState, no
     if due || *requested { Plan::List } else { Plan::Wait }
 }
 
-/// Time from the start of a list to the start of the next. A change at Linktree is noticed within one sync period, also
-/// if a list takes long. The jitter `spread` (0 to 1) shortens it by up to a tenth, so that connections do not list
-/// together.
+/// Time from the start of one list to the start of the next. It is shorter if a list takes long, so that a change at
+/// Linktree is noticed within one sync period. The jitter `spread` (0 to 1) shortens it by up to a tenth, so that
+/// connections do not list at the same time.
 #[must_use]
 pub fn pause(period_seconds: i64, took: Duration, spread: f64) -> Duration {
     let period = Duration::from_secs(u64::try_from(period_seconds).unwrap_or(0));
@@ -96,8 +97,7 @@ pub fn pause(period_seconds: i64, took: Duration, spread: f64) -> Duration {
 }
 
 /// Requeue delay of a connection: until the backoff ends, or else until the next list is due; at most until the
-/// reservation expires, so that the status drops it. `None` if no such time lies ahead: the list is overdue or was
-/// never made.
+/// reservation expires, so that the status no longer shows it. `None` if all these times have passed or are unknown.
 #[must_use]
 pub fn next_reconcile(
     hold_until: Option<Timestamp>,

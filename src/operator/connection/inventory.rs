@@ -13,33 +13,33 @@ use crate::{
     operator::{kubernetes::names, watch::index::IndexEntry},
 };
 
-/// Unmanaged subscriptions that the status lists at most.
+/// Maximum number of unmanaged subscriptions in the connection's status.
 const LISTED_MAX: usize = 20;
 
-/// The counts of an account's subscriptions, and the unmanaged ones.
+/// The counts of an account's subscriptions by class, and a list of the unmanaged ones.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Inventory {
     pub(super) counts: SubscriptionCounts,
     pub(super) unmanaged: Vec<UnmanagedSubscription>,
 }
 
-/// The owner of a subscription.
+/// The owner of a subscription, or the class of one without an owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Webhook,
-    /// A webhook of another connection to the same account.
+    /// A webhook of another connection with the same account.
     OtherConnection,
-    /// None: it has the url of a webhook that has another subscription.
+    /// No owner: its url is that of a webhook that has another subscription.
     Duplicate,
-    /// None: an operator created it, but no webhook has it.
+    /// No owner: its url has the form of a bundled receiver's, but no webhook has it.
     Orphan,
-    /// None: it was created without an operator.
+    /// No owner: its url is not one of the operator's.
     External,
 }
 
 impl Inventory {
-    /// Classifies the subscriptions. `sharing` are the webhooks of other connections to the same account; those
-    /// connections count their subscriptions.
+    /// Classifies the subscriptions. `sharing` are the webhooks of other connections to the same account; their
+    /// subscriptions are counted by those connections.
     pub(super) fn of(
         subscriptions: &[Subscription],
         webhooks: &[Arc<IndexEntry>],
@@ -66,10 +66,11 @@ impl Inventory {
     }
 }
 
-/// The ids and urls that webhooks claim.
+/// The ids and urls of the subscriptions that webhooks own.
 struct Claims<'a> {
     by_id: HashMap<&'a str, Owner>,
-    /// Each with whether the account lists the subscription whose id the webhook of this url has.
+    /// Per url: the owner, and whether the account lists the subscription whose id is in the status of the webhook with
+    /// that url.
     by_url: HashMap<&'a str, (Owner, bool)>,
 }
 
@@ -87,7 +88,8 @@ impl<'a> Claims<'a> {
         claims
     }
 
-    /// The owner by id, or else by url: a new subscription's id may not be recorded yet.
+    /// Finds the owner by id, or else by url, since the id of a new subscription may not be in its webhook's status
+    /// yet.
     fn owner(&self, known: &Subscription) -> Owner {
         if let Some(owner) = self.by_id.get(known.id.0.as_str()) {
             return *owner;

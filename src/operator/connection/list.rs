@@ -1,4 +1,5 @@
-//! Lists an account: one paged list, or one GET per known subscription if Linktree offers no list.
+//! Lists an account's subscriptions: with one paged list, or with one GET per known subscription if the API has no list
+//! call.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -19,10 +20,10 @@ use crate::{
     },
 };
 
-/// Lists the account and records the result. Returns whether Linktree answered; `false` if the list was throttled, by
-/// our own rate limiter or by a 429.
+/// Lists the account and records the result in it. Returns whether Linktree answered; `false` if the list was throttled
+/// by our own rate limiter or by a 429.
 ///
-/// `webhooks` are those of all connections that share the account.
+/// `webhooks` are those of all connections with this account.
 pub(super) async fn list(account: &Arc<Account>, connection: &ObjectKey, webhooks: &[Arc<IndexEntry>]) -> bool {
     let start = clock::now();
     let linktree = RateLimitedClient::new(account, connection);
@@ -47,8 +48,8 @@ pub(super) async fn list(account: &Arc<Account>, connection: &ObjectKey, webhook
     }
 }
 
-/// The account's identity, requested once. It is kept apart from the list: with a budget of one request per minute, a
-/// list that needs both would never complete.
+/// The account's id, user name and plan, requested once per process. The result is stored even if the list then fails:
+/// with a budget of one request per minute, a list that needs both requests would never complete.
 async fn identity(account: &Account, linktree: &dyn Linktree) -> Result<Option<WireAccount>, ApiError> {
     if let Some(known) = account.identity() {
         return Ok(Some(known));
@@ -61,13 +62,14 @@ async fn identity(account: &Account, linktree: &dyn Linktree) -> Result<Option<W
             account.set_identity(identity.clone());
             Ok(Some(identity))
         }
-        // The identity is only for display; nothing depends on it.
+        // Nothing depends on the identity: it is only shown in the status.
         Err(ApiError::Unsupported { .. } | ApiError::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// The account's subscriptions, by list or by id. `expected` are those that the operator knows of.
+/// The account's subscriptions, from a list or from GETs by id. `expected` are the subscriptions, id to url, that
+/// should exist.
 async fn subscriptions(
     account: &Account,
     linktree: &dyn Linktree,
@@ -76,7 +78,8 @@ async fn subscriptions(
     if !account.capabilities().lacks_list() {
         match list_all(linktree).await {
             Err(ApiError::Unsupported { .. }) => {}
-            // A missing subscription is registered again, and a list may be incomplete for a moment: list twice.
+            // A missing subscription would be registered again, but a list may be incomplete for a moment: list a
+            // second time.
             Ok(listed) if missing(&listed, expected).next().is_some() => {
                 return Ok(merge(listed, list_all(linktree).await?));
             }
@@ -90,7 +93,8 @@ async fn subscriptions(
     Ok(known)
 }
 
-/// The subscriptions, with their urls, that a list should contain: those of the webhooks, and the unverified ones.
+/// The subscriptions, id to url, that a list should contain: those in the webhooks' statuses, and the account's
+/// unverified ones.
 fn expected(
     unverified: BTreeMap<SubscriptionId, String>,
     webhooks: &[Arc<IndexEntry>],
@@ -98,7 +102,7 @@ fn expected(
     unverified.into_iter().chain(webhooks.iter().filter_map(|webhook| registered(webhook))).collect()
 }
 
-/// The expected subscriptions that a list does not contain.
+/// The expected subscriptions that `listed` lacks.
 fn missing<'a>(
     listed: &'a [Subscription],
     expected: &'a BTreeMap<SubscriptionId, String>,
@@ -107,15 +111,15 @@ fn missing<'a>(
     expected.keys().filter(move |id| !listed.contains(id))
 }
 
-/// The union of two lists; the second takes precedence.
+/// The union of two lists by id; the second list takes precedence.
 fn merge(mut first: Vec<Subscription>, second: Vec<Subscription>) -> Vec<Subscription> {
     first.retain(|known| second.iter().all(|newer| newer.id != known.id));
     first.extend(second);
     first
 }
 
-/// Reads one subscription by its id. A 404 is trusted only if GET is known to be supported: otherwise the endpoint
-/// itself may not exist, and registering again would create a second subscription.
+/// GETs one subscription by its id; `None` if it does not exist. A 404 is trusted only if GET is known to be supported:
+/// otherwise the endpoint itself may not exist, and registering again would create a second subscription.
 async fn read(
     account: &Account,
     linktree: &dyn Linktree,
@@ -130,7 +134,7 @@ async fn read(
     }
 }
 
-/// A subscription that was created and cannot be read: everything except its id and url is unknown.
+/// Stands for a subscription that was created and cannot be read: everything except its id and url is unknown.
 fn assumed(id: &SubscriptionId, url: &str) -> Subscription {
     Subscription {
         id: id.clone(),
@@ -145,7 +149,7 @@ fn assumed(id: &SubscriptionId, url: &str) -> Subscription {
     }
 }
 
-/// The id and url of a webhook's subscription, if it has one.
+/// The id and url of the subscription in a webhook's status, if both are known.
 fn registered(webhook: &IndexEntry) -> Option<(SubscriptionId, String)> {
     Some((webhook.subscription.clone()?, webhook.url.clone()?))
 }

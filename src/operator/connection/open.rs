@@ -1,4 +1,4 @@
-//! Opens the account of a connection: an account that the registry has for its token, or a new one.
+//! Opens the account of a connection: a shared one if the registry has it for the same credentials, or a new one.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ use crate::{
     },
 };
 
-/// Reads the token and opens its account. The account stays the same as long as base URL and token do.
+/// Reads the token from its Secret and opens the account. Reconciliations get the same account until the base URL or
+/// the token changes.
 pub(super) async fn open(
     context: &Context,
     connection: &LinktreeConnection,
@@ -68,8 +69,8 @@ pub(super) async fn open(
     })
 }
 
-/// The request budget that an earlier process may have left. It is read from the API server: a cache may lack that
-/// process's last writes.
+/// The request budget that an earlier process may have left over, from the connection's status. It is read from the API
+/// server, since a cache may lack that process's last writes.
 async fn resumed_budget(
     context: &Context,
     key: &ObjectKey,
@@ -87,20 +88,20 @@ async fn resumed_budget(
     ))
 }
 
-/// The registrations in the webhooks' statuses: when each began, and whether it was answered.
+/// The registrations recorded in the webhooks' statuses: when each started, and whether Linktree answered it.
 fn registrations(webhooks: &[Arc<IndexEntry>]) -> impl Iterator<Item = (Timestamp, bool)> {
     webhooks.iter().filter_map(|webhook| Some((webhook.begun?, webhook.subscription.is_some())))
 }
 
-/// Reservation store that writes into the statuses of connections.
+/// Writes reservations into the statuses of connections.
 struct ConnectionStatuses(Client);
 
 #[async_trait]
 impl ReservationStore for ConnectionStatuses {
     async fn write(&self, connection: &ObjectKey, budget: &RequestBudgetStatus) -> Result<(), String> {
         let api: Api<LinktreeConnection> = Api::namespaced(self.0.clone(), &connection.namespace);
-        // Applies the whole status, as the reconciler does: a server-side apply would not remove what another patch
-        // wrote.
+        // Applies the whole status, as the reconciler does. After a patch of this field alone, the reconciler's
+        // server-side apply could no longer remove the field.
         let found = api.get_opt(&connection.name).await.map_err(|error| error.to_string())?;
         let Some(found) = found else { return Ok(()) };
         let status =

@@ -1,4 +1,4 @@
-//! Computes the connection's status from its token and account. Pure.
+//! Computes a connection's status from its token and account. Pure.
 
 use std::sync::Arc;
 
@@ -24,15 +24,15 @@ use crate::{
     },
 };
 
-/// Input of a connection's status.
+/// Input from which a connection's status is computed.
 pub struct Report<'a> {
     pub connection: &'a LinktreeConnection,
     pub token: Token,
     pub account: Option<&'a Account>,
     pub webhooks: &'a [Arc<IndexEntry>],
-    /// The webhooks of other connections to the same account.
+    /// The webhooks of other connections with the same account.
     pub webhooks_sharing: &'a [Arc<IndexEntry>],
-    /// The user's request for a list that this reconciliation handles.
+    /// The value of the sync request that this reconciliation completes.
     pub handled_sync_request: Option<&'a str>,
     pub now: Timestamp,
 }
@@ -129,7 +129,8 @@ fn account(account: &wire::Account) -> AccountStatus {
     AccountStatus { id: account.id.clone(), plan: account.plan.clone() }
 }
 
-/// The QuotaAvailable condition. With waiting requests its message has no number or time: each change would be a write.
+/// The `QuotaAvailable` condition. While requests wait, its message contains no number and no time, since each change
+/// would cost a status write.
 fn quota(waiting: usize, next_free: Option<Timestamp>) -> Finding {
     match (waiting, next_free) {
         (0, None) => Finding::new(true, Reason::Available, "the request budget is not used up"),
@@ -146,7 +147,7 @@ fn quota(waiting: usize, next_free: Option<Timestamp>) -> Finding {
     }
 }
 
-/// Whether an error stays until a user acts.
+/// Whether an error persists until a user acts.
 fn needs_user(error: &ApiError) -> bool {
     match error.retry_class() {
         RetryClass::Permanent | RetryClass::Absent => true,
