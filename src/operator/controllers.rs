@@ -52,7 +52,7 @@ pub struct Settings {
     pub watch_namespaces: Vec<String>,
 }
 
-/// All controllers of a process, without the admin port, the election and the command line.
+/// All controllers of a process, without its admin port, leader election and command line.
 pub struct Operator {
     scopes: Vec<Scope>,
     caches: CachesSynced,
@@ -98,10 +98,10 @@ impl Operator {
         Operator { scopes: namespaces.into_iter().map(scope).collect(), caches }
     }
 
-    /// Checks that the custom resources can be listed.
+    /// Checks that the API server lets this process list the custom resources.
     ///
     /// # Errors
-    /// The API server's error.
+    /// The API server's error, for example if the CRDs are not installed or RBAC forbids the list.
     pub async fn check(&self) -> Result<(), kube::Error> {
         for scope in &self.scopes {
             scope.check().await?;
@@ -109,14 +109,13 @@ impl Operator {
         Ok(())
     }
 
-    /// Runs the controllers until `shutdown`. Dropping the future stops them at once, as if the process had been
-    /// killed.
+    /// Runs the controllers until `shutdown`. Dropping the future stops them at once, as if the process were killed.
     pub async fn run(self, shutdown: CancellationToken) {
         let scopes: JoinSet<()> = self.scopes.into_iter().map(|scope| scope.run(shutdown.clone())).collect();
         scopes.join_all().await;
     }
 
-    /// The state of the caches of all scopes.
+    /// The signal that the caches of all scopes are synced.
     #[must_use]
     pub fn caches(&self) -> CachesSynced {
         self.caches.clone()
@@ -129,7 +128,7 @@ impl fmt::Debug for Operator {
     }
 }
 
-/// The scopes: all namespaces (`None`), or each named namespace once.
+/// The namespaces to watch, one scope each: every named one once, or `None` for all namespaces.
 fn namespaces(named: Vec<String>) -> Vec<Option<String>> {
     if named.is_empty() {
         return vec![None];

@@ -1,4 +1,4 @@
-//! Leader election with a Lease: of several operator processes only the leader writes. See docs/adr/0006.
+//! Leader election with a Lease: of several operator processes, only the leader writes. See docs/adr/0006.
 
 pub mod leadership;
 pub mod lease;

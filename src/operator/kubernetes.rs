@@ -1,5 +1,5 @@
-//! General Kubernetes code: the API client, server-side apply, object keys, names, annotations, conditions, Events, and
-//! the Gateway API's types. It depends on no controller.
+//! Kubernetes code that depends on no controller: the API client, server-side apply, object keys, names, annotations,
+//! conditions, Events, and the Gateway API's types.
 
 pub mod annotations;
 pub mod apply;

@@ -1,4 +1,5 @@
-//! Metrics of reconciliations and of requests to Linktree. Label values are constants: no input becomes a label.
+//! Prometheus metrics of reconciliations and of requests to Linktree. Label values are constants: no input becomes
+//! one.
 
 use jiff::SignedDuration;
 use prometheus_client::{
@@ -15,7 +16,8 @@ pub struct Metrics {
     waits: Family<PriorityLabels, Histogram, fn() -> Histogram>,
 }
 
-/// Histogram buckets of queue waits in seconds: from immediately to the two hours that a thousand requests take.
+/// Buckets of the histogram of queue waits, in seconds: from no wait to the two hours that a thousand queued requests
+/// take.
 const WAITS: [f64; 10] = [0.001, 1.0, 6.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,17 +60,17 @@ impl Metrics {
         metrics
     }
 
-    /// Counts a reconciliation.
+    /// Counts a reconciliation of this kind by its result.
     pub(super) fn reconciled(&self, kind: &'static str, result: &'static str) {
         self.reconciles.get_or_create(&ReconcileLabels { kind, result }).inc();
     }
 
-    /// Counts a request to Linktree.
+    /// Counts a request to Linktree by call and result.
     pub(super) fn requested(&self, call: &'static str, result: &'static str) {
         self.requests.get_or_create(&RequestLabels { call, result }).inc();
     }
 
-    /// Records the time that a request waited in the queue.
+    /// Records how long a request to Linktree waited in the request queue.
     pub(super) fn waited(&self, priority: &'static str, wait: SignedDuration) {
         self.waits.get_or_create(&PriorityLabels { priority }).observe(wait.as_secs_f64().max(0.0));
     }

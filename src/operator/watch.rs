@@ -1,4 +1,4 @@
-//! Turns watch events into reconcile requests: one watch per kind, an index of webhooks, and the work queue.
+//! Turns watch events into reconcile requests: one watch per kind, an index of webhooks, and the webhooks' work queue.
 
 mod backoff;
 pub mod caches_synced;

@@ -1,11 +1,11 @@
-//! Gate in front of the reconcilers: synced caches and leadership.
+//! Gate in front of the reconcilers: opens once the caches are synced and this process leads.
 
 use tokio_util::sync::CancellationToken;
 
 use crate::operator::{election::leadership::Leadership, watch::caches_synced::CachesSynced};
 
-/// Gate that delays reconciliations until all caches are synced and this process leads. Before the first lists are
-/// complete it is unknown which connection a webhook has, and which subscriptions are managed.
+/// Gate that holds reconciliations until all caches are synced and this process leads. Before the initial lists are
+/// complete, it is unknown which webhooks use a connection, and which of its subscriptions are managed.
 #[derive(Clone, Debug)]
 pub struct Gate {
     caches: CachesSynced,
@@ -14,24 +14,24 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate without a shutdown.
+    /// A gate that no shutdown interrupts; [`Gate::until`] adds one.
     #[must_use]
     pub fn new(caches: CachesSynced, leadership: Leadership) -> Self {
         Gate { caches, leadership, shutdown: CancellationToken::new() }
     }
 
-    /// The same gate, which stops waiting at `shutdown`.
+    /// The same gate, but a wait ends at `shutdown`.
     #[must_use]
     pub fn until(&self, shutdown: &CancellationToken) -> Self {
         Gate { shutdown: shutdown.clone(), ..self.clone() }
     }
 
-    /// Marks the caches of one more scope as synced.
+    /// Marks the caches of one scope as synced; call it once per scope.
     pub fn mark_synced(&self) {
         self.caches.mark_synced();
     }
 
-    /// Waits until reconciliations may begin; `false` if the process shuts down first.
+    /// Waits until the gate opens; `false` if the process shuts down first.
     pub async fn passed(&self) -> bool {
         let open = async {
             self.caches.wait().await;

@@ -1,4 +1,4 @@
-//! The operator's connections to external systems, which tests replace.
+//! The operator's clients of external systems, which tests replace.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use crate::{
     operator::election::leadership::Leadership,
 };
 
-/// Error of the set-up of a connection.
+/// Error of creating one of the clients.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the Kubernetes client cannot be created: {0}")]
@@ -33,25 +33,25 @@ pub enum Error {
     ProbeCaFile { path: PathBuf, problem: String },
 }
 
-/// The connections of a process, one of each kind.
+/// The clients that all scopes of a process share.
 #[derive(Clone)]
 pub struct Ports {
     /// Client of the API server.
     pub client: Client,
-    /// HTTP transport to Linktree.
+    /// HTTP transport for requests to Linktree.
     pub transport: Transport,
-    /// Probe of the public URLs.
+    /// Probe of the webhooks' public URLs.
     pub prober: Arc<dyn Probe>,
-    /// Client of the receivers' pods.
+    /// Client for the status of the receivers' pods.
     pub receivers: Arc<dyn Receivers>,
 }
 
 impl Ports {
-    /// Creates the connections for the cluster of `config`. The API client writes only while this process leads. The
-    /// probe also trusts the CA certificates in `probe_ca_file`.
+    /// Creates the clients, with the API server of `config`. The Kubernetes client sends writes only while this process
+    /// leads. The probe also trusts the CA certificates in `probe_ca_file`.
     ///
     /// # Errors
-    /// If the configuration, the file or the machine's TLS set-up cannot be used.
+    /// When `config`, the file or the system's TLS configuration cannot be used.
     pub fn open(config: &Config, leadership: &Leadership, probe_ca_file: Option<&Path>) -> Result<Self, Error> {
         Ok(Ports {
             client: leadership.client(config)?,
@@ -73,7 +73,7 @@ fn ca_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
     })
 }
 
-/// Remedy for a file without a certificate.
+/// Remedy, appended to the error of a `--probe-ca-file` that contains no certificate.
 const ADD_CERTIFICATES: &str = ": add your CA certificates in PEM (-----BEGIN CERTIFICATE-----), or omit the flag (in \
     the chart: probe.caBundle)";
 

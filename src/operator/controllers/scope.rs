@@ -1,4 +1,5 @@
-//! The controllers of one scope: all namespaces, or one of them. They connect the watches to the reconcilers.
+//! The controllers of one scope, which is all namespaces or one of them. This file connects the watches to the
+//! reconcilers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,15 +43,15 @@ use crate::{
     },
 };
 
-/// Capacity of a queue of reconcile requests. If it is full, a watch waits; other senders drop, and the resync covers
-/// it.
+/// Capacity of each controller's queue of reconcile requests. If it is full, a watch waits; other senders drop the
+/// request, and the object is reconciled at its next resync.
 const QUEUE_CAPACITY: usize = 1024;
-/// Concurrent reconciliations per kind.
+/// Maximum number of concurrent reconciliations per custom resource kind and scope.
 const CONCURRENCY: u16 = 16;
 /// Timeout of one reconciliation of a webhook.
 const RECONCILE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Timeout of one reconciliation of a connection. Its list waits for the request budget page by page: this is the
-/// longest list at 10 requests per minute.
+/// Timeout of one reconciliation of a connection. Each page of its list waits for the request budget: an hour suffices
+/// for the longest list at 10 requests per minute.
 const LIST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Requeue delay after a failed reconciliation.
 const REQUEUE_AFTER_ERROR: Duration = Duration::from_secs(5);
@@ -73,7 +74,7 @@ pub struct Scope {
     gate: Gate,
 }
 
-/// Caches that the watches of a scope fill.
+/// Caches of one scope, which its watches fill.
 struct Caches {
     index: Arc<WebhookIndex>,
     versions: Arc<ObservedVersions>,
@@ -86,14 +87,14 @@ impl Scope {
         Scope { shared, namespace, gate }
     }
 
-    /// Checks that the custom resources can be listed.
+    /// Checks that the API server lets this process list both custom resources in the scope.
     pub async fn check(&self) -> Result<(), kube::Error> {
         self.api::<LinktreeConnection>().list(&ListParams::default().limit(1)).await?;
         self.api::<LinktreeWebhook>().list(&ListParams::default().limit(1)).await?;
         Ok(())
     }
 
-    /// Runs both controllers until `shutdown`.
+    /// Runs the webhook and the connection controller until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let (webhook_requests, webhooks_queued) = mpsc::channel(QUEUE_CAPACITY);
         let (connection_requests, connections_queued) = mpsc::channel(QUEUE_CAPACITY);
@@ -102,7 +103,8 @@ impl Scope {
         let webhook_context = Arc::new(self.webhook_context(&caches, connection_requests.clone()));
         let connection_context = Arc::new(self.connection_context(webhook_requests.clone()));
 
-        // Both controllers get all requests through their channels: an event of one watch may concern either kind.
+        // Both controllers get all requests through these channels: an event of one watch may enqueue objects of either
+        // kind.
         let (gate, metrics) = (self.gate.until(&shutdown), &self.shared.metrics);
         let reconcile =
             |webhook| reconcile_webhook(webhook, Arc::clone(&webhook_context), gate.clone(), metrics.clone());
@@ -158,7 +160,7 @@ impl Scope {
         }
     }
 
-    /// The reconcile requests of all watches.
+    /// Merges the reconcile requests of all watches of the scope.
     fn requests(
         &self,
         caches: &Caches,
@@ -179,7 +181,8 @@ impl Scope {
         ])
     }
 
-    /// Marks the scope as synced after the first list of both kinds; never completes. It is the store's only waiter.
+    /// Marks the scope as synced after the initial lists of webhooks and connections; never completes. Nothing else
+    /// waits for the store, which wakes only one waiter.
     async fn mark_synced(&self, caches: &Caches) {
         caches.index.filled().await;
         if caches.connections.wait_until_ready().await.is_ok() {
@@ -200,14 +203,15 @@ impl Scope {
     }
 }
 
-/// Sends reconcile requests to the controllers. It waits if a queue is full, so that none is lost.
+/// Sends each reconcile request to its controller. Waits while that controller's queue is full, so that no request is
+/// lost.
 async fn enqueue(
     requests: impl Stream<Item = ReconcileRequest>,
     index: &WebhookIndex,
     webhooks: &Sender<Arc<ObjectKey>>,
     connections: &Sender<ObjectRef<LinktreeConnection>>,
 ) {
-    // A send fails only if the controller has stopped, and the scope stops with it.
+    // A send fails only if the controller has stopped; the scope then stops, too.
     let enqueue = async |request| match request {
         ReconcileRequest::Webhook(key) => {
             let key = index.get(&key).map_or_else(|| Arc::new(key), |known| Arc::clone(&known.key));
@@ -218,7 +222,7 @@ async fn enqueue(
     requests.for_each(enqueue).await;
 }
 
-/// Reconciles a webhook and returns its requeue delay; `None` for no requeue.
+/// Reconciles a webhook and returns its requeue delay; `None` if it must not be requeued.
 async fn reconcile_webhook(
     key: Arc<ObjectKey>,
     context: Arc<webhook::context::Context>,
@@ -242,7 +246,7 @@ async fn reconcile_webhook(
     }
 }
 
-/// Context of kube's controller of connections.
+/// Context that kube's controller passes to each reconciliation of a connection.
 struct ConnectionRunner {
     context: Arc<connection::context::Context>,
     objects: Store<LinktreeConnection>,
@@ -257,13 +261,13 @@ async fn reconcile_connection(
     if !runner.gate.passed().await {
         return Ok(Action::await_change());
     }
-    // It may have changed while this process was a standby.
+    // The cached connection may have changed while this reconciliation waited at the gate, as on a standby.
     let connection = runner.objects.get(&ObjectRef::from_obj(&*connection)).unwrap_or(connection);
     let reconcile = connection::reconcile(connection, Arc::clone(&runner.context));
     with_timeout("LinktreeConnection", LIST_TIMEOUT, &runner.metrics, reconcile).await
 }
 
-/// Runs a reconciliation with a timeout and counts it.
+/// Runs a reconciliation with a timeout, and counts its result in the metrics.
 async fn with_timeout<T>(
     kind: &'static str,
     after: Duration,
@@ -282,13 +286,13 @@ where
 {
     match result {
         Ok((object, _)) => tracing::debug!(%object, "reconciled"),
-        // Deleted since it was enqueued: a no-op.
+        // The connection was deleted after it was enqueued.
         Err(controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "object gone"),
         Err(error) => tracing::warn!(%error, "reconcile failed, retrying"),
     }
 }
 
-/// A channel's items as a stream.
+/// Turns a channel's receiver into a stream.
 fn received<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> + Send {
     futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|item| (item, receiver)) })
 }

@@ -1,4 +1,4 @@
-//! Leadership of this process, checked before each write.
+//! Whether this process is the leader, checked before each write.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,32 +9,32 @@ use tokio::sync::watch;
 
 use crate::{clock, operator::kubernetes::client};
 
-/// Term of a leadership.
+/// How long this process may act as the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Term {
-    /// Unlimited: there is no election.
+    /// Without end: there is no election.
     Always,
-    /// Not elected.
+    /// Not elected so far.
     NotYet,
-    /// Elected until the renew deadline.
+    /// Until the lease's renew deadline; each renewal extends it.
     Until(Instant),
 }
 
-/// Leadership of this process, checked before each write: a process that was suspended for longer than its term must
-/// not continue.
+/// Whether this process is the leader. It is checked before each write: a process that was suspended past its renew
+/// deadline must not write when it continues.
 #[derive(Clone, Debug)]
 pub struct Leadership {
     term: Arc<watch::Sender<Term>>,
     gauge: Gauge,
 }
 
-/// This process does not lead: another one does, or may by now.
+/// Error of a write: this process is not the leader, or its term has expired and another process may lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this process does not lead")]
 pub struct NotLeading;
 
 impl Leadership {
-    /// Leadership of the only process, without an election.
+    /// Leadership without an election: this process always leads.
     #[must_use]
     pub fn unopposed() -> Self {
         let leadership = Leadership::starting(Term::Always);
@@ -42,7 +42,7 @@ impl Leadership {
         leadership
     }
 
-    /// Leadership of a process that is not elected.
+    /// Leadership of a standby: this process is not elected.
     #[cfg(test)]
     #[must_use]
     pub fn standby() -> Self {
@@ -53,7 +53,7 @@ impl Leadership {
         Leadership { term: Arc::new(watch::Sender::new(term)), gauge: Gauge::default() }
     }
 
-    /// Registers the leader gauge.
+    /// Registers the gauge `linktree_operator_leader`.
     pub fn register(&self, registry: &mut Registry) {
         let help = "1 if this process leads, 0 if it is a standby";
         registry.register("linktree_operator_leader", help, self.gauge.clone());
@@ -62,7 +62,7 @@ impl Leadership {
     /// Checks that this process may write.
     ///
     /// # Errors
-    /// [`NotLeading`] if it must not.
+    /// [`NotLeading`] if this process is a standby or its term has expired.
     pub fn check(&self) -> Result<(), NotLeading> {
         match *self.term.borrow() {
             Term::Always => Ok(()),
@@ -73,14 +73,14 @@ impl Leadership {
 
     /// Waits until this process is elected for the first time.
     pub async fn acquired(&self) {
-        // The wait fails only without a sender, and `self` holds one.
+        // The wait fails only if the sender is dropped, and `self` holds it.
         let _ = self.term.subscribe().wait_for(|term| *term != Term::NotYet).await;
     }
 
-    /// A Kubernetes client that always reads, and writes only while this process leads.
+    /// A Kubernetes client that sends reads at any time, and writes only while this process leads.
     ///
     /// # Errors
-    /// If the configuration cannot be used.
+    /// When the configuration cannot be used.
     pub fn client(&self, config: &kube::Config) -> Result<Client, kube::Error> {
         let leadership = self.clone();
         let gate = tower::filter::FilterLayer::new(move |request: Request<Body>| {
@@ -92,12 +92,12 @@ impl Leadership {
         Ok(client::builder(config)?.with_layer(&gate).build())
     }
 
-    /// Sets the term and returns the one before it.
+    /// Replaces the term; returns the previous one.
     pub(super) fn set_term(&self, term: Term) -> Term {
         self.term.send_replace(term)
     }
 
-    /// Sets the leader gauge.
+    /// Sets the leader gauge to 1.
     pub(super) fn mark_leader(&self) {
         self.gauge.set(1);
     }

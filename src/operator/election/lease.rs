@@ -1,5 +1,5 @@
-//! Reads and writes the Lease object. Every write has the resourceVersion that it was decided on, so that of two
-//! candidates' writes one is rejected.
+//! Reads and writes the Lease object. Each write carries the resourceVersion of the Lease that its decision was based
+//! on, so that of two concurrent candidates' writes the API server rejects one.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::rules::{LEASE_DURATION, Record};
 use crate::operator::kubernetes::apply::FIELD_MANAGER;
 
 impl Record {
-    /// Reads the record of a lease. A missing duration counts as our own default.
+    /// Reads the fields of a Lease. If it has no `leaseDurationSeconds`, our own default applies.
     pub(super) fn of(lease: &Lease) -> Self {
         let spec = lease.spec.clone().unwrap_or_default();
         let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
@@ -26,11 +26,11 @@ impl Record {
     }
 }
 
-/// Writes the lease with `identity` as its holder; an empty identity releases it. It replaces `found`, the lease as
-/// read.
+/// Writes the Lease with `identity` as its holder; an empty `identity` releases it. Replaces `found`, the Lease as last
+/// read, or creates it if there was none.
 ///
 /// # Errors
-/// 409 if another process wrote first.
+/// 409 if another process has written the Lease since `found` was read.
 pub(super) async fn write(
     api: &Api<Lease>,
     name: &str,
@@ -52,7 +52,7 @@ pub(super) async fn write(
     }
 }
 
-/// The spec of a lease that `identity` acquires, renews or releases now.
+/// The spec of a Lease after `identity` acquires, renews or (if it is empty) releases it.
 fn claimed(before: LeaseSpec, identity: &str, now: Timestamp) -> LeaseSpec {
     let same = before.holder_identity.as_deref() == Some(identity);
     let transitions = before.lease_transitions.unwrap_or(0);

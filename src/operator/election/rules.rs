@@ -1,36 +1,36 @@
-//! Rules of leader election with a Lease, as a pure state machine of observed records and times.
+//! Rules of leader election with a Lease, as a pure state machine: its inputs are Lease records and times.
 //!
-//! Clocks of other processes are never trusted: a lease expires one lease duration after *we* last saw its record
-//! change, by our own monotonic clock. So a new candidate waits one whole duration after its first read.
+//! Other processes' clocks are never trusted: a lease expires one lease duration after *we* last saw its record change,
+//! by our own monotonic clock. So a new candidate waits one whole lease duration after its first read.
 
 use std::time::{Duration, Instant};
 
 /// Time after which a lease that is not renewed expires.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// Time after which a leader that cannot renew its lease must have stopped; shorter than [`LEASE_DURATION`].
+/// Time after its last renewal at which a leader must have stopped; shorter than [`LEASE_DURATION`].
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// Interval of renewals and of retries.
+/// Interval at which a leader renews the lease and other candidates read it again.
 pub const RETRY: Duration = Duration::from_secs(2);
 
-/// The fields of a Lease that the rules need.
+/// The fields of a Lease that the election rules use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The leader's identity; `None` after a release.
+    /// The identity of the leader; `None` if the lease was released or never held.
     pub holder: Option<String>,
-    /// The lease duration.
+    /// `leaseDurationSeconds`: how long the lease is valid after a renewal.
     pub duration: Duration,
-    /// The renew time. It is only compared, never read as a time.
+    /// `renewTime`, as text: it is only compared for changes, never read as a time.
     pub renewed: Option<String>,
 }
 
-/// Next action of a candidate.
+/// The next action of a candidate in the election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Write the lease with our identity: acquire or renew it.
+    /// Write the lease with our identity, to acquire or renew it.
     Claim,
-    /// Read the lease again after this time at the latest.
+    /// Read the lease again, at the latest after this time.
     Wait(Duration),
-    /// Stop: this process was the leader and lost the lease.
+    /// Exit: this process was the leader and lost the lease.
     Lost,
 }
 
@@ -39,12 +39,14 @@ pub enum Next {
 pub struct Election {
     identity: String,
     observed: Option<(Record, Instant)>,
-    /// Start (not end) of our last successful write of the lease: other candidates measure from when they observe the renewal, which is later.
+    /// Start (not end) of our last successful write of the lease. Other candidates measure from when they observe that
+    /// renewal, which is later.
     claimed: Option<Instant>,
 }
 
 impl Election {
-    /// A candidate. `identity` must be unique: a lease with it counts as one of this process before a restart.
+    /// A new candidate. `identity` must be unique: a lease held by it counts as acquired by this process before a
+    /// restart.
     #[must_use]
     pub fn new(identity: String) -> Self {
         Election { identity, observed: None, claimed: None }
@@ -55,8 +57,8 @@ impl Election {
         &self.identity
     }
 
-    /// Records the lease as just read. A missing lease does not end the holder's term: it may have been deleted by
-    /// hand, and the leader recreates it.
+    /// Records the Lease as just read. `None`, a missing Lease, does not end the holder's term: it may have been
+    /// deleted by hand, and the leader recreates it.
     pub fn observe(&mut self, record: Option<Record>, now: Instant) {
         let Some(record) = record else { return };
         if self.observed.as_ref().is_none_or(|(known, _)| *known != record) {
@@ -64,19 +66,19 @@ impl Election {
         }
     }
 
-    /// Records a successful write of ours that started at `started`.
+    /// Records that our write of the lease, started at `started`, succeeded.
     pub fn claimed(&mut self, record: Record, started: Instant) {
         self.observed = Some((record, started));
         self.claimed = Some(started);
     }
 
-    /// End of our term, if this process leads.
+    /// The renew deadline of our term; `None` if this process was never elected.
     #[must_use]
     pub fn leads_until(&self) -> Option<Instant> {
         self.claimed.map(|claimed| claimed + RENEW_DEADLINE)
     }
 
-    /// The next action.
+    /// Decides this candidate's next action.
     #[must_use]
     pub fn next(&self, now: Instant) -> Next {
         let holder = self.observed.as_ref().and_then(|(record, _)| record.holder.as_deref());

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::clock;
 
-/// Timeout of one attempt to read and write the lease.
+/// Timeout of one attempt, which reads the lease and may write it.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
-/// Timeout of the lease's release at shutdown.
+/// Timeout of releasing the lease at shutdown.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Command-line arguments of the leader election.
@@ -48,13 +48,14 @@ pub struct Candidate {
     leadership: Leadership,
 }
 
-/// Leadership was lost: the lease could not be renewed in time, or another process holds it.
+/// Error: this process lost the leadership, since it could not renew the lease in time or another process holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("leadership lost, exiting")]
 pub struct Lost;
 
 impl Candidate {
-    /// A candidate; `None` without an election. `client` must not be one that writes only while this process leads.
+    /// A candidate for this process; `None` if `--leader-elect` is off. `client` must not be one that writes only while
+    /// this process leads.
     #[must_use]
     pub fn new(args: &Args, client: Client) -> Option<Self> {
         let namespace = args.lease_namespace.as_deref().filter(|_| args.leader_elect)?;
@@ -67,13 +68,13 @@ impl Candidate {
         })
     }
 
-    /// The leadership that the election grants.
+    /// The leadership that this candidate's election grants and withdraws.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
         self.leadership.clone()
     }
 
-    /// Competes for the lease and, once elected, renews it. Returns only after losing it.
+    /// Competes for the lease and, once elected, renews it. Returns only after the leadership is lost.
     ///
     /// # Errors
     /// [`Lost`]: the process must exit.
@@ -97,13 +98,13 @@ impl Candidate {
         }
     }
 
-    /// Timeout of one attempt, and limit of a pause: never longer than the rest of the term.
+    /// The timeout of one attempt, also the limit of a pause between attempts: at most the rest of our term.
     fn attempt_timeout(&self) -> Duration {
         let rest = self.election.leads_until().map(|end| end.saturating_duration_since(clock::monotonic()));
         rest.unwrap_or(ATTEMPT_TIMEOUT).min(ATTEMPT_TIMEOUT)
     }
 
-    /// Reads the lease, and acquires or renews it if the rules say so.
+    /// Reads the lease once, acquires or renews it if the rules require it, and returns the next action.
     async fn attempt(&mut self) -> Result<Next, kube::Error> {
         if self.election.next(clock::monotonic()) == Next::Lost {
             return Ok(Next::Lost);
@@ -124,7 +125,7 @@ impl Candidate {
         Ok(next)
     }
 
-    /// Releases the lease if this process holds it, so that its successor does not wait for the expiry.
+    /// Releases the lease if this process holds it, so that a standby need not wait until it expires.
     pub async fn release(self) {
         self.leadership.set_term(Term::NotYet);
         let release = async {
@@ -144,7 +145,8 @@ impl Candidate {
     }
 }
 
-/// A watch of the lease with one item per change. It only shortens pauses: each attempt reads the lease itself.
+/// Watches the lease; yields one item per change. It only shortens the pauses between attempts: each attempt reads the
+/// lease itself.
 fn changes(api: &Api<Lease>, name: &str) -> impl Stream<Item = ()> + Send + use<> {
     let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
     watcher(api.clone(), by_name).default_backoff().filter_map(|event| ready(event.ok().map(drop)))

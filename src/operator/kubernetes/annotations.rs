@@ -1,28 +1,31 @@
-//! Annotation names, and one-shot requests: an annotation with a unique value, usually the time. A request is handled
-//! once; the status then holds its value, as with Flux's `reconcile.fluxcd.io/requestedAt`. Pure.
+//! Annotation names, and one-shot requests: a user sets an annotation to a unique value, usually the time. Each value
+//! is handled once and then written to the status, as with Flux's `reconcile.fluxcd.io/requestedAt`. Pure.
 
 use kube::ResourceExt;
 
-/// Requests a list of the account and a new probe now.
+/// Request on a webhook or connection: list the account now and, for a webhook, probe its URL.
 pub const SYNC: &str = "webhooks.linktree-operator.dev/sync-requested-at";
 
-/// Requests a new signing secret.
+/// Request on a webhook: replace its signing secret with a new one.
 pub const ROTATE_SECRET: &str = "webhooks.linktree-operator.dev/rotate-secret-requested-at";
 
-/// Annotation of a pod with the digest of its current route: a new value makes the kubelet refresh the mounted Secrets.
+/// Annotation of a receiver's pod with the digest of its current route: a new value makes the kubelet refresh the
+/// mounted Secrets.
 pub const ROUTE_DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/route-digest";
 
-/// Annotation of a signing Secret with the id of its subscription. A Secret without it was created by a user.
+/// Annotation of a signing Secret with the id of the subscription that its secret belongs to. A user created a Secret
+/// without it.
 pub const SUBSCRIPTION_ANNOTATION: &str = "webhooks.linktree-operator.dev/subscription-id";
 
-/// Annotation of a signing Secret with the time until which the previous secret also verifies deliveries.
+/// Annotation of a signing Secret with the time until which its previous secret also verifies deliveries.
 pub const PREVIOUS_NOT_AFTER_ANNOTATION: &str = "webhooks.linktree-operator.dev/previous-not-after-time";
 
-/// Annotation with the digest of the applied object. It reveals a field that was removed from the desired object, which
-/// a comparison with the live object cannot.
+/// Annotation of an applied object with the digest of its desired state. It reveals that a field was removed from the
+/// desired state, which a comparison with the live object cannot.
 pub const DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/applied-digest";
 
-/// The value of a request that was not handled yet; `None` if there is none.
+/// The value of a request annotation that differs from `handled`, the last handled value; `None` if there is no such
+/// request.
 #[must_use]
 pub fn pending<'a>(object: &'a impl ResourceExt, request: &str, handled: Option<&str>) -> Option<&'a str> {
     let value = object.annotations().get(request).map(String::as_str)?;

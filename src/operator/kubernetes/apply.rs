@@ -1,4 +1,4 @@
-//! Server-side apply of the objects that the operator owns, and the comparison that saves it when nothing has changed.
+//! Server-side apply of the operator's objects, and the comparison that skips an apply that would be a no-op.
 
 use std::{borrow::Cow, fmt::Debug};
 
@@ -13,13 +13,13 @@ use sha2::{Digest, Sha256};
 
 use super::{annotations::DIGEST_ANNOTATION, digest::digest};
 
-/// The field manager of all writes.
+/// The field manager of all the operator's writes.
 pub const FIELD_MANAGER: &str = "linktree-webhook-operator";
 
-/// Attempts to write a status after conflicts, before the reconciliation starts over.
+/// Attempts to write a status that fail with a conflict before the reconciliation starts over.
 const ATTEMPTS: usize = 5;
 
-/// A desired object with its digest annotation: compared with the live one, and applied if they differ.
+/// A desired object with its digest annotation. It is compared with the live object, and applied if they differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
     pub name: String,
@@ -42,24 +42,24 @@ impl Desired {
         Ok(Desired { name: object.meta().name.clone().unwrap_or_default(), value, digest })
     }
 
-    /// A digest of the object, comparable within one process.
+    /// A digest of the desired object, comparable only within one process.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.digest
     }
 
-    /// The object as it is sent to the API server.
+    /// The JSON object that is sent to the API server.
     #[cfg(test)]
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// Whether `live` has every field of this object, so that applying it would be a no-op.
+    /// Whether `live` has every field of this desired object, so that applying it would be a no-op.
     #[must_use]
     pub fn is_met_by<K: Serialize>(&self, live: &K) -> bool {
         serde_json::to_value(live).is_ok_and(|live| {
-            // A typed object has no kind and version.
+            // A typed object is serialized without apiVersion and kind.
             let Value::Object(fields) = &self.value else { return false };
             fields
                 .iter()
@@ -68,10 +68,10 @@ impl Desired {
         })
     }
 
-    /// Applies the object with force, since the operator owns it.
+    /// Applies the object and takes over fields of other field managers (`force`).
     ///
-    /// Server-side apply keeps list items that other field managers added (a port, a rule). A merge patch, which
-    /// replaces whole lists, then removes them.
+    /// Server-side apply keeps list items that other field managers added, such as a port or a rule. If the result
+    /// still differs, a merge patch, which replaces whole lists, removes them.
     ///
     /// # Errors
     /// The error of the API server.
@@ -83,7 +83,7 @@ impl Desired {
         let rejected = match api.patch(&self.name, &params, &Patch::Apply(&self.value)).await {
             Ok(applied) if self.is_met_by::<K>(&applied) => return Ok(()),
             Ok(_) => None,
-            // It may be invalid only in combination with items that others added.
+            // The object may be invalid only together with list items that others added: the merge patch removes those.
             Err(kube::Error::Api(status)) if status.code == 422 => Some(kube::Error::Api(status)),
             Err(error) => return Err(error),
         };
@@ -93,7 +93,7 @@ impl Desired {
     }
 }
 
-/// Applies a whole status; fields that it no longer has are removed. Returns the object after the write.
+/// Applies a whole status; fields of the previous one that it lacks are removed. Returns the object after the write.
 ///
 /// # Errors
 /// The error of the API server; 404 if the object does not exist.
@@ -104,11 +104,11 @@ where
     write_status(api, name, &json!({"name": name}), status).await
 }
 
-/// As [`apply_status`], on condition that the object has not changed since `seen` was read: of two concurrent writes,
-/// one succeeds.
+/// As [`apply_status`], but only if the object still has the resourceVersion of `seen`: of two concurrent writes, one
+/// succeeds.
 ///
 /// # Errors
-/// The error of the API server; 409 if the object has changed.
+/// The error of the API server; 409 if the object has changed since `seen` was read.
 pub async fn apply_status_as_seen<K>(api: &Api<K>, seen: &K, status: &impl Serialize) -> Result<K, kube::Error>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
@@ -117,10 +117,10 @@ where
     write_status(api, &name, &json!({"name": name, "resourceVersion": seen.meta().resource_version}), status).await
 }
 
-/// As [`apply_status_as_seen`], but changes to the rest of the object are no conflict: the write replaces the status of
-/// `seen` and no other.
+/// As [`apply_status_as_seen`], but it retries if only other parts of the object have changed: it never replaces a
+/// status other than that of `seen`.
 ///
-/// Returns the object after the write; `None` if another client has written its status, or if the object was deleted or
+/// Returns the object after the write; `None` if another client has written the status, or if the object was deleted or
 /// recreated.
 ///
 /// # Errors
@@ -138,7 +138,7 @@ where
         }
         let found = api.get_opt(seen.meta().name.as_deref().unwrap_or_default()).await?;
         let Some(found) = found.filter(|found| found.meta().uid == seen.meta().uid) else { return Ok(None) };
-        // The first write succeeded, its response was lost, and the client has retried.
+        // The first write succeeded, but its response was lost and the HTTP client sent it again.
         if found.status() == Some(status) {
             return Ok(Some(found));
         }
@@ -163,20 +163,21 @@ where
     api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await
 }
 
-/// Sorts the items of a map-type list into the order that the API server stores: items that were there `before` keep
-/// their order, whatever order is sent, and new items come last. Any other order would differ at every comparison.
+/// Sorts the items of a map-type list into the order in which the API server stores them: items of the live list
+/// (`before`) keep their order, whatever order is sent, and new items come last. Any other order would differ at every
+/// comparison.
 #[must_use]
 pub fn in_order_kept<T>(mut list: Vec<T>, before: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<T> {
     list.sort_by_key(|item| before.iter().position(|known| same(known, item)).unwrap_or(usize::MAX));
     list
 }
 
-/// Whether `live` has every field of `wanted`. The server sets defaults, so `live` may have more fields; lists must
+/// Whether `live` has every field of `wanted`. It may have more fields, since the API server sets defaults; lists must
 /// have the same length and match item by item, since a desired list is complete.
 fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
-            // An empty value equals an absent one.
+            // The API server may omit an empty value.
             live.get(name).map_or_else(|| is_empty(wanted), |live| contains(live, wanted))
         }),
         (Value::Array(live), Value::Array(wanted)) => {

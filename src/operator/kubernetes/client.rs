@@ -1,4 +1,4 @@
-//! The client of the API server: kube's own, with a deadline for every request except watches.
+//! The client of the API server: kube's own, with a timeout for every request except watches.
 
 use std::{
     task::{Context, Poll},
@@ -14,27 +14,29 @@ use kube::{
 };
 use tower::{BoxError, Layer, Service, layer::layer_fn, util::BoxService};
 
-/// Bound of one request that is not a watch, its body included. A reconciliation makes about a dozen.
+/// Timeout of one request that is not a watch, including its response's body. A reconciliation makes about a dozen
+/// requests.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Answer = Response<Box<DynBody>>;
-/// kube's own stack of layers.
+/// kube's own stack of HTTP layers, under our timeout.
 type KubeStack = BoxService<Request<Body>, Answer, BoxError>;
 
-/// A builder of API clients with kube's own stack: proxies, exec credentials, client certificates and token files.
+/// A builder of API clients on kube's own stack of layers: proxies, exec credentials, client certificates and token
+/// files.
 ///
-/// kube's retries of 429, 503 and 504 are off. Every reconciliation is retried anyway, with a backoff; retries below it
-/// would hide for minutes what the status can report.
+/// kube's retries of 429, 503 and 504 are off: every failed reconciliation is retried anyway, with a backoff, and
+/// retries inside a request would hide for minutes a failure that the status can report.
 ///
 /// # Errors
-/// When the configuration cannot be used.
+/// When `config` cannot be used.
 pub fn builder(config: &Config) -> Result<ClientBuilder<Deadline<KubeStack>>, kube::Error> {
     let mut config = config.clone();
     config.default_retry = false;
     Ok(ClientBuilder::try_from(config)?.with_layer(&deadline()))
 }
 
-/// The API server did not answer in time.
+/// Error of a request that the API server did not answer within the timeout.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the API server did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
 struct NoAnswer;
@@ -43,7 +45,7 @@ fn deadline<S>() -> impl Layer<S, Service = Deadline<S>> {
     layer_fn(Deadline)
 }
 
-/// Bounds each request except watches, which kube's watcher bounds by itself.
+/// Layer with a timeout for each request except watches, for which kube's watcher has its own.
 #[derive(Debug)]
 pub struct Deadline<S>(S);
 
@@ -71,7 +73,8 @@ where
     }
 }
 
-/// Reads the whole body, so that the deadline covers it. kube's client does so next in any case.
+/// Waits for the response and its whole body, so that the timeout covers both. kube's client reads the body next in any
+/// case.
 async fn complete(answer: impl Future<Output = Result<Answer, BoxError>>) -> Result<Answer, BoxError> {
     let (parts, body) = answer.await?.into_parts();
     let body = Full::new(body.collect().await?.to_bytes());

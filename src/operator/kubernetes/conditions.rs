@@ -1,4 +1,5 @@
-//! Renders conditions. No other code writes them, so transition times, generations and order are always consistent.
+//! Renders findings as status conditions. No other code writes conditions, so that their transition times, generations
+//! and order are consistent.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -6,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::apply::in_order_kept;
 use crate::api::condition::{ConditionType, Reason};
 
-/// A condition's three-valued status.
+/// The value of a condition's `status` field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     True,
@@ -31,8 +32,8 @@ impl From<bool> for Status {
     }
 }
 
-/// The result of one rule, from which a condition is rendered. The message tells a user the state and the remedy. It
-/// holds no text that changes with each reconciliation, since the status would then be written each time.
+/// The result of one rule, rendered as one condition. Its message tells a user the state and the remedy. The message
+/// contains nothing that changes with each reconciliation, since each change costs a status write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub status: Status,
@@ -51,8 +52,8 @@ impl Finding {
     }
 }
 
-/// Renders findings as conditions. The types that were there keep their previous order, as a server-side apply does; new
-/// ones follow in the given order. `lastTransitionTime` changes only when the status does.
+/// Renders findings as conditions. Types that are in `previous` keep their order there, as with a server-side apply;
+/// new ones follow in the given order. `lastTransitionTime` changes only if the condition's status does.
 #[must_use]
 pub fn render(
     findings: &[(ConditionType, Finding)],
@@ -78,25 +79,26 @@ pub fn render(
     in_order_kept(conditions, previous, |before, condition| before.type_ == condition.type_)
 }
 
-/// The condition of a type, if present.
+/// The condition of this type, if `conditions` has one.
 #[must_use]
 pub fn find(conditions: &[Condition], condition_type: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == condition_type.as_str())
 }
 
-/// Whether the condition is present and has this reason.
+/// Whether `conditions` has one of this type with this reason.
 #[must_use]
 pub fn has_reason(conditions: &[Condition], condition_type: ConditionType, reason: Reason) -> bool {
     find(conditions, condition_type).is_some_and(|condition| condition.reason == reason.as_str())
 }
 
-/// The time without its fraction of a second, as the API stores it: a written value then equals the value read back.
+/// A time without its fraction of a second, as the Kubernetes API stores it: a value read back then equals the written
+/// one.
 #[must_use]
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// The maximum length of a condition's message, in characters. Kubernetes allows 32 KiB, which is more than anyone reads.
+/// Maximum length of a condition's message, in characters. Kubernetes allows 32 KiB, which is too long to read.
 const MESSAGE_MAX: usize = 1024;
 
 fn bounded(message: &str) -> String {

@@ -1,10 +1,10 @@
-//! The error of a reconciliation.
+//! The error of a failed reconciliation.
 
 use std::time::Duration;
 
-/// The reason why a reconciliation failed; it is retried.
+/// The reason why a reconciliation failed; the object is requeued.
 ///
-/// An expected state is never an error: it becomes an outcome, and the status reports it.
+/// An expected state is not an error: it becomes a finding or an outcome, and the status reports it.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     #[error("the Kubernetes API request failed: {0}")]

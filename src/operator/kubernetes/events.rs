@@ -10,7 +10,7 @@ use kube::{
 
 use super::apply::FIELD_MANAGER;
 
-/// Publishes Events with the operator as their reporter.
+/// Publisher of Kubernetes Events, with the operator as their reporting controller.
 #[derive(Clone)]
 pub struct Events(Recorder);
 
@@ -26,9 +26,9 @@ impl Events {
         Events(Recorder::new(client, Reporter { controller: FIELD_MANAGER.into(), instance: None }))
     }
 
-    /// Publishes an Event about a transition, and logs it.
+    /// Publishes an Event about an object's status change, and logs it.
     ///
-    /// A failure to publish is only logged: the status is authoritative, Events are best effort.
+    /// A failure to publish is only logged: Events are best effort, and the status has the same information.
     pub async fn publish<K: Resource<DynamicType = ()>>(
         &self,
         object: &K,

@@ -1,11 +1,11 @@
-//! The part of the Gateway API that is needed to apply an HTTPRoute and to read its status. A cluster may lack that
-//! API: it is used only once a webhook requests it, and the watch retries until it exists.
+//! The types of the Gateway API that applying an HTTPRoute and reading its status need. A cluster may lack that API: an
+//! HTTPRoute is applied only if a webhook's spec requests it, and the watch retries until the API exists.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-/// The spec of an HTTPRoute. Every field has a default, since the object that is read may have been written by a user.
+/// The spec of an HTTPRoute. Every field has a default, since a user may have written the route that is read.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "gateway.networking.k8s.io",
@@ -26,7 +26,7 @@ pub struct HTTPRouteSpec {
     pub rules: Vec<Rule>,
 }
 
-/// The Gateway that a route is attached to.
+/// The Gateway that a route attaches to; `section_name` selects one of its listeners.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ParentReference {
@@ -37,12 +37,13 @@ pub struct ParentReference {
     pub section_name: Option<String>,
 }
 
-/// A rule of a route: which requests it matches, and the backends they go to.
+/// A rule of an HTTPRoute: the requests that it matches, and the backends that they go to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rule {
     pub matches: Vec<Match>,
-    /// Always empty: it removes filters that others added, since a redirect or a rewrite would keep deliveries out.
+    /// Always empty: applying it removes filters that others added, since with a redirect or rewrite no delivery would
+    /// arrive.
     pub filters: Vec<serde_json::Value>,
     pub backend_refs: Vec<BackendReference>,
 }
@@ -61,7 +62,7 @@ pub struct Path {
     pub value: String,
 }
 
-/// A Service in the route's namespace.
+/// A Service in the HTTPRoute's namespace, as backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BackendReference {
@@ -75,7 +76,7 @@ pub struct HTTPRouteStatus {
     pub parents: Vec<ParentStatus>,
 }
 
-/// The state of the route at one Gateway, as its controller reports it.
+/// The state of an HTTPRoute at one parent Gateway, as that Gateway's controller reports it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ParentStatus {

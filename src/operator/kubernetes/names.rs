@@ -1,25 +1,25 @@
-//! The names of a webhook's objects, and the webhook that a name belongs to: this works even if the owner references of
-//! the object were removed. Pure.
+//! The names of a webhook's child objects, and back from such a name to its webhook, which works even if the object's
+//! owner reference was removed. Pure.
 
-/// The finalizer that keeps a deleted webhook until its subscription is deleted.
+/// The finalizer on webhooks: a deleted one stays until its subscription at Linktree is deleted.
 pub const FINALIZER: &str = "webhooks.linktree-operator.dev/subscription";
 
 /// The value of the label `app.kubernetes.io/managed-by` on every object that the operator creates.
 pub const MANAGED_BY: &str = "linktree-webhook-operator";
 
-/// The name of the receiver's objects: workload, Service, ServiceAccount, NetworkPolicy.
+/// The name of a webhook's receiver objects: StatefulSet, Service, ServiceAccount, NetworkPolicy.
 #[must_use]
 pub fn receiver(webhook: &str) -> String {
     format!("{webhook}-receiver")
 }
 
-/// The name of the receiver's only pod.
+/// The name of the receiver's only pod, replica 0 of its StatefulSet.
 #[must_use]
 pub fn pod(webhook: &str) -> String {
     format!("{webhook}-receiver-0")
 }
 
-/// The name of the Secret that holds the route file.
+/// The name of the Secret that holds a webhook's route file.
 #[must_use]
 pub fn route_secret(webhook: &str) -> String {
     format!("{webhook}-receiver-route")
@@ -31,20 +31,21 @@ pub fn signing_secret(webhook: &str) -> String {
     format!("{webhook}-signing")
 }
 
-/// The webhook that a receiver's object or pod of this name belongs to; it need not exist.
+/// The name of the webhook that a receiver object or pod with this name would belong to; the webhook need not exist.
 #[must_use]
 pub fn owner_of_part(name: &str) -> Option<&str> {
     let workload = name.strip_suffix("-0").unwrap_or(name);
     workload.strip_suffix("-receiver").or_else(|| name.strip_suffix("-receiver"))
 }
 
-/// The webhook that a route Secret or signing Secret of this name belongs to; it need not exist.
+/// The name of the webhook that a route Secret or signing Secret with this name would belong to; the webhook need not
+/// exist.
 #[must_use]
 pub fn owner_of_secret(name: &str) -> Option<&str> {
     name.strip_suffix("-receiver-route").or_else(|| name.strip_suffix("-signing"))
 }
 
-/// Whether a path has the form of a bundled receiver's delivery path.
+/// Whether a URL path has the form of a bundled receiver's delivery path.
 #[must_use]
 pub fn is_delivery_path(path: &str) -> bool {
     path.strip_prefix("/h/").is_some_and(|digest| digest.len() == 32 && digest.bytes().all(|c| c.is_ascii_hexdigit()))

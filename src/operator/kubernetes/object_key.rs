@@ -1,4 +1,4 @@
-//! The namespace and name of an object.
+//! The namespace and name that identify an object of a kind.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::api::webhook::LinktreeWebhook;
 
-/// Namespace and name: identifies an object among those of its kind.
+/// Namespace and name: identifies an object among all of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     pub namespace: String,
@@ -19,13 +19,13 @@ impl ObjectKey {
         ObjectKey { namespace: namespace.into(), name: name.into() }
     }
 
-    /// The key of a namespaced object.
+    /// The key of this namespaced object.
     #[must_use]
     pub fn of(object: &impl ResourceExt) -> Self {
         ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
     }
 
-    /// The key of the connection that a webhook refers to, which is in the webhook's own namespace.
+    /// The key of the `LinktreeConnection` in a webhook's spec, which is in the webhook's own namespace.
     #[must_use]
     pub fn connection_of(webhook: &LinktreeWebhook) -> Self {
         ObjectKey::new(webhook.namespace().unwrap_or_default(), webhook.spec.connection_ref.name.clone())

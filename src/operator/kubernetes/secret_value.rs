@@ -1,9 +1,9 @@
-//! Reads the values of Secrets.
+//! Reads values from Secrets.
 
 use crate::linktree::secret::Secret;
 
-/// The value of a Secret key, without the white space around it, such as an editor's newline at the end. `None` if it
-/// is empty or not UTF-8.
+/// The value of a Secret key, trimmed of white space, such as a newline that an editor added. `None` if it is empty or
+/// not UTF-8.
 #[must_use]
 pub fn secret_value(bytes: &[u8]) -> Option<Secret> {
     let text = std::str::from_utf8(bytes).ok()?.trim();

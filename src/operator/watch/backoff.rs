@@ -7,20 +7,21 @@ use kube::runtime::watcher::{self, Event};
 
 use crate::jitter;
 
-/// An item of a watch.
+/// An event of a watch, or its failure.
 pub type Result<T> = std::result::Result<T, watcher::Error>;
 
-/// The delay after the first failure. It doubles with each further one up to [`MAX_DELAY`]; a jitter of up to the same
-/// length is added, so that the watches of many operators do not return at once. client-go uses the same values.
+/// The delay before a retry after the first failure. It doubles with each further failure up to [`MAX_DELAY`]; a jitter
+/// of up to the same length is added, so that the watches of many operators do not retry at the same time. client-go
+/// uses the same values.
 const MIN_DELAY: Duration = Duration::from_millis(800);
 const MAX_DELAY: Duration = Duration::from_secs(30);
-/// A watch without events for this long after a failure counts as healthy, and its backoff is reset.
+/// After a failure, a watch counts as healthy once it has been quiet for this long, and its backoff is reset.
 const RESET_AFTER: Duration = Duration::from_secs(120);
 
-/// The same events, with a delay after each failure, which grows until the watch succeeds.
+/// Wraps a watch: it yields the same events, but waits after each failure; the delay grows until the watch succeeds.
 ///
-/// kube's own backoff is reset by any event, and a watcher yields one before each list: a kind that is never served
-/// would be requested every second.
+/// kube's own backoff is reset by any event, and a watcher yields one (`Init`) before each list: a kind that the API
+/// server does not serve would be requested every second.
 pub fn with_backoff<K>(
     watch: impl Stream<Item = Result<Event<K>>> + Send,
 ) -> impl Stream<Item = Result<Event<K>>> + Send
@@ -44,12 +45,12 @@ where
     })
 }
 
-/// The number of consecutive failures of a watch.
+/// The number of consecutive failures of one watch.
 #[derive(Debug, Default)]
 struct WatchBackoff(u32);
 
 impl WatchBackoff {
-    /// The delay after this event, before the watch is polled again.
+    /// How long to wait after this event before polling the watch again; `None` for no delay.
     fn after<K>(&mut self, event: &Result<Event<K>>) -> Option<Duration> {
         match event {
             Err(_) => {
@@ -57,7 +58,8 @@ impl WatchBackoff {
                 self.0 = self.0.saturating_add(1);
                 Some(delay.mul_f64(1.0 + jitter::fraction()))
             }
-            // The list has not succeeded yet: its request, or that of a further page, may fail.
+            // No reset: the initial list has not succeeded yet, since the request for it or for a further page may
+            // still fail.
             Ok(Event::Init | Event::InitApply(_)) => None,
             Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => {
                 self.0 = 0;

@@ -1,4 +1,4 @@
-//! Signals that the caches of all scopes are synced.
+//! Signals that the caches of all scopes are synced, which means that their initial lists are complete.
 
 use std::sync::{
     Arc,
@@ -7,15 +7,16 @@ use std::sync::{
 
 use tokio_util::sync::CancellationToken;
 
-/// A signal that every scope has completed its initial lists; connections of several scopes may share an account.
+/// A signal that every scope has completed its initial lists. All are needed, since connections of several scopes may
+/// share an account.
 ///
-/// The readiness of kube's stores does not serve here: a store wakes only its last waiter, and each reconciliation is a
-/// task of its own.
+/// kube's `Store::wait_until_ready` does not serve here: a store wakes only its last waiter, and every reconciliation
+/// waits in a task of its own.
 #[derive(Clone, Debug)]
 pub struct CachesSynced {
     /// The number of scopes that have not completed their initial lists.
     missing: Arc<AtomicUsize>,
-    /// Cancelled when none is missing. It wakes the waiters in the order of their arrival.
+    /// Cancelled when `missing` is 0. A token wakes its waiters in the order of their arrival.
     all: CancellationToken,
 }
 
@@ -30,7 +31,7 @@ impl CachesSynced {
         self.all.is_cancelled()
     }
 
-    /// Records that one more scope has completed its initial lists.
+    /// Records that one more scope has completed its initial lists; call it once per scope.
     pub fn mark_synced(&self) {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.all.cancel();

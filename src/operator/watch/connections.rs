@@ -15,7 +15,7 @@ use crate::{
     operator::kubernetes::{digest::digest, object_key::ObjectKey},
 };
 
-/// The connections whose token is in this Secret.
+/// The connections whose API token is in this Secret.
 pub fn by_token_secret(store: &Store<LinktreeConnection>, secret: &ObjectKey) -> Vec<ObjectKey> {
     let uses = |connection: &LinktreeConnection| {
         connection.namespace().as_ref() == Some(&secret.namespace)
@@ -24,19 +24,19 @@ pub fn by_token_secret(store: &Store<LinktreeConnection>, secret: &ObjectKey) ->
     store.state().iter().filter(|connection| uses(connection)).map(|connection| ObjectKey::of(&**connection)).collect()
 }
 
-/// Filters the events of connections that require their reconciliation; by key, the digest of the last observed state.
+/// Predicate on connection events: which ones enqueue the connection. By key, the digest of the last observed state.
 #[derive(Debug, Default)]
 pub struct ChangeFilter(HashMap<ObjectKey, u64>);
 
 impl ChangeFilter {
-    /// Whether the event changes a connection's spec, annotations or deletion. A changed status does not count: two
-    /// operators that briefly see an account differently would react to each other's writes without end.
+    /// Whether the event changes a connection's generation, annotations or deletion. A changed status does not count:
+    /// two operators that briefly see an account differently would react to each other's status writes without end.
     pub fn is_changed(&mut self, event: &Event<LinktreeConnection>) -> bool {
         match event {
             Event::Apply(connection) | Event::InitApply(connection) => {
                 let meta = &connection.metadata;
                 let deleted_at = meta.deletion_timestamp.as_ref().map(|at| at.0);
-                // A status that was removed must be written again.
+                // A removed status does count, since it must be written again.
                 let observed = connection.status.as_ref().map(|status| status.observed_generation);
                 let state = digest(&(meta.generation, deleted_at, &meta.annotations, observed));
                 self.0.insert(ObjectKey::of(connection), state) != Some(state)
@@ -54,8 +54,8 @@ impl ChangeFilter {
     }
 }
 
-/// The parts of a connection that webhooks depend on. Its request budget is not among them: it is written often while
-/// many webhooks wait for it.
+/// The parts of a connection that its webhooks depend on. The request budget in its status is not one of them: it is
+/// written often while many webhooks wait for it.
 #[derive(Debug, PartialEq)]
 struct State {
     generation: Option<i64>,
@@ -74,12 +74,12 @@ impl State {
     }
 }
 
-/// Finds the webhooks that a change of a connection affects.
+/// Finds the webhooks to enqueue when a connection changes.
 #[derive(Debug)]
 pub struct ConnectionUsers {
     index: Arc<WebhookIndex>,
     states: HashMap<ObjectKey, State>,
-    /// The connections of a list that is not complete yet.
+    /// The connections received so far of a list in progress.
     listed: HashMap<ObjectKey, State>,
 }
 
@@ -88,7 +88,7 @@ impl ConnectionUsers {
         ConnectionUsers { index, states: HashMap::new(), listed: HashMap::new() }
     }
 
-    /// Records an event. Returns the webhooks that it affects.
+    /// Records an event of the watch. Returns the keys of the webhooks that its change affects.
     pub fn record(&mut self, event: &Event<LinktreeConnection>) -> Vec<ObjectKey> {
         let changed = match event {
             Event::Apply(connection) => {
@@ -117,7 +117,7 @@ impl ConnectionUsers {
         self.index.by_connections(&changed).into_iter().map(|entry| (*entry.key).clone()).collect()
     }
 
-    /// The connections that the list shows as changed, or lacks.
+    /// Completes a list: returns the connections that it shows as changed, and those that it lacks.
     fn finish_list(&mut self) -> Vec<ObjectKey> {
         let before = std::mem::replace(&mut self.states, std::mem::take(&mut self.listed));
         let gone = before.keys().filter(|key| !self.states.contains_key(*key));

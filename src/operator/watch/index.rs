@@ -1,5 +1,5 @@
-//! An index of the webhooks of one scope, filled by their watch: by key, connection and Secret. It holds only the
-//! fields that these lookups need; a reconciliation reads the object itself. No IO.
+//! An index of the webhooks of one scope, filled by their watch, with lookups by key, connection and Secret. It stores
+//! only the fields that these lookups need; a reconciliation reads the whole webhook. No IO.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,21 +17,22 @@ use crate::{
     operator::kubernetes::{names, object_key::ObjectKey},
 };
 
-/// The indexed fields of one webhook.
+/// The indexed fields of one `LinktreeWebhook`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexEntry {
-    /// Shared with the queue, the states and the versions, since there may be ten thousand webhooks.
+    /// Shared with the work queue, the in-memory states and the observed versions, since there may be ten thousand
+    /// webhooks.
     pub key: Arc<ObjectKey>,
     pub version: Version,
-    /// The name of its connection, which is in the same namespace.
+    /// The name of the webhook's connection, which is in the same namespace.
     pub connection: String,
-    /// The subscription in its status.
+    /// The id of the subscription in the webhook's status.
     pub subscription: Option<SubscriptionId>,
-    /// The time in its status at which its registration was begun.
+    /// The start time of the registration in the webhook's status.
     pub begun: Option<Timestamp>,
-    /// The URL in its status.
+    /// The URL in the webhook's status.
     pub url: Option<String>,
-    /// The names of the Secrets in its spec.
+    /// The names of the Secrets that the webhook's spec refers to.
     secrets: Box<[String]>,
 }
 
@@ -52,12 +53,12 @@ impl IndexEntry {
     }
 }
 
-/// The indexes of all scopes. Clones share them.
+/// The webhook indexes of all scopes. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Indexes(Arc<RwLock<Vec<Arc<WebhookIndex>>>>);
 
 impl Indexes {
-    /// Adds the index of one more scope.
+    /// Adds an empty index for one more scope, and returns it.
     #[must_use]
     pub fn add(&self) -> Arc<WebhookIndex> {
         let index = Arc::<WebhookIndex>::default();
@@ -65,19 +66,19 @@ impl Indexes {
         index
     }
 
-    /// The entry of a webhook of any scope.
+    /// The entry of a webhook, whichever scope it is in.
     #[must_use]
     pub fn get(&self, webhook: &ObjectKey) -> Option<Arc<IndexEntry>> {
         self.all().iter().find_map(|index| index.get(webhook))
     }
 
-    /// The webhooks of these connections.
+    /// The webhooks that use any of these connections.
     #[must_use]
     pub fn by_connections(&self, connections: &[ObjectKey]) -> Vec<Arc<IndexEntry>> {
         self.all().iter().flat_map(|index| index.by_connections(connections)).collect()
     }
 
-    /// The webhooks of one connection.
+    /// The webhooks that use this connection.
     #[must_use]
     pub fn by_connection(&self, connection: &ObjectKey) -> Vec<Arc<IndexEntry>> {
         self.by_connections(std::slice::from_ref(connection))
@@ -92,21 +93,21 @@ impl Indexes {
 #[derive(Debug, Default)]
 pub struct WebhookIndex {
     state: Mutex<State>,
-    /// Whether the initial list is complete.
+    /// Whether the initial list of webhooks is complete.
     filled: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     entries: HashMap<Arc<ObjectKey>, Arc<IndexEntry>>,
-    /// The names of the webhooks whose spec names a Secret.
+    /// Per Secret, the names of the webhooks whose spec refers to it.
     by_secret: HashMap<ObjectKey, Vec<String>>,
-    /// The webhooks of a list that is not complete yet.
+    /// The keys received so far of a list in progress.
     listed: HashSet<Arc<ObjectKey>>,
 }
 
 impl WebhookIndex {
-    /// Applies an event of the watch.
+    /// Applies an event of the webhooks' watch.
     pub fn apply(&self, event: &Event<LinktreeWebhook>) {
         let mut state = self.state();
         match event {
@@ -127,13 +128,13 @@ impl WebhookIndex {
         }
     }
 
-    /// Waits until the initial list is complete.
+    /// Waits until the initial list of webhooks is complete.
     pub async fn filled(&self) {
-        // This fails only without a sender, which `self` holds.
+        // The wait fails only if the sender is dropped, and `self` holds it.
         let _ = self.filled.subscribe().wait_for(|filled| *filled).await;
     }
 
-    /// The entry of this webhook.
+    /// The entry of this webhook, if the scope has it.
     #[must_use]
     pub fn get(&self, webhook: &ObjectKey) -> Option<Arc<IndexEntry>> {
         self.state().entries.get(webhook).cloned()
@@ -144,7 +145,7 @@ impl WebhookIndex {
         self.state().entries.contains_key(webhook)
     }
 
-    /// The webhooks of these connections, in the order of their names.
+    /// The webhooks that use any of these connections, sorted by key.
     #[must_use]
     pub fn by_connections(&self, connections: &[ObjectKey]) -> Vec<Arc<IndexEntry>> {
         let uses = |entry: &IndexEntry, connection: &ObjectKey| {
@@ -156,7 +157,8 @@ impl WebhookIndex {
         entries
     }
 
-    /// The names of the webhooks that a Secret affects, all in its namespace: its owner, and those whose spec names it.
+    /// The names of the webhooks that a Secret affects, all in its namespace: the one that owns it, and those whose
+    /// spec refers to it.
     #[must_use]
     pub fn by_secret(&self, secret: &ObjectKey) -> Vec<String> {
         let state = self.state();
@@ -173,7 +175,7 @@ impl WebhookIndex {
 }
 
 impl State {
-    /// Inserts or replaces an entry. Returns the shared key.
+    /// Inserts or replaces a webhook's entry. Returns the key that the index shares.
     fn put(&mut self, mut entry: IndexEntry) -> Arc<ObjectKey> {
         if let Some(known) = self.entries.get(&entry.key) {
             entry.key = Arc::clone(&known.key);

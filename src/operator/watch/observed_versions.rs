@@ -1,8 +1,8 @@
-//! The last observed resourceVersions of each webhook's objects: those that its reconciliation read, and those that the
-//! watches reported since. An object whose versions agree need not be read again. No IO.
+//! The last observed resourceVersions of each webhook's objects: the version that its last reconciliation read, and the
+//! version that a watch reported since. If both agree, the object need not be read again. No IO.
 //!
 //! Versions are compared only for equality. A watch that lags behind reports an older version, which differs: the
-//! object is then read once more than necessary, never once less.
+//! object is then read once more than necessary, but a change is never missed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,11 +15,11 @@ use kube::Resource;
 
 use crate::operator::kubernetes::{digest::digest, object_key::ObjectKey};
 
-/// The maximum number of kinds.
+/// Number of kinds that an object's identity has bits for.
 const KINDS: usize = 1 << Object::KIND.count_ones();
 const _: () = assert!(Kind::StatefulSet.index() < KINDS, "the index of the last kind fits into its bits");
 
-/// The kinds that are watched for webhooks.
+/// The kinds of objects that reconciling a webhook depends on, each with a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     HttpRoute,
@@ -35,14 +35,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Its index in a table of all kinds.
+    /// The kind's index in tables such as `watches`.
     const fn index(self) -> usize {
         self as usize
     }
 }
 
-/// The identity of an object: a digest of its namespace and name, whose last bits are replaced by its kind. There are
-/// many times ten thousand objects, so a slot takes 32 bytes.
+/// The identity of an object: a digest of its namespace and name, with its kind in the lowest four bits. It is this
+/// compact, since ten thousand webhooks have many objects each: a slot takes 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Object(u64);
 
@@ -54,13 +54,14 @@ impl Object {
         Object(digest(&(namespace, name)) & !Self::KIND | kind.index() as u64)
     }
 
-    /// The index of its kind.
+    /// The index of the object's kind.
     const fn kind(self) -> usize {
         (self.0 & Self::KIND) as usize
     }
 }
 
-/// The digest of an object's uid and resourceVersion, or [`ABSENT`](Version::ABSENT).
+/// The version of an object: a digest of its uid and resourceVersion, or [`ABSENT`](Version::ABSENT) if it does not
+/// exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(NonZeroU64);
 
@@ -71,26 +72,26 @@ impl Version {
     pub fn of<K: Resource>(object: &K) -> Self {
         let meta = object.meta();
         let digest = digest(&(&meta.uid, &meta.resource_version));
-        // A digest that collides with `ABSENT` is replaced.
+        // A digest that would collide with `ABSENT` is replaced by the maximum.
         NonZeroU64::new(digest).filter(|digest| *digest != NonZeroU64::MIN).map_or(Version(NonZeroU64::MAX), Version)
     }
 
-    /// As [`Version::of`], for the result of a read by name.
+    /// As [`Version::of`] for an object read by name; `ABSENT` if it was not found.
     #[must_use]
     pub fn of_found<K: Resource>(found: Option<&K>) -> Self {
         found.map_or(Version::ABSENT, Version::of)
     }
 }
 
-/// The observed versions of one object of one webhook.
+/// The observed versions of one object that a webhook depends on.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     object: Object,
-    /// The version that a reconciliation last read; `None` if it is stale.
+    /// The version that a reconciliation last read; `None` if the object must be read again.
     read: Option<Version>,
-    /// The digest of the desired object that this version met.
+    /// The digest of the desired object that the read version met.
     met: u64,
-    /// The version that a watch last reported; `None` if none since the slot was created.
+    /// The version that a watch last reported; `None` if there was no event since the slot was created.
     watched: Option<Version>,
 }
 
@@ -100,21 +101,22 @@ impl Slot {
     }
 }
 
-/// How long a watch counts as unreliable after a failure. A watch that keeps failing fails again before that.
+/// How long a watch counts as unreliable after a failure. It is longer than the retry delay, so that a watch that keeps
+/// failing stays unreliable.
 const UNRELIABLE_FOR: SignedDuration = SignedDuration::from_secs(90);
 
-/// The last observed resourceVersions of all webhooks' objects, and the health of the watches.
+/// The last observed resourceVersions of the objects of all webhooks, and the health of the watches.
 #[derive(Debug, Default)]
 pub struct ObservedVersions {
     slots: Mutex<HashMap<Arc<ObjectKey>, Vec<Slot>>>,
-    /// By the index of their kind.
+    /// Indexed by [`Kind::index`].
     watches: Mutex<[Watch; KINDS]>,
 }
 
 /// The health of the watch of one kind.
 #[derive(Clone, Copy, Debug, Default)]
 struct Watch {
-    /// It has completed its initial list.
+    /// Whether the watch has completed its initial list.
     listed: bool,
     failed_at: Option<Timestamp>,
 }
@@ -126,7 +128,7 @@ impl Watch {
 }
 
 impl ObservedVersions {
-    /// Drops the versions of a webhook's objects: all of them must be read again.
+    /// Drops all versions of a webhook's objects, so that its next reconciliation reads all of them again.
     pub fn mark_stale(&self, webhook: &Arc<ObjectKey>) {
         self.versions().insert(Arc::clone(webhook), Vec::new());
     }
@@ -135,12 +137,12 @@ impl ObservedVersions {
         self.versions().remove(webhook);
     }
 
-    /// Starts a read of this object: from here on, versions that watches report are recorded.
+    /// Marks the object's version as stale before it is read. Versions that watches report from now on are recorded.
     pub fn begin_read(&self, webhook: &ObjectKey, object: Object) {
         self.with(webhook, |slots| slot(slots, object).read = None);
     }
 
-    /// Records the version that was read, and the digest `met` of the desired object that it meets.
+    /// Records the version that a reconciliation read, and the digest `met` of the desired object that it meets.
     pub fn record_read(&self, webhook: &ObjectKey, object: Object, version: Version, met: u64) {
         self.with(webhook, |slots| {
             let slot = slot(slots, object);
@@ -148,7 +150,7 @@ impl ObservedVersions {
         });
     }
 
-    /// Records the version that a watch reported.
+    /// Records the version of an object that a watch event reported.
     pub fn on_event(&self, webhook: &ObjectKey, object: Object, version: Version) {
         self.with(webhook, |slots| {
             if let Some(slot) = slots.iter_mut().find(|slot| slot.object == object) {
@@ -157,7 +159,7 @@ impl ObservedVersions {
         });
     }
 
-    /// Records a complete list of a kind: an object that is not `listed` no longer exists.
+    /// Records that a watch has completed a list of a kind: an object that is not in `listed` does not exist.
     pub fn on_relist(&self, kind: Kind, listed: &HashSet<Object>) {
         let mut versions = self.versions();
         let of_kind = versions.values_mut().flatten().filter(|slot| slot.object.kind() == kind.index());
@@ -168,12 +170,12 @@ impl ObservedVersions {
         self.watches()[kind.index()].listed = true;
     }
 
-    /// Records the failure of a watch, which is then retried.
+    /// Records that the watch of a kind failed; its retry happens elsewhere.
     pub fn watch_failed(&self, kind: Kind, now: Timestamp) {
         self.watches()[kind.index()].failed_at = Some(now);
     }
 
-    /// Whether this object has not changed since it was read, and met the desired object with this digest then.
+    /// Whether the object is unchanged since it was read, and met the desired object with this digest then.
     #[must_use]
     pub fn still_meets(&self, webhook: &ObjectKey, object: Object, desired: u64) -> bool {
         let versions = self.versions();
@@ -181,8 +183,8 @@ impl ObservedVersions {
         slots.iter().any(|slot| slot.object == object && slot.is_current() && slot.met == desired)
     }
 
-    /// Whether none of a webhook's objects has changed since it was read, and the watches that would report a change
-    /// are reliable, that of the webhooks included.
+    /// Whether all of a webhook's objects are unchanged since they were read, and the watches that would report a
+    /// change, including that of the webhooks, are reliable.
     #[must_use]
     pub fn all_current(&self, webhook: &ObjectKey, now: Timestamp) -> bool {
         let versions = self.versions();
@@ -210,7 +212,7 @@ impl ObservedVersions {
 
 fn slot(slots: &mut Vec<Slot>, object: Object) -> &mut Slot {
     let at = slots.iter().position(|slot| slot.object == object).unwrap_or_else(|| {
-        // Spare capacity would cost its memory ten thousand times.
+        // `push` alone would allocate spare capacity for each of ten thousand webhooks.
         slots.reserve_exact(1);
         slots.push(Slot { object, read: None, met: 0, watched: None });
         slots.len() - 1

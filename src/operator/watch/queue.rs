@@ -1,7 +1,7 @@
 //! A delaying work queue of webhook keys, and the loop that reconciles them.
 //!
-//! kube's controller does the same for whole objects: it stores one object and several copies of the name for each key,
-//! and costs more per reconciliation than the poll of a settled webhook does.
+//! kube's controller does the same for whole objects. For each key it stores an object and several copies of the name,
+//! and it costs more per reconciliation than polling a settled webhook does.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,17 +19,18 @@ use tokio_util::{
 
 use crate::{clock, operator::kubernetes::object_key::ObjectKey};
 
-/// Delayed keys that are due within this window are reconciled together. Ten thousand separate wake-ups would cost more
-/// than the reconciliations, since each finds its memory evicted from the CPU's caches.
+/// Requeue delays end at multiples of this, so that the webhooks that are due are reconciled together. Ten thousand
+/// separate wake-ups would cost more than the reconciliations, since each finds its memory evicted from the CPU's
+/// caches.
 const COALESCE_WINDOW_MS: i64 = 250;
-/// Delays below this are not coalesced: such a webhook has work to do.
+/// Requeue delays below this are not rounded: such a webhook has work to do.
 const IMMEDIATE_BELOW: Duration = Duration::from_secs(1);
 
-/// Reconciles every requested webhook until `shutdown`, at most `concurrency` at a time, and each at most once at a
-/// time.
+/// Reconciles each enqueued webhook until `shutdown`: at most `concurrency` webhooks at a time, and never the same one
+/// twice at a time.
 ///
-/// A webhook is requeued after the delay that `reconcile` returns, [coalesced](coalesce) with others, or earlier on
-/// request. At shutdown, the reconciliations in progress are finished.
+/// A webhook is requeued after the delay that `reconcile` returns, [rounded up](coalesce), or earlier if it is enqueued
+/// again. At shutdown, the running reconciliations are awaited.
 pub async fn run<L>(
     mut requests: mpsc::Receiver<Arc<ObjectKey>>,
     concurrency: usize,
@@ -47,7 +48,7 @@ pub async fn run<L>(
             running.spawn(async move { (webhook, reconcile.await) });
         }
         tokio::select! {
-            // Requests come first: a full channel would hold up the watches.
+            // Requests are received before the queue advances: a full channel would block the watches.
             biased;
             () = shutdown.cancelled() => break,
             Some(webhook) = requests.recv() => queue.add(webhook),
@@ -61,7 +62,7 @@ pub async fn run<L>(
     while running.join_next().await.is_some() {}
 }
 
-/// Propagates the panic of a reconciliation, as if it were not a task.
+/// Continues the panic of a reconciliation's task in this task.
 fn resume<T>(error: tokio::task::JoinError) -> T {
     std::panic::resume_unwind(error.into_panic())
 }
@@ -78,14 +79,15 @@ struct WorkQueue {
 enum State {
     Ready,
     Delayed(delay_queue::Key),
-    /// Being reconciled. `dirty`: it was requested again since the reconciliation began.
+    /// Being reconciled. `dirty`: the webhook was enqueued again since its reconciliation started.
     Running {
         dirty: bool,
     },
 }
 
 impl WorkQueue {
-    /// Enqueues a webhook, unless it is ready already.
+    /// Makes a webhook ready to be reconciled, also if it is delayed. If it is running, it becomes ready again
+    /// afterwards.
     fn add(&mut self, webhook: Arc<ObjectKey>) {
         match self.webhooks.get_mut(&webhook) {
             Some(State::Ready) => return,
@@ -95,7 +97,7 @@ impl WorkQueue {
             }
             Some(state) => {
                 if let State::Delayed(entry) = std::mem::replace(state, State::Ready) {
-                    // The entry is gone if its delay has just ended.
+                    // The delay queue no longer has the entry if its delay has just ended.
                     self.delayed.try_remove(&entry);
                 }
             }
@@ -104,14 +106,15 @@ impl WorkQueue {
         self.ready.push_back(webhook);
     }
 
-    /// Takes the next ready webhook.
+    /// Takes the next ready webhook and marks it as running.
     fn next(&mut self) -> Option<Arc<ObjectKey>> {
         let webhook = self.ready.pop_front()?;
         self.webhooks.insert(Arc::clone(&webhook), State::Running { dirty: false });
         Some(webhook)
     }
 
-    /// Ends a reconciliation: requeues the webhook after this delay, or drops it.
+    /// Ends a webhook's reconciliation: requeues it after the delay `again`, or at once if it is dirty; drops it if
+    /// there is no delay.
     fn done(&mut self, webhook: &Arc<ObjectKey>, again: Option<Duration>) {
         let dirty = matches!(self.webhooks.get(webhook), Some(State::Running { dirty: true }));
         let state = match again {
@@ -129,14 +132,14 @@ impl WorkQueue {
     }
 }
 
-/// Rounds a delay up, so that it ends at a multiple of [`COALESCE_WINDOW_MS`].
+/// Rounds a requeue delay up, so that it ends at a multiple of [`COALESCE_WINDOW_MS`].
 fn coalesce(after: Duration, now: Timestamp) -> Duration {
     if after < IMMEDIATE_BELOW {
         return after;
     }
     let moments = TimestampRound::new().smallest(Unit::Millisecond).increment(COALESCE_WINDOW_MS).mode(RoundMode::Ceil);
     let due = now.checked_add(after).and_then(|due| due.round(moments));
-    // A time beyond the range of `Timestamp` stays as it is.
+    // A delay that ends beyond the range of `Timestamp` is not rounded.
     due.map_or(after, |due| due.duration_since(now).unsigned_abs())
 }
 

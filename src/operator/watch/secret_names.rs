@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::api::{SecretKeyReference, sink::Sink, webhook::LinktreeWebhook};
 
-/// The names of the Secrets that a webhook's spec refers to; a change of one of them enqueues the webhook.
+/// The names of the Secrets that a webhook's spec refers to; a change of one of these Secrets enqueues the webhook.
 #[must_use]
 pub fn named_secrets(webhook: &LinktreeWebhook) -> BTreeSet<String> {
     let keys = webhook.spec.signing.keys.iter().map(|key| key.secret_ref.name.clone());

@@ -1,7 +1,8 @@
-//! The watches of one scope, one per kind and shared by all its users. They turn events into reconcile requests.
+//! The watches of one scope, one per kind, whose events all its reconcilers share. They turn events into reconcile
+//! requests.
 //!
-//! Only connections are cached as objects. Webhooks are indexed; of the other kinds only metadata is received, and
-//! dropped once its event is handled. Initial lists are paged.
+//! Only connections are cached as whole objects. Webhooks are indexed; for the other kinds, only metadata is received,
+//! and dropped once its event is handled. Initial lists are paged.
 
 use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
@@ -34,17 +35,17 @@ use crate::{
     },
 };
 
-/// The number of objects in a page of a list. A whole page is in memory at once, several times over while it is parsed.
+/// Number of objects per page of a list. A whole page is in memory at once, several times over while it is parsed.
 const PAGE_SIZE: u32 = 25;
 
-/// A request to reconcile an object, since the object or one of its dependencies has changed.
+/// A request to reconcile an object, because the object itself or one that it depends on has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReconcileRequest {
     Webhook(ObjectKey),
     Connection(ObjectKey),
 }
 
-/// The reconcile requests of one watch.
+/// The stream of reconcile requests that one watch causes.
 pub type ReconcileRequests = BoxStream<'static, ReconcileRequest>;
 
 /// Watches webhooks, and enqueues each one that was created or changed.
@@ -63,7 +64,7 @@ pub fn webhooks(
     })
 }
 
-/// Watches connections, and enqueues each one that was created or changed, and the webhooks that a change affects.
+/// Watches connections. Enqueues each one that was created or changed, and the webhooks that the change affects.
 pub fn connections(
     api: Api<LinktreeConnection>,
     writer: Writer<LinktreeConnection>,
@@ -81,7 +82,7 @@ pub fn connections(
     })
 }
 
-/// Watches the operator's own objects of one kind, and enqueues the webhook that owns a changed one.
+/// Watches one kind of a webhook's child objects; a change enqueues the webhook that owns the object.
 pub fn parts<K>(
     api: Api<PartialObjectMeta<K>>,
     kind: Kind,
@@ -100,10 +101,10 @@ where
     dependents(api, ours, kind, versions, move |meta| owner(meta).into_iter().map(ReconcileRequest::Webhook).collect())
 }
 
-/// Watches Secrets, and enqueues the webhooks and connections that refer to a changed one.
+/// Watches Secrets; a change enqueues the webhooks and connections that refer to the Secret.
 ///
-/// It watches all Secrets, since a spec may name any of them, but only their metadata, so that no unused secret is in
-/// memory.
+/// It watches all Secrets, since a spec may refer to any of them, but only their metadata, so that no secret value is
+/// cached.
 pub fn secrets<K>(
     api: Api<PartialObjectMeta<K>>,
     versions: Arc<ObservedVersions>,
@@ -124,7 +125,7 @@ where
     })
 }
 
-/// Watches the metadata of one kind, and enqueues the `affected` objects of each changed one.
+/// Watches the metadata of one kind; a change of an object enqueues the objects that `affected` returns for it.
 fn dependents<K>(
     api: Api<PartialObjectMeta<K>>,
     config: watcher::Config,
@@ -140,7 +141,8 @@ where
     requests(events, kind, versions, move |event| recorder.record(event, &affected))
 }
 
-/// The requests that `record` returns for each event. A failure of the watch is recorded and logged; the watch retries.
+/// Turns each watch event into the requests that `record` returns. A failure of the watch is recorded and logged; the
+/// watch retries.
 fn requests<K: Send + 'static>(
     events: impl Stream<Item = Result<Event<K>>> + Send + 'static,
     kind: Kind,
@@ -163,15 +165,15 @@ fn requests<K: Send + 'static>(
 
 fn warn(kind: Kind, error: &watcher::Error) {
     if kind == Kind::HttpRoute {
-        // In a cluster without the Gateway API, this repeats until the API is installed.
+        // In a cluster without the Gateway API, the watch fails like this until that API is installed.
         tracing::debug!(%error, "watch of HTTPRoutes failed, retrying");
     } else {
         tracing::warn!(%error, ?kind, "watch failed, retrying");
     }
 }
 
-/// A buffer for the objects of a list, which are requested once the list is complete. The store has them only then, and
-/// an earlier reconciliation would read the state before the list.
+/// A buffer for the keys received during a list, which are enqueued when the list completes. Only then does the store
+/// have the objects; an earlier reconciliation would read the state from before the list.
 #[derive(Debug, Default)]
 struct InitBuffer(Vec<ObjectKey>);
 
@@ -193,16 +195,16 @@ impl InitBuffer {
     }
 }
 
-/// Records the versions that one watch reports.
+/// Records the object versions that the watch of one kind reports.
 struct ChangeRecorder {
     kind: Kind,
     versions: Arc<ObservedVersions>,
-    /// The objects of a list that is not complete yet.
+    /// The objects received so far of a list in progress.
     listed: HashSet<Object>,
 }
 
 impl ChangeRecorder {
-    /// Records an event. Returns the requests for the `affected` objects.
+    /// Records an event. Returns the reconcile requests for the objects that `affected` returns.
     fn record<K: Resource>(
         &mut self,
         event: &Event<K>,
@@ -216,7 +218,8 @@ impl ChangeRecorder {
                 Vec::new()
             }
             Event::InitApply(object) => {
-                // Also an object that affects no webhook: its webhook may be indexed before the list is complete.
+                // Includes objects that affect no webhook yet: their webhook may be indexed before this list is
+                // complete.
                 self.listed.insert(self.object(object));
                 self.record_version(object, Version::of(object), affected)
             }
@@ -237,7 +240,7 @@ impl ChangeRecorder {
         for request in &requests {
             match request {
                 ReconcileRequest::Webhook(webhook) => self.versions.on_event(webhook, self.object(object), version),
-                // A reconciliation of a connection reads all of its objects.
+                // No version to record: reconciling a connection always reads all the objects that it depends on.
                 ReconcileRequest::Connection(_) => {}
             }
         }
@@ -249,7 +252,7 @@ impl ChangeRecorder {
     }
 }
 
-/// A paged watch of all objects.
+/// A configuration for a watch of all objects of a kind, with paged initial lists.
 fn all() -> watcher::Config {
     watcher::Config::default().page_size(PAGE_SIZE)
 }
