@@ -1,5 +1,5 @@
-//! The admin port of every service: `/healthz`, `/readyz` and `/metrics`. A service merges its own routes into the
-//! router. None of these three is secret, and the port must not be open to the internet.
+//! The admin port of the operator and of the receiver: `/healthz`, `/readyz` and `/metrics`; the receiver merges more
+//! routes into the router. These three show no secret, but the port must not be open to the internet.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,18 +21,19 @@ use tokio_util::sync::CancellationToken;
 
 /// How long requests in flight may take to finish once shutdown has begun.
 const DRAIN: Duration = Duration::from_secs(1);
-/// Idle time after which TCP checks whether the peer still exists.
+/// Idle time of a connection after which TCP keepalive checks whether the peer still exists.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// The content type that Prometheus requests.
+/// The content type of `/metrics`, in the format that Prometheus requests.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A readiness check: `Ok`, or the reason why the service is not ready, which must be safe to show.
+/// The check behind `/readyz`: `Ok`, or the reason why the process is not ready, which must contain no secret.
 #[derive(Clone)]
 pub struct Readiness(Arc<dyn Fn() -> Result<&'static str, String> + Send + Sync>);
 
 impl Readiness {
-    /// `check` runs at each probe, so it must not block.
+    /// A readiness check whose ready state is named `ok`. `check` runs at each probe of `/readyz`, so it must not
+    /// block.
     pub fn new(check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
         Readiness::with_state(move || check().map(|()| "ok"))
     }

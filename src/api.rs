@@ -33,14 +33,14 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         .collect()
 }
 
-/// Adds the label by which Knative's tools find event sources.
+/// Adds to a CRD the label by which Knative's tools find event sources.
 fn as_source(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd.metadata.labels.get_or_insert_default().insert("duck.knative.dev/source".to_owned(), "true".to_owned());
     crd
 }
 
-/// Sets `observedGeneration: -1` on a new object, so that no client mistakes an empty status for a reconciled one
-/// (kstatus).
+/// Adds the schema default `status.observedGeneration: -1`, so that no client mistakes a new object's empty status for
+/// a reconciled one (kstatus).
 fn with_status_default(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());

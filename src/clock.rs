@@ -5,7 +5,7 @@ use std::{cell::Cell, time::Instant};
 
 use jiff::Timestamp;
 
-/// A source of the time for [`now`].
+/// The function that tells [`now`] the time: the system clock, or a test's simulated one.
 pub type Source = fn() -> Timestamp;
 
 thread_local! {

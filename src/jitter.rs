@@ -1,9 +1,9 @@
-//! Random jitter that spreads reconciles and retries of the operator over time; the operator has no other source of it.
-//! It is predictable: a secret or the name of a process must not be drawn from it.
+//! Random jitter that spreads the operator's reconciles and retries over time; all of the operator's jitter comes from
+//! here. The numbers are predictable, so no secret and no process name may be derived from them.
 
 use std::cell::Cell;
 
-/// Where [`fraction`] takes its numbers from.
+/// The function that generates the numbers of [`fraction`]: random ones, or a test's repeatable ones.
 pub type Source = fn() -> f64;
 
 thread_local! {

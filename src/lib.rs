@@ -11,7 +11,7 @@
 //! | [`api`] | the custom resource types, conditions and reasons | have behaviour: types only |
 //! | [`route`] | the contract between operator and receiver: the route file down, the status up | do IO |
 //! | [`linktree`] | the contract with Linktree: events, signatures, wire types, and every assumption about it | do IO, except in `client` |
-//! | [`clock`], [`jitter`], [`telemetry`], [`serve`], [`retry_after`], [`ca_bundle`], [`admin`], [`shutdown`] | leaves | import anything of ours |
+//! | [`clock`], [`jitter`], [`telemetry`], [`serve`], [`retry_after`], [`ca_bundle`], [`admin`], [`shutdown`] | small helpers of the modules above | import any other module of this crate |
 
 pub mod admin;
 pub mod api;

@@ -1,6 +1,7 @@
 //! The contract with Linktree: events, signatures, headers and the management API.
 //!
-//! Every fact that the public page does not document is marked `Assumed:`. Only [`client`] does IO.
+//! Every fact about Linktree that its public documentation does not state is marked `Assumed:`. Only [`client`] does
+//! IO.
 
 pub mod client;
 pub mod error;

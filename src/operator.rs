@@ -28,7 +28,7 @@ pub mod metrics;
 mod watch;
 mod webhook;
 
-// The simulation of a thousand webhooks (tests/support/quota_simulation) drives these.
+// The simulation of a thousand webhooks (tests/support/quota_simulation) calls these modules directly.
 pub use self::connection::decide as listing;
 pub use self::controllers::{Operator, Settings, ports};
 
@@ -48,8 +48,8 @@ pub struct Args {
     pub election: election::run::Args,
 }
 
-/// Time that reconciliations in progress get at shutdown. They can be interrupted anywhere, and another operator may be
-/// waiting for the lease.
+/// How long reconciliations in progress may continue at shutdown. It is short, because they can be interrupted anywhere
+/// and a standby may be waiting for the leader lease.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// Error that prevents the operator from starting, or stops it.
@@ -69,10 +69,11 @@ pub enum Error {
     Listen { address: SocketAddr, source: std::io::Error },
 }
 
-/// Runs the operator until `shutdown`, or until it loses the lease. At shutdown, quick reconciliations still finish.
+/// Runs the operator until `shutdown`, or until it loses the leader lease. At shutdown, reconciliations in progress
+/// have `DRAIN` to finish.
 ///
 /// # Errors
-/// If the operator cannot start, or loses the lease.
+/// If the operator cannot start, or loses the leader lease.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let config = Config::infer().await?;
     let mut candidate = Candidate::new(&args.election, client::builder(&config)?.build());
@@ -107,12 +108,13 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     if let Some(candidate) = candidate {
         candidate.release().await;
     }
-    // The admin port's shutdown has a bound of its own.
+    // `admin::serve` itself limits the time of its shutdown.
     let _ = admin.await;
     Ok(())
 }
 
-/// Readiness for the admin port. A standby is ready, so that a rollout continues; the response says that it is one.
+/// The check behind `/readyz`. A standby, which waits for the leader lease, is ready too, so that the Deployment's
+/// rollout continues; the response says `standby`.
 fn readiness(caches: CachesSynced, leadership: Leadership) -> Readiness {
     Readiness::with_state(move || match (caches.is_synced(), leadership.check()) {
         (false, _) => Err("caches not synced".to_owned()),

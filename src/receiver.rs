@@ -64,28 +64,28 @@ const FAILED_JOURNAL_GRACE: Duration = Duration::from_secs(30);
 /// Command-line arguments of a receiver.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The route file, as the operator renders it. A missing file is waited for; a changed one is reloaded.
+    /// The route file, as the operator renders it. The receiver waits for a missing file and reloads a changed one.
     #[arg(long)]
     pub route_file: PathBuf,
     /// The directory of the journal. Only one process at a time can use it.
     #[arg(long)]
     pub journal: PathBuf,
-    /// Address for deliveries.
+    /// Listen address for Linktree's deliveries.
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, route::DELIVERY_PORT)))]
     pub delivery_address: SocketAddr,
-    /// Address for probes, metrics and the status. Not for the public internet.
+    /// Listen address for probes, metrics and the status. It must not be open to the internet.
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, route::ADMIN_PORT)))]
     pub admin_address: SocketAddr,
     /// The directory with tls.crt and tls.key. If set, deliveries are served over TLS only; a changed certificate is
     /// reloaded without a restart.
     #[arg(long)]
     pub tls_directory: Option<PathBuf>,
-    /// A network that sinks may be in although the egress rules deny it, such as a company's own. Repeatable.
+    /// A network (CIDR) of sinks to allow although the egress rules deny it, such as a company's own. Repeatable.
     #[arg(long = "egress-allow", value_name = "CIDR")]
     pub egress_allow: Vec<IpNet>,
 }
 
-/// Why a receiver failed.
+/// Why a receiver could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
     #[error("cannot open the journal in {directory}: {source}")]
@@ -104,7 +104,7 @@ pub enum ReceiverError {
 pub struct Receiver {
     journal: Arc<dyn Journal>,
     inspect: Arc<dyn Inspect>,
-    /// Cancelled once this process must not use the journal any more.
+    /// Cancelled when a failed fsync leaves the journal's state on disk unknown: this process must then stop using it.
     lost: CancellationToken,
     stats: Arc<DeliveryStats>,
     registry: Registry,
@@ -126,7 +126,7 @@ impl std::fmt::Debug for Receiver {
 /// the journal.
 ///
 /// # Errors
-/// If it cannot start, or if a sync of the journal failed. A missing or invalid route file is not an error: the
+/// If it cannot start, or if an fsync of the journal failed. A missing or invalid route file is not an error: the
 /// receiver waits for a valid one.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), ReceiverError> {
     let receiver = Receiver::bind(args).await?;
@@ -142,8 +142,8 @@ impl Receiver {
     /// Opens the journal and both ports.
     ///
     /// # Errors
-    /// If the journal cannot be opened for now, or a port is taken. A permanent failure of the journal is not an error:
-    /// the status reports it.
+    /// If the journal cannot be opened but a restart may help, or if a port is taken. A permanent failure of the
+    /// journal is not an error: the receiver answers deliveries with 503, and the status reports the failure.
     pub async fn bind(args: Args) -> Result<Self, ReceiverError> {
         let Args { route_file, journal: directory, delivery_address, admin_address, tls_directory, egress_allow } =
             args;

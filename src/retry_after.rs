@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::{HeaderMap, header::RETRY_AFTER};
 use jiff::Timestamp;
 
-/// The longest delay that is accepted; a longer one is cut to it. A request once an hour overloads no server.
+/// The longest delay that [`read`] returns; a longer one is shortened to it, because one request an hour overloads no
+/// server.
 pub const MAX: Duration = Duration::from_secs(3600);
 
 /// The delay in `Retry-After`, given in seconds or as an HTTP date (RFC 9110, section 10.2.3): at most [`MAX`], zero
@@ -14,10 +15,10 @@ pub const MAX: Duration = Duration::from_secs(3600);
 pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let delay = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number too large for a u64 is still a number of seconds.
+        // A number too large for a u64 is a valid delay too; `MAX` then shortens it.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
-        // It fails only for a date in the past.
+        // `duration_since` fails only for a date in the past: the delay is then zero.
         httpdate::parse_http_date(value).ok()?.duration_since(now.into()).unwrap_or_default()
     };
     Some(delay.min(MAX))

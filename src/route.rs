@@ -20,7 +20,7 @@ pub mod sink;
 pub mod status;
 pub mod template;
 
-/// The file's name inside the mounted Secret.
+/// The route file's name: the key in the mounted Secret.
 pub const FILE: &str = "route.json";
 /// The port for deliveries.
 pub const DELIVERY_PORT: u16 = 8080;
@@ -47,17 +47,18 @@ pub struct Route {
     pub version: u32,
     /// `namespace/name` of the `LinktreeWebhook`; the receiver uses it in logs and as the CloudEvents source.
     pub webhook: WebhookName,
-    /// The path for deliveries, `/h/…`.
+    /// The URL path that Linktree's deliveries are sent to, `/h/…`.
     pub path: String,
     /// The bearer token for `/status` on the admin port.
     pub admin_token: Secret,
     /// Signing keys; the first is the current one. Empty while the secret is not known: every delivery is then answered
     /// 503 instead of 403, so that Linktree retries it.
     pub keys: Vec<Key>,
-    /// Largest accepted age of a delivery, in the past or in the future, unless the policy allows more.
+    /// Largest accepted difference between a delivery's timestamp and now, in the past or in the future; the policy
+    /// below may accept an older delivery.
     pub timestamp_tolerance_seconds: u32,
     pub stale_delivery_policy: StaleDeliveryPolicy,
-    /// Time that a delivery is remembered to detect duplicates.
+    /// How long the journal remembers a delivery to detect duplicates of it.
     pub deduplication_window_seconds: u64,
     /// Time that a delivered event stays in the journal.
     pub retention_seconds: u64,
@@ -78,7 +79,7 @@ pub struct Route {
 pub enum Forwarding {
     #[default]
     On,
-    /// Events are stored, and forwarded later.
+    /// Events are stored, and forwarded once forwarding is no longer paused.
     Paused,
 }
 
@@ -101,7 +102,7 @@ pub enum StaleDeliveryPolicy {
     AcceptOnce,
 }
 
-/// The webhook that a route belongs to.
+/// The `LinktreeWebhook` that a route belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookName {
@@ -160,8 +161,8 @@ impl Route {
     }
 
     /// The digest of a route file. The receiver reports the digest of the route that it has loaded, so that the
-    /// operator notices when a change has arrived. The random admin token is part of the input, so no secret can be
-    /// guessed from it.
+    /// operator notices when a change has arrived. The random admin token is part of the input, so the digest cannot be
+    /// used to test guesses of another secret.
     #[must_use]
     pub fn digest(bytes: &[u8]) -> String {
         hex::encode(&Sha256::digest(bytes)[..16])

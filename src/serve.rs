@@ -1,9 +1,9 @@
 //! A bounded HTTP server for a port that is open to the internet: HTTP/1.1 and HTTP/2, over TLS where configured. It
 //! limits connections in total and per address, streams, header fields and bytes, and the time for a TLS handshake, a
-//! header, idling and shutdown. It knows nothing of the service behind it; limits on bodies belong to that service.
+//! header, idling and shutdown. Limits on request bodies are left to the handlers of the requests.
 //!
-//! An address is the peer's: a sender can write anything into a `Forwarded` header. Behind a proxy all connections are
-//! the proxy's, and limits per client are the proxy's task.
+//! The limit per address counts the TCP peer's address, because a client can write anything into a `Forwarded` header.
+//! Behind a proxy, all connections come from the proxy's address, and only the proxy can limit each client.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ mod transport;
 
 pub use self::{limits::Limits, transport::Transport};
 
-/// Pause after a failed accept, such as for want of file descriptors; without it the loop would spin.
+/// Pause after a failed accept, for example without a free file descriptor; without the pause the loop would spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then stops accepting, gives requests in flight [`Limits::drain`] to finish, and returns
@@ -63,9 +63,9 @@ pub async fn serve<S, B>(
 /// A connection's share of both limits, in total and per address; dropping it releases both.
 type Slot = (Option<OwnedSemaphorePermit>, ConnectionGuard);
 
-/// Waits for a free slot and accepts the next connection within the limits.
+/// Waits until the total is below its limit, then accepts the next connection whose address is below its own.
 async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>, per_address: &ConnectionLimit) -> (TcpStream, Slot) {
-    // It fails only for a closed semaphore, and this one is never closed.
+    // `acquire_owned` fails only for a closed semaphore, and this one is never closed.
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     loop {
         match listener.accept().await {

@@ -1,11 +1,11 @@
-//! Turns SIGTERM and SIGINT into a [`CancellationToken`]. Each service decides itself which work it finishes before it
-//! ends.
+//! Turns SIGTERM and SIGINT into a [`CancellationToken`]. The operator, receiver and simulator each decide which work
+//! they finish before they exit.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that the first SIGTERM (the kubelet) or SIGINT (Ctrl-C) cancels. It must be called inside a Tokio runtime,
-/// and these signals no longer end the process themselves.
+/// Returns a token that the first SIGTERM (from the kubelet) or SIGINT (Ctrl-C) cancels. Call it inside a Tokio
+/// runtime; from then on these signals no longer end the process themselves.
 ///
 /// # Errors
 /// When the signal handlers cannot be installed.

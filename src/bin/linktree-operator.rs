@@ -54,7 +54,7 @@ fn run(Arguments { command, log_format }: Arguments) -> Result<(), Box<dyn Error
     }
 }
 
-/// Runs a service until it ends or a signal stops it.
+/// Runs a command's service until it returns or SIGTERM or SIGINT stops it.
 fn serve<S, E>(mut threads: Builder, service: impl FnOnce(CancellationToken) -> S) -> Result<(), Box<dyn Error>>
 where
     S: Future<Output = Result<(), E>>,

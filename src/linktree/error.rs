@@ -20,7 +20,7 @@ pub enum ApiError {
     /// 409: another subscription has this url.
     #[error("another subscription has this url (409): {message}")]
     Conflict { message: String },
-    /// 400 or 422: the request itself is rejected, and will be again.
+    /// 400 or 422: the request itself is invalid, and a retry would be rejected too.
     #[error("Linktree rejected the request ({status}): {message}")]
     Invalid { status: u16, message: String },
     /// Not sent, because the caller's request budget is used up for now. Retry after `wait`; the request is expected to
@@ -47,9 +47,9 @@ pub enum ApiError {
 /// How to retry after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryClass {
-    /// It is temporary: retry, not before the given delay if there is one.
+    /// The failure is temporary: retry, but not before `after` has passed if there is one.
     Transient { after: Option<Duration> },
-    /// It stays until a user changes the token, the plan or the spec.
+    /// The failure stays until a user changes the token, the plan or the spec.
     Permanent,
     /// Not a failure of the service: the object does not exist, or this Linktree does not offer the call.
     Absent,
@@ -111,7 +111,7 @@ impl ApiError {
         }
     }
 
-    /// The label value in metrics.
+    /// The error's label value in metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

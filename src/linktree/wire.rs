@@ -35,32 +35,32 @@ pub struct Subscription {
     pub url: String,
     #[serde(default)]
     pub events: Vec<EventType>,
-    /// An unknown value is read as `None`, and nothing is inferred from it.
+    /// The state of the subscription; an unknown value is read as `None`, and nothing is inferred from it.
     #[serde(default, deserialize_with = "known_or_none", skip_serializing_if = "Option::is_none")]
     pub status: Option<SubscriptionStatus>,
-    /// In seconds since the epoch, as every time of this API.
+    /// When it was registered, in seconds since the epoch, as every time of this API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<i64>,
-    /// The beginning of the current run of failed deliveries.
+    /// When the current run of failed deliveries began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<String>,
-    /// Present only in the responses to a registration and to a rotation.
+    /// The signing secret, present only in the responses to a registration and to a rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<Secret>,
 }
 
-/// `POST /v1/webhooks` (documented).
+/// The request body of `POST /v1/webhooks` (documented).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateSubscription {
     pub url: String,
     pub events: Vec<EventType>,
 }
 
-/// `PATCH /v1/webhooks/{id}`. Assumed. Absent fields stay unchanged; `status: active` re-enables.
+/// The request body of `PATCH /v1/webhooks/{id}`. Assumed. Absent fields stay unchanged; `status: active` re-enables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateSubscription {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,8 @@ pub struct UpdateSubscription {
     pub status: Option<SubscriptionStatus>,
 }
 
-/// One page of `GET /v1/webhooks?cursor=&limit=`. Assumed; a missing or empty `next_cursor` ends the list.
+/// The response to `GET /v1/webhooks?cursor=&limit=`, one page. Assumed; a missing or empty `next_cursor` ends the
+/// list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SubscriptionPage {
     pub data: Vec<Subscription>,
@@ -79,13 +80,13 @@ pub struct SubscriptionPage {
     pub next_cursor: Option<String>,
 }
 
-/// `POST /v1/webhooks/{id}/rotate-secret`. Assumed.
+/// The response to `POST /v1/webhooks/{id}/rotate-secret`. Assumed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RotatedSecret {
     pub signing_secret: Secret,
 }
 
-/// `GET /v1/me`. Its path is known, its fields are assumed.
+/// The response to `GET /v1/me`. Its path is known, its fields are assumed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub id: String,

@@ -16,9 +16,10 @@ use super::deep_stack;
 
 /// Longest filter, in bytes.
 const SOURCE_MAX: usize = 1024;
-/// Deepest nesting. A filter is parsed on a large stack but evaluated on an ordinary one, which must be large enough.
+/// Maximum nesting depth of a filter. A filter is parsed on a large stack but evaluated on an ordinary one, which must
+/// suffice.
 const DEPTH_MAX: usize = 32;
-/// The only variable.
+/// The only variable that a filter can use.
 const EVENT: &str = "event";
 /// The functions that a filter can call. Without this list, an unknown function would fail only at evaluation.
 const FUNCTIONS: [&str; 12] = [
@@ -125,12 +126,12 @@ fn is_deeper(expression: &IdedExpr, left: usize) -> bool {
         Expr::Map(map) => map.entries.iter().any(entry),
         Expr::Select(select) => deeper(&select.operand),
         Expr::Struct(message) => message.entries.iter().any(entry),
-        // Only macros that loop create one.
+        // Only a macro that loops creates a comprehension, so any comprehension counts as too deep.
         Expr::Comprehension(_) => true,
     }
 }
 
-/// Converts JSON to a CEL value. A number without a fraction becomes an int, like a literal.
+/// Converts an event's JSON to a CEL value. A number without a fraction becomes an int, as a literal in a filter does.
 fn value(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,

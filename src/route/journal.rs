@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A page of entries, oldest first.
+/// A page of journal entries, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Page {
@@ -47,7 +47,7 @@ pub struct Detail {
 #[serde(rename_all = "camelCase")]
 pub enum Body {
     Text(String),
-    /// A body that is not UTF-8.
+    /// A body that is not UTF-8, in hexadecimal.
     Hex(String),
 }
 
@@ -63,12 +63,12 @@ pub struct SinkEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all_fields = "camelCase")]
 pub enum SinkState {
-    /// It was not sent yet.
+    /// The event was not sent to this sink yet.
     Waiting,
-    /// The sink has accepted it, does not want it, or was added later.
+    /// The sink has accepted the event, does not want it, or was added after it arrived.
     Done,
-    /// It failed and will be retried.
+    /// The event failed `attempts` times at this sink and will be retried.
     Retrying { attempts: u32, due_time: i64 },
-    /// It will not be retried.
+    /// The event is a dead letter of this sink and will not be retried.
     DeadLetter { time: i64, failure: String },
 }

@@ -1,4 +1,4 @@
-//! The sinks of a route: the part of the route file that the forwarding to each sink reads.
+//! The sinks of a route: the part of the route file that configures the forwarding to each sink.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,15 +10,16 @@ use url::Url;
 
 use crate::linktree::{event::EventType, secret::Secret};
 
-/// A destination for events.
+/// A destination for verified events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sink {
     pub name: String,
-    /// `None` while an object that the sink refers to is missing: its events wait.
+    /// The URL to send to; `None` while a Kubernetes object that the sink refers to is missing: its events then wait in
+    /// the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<SinkUrl>,
-    /// Sent as `Authorization: Bearer …`.
+    /// The token to send as `Authorization: Bearer …`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer: Option<Secret>,
     /// The secret for signing requests as defined by Standard Webhooks. `None`: requests are not signed.
@@ -73,7 +74,7 @@ pub enum Format {
     CloudEventStructured,
     /// Only the delivery's body, unchanged.
     Raw,
-    /// The rendered template.
+    /// The body that the template renders.
     Template(TemplateSource),
 }
 
@@ -91,10 +92,11 @@ pub struct TemplateSource {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ordering {
-    /// Concurrently: a failed event does not delay others.
+    /// Events are sent concurrently: a failed event does not delay others.
     #[default]
     None,
-    /// One at a time for each link or profile: an event waits until the one before it is settled.
+    /// Events are sent one at a time for each link or profile: an event waits until the previous one is delivered or a
+    /// dead letter.
     ByResource,
 }
 

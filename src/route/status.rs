@@ -9,15 +9,15 @@ pub struct ReceiverStatus {
     /// The digest of the route file in use, from `Route::digest`.
     pub route_digest: String,
     pub journal: JournalHealth,
-    /// The certificate for deliveries, if the receiver terminates TLS itself.
+    /// The TLS certificate of the port for deliveries, if the receiver terminates TLS itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
     /// When a request with delivery headers last arrived, whether verified or not.
     pub last_received_time: Option<i64>,
     pub last_verified_time: Option<i64>,
-    /// The key that verified the last accepted delivery.
+    /// The name of the key that verified the last accepted delivery.
     pub last_verified_key: Option<String>,
-    /// The last milestone; `None` from a receiver of an earlier version, and while the journal cannot be read.
+    /// The last milestone event; `None` from a receiver of an earlier version, and while the journal cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milestones: Option<Milestones>,
     /// Well-formed deliveries that no key verified, since the last verified one.
@@ -26,13 +26,13 @@ pub struct ReceiverStatus {
     /// if the last deliveries do not agree on it, or the offset is small.
     pub clock_offset_seconds: Option<i64>,
     pub last_hour: DeliveryCounts,
-    /// Events that are not settled yet, over all sinks.
+    /// Events that wait for a sink, summed over all sinks.
     pub backlog: u64,
     pub sinks: Vec<SinkStatus>,
 }
 
 impl ReceiverStatus {
-    /// The status of a receiver that has loaded this route and received nothing yet. It has no sinks.
+    /// The status of a receiver that has loaded this route, which has no sinks, and received nothing yet.
     #[must_use]
     pub fn idle(route_digest: String) -> Self {
         ReceiverStatus {
@@ -73,11 +73,11 @@ pub enum JournalHealth {
     },
 }
 
-/// The certificate for deliveries.
+/// The TLS certificate of the port for deliveries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certificate {
-    /// Whether a valid certificate is served. Without one, no delivery can arrive.
+    /// Whether the receiver serves a valid certificate. Without one, no delivery can arrive.
     pub serving: bool,
     /// When the certificate in use expires.
     pub expiration_time: Option<i64>,
@@ -104,13 +104,13 @@ pub struct DeliveryCounts {
     pub rejected_missing_header: u64,
     pub rejected_signature: u64,
     pub rejected_stale: u64,
-    /// Answered 503 because it could not be stored.
+    /// The delivery was answered 503 because it could not be stored.
     pub unavailable: u64,
     pub forwarded: u64,
     pub dead_lettered: u64,
 }
 
-/// Consecutive failures from which a sink counts as failing.
+/// Number of consecutive failed attempts at which a sink counts as failing.
 const FAILURES: u64 = 3;
 
 /// The state of one sink.
@@ -125,7 +125,8 @@ pub struct SinkStatus {
     pub dead_lettered: u64,
     /// The last failure, without any text from the sink's response.
     pub last_failure: Option<String>,
-    /// When the circuit breaker closes: several attempts in a row failed, and nothing is sent before this time.
+    /// When the circuit breaker allows the next attempt, after several in a row failed: nothing is sent to the sink
+    /// before.
     pub circuit_open_until: Option<i64>,
 }
 

@@ -14,9 +14,9 @@ mod clean;
 mod json;
 mod names;
 
-/// The name of an environment's only template. It appears in no message.
+/// The name under which the template engine stores the only template of an environment. It appears in no message.
 const NAME: &str = "body";
-/// Longest template, in bytes.
+/// Longest template source, in bytes.
 const SOURCE_MAX: usize = 64 * 1024;
 /// Maximum number of steps of one rendering. A template with a hundred values takes fewer than a thousand.
 const FUEL: u64 = 50_000;
@@ -40,7 +40,7 @@ const RESERVED: [&str; 13] = [
 ];
 const RESERVED_PREFIXES: [&str; 3] = ["ce-", "proxy-", "webhook-"];
 
-/// Errors that quote the template, and never a value.
+/// Kinds of errors whose message quotes only the template, never a value of an event, so that it can be shown.
 const OF_THE_TEMPLATE: [ErrorKind; 4] =
     [ErrorKind::SyntaxError, ErrorKind::UnknownFilter, ErrorKind::UnknownFunction, ErrorKind::UnknownTest];
 
@@ -52,7 +52,7 @@ pub struct Template {
     header: HeaderMap,
 }
 
-/// The escaping of values, by content type.
+/// How values are escaped; the template's content type decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Escaping {
     Json,
@@ -61,7 +61,7 @@ enum Escaping {
     None,
 }
 
-/// A mistake in a template: the field, and what to write instead.
+/// A mistake in a sink's template: the invalid field of the custom resource, and the problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
 pub struct TemplateError {
@@ -73,7 +73,7 @@ impl Template {
     /// Compiles a template.
     ///
     /// # Errors
-    /// The invalid field; for the body, with the line.
+    /// A [`TemplateError`] that names the invalid field and, for the body, the line.
     pub fn compile(source: &TemplateSource) -> Result<Self, TemplateError> {
         if source.body.len() > SOURCE_MAX {
             return Err(body(format!("is longer than {SOURCE_MAX} bytes")));
@@ -170,7 +170,7 @@ impl Escaping {
     }
 }
 
-/// Whether `name` is the event or a name that the template engine defines.
+/// Whether `name` is the variable `event` or a name that the template engine defines.
 fn is_known(name: &str) -> bool {
     matches!(name, "event" | "range" | "dict" | "namespace" | "debug" | "loop")
 }

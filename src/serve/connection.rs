@@ -27,9 +27,9 @@ const PREFACE: &[u8] = b"PRI";
 const HTTP2: &[u8] = b"h2";
 /// The flow-control window of one stream, and of all streams of a connection together.
 const WINDOW_BYTES: u32 = 64 * 1024;
-/// Streams that a client may open and reset before their responses begin; more end the connection.
+/// Number of HTTP/2 streams that a client may open and reset before their responses begin; more close the connection.
 const RESETS: usize = 16;
-/// Time for the response to a ping, after which the peer counts as gone.
+/// How long the response to an HTTP/2 ping may take before the connection is closed.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves a new connection until either side closes it.
@@ -46,7 +46,8 @@ pub(super) async fn serve_connection<S, B>(
     B::Data: Send,
 {
     let socket = socket2::SockRef::from(&stream);
-    // The kernel drops a peer that reads no responses, so that it does not keep its slot.
+    // With `TCP_USER_TIMEOUT`, the kernel closes the connection of a peer that reads no responses; else it would keep
+    // its slot.
     if let Err(error) = stream.set_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(limits.header))) {
         tracing::debug!(%error, "cannot configure a connection");
     }
@@ -70,7 +71,7 @@ pub(super) async fn serve_connection<S, B>(
     }
 }
 
-/// Serves the selected version of HTTP.
+/// Serves HTTP/2 or HTTP/1.1 over an open TCP or TLS stream.
 async fn serve_http<S, B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     is_http2: bool,

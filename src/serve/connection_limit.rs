@@ -1,4 +1,4 @@
-//! Limits the connections of one address, so that one client cannot use all of a server's.
+//! Limits the connections of one address, so that one client cannot use up the server's limit on all connections.
 
 use std::{
     collections::HashMap,
@@ -6,15 +6,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Open connections per address. It holds only addresses with a connection, so that it never exceeds the number of
-/// connections. Clones share their counts.
+/// The count of open connections of each address. Addresses without one have no entry, so there are never more entries
+/// than connections. Clones share the counts.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionLimit {
     max: usize,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One open connection of an address; dropping it frees its place.
+/// Counts one open connection of an address until it is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionGuard {
     limit: ConnectionLimit,
@@ -32,7 +32,7 @@ impl ConnectionLimit {
         let client = client(address);
         let mut open = self.lock();
         let count = open.entry(client).or_default();
-        // A rejected address has connections, so this leaves no empty entry.
+        // A rejected address has open connections already, so no entry with count 0 remains.
         if *count >= self.max {
             return None;
         }
@@ -58,7 +58,7 @@ impl Drop for ConnectionGuard {
     }
 }
 
-/// The address that a client is counted under: for IPv6 its network of 64 bits, the least that a subscriber has.
+/// The address under which a client is counted: for IPv6 its /64 network, the smallest that a provider assigns.
 fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

@@ -1,5 +1,5 @@
-//! Idle and header timeouts of a connection: it may be silent for long between two requests, but a header that has
-//! begun must end soon.
+//! Idle and header timeouts of a connection: a client may be silent for long between two requests, but must send a
+//! header that it has begun within a short time.
 
 use std::{
     convert::Infallible,
@@ -34,16 +34,16 @@ pub(super) struct IdleTimeout {
 
 #[derive(Debug, Default)]
 struct Activity {
-    /// Requests with a complete header.
+    /// Number of requests so far whose header was complete.
     begun: AtomicU64,
-    /// Those of them that are in flight.
+    /// Number of those requests that are in flight.
     running: AtomicUsize,
     /// Whether bytes have arrived since the last response.
     received: AtomicBool,
 }
 
 impl IdleTimeout {
-    /// `header` bounds a request's header, `idle` the silence between two requests.
+    /// `header` limits the time for a request's header, `idle` the silence between two requests.
     pub(super) fn new(header: Duration, idle: Duration) -> Self {
         IdleTimeout { header, idle, activity: Arc::default() }
     }
@@ -96,7 +96,7 @@ impl IdleTimeout {
     }
 }
 
-/// A request in flight; dropping it ends the request.
+/// Counts one request as in flight until it is dropped.
 struct InFlight(Arc<Activity>);
 
 impl InFlight {

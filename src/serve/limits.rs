@@ -1,28 +1,28 @@
-//! The limits of a server.
+//! The limits of the HTTP server for a public port.
 
 use std::time::Duration;
 
 /// Limits on the connections of one server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections; further ones wait in the kernel's backlog.
+    /// Maximum number of open connections; further ones wait in the kernel's accept queue.
     pub connections: usize,
-    /// Open connections of one address; further ones are closed at once.
+    /// Maximum number of open connections of one address; further ones are closed at once.
     pub connections_per_address: usize,
-    /// Concurrent streams of an HTTP/2 connection; 0 disables HTTP/2.
+    /// Maximum number of concurrent streams of an HTTP/2 connection; 0 disables HTTP/2.
     pub streams: u32,
-    /// Time for a TLS handshake. A connection counts as open during its handshake.
+    /// Maximum time for a TLS handshake. A connection counts as open during its handshake.
     pub handshake: Duration,
-    /// Time from the first byte of a request to the end of its header; a violation is detected within another such
-    /// period. It also bounds how long a new connection may stay silent, and how long a response may wait for the peer
-    /// to read it.
+    /// Maximum time from the first byte of a request to the end of its header; a violation is detected within another
+    /// such period. It also bounds how long a new connection may stay silent, and how long a response may wait for the
+    /// peer to read it.
     pub header: Duration,
-    /// Time that a connection may be silent between two requests.
+    /// Maximum time that a connection may be silent between two requests.
     pub idle: Duration,
-    /// Header fields of one request. HTTP/2 limits only their bytes.
+    /// Maximum number of header fields of one HTTP/1 request; HTTP/2 limits only their bytes.
     pub header_fields: usize,
-    /// Size of one request's header; a larger one is rejected with 431.
+    /// Maximum size of one request's header; a larger one is rejected with 431.
     pub header_bytes: usize,
-    /// Time for requests in flight to finish once shutdown has begun.
+    /// How long requests in flight may take to finish once shutdown has begun.
     pub drain: Duration,
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// The longest message of an error response that is shown to a user, in characters.
 const MESSAGE_MAX: usize = 300;
-/// Assumed from sibling pages of the same API.
+/// The response header with the requests left in the rate limit window. Assumed from sibling pages of the same API.
 const REMAINING: &str = "x-ratelimit-remaining";
 
 /// The target of a request, which decides on the meaning of a 404.
@@ -23,7 +23,7 @@ const REMAINING: &str = "x-ratelimit-remaining";
 pub(super) enum Target {
     /// A collection or a fixed path: a 404 means that this Linktree does not offer the call.
     Collection,
-    /// One subscription by its id: a 404 means that it does not exist.
+    /// One subscription by its id: a 404 means that the subscription does not exist.
     Subscription,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     read_exactly::<Enveloped<T>>(body).map(Enveloped::into_inner)
 }
 
-/// As [`read`], for a body that is never wrapped.
+/// As [`read`], for a body that is never wrapped in `{data: …}`.
 pub(super) fn read_exactly<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
         let problem = match error.classify() {
@@ -79,7 +79,7 @@ pub(super) fn failure(
     }
 }
 
-/// The requests left in this window, if the response says so.
+/// The requests left in the rate limit window, if the response has that header.
 pub(super) fn remaining(headers: &HeaderMap) -> Option<u32> {
     headers.get(REMAINING)?.to_str().ok()?.trim().parse().ok()
 }

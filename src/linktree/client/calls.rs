@@ -13,7 +13,7 @@ use crate::linktree::{
 /// Pages of the longest list that is read: 200 of 100 subscriptions. A longer list is an error, not an endless loop.
 pub const PAGES_MAX: usize = 200;
 
-/// The calls to Linktree. Each is one HTTP request against the budget.
+/// The calls to Linktree. Each is one HTTP request that counts against the token's request budget.
 #[async_trait]
 pub trait Linktree: Send + Sync {
     /// `GET /v1/me`: the account of the token.
@@ -30,8 +30,8 @@ pub trait Linktree: Send + Sync {
     async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError>;
     /// Replaces the signing secret; Linktree stops using the old one at once.
     async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError>;
-    /// The requests left in this window by the last response (`X-RateLimit-Remaining`); `None` until a response has
-    /// that header.
+    /// The requests left in the rate limit window according to the last response (`X-RateLimit-Remaining`); `None`
+    /// until a response has that header.
     fn remaining_requests(&self) -> Option<u32>;
 }
 

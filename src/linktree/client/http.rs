@@ -34,10 +34,10 @@ use crate::{
     },
 };
 
-/// Time for one call, from resolving the name to the last byte of the response.
+/// Maximum time for one call, from resolving the name to the last byte of the response.
 pub const DEADLINE: Duration = Duration::from_secs(15);
-/// Time to establish a connection. It is shorter than [`DEADLINE`], so that an unreachable host differs from a slow
-/// one: on the former the call cannot have taken effect.
+/// Maximum time to establish a connection. It is shorter than [`DEADLINE`], to distinguish an unreachable host, where
+/// the call cannot have taken effect, from a slow one.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// The largest response that is read, in bytes. A page of 100 subscriptions has about 50 KiB.
 const ANSWER_MAX: usize = 1024 * 1024;
@@ -116,7 +116,7 @@ pub struct HttpLinktree {
     token: Secret,
     authorization: HeaderValue,
     deadline: Duration,
-    /// The last `X-RateLimit-Remaining`; negative until there is one.
+    /// The last value of `X-RateLimit-Remaining`; negative until a response has that header.
     remaining: AtomicI64,
 }
 
@@ -157,8 +157,8 @@ impl HttpLinktree {
         Ok(url)
     }
 
-    /// The URL of one subscription. An id that cannot be a path segment is not found: `DELETE {base}/v1/webhooks/..`
-    /// would be a call on the collection.
+    /// The URL of one subscription. For an id that cannot be a path segment it returns [`ApiError::NotFound`]: `DELETE
+    /// {base}/v1/webhooks/..` would be a call on the collection.
     fn subscription_url(&self, id: &SubscriptionId, below: &[&str]) -> Result<Url, ApiError> {
         if matches!(id.0.as_str(), "" | "." | "..") {
             return Err(ApiError::NotFound);

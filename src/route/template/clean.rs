@@ -37,7 +37,7 @@ fn is_web_address(text: &str) -> bool {
 }
 
 /// Removes everything that a browser could parse as a tag, a comment or a declaration. A `<` that does not begin one,
-/// as in `a < b`, stays. The result contains no tag either, even if tags were nested.
+/// as in `a < b`, stays. Removing nested tags does not form new ones.
 fn without_tags(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;

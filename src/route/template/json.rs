@@ -4,8 +4,8 @@
 use minijinja::Value;
 use serde::de::IgnoredAny;
 
-/// Marks the start of a value until its position is known. The marks are from the private use area: templates must not
-/// contain them, and in values they are written as escapes.
+/// Marks the start of a value in the rendered text until [`resolve`] knows its position. Both marks are from Unicode's
+/// private use area: templates must not contain them, and in values they are written as escapes.
 pub(super) const OPEN: char = '\u{E000}';
 /// Marks the end of a value; see [`OPEN`].
 pub(super) const CLOSE: char = '\u{E001}';
@@ -18,7 +18,7 @@ pub(super) fn mark(value: &Value) -> Result<String, minijinja::Error> {
     Ok(format!("{OPEN}{}{CLOSE}", json.replace(OPEN, r"\ue000").replace(CLOSE, r"\ue001")))
 }
 
-/// Replaces each marked value by its form for its position.
+/// Replaces each marked value by the JSON text for its position, inside or outside quotes.
 ///
 /// # Errors
 /// If the result is not JSON.
@@ -51,7 +51,7 @@ fn inside_quotes(value: &str) -> Result<String, String> {
     Ok(quoted.trim_matches('"').to_owned())
 }
 
-/// Whether the template's text ends inside a string.
+/// Whether `text` ends inside a JSON string; `quoted` says whether it begins inside one.
 fn ends_quoted(text: &str, mut quoted: bool) -> bool {
     let mut escaped = false;
     for character in text.chars() {

@@ -20,7 +20,7 @@ pub(super) fn unknown(template: &Template<'_, '_>) -> Option<String> {
 #[allow(clippy::wildcard_enum_match_arm, reason = "the engine's own instructions, of which only two have such names")]
 fn missing(template: &Template<'_, '_>, instruction: &Instruction<'_>) -> Option<String> {
     let mut state = template.new_state();
-    // A known name is called without a value, and fails with another error.
+    // The calls have no value to act on: a known filter or test also fails, but with another kind of error.
     match instruction {
         Instruction::ApplyFilter(name, ..) => {
             let found = state.apply_filter(name, &[]);
