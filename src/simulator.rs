@@ -45,7 +45,7 @@ use crate::{admin, ca_bundle, linktree::secret::Secret};
 /// Simulate Linktree: its API on one port, control endpoints on another.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The address of both ports. The control port needs no credentials: open it only to people you trust.
+    /// The listen address of both ports. The control port needs no credentials: open it only to people you trust.
     #[arg(long, env = "SIMULATOR_LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub listen: IpAddr,
     /// The port of the API; 0 for any.
@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long, env = "SIMULATOR_TOKEN", default_value = "lt_test_demo", hide_env_values = true, value_parser = secret)]
     pub token: Secret,
     /// A PEM file of certificate authorities that deliveries trust besides the public ones, for receivers behind a
-    /// private authority. It is read at the start.
+    /// private authority. It is read once, at start-up.
     #[arg(long, env = "SIMULATOR_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// Disable the request limits.
@@ -135,7 +135,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits for the end of the shutdown. Dropping it instead aborts at once.
+    /// Waits until the shutdown is complete. Dropping `Running` instead aborts the simulator at once.
     pub async fn ended(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }

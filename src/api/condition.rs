@@ -29,11 +29,12 @@ macro_rules! words {
 words! {
     /// The type of a condition.
     ConditionType {
-        /// Webhook: a signed event sent now would be accepted and stored. Connection: the API can be used.
+        /// LinktreeWebhook: a signed event sent now would be accepted and stored. LinktreeConnection: Linktree's API
+        /// can be used.
         Ready,
-        /// Connection: Linktree accepts the token.
+        /// LinktreeConnection: Linktree accepts the API token.
         TokenAccepted,
-        /// Connection: the request budget is not exhausted.
+        /// LinktreeConnection: the request budget is not exhausted.
         QuotaAvailable,
         /// The webhook's `LinktreeConnection` is ready.
         ConnectionReady,
@@ -55,7 +56,7 @@ words! {
         Delivering,
         /// Linktree's deliveries fail or have stopped: events may be lost.
         DeliveryAtRisk,
-        /// kstatus: work is in progress. Present only while true.
+        /// kstatus: the operator is still working towards the spec. Present only while true.
         Reconciling,
         /// kstatus: no progress is possible until a user changes something. Present only while true.
         Stalled,
@@ -63,30 +64,30 @@ words! {
 }
 
 words! {
-    /// The reason for a condition's status.
+    /// The reason for a condition's status, grouped by the condition that it appears in.
     Reason {
-        // Shared.
+        // Reasons of several conditions.
         Available,
         Pending,
-        // ConnectionReady, and the connection's own conditions.
+        // Reasons of ConnectionReady, and of the LinktreeConnection's own conditions.
         ConnectionMissing,
         TokenMissing,
         TokenRejected,
         PlanExcludesWebhooks,
         QuotaExhausted,
         LinktreeUnavailable,
-        // Registered.
+        // Reasons of Registered.
         Created,
         Adopted,
         Conflict,
         SubscriptionNotFound,
         Rejected,
-        // UpToDate.
+        // Reasons of UpToDate.
         Matched,
         DriftDetected,
         UpdateRestricted,
         Unobservable,
-        // SubscriptionEnabled.
+        // Reasons of SubscriptionEnabled.
         Enabled,
         DisabledByProvider,
         ReenableBackoff,
@@ -94,7 +95,7 @@ words! {
         RecoveryDisabled,
         ReenableUnsupported,
         WaitingForHealth,
-        // SigningKeysReady.
+        // Reasons of SigningKeysReady.
         Loaded,
         SecretMissing,
         KeysExpired,
@@ -102,13 +103,13 @@ words! {
         AwaitingProviderSecret,
         SecretKept,
         SecretUnknown,
-        // ReceiverAvailable.
+        // Reasons of ReceiverAvailable.
         Progressing,
         Unschedulable,
         StorageUnavailable,
         StatusUnavailable,
         CertificateUnusable,
-        // EndpointReachable.
+        // Reasons of EndpointReachable.
         ProbeSucceeded,
         UnsignedAccepted,
         NotProbed,
@@ -127,25 +128,26 @@ words! {
         CertificateNameMismatch,
         CertificateUntrusted,
         UnexpectedResponse,
-        // SignaturesVerified.
+        // Reasons of SignaturesVerified.
         Verified,
         PreviousKeyInUse,
         SecretMismatch,
         ClockSkew,
         DeliveryIDConflict,
         NoTraffic,
-        // Delivering.
+        // Reasons of Delivering.
         Healthy,
         SinkUnresolved,
         SinkFailing,
         Backlog,
-        // Delivering, and every condition that is not corrected while reconciliation is paused.
+        // Reason of Delivering, and of every condition that the operator does not correct while reconciliation is
+        // paused.
         Paused,
-        // DeliveryAtRisk.
+        // Reasons of DeliveryAtRisk.
         DeliveriesSucceeding,
         DeliveriesFailing,
         SubscriptionDisabled,
-        // Stalled and Reconciling.
+        // Reasons of Stalled and Reconciling.
         InvalidSpec,
         Terminating,
     }

@@ -98,7 +98,8 @@ fn default_requests_per_minute() -> i64 {
     10
 }
 
-/// With a list of ten pages at 10 requests a minute, a thousand subscriptions then cost 0.09 requests each per hour.
+/// The default, 8 minutes. A thousand subscriptions (a list of ten pages, at 10 requests a minute) then cost 0.09
+/// requests each per hour.
 fn default_sync_period_seconds() -> i64 {
     480
 }
@@ -152,7 +153,7 @@ pub struct AccountStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestBudgetStatus {
-    /// Lower bound of the requests that are left.
+    /// Lower bound of the requests that may still be made before resetTime.
     pub remaining: i64,
     /// When the whole budget is available again; absent while no request is reserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,7 +166,7 @@ pub struct RequestBudgetStatus {
 pub struct SubscriptionCounts {
     /// Subscriptions that belong to a LinktreeWebhook of this connection.
     pub managed: i64,
-    /// Subscriptions of the account that belong to none of them.
+    /// Subscriptions of the account that belong to no LinktreeWebhook of this connection.
     pub unmanaged: i64,
     /// Unmanaged subscriptions with the same url as a managed one.
     pub duplicate: i64,
@@ -180,7 +181,7 @@ pub struct SubscriptionCounts {
 pub struct UnmanagedSubscription {
     /// Linktree's id of the subscription.
     pub id: String,
-    /// The URL it delivers to.
+    /// The URL that Linktree sends its events to.
     pub url: String,
     /// Whether Linktree sends events to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,18 +203,18 @@ pub struct CapabilityStatus {
     pub list: Capability,
     /// Read one subscription by id.
     pub get: Capability,
-    /// Change url or events.
+    /// Change the url or events of a subscription.
     pub update: Capability,
     /// Re-enable a disabled subscription. Without it, the operator deletes and registers the subscription again.
     pub reenable: Capability,
-    /// Delete a subscription.
+    /// Delete one subscription.
     pub delete: Capability,
-    /// Rotate the signing secret.
+    /// Rotate the signing secret of a subscription.
     pub rotate_secret: Capability,
 }
 
-/// Unknown: not used yet. Supported: Linktree has answered it. Unsupported: Linktree answered that the call does not
-/// exist.
+/// Unknown: the operator has not made this call yet. Supported: Linktree has answered it. Unsupported: Linktree
+/// answered that the call does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Capability {
     Unknown,

@@ -74,10 +74,10 @@ pub struct ManagedEndpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
     pub host: Option<String>,
-    /// How the URL leads to the receiver.
+    /// How the URL is routed to the receiver.
     pub exposure: Exposure,
     /// Terminates TLS in the receiver, for a load balancer that passes TLS through. If omitted, the receiver serves
-    /// plain HTTP at port 80 of its Service, and TLS ends before it.
+    /// plain HTTP at port 80 of its Service, and TLS must be terminated in front of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }

@@ -64,7 +64,7 @@ pub struct GatewayReference {
     /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its namespace; if omitted, this object's. One of its listeners must allow routes from this namespace
+    /// Namespace of the Gateway; if omitted, this object's. One of its listeners must allow routes from this namespace
     /// (allowedRoutes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]

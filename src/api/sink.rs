@@ -139,7 +139,7 @@ pub struct ServiceSink {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AddressableSink {
-    /// The object. The operator needs permission to read its kind: see the chart's value addressables.
+    /// The object with the address. The operator needs permission to read its kind: see the chart's value addressables.
     #[serde(rename = "ref")]
     pub reference: AddressableReference,
 }
@@ -190,7 +190,8 @@ pub enum Ordering {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
-    /// Retries after the first attempt. The event then becomes a dead letter, which stays in the journal. Default: 8.
+    /// Maximum number of retries after the first attempt. The event then becomes a dead letter, which stays in the
+    /// journal. Default: 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub limit: Option<i64>,

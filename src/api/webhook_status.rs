@@ -103,7 +103,7 @@ pub struct SubscriptionStatus {
     pub recovery: Option<RecoveryStatus>,
 }
 
-/// One field that differs.
+/// One field of the subscription whose value at Linktree differs from the spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DriftStatus {
@@ -115,13 +115,13 @@ pub struct DriftStatus {
     pub observed: String,
 }
 
-/// A change that the operator would make.
+/// A change that the operator would make to the subscription at Linktree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedAction {
     /// The kind of change.
     pub action: Action,
-    /// The fields it would change.
+    /// The fields of the subscription that the operator would change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
 }
@@ -158,7 +158,7 @@ pub struct RecoveryStatus {
     pub attempts: i64,
     /// The start of the 24 hours that attemptsToday counts.
     pub day_start_time: Time,
-    /// Attempts in those 24 hours.
+    /// Attempts in the 24 hours from dayStartTime.
     pub attempts_today: i64,
     /// When the next attempt may be made; absent while nothing delays it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +179,7 @@ pub enum RecoveryResult {
 pub struct AwaitedMilestones {
     /// When the wait began. It begins again when a disabled subscription is re-enabled.
     pub since_time: Time,
-    /// When the Event NoMilestonesSeen was published, 14 days later.
+    /// When the Event NoMilestonesSeen was published, 14 days after sinceTime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_time: Option<Time>,
 }
@@ -188,9 +188,9 @@ pub struct AwaitedMilestones {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
-    /// When it began.
+    /// When the interval began.
     pub start_time: Time,
-    /// When it ended; absent while it lasts.
+    /// When the interval ended; absent while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
     /// The cause.
@@ -262,7 +262,7 @@ pub struct ReceiverStatus {
     /// When a milestone (analytics.milestone) was last accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_milestone_time: Option<Time>,
-    /// Events that at least one sink has not accepted yet.
+    /// Events that wait for a sink, summed over all sinks.
     #[serde(default)]
     pub backlog: i64,
     /// Counts of the last hour's deliveries.
@@ -274,19 +274,19 @@ pub struct ReceiverStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryCounts {
-    /// Accepted and stored.
+    /// Deliveries accepted and stored.
     pub verified: i64,
     /// Duplicates of accepted deliveries.
     pub duplicate: i64,
     /// Accepted deliveries whose id had already been used with another body: stored, and worth investigating.
     pub conflict: i64,
-    /// Rejected because the signature or timestamp header is missing (401).
+    /// Deliveries rejected because the signature or timestamp header is missing (401).
     pub rejected_missing_header: i64,
-    /// Rejected because no key verifies the signature (403).
+    /// Deliveries rejected because no key verifies the signature (403).
     pub rejected_signature: i64,
-    /// Rejected because the timestamp is too old or in the future (403).
+    /// Deliveries rejected because the timestamp is too old or in the future (403).
     pub rejected_stale: i64,
-    /// Answered 503 because they could not be stored; Linktree retries them.
+    /// Deliveries answered 503 because they could not be stored; Linktree retries them.
     pub unavailable: i64,
     /// Events accepted by a sink.
     pub forwarded: i64,
@@ -321,10 +321,10 @@ pub struct SinkStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CloudEventAttributes {
-    /// The attribute `type`.
+    /// The CloudEvents attribute `type`.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// The attribute `source`.
+    /// The CloudEvents attribute `source`.
     pub source: String,
 }
 

@@ -1,4 +1,4 @@
-//! The route in use.
+//! The configuration of the receiver: the route in use.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ pub struct Config {
     pub route: Route,
     /// [`Route::digest`] of the file.
     pub digest: String,
-    /// The accepted age of a delivery.
+    /// The accepted range of a delivery's timestamp.
     pub window: Window,
-    /// The fields that are never stored.
+    /// The JSON fields whose values are never stored.
     pub redaction: Redaction,
     /// The route's sinks, ready to send to, except those whose address is unknown.
     pub destinations: Vec<Arc<Destination>>,
@@ -32,8 +32,8 @@ impl Config {
     /// Compiles the route for deliveries and attempts.
     ///
     /// # Errors
-    /// If a sink's template or filter does not compile. The operator compiles them too, so it must be of another
-    /// version.
+    /// If a sink's template or filter does not compile. The operator compiles them before it renders the route, so it
+    /// must then be of another version.
     pub fn new(route: Route, digest: String) -> Result<Self, RouteError> {
         let destinations = route.sinks.iter().filter_map(|sink| Destination::new(&route.webhook, sink).transpose());
         let destinations = destinations.map(|destination| destination.map(Arc::new)).collect::<Result<_, _>>()?;

@@ -1,7 +1,8 @@
 //! The journal of verified deliveries: the guarantees that the rest of the receiver relies on. An event is acknowledged
 //! only after [`Journal::append`] returned; from then on it is neither lost nor stored twice.
 //!
-//! Each sink has its own position: all events up to it are settled for that sink, except those that wait for a retry.
+//! Each sink has its own position: all events up to it are settled for that sink (accepted, excluded or a dead letter),
+//! except those that wait for a retry.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,7 +18,7 @@ pub mod inspect;
 pub mod sqlite;
 pub mod unavailable;
 
-/// The limit of queued appends: the size of two commits. More would only wait longer.
+/// Maximum number of queued appends: two full commits. A longer queue would only make deliveries wait longer.
 pub const QUEUE_CAPACITY: usize = 512;
 
 /// The position of an event in the order of arrival. Higher is later.
@@ -26,22 +27,23 @@ pub type Position = i64;
 /// A durable journal. All times are milliseconds since the epoch.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
-    /// Checks the identity and stores the event, in one durable step: once this returns `Ok`, a power cut cannot undo
+    /// Stores the event unless it is a duplicate, in one durable step: once this returns `Ok`, a power cut cannot undo
     /// it. After an error the event may or may not be stored; the sender's retry is deduplicated.
     async fn append(&self, event: Event) -> Result<Appended, JournalError>;
 
-    /// Applies limits and sinks. A new sink gets the events from now on; the waiting events of a removed sink are
-    /// dropped, its dead letters stay.
+    /// Applies the limits and sinks of a route. A new sink gets the events from now on; the waiting events of a removed
+    /// sink are dropped, its dead letters stay.
     async fn configure(&self, settings: Settings) -> Result<(), JournalError>;
 
-    /// The events that are due for `sink` at `now`, oldest first, at most `limit`; empty if the sink is unknown.
+    /// The events whose next attempt at `sink` is due at `now`, oldest first, at most `limit`; empty if the sink is
+    /// unknown.
     async fn due(&self, sink: &str, now: i64, limit: usize) -> Result<Due, JournalError>;
 
-    /// The events that wait for a retry at `sink`, due or not, each with its due time: at most `limit` of those after
-    /// the position `after`, in order.
+    /// The events that wait for a retry at `sink`, due or not, each with the time when the retry is due: at most
+    /// `limit` of those after the position `after`, in order.
     async fn waiting(&self, sink: &str, after: Position, limit: usize) -> Result<Vec<(Pending, i64)>, JournalError>;
 
-    /// Records the outcomes of due events of `sink`, in the order of the attempts.
+    /// Records the outcomes of attempts to send events to `sink`, in the order of the attempts.
     async fn settle(&self, sink: &str, settlements: Vec<Settlement>) -> Result<(), JournalError>;
 
     /// The backlog of each sink.
@@ -50,7 +52,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Whether deliveries can be stored right now.
     fn health(&self) -> JournalHealth;
 
-    /// Changes whenever there is a new event to send.
+    /// A watch on the position of the newest event, to wake the forwarding to the sinks.
     fn appended(&self) -> watch::Receiver<Position>;
 
     /// Completes the writes that have started and closes the journal, so that another process can open it.
@@ -62,9 +64,9 @@ pub trait Journal: Send + Sync + 'static {
 pub enum Appended {
     /// New, and stored.
     Stored,
-    /// Already stored: the same delivery again, or a captured one under another delivery id.
+    /// Not stored again: the same delivery, or a captured one that was replayed under another delivery id.
     Duplicate,
-    /// Stored, although its delivery id is stored with another body.
+    /// Stored, although an event with the same delivery id and another body is stored already.
     Conflict,
 }
 
@@ -117,17 +119,17 @@ pub struct Due {
 #[derive(Clone, Debug)]
 pub struct Pending {
     pub position: Position,
-    /// The number of failed attempts.
+    /// The number of failed attempts to send the event to this sink.
     pub attempts: u32,
     /// The delivery id; for a conflict, made unique by its body's digest.
     pub id: String,
     pub event_type: EventType,
-    /// When it was signed, in seconds since the epoch.
+    /// When Linktree signed the delivery, in seconds since the epoch.
     pub sent_at: i64,
     pub body: Bytes,
 }
 
-/// The outcome of a due event.
+/// The outcome of an attempt to send an event to a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
     pub position: Position,
@@ -136,11 +138,11 @@ pub struct Settlement {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The sink has accepted it, or its filter excludes it.
+    /// The sink has accepted the event, or the sink's filter excludes it.
     Done,
-    /// It failed `attempts` times and is due again at `due_at`.
+    /// The event failed `attempts` times and must be sent again at `due_at`.
     Retry { attempts: u32, due_at: i64 },
-    /// It is not retried. It stays in the journal as long as a delivered event.
+    /// The event is not retried. It stays in the journal as long as a delivered event.
     DeadLetter { failure: String, at: i64 },
 }
 

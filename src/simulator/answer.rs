@@ -44,8 +44,8 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// A JSON body: rejected with 415 if its type is another, 413 if too large, 400 if not JSON, 422 if the call does not
-/// accept it.
+/// The JSON body of a request: rejected with 415 if its content type is not JSON, 413 if too large, 400 if not JSON,
+/// 422 if its fields are wrong for the call.
 #[derive(Debug)]
 pub(super) struct JsonBody<T>(pub T);
 
@@ -67,7 +67,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 /// Parses a JSON object. serde alone would also accept an array of the fields in order.
 ///
 /// # Errors
-/// 400 if it is not JSON, 422 if the call does not accept it.
+/// 400 if it is not JSON, 422 if its fields are wrong for the call.
 pub(super) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
     let value = serde_json::from_slice(body).map_err(|error| Rejection::Malformed(format!("not JSON: {error}")))?;
     match value {
@@ -99,7 +99,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// A query; 400 if it is malformed.
+/// The query of a request's URL; rejected with 400 if it is malformed.
 #[derive(Debug)]
 pub(super) struct QueryOf<T>(pub T);
 

@@ -46,13 +46,13 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .method_not_allowed_fallback(async || Rejection::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn_with_state(Arc::clone(shared), gate::inject_fault_and_log))
-        // Outside the call log: probes arrive every few seconds.
+        // `GET /v1/health` is not in the call log, because probes arrive every few seconds.
         .route("/v1/health", get(health))
         .method_not_allowed_fallback(async || Rejection::MethodNotAllowed)
         .with_state(Arc::clone(shared))
 }
 
-/// Assumed: that it needs no token, and its body.
+/// `GET /v1/health`. Assumed: that it needs no token, and its body.
 async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }

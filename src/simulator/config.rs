@@ -17,7 +17,7 @@ pub struct AccountConfig {
     pub tokens: Vec<Secret>,
 }
 
-/// A plan with webhooks.
+/// The default plan, which includes webhooks.
 fn default_plan() -> String {
     "Pro".to_owned()
 }

@@ -19,26 +19,26 @@ use super::{
 };
 use crate::linktree::{client::root_cause, headers, wire::SubscriptionId};
 
-/// Time for a receiver to respond. Assumed.
+/// How long a receiver may take to respond to a delivery. Assumed.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Concurrent attempts; further ones wait.
+/// Maximum number of concurrent attempts; further ones wait.
 const CONCURRENCY: usize = 64;
 /// The part of a receiver's response body that is kept, in bytes.
 const ANSWER_KEPT: usize = 512;
-/// Interval of reading the clock when nothing is due: the machine may have been suspended.
+/// Longest sleep while no delivery is due; then the clock is read again, because the machine may have been suspended.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// The sender, as an axum handler receives it.
 pub(super) type SenderState = State<Arc<Sender>>;
 
-/// Linktree's sender.
+/// Sends the deliveries of the simulated Linktree.
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) shared: Arc<Shared>,
     http: reqwest::Client,
 }
 
-/// An event while the clock advanced, and its time since the start of the advance.
+/// An attempt or a disabled subscription while the clock advanced, and its time since the start of the advance.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) after: Duration,
@@ -74,7 +74,7 @@ impl Sender {
         let mut attempts = JoinSet::new();
         loop {
             let order = Arc::clone(&self.shared.order).read_owned().await;
-            // It fails only for a closed semaphore, and this one is never closed.
+            // `acquire_owned` fails only for a closed semaphore, and this one is never closed.
             let slot = Arc::clone(&slots).acquire_owned().await.ok();
             match self.shared.without_notify(|state, real| state.take_due(real)) {
                 Some(Due::Attempt(plan)) => {
@@ -108,7 +108,7 @@ impl Sender {
     }
 
     /// Waits for the attempts in flight, then advances the clock by `by` and runs the attempts that fall due on the way
-    /// one by one, in order. With zero it runs those that are due already.
+    /// one by one, in order. If `by` is zero, it runs only the attempts that are due already.
     ///
     /// # Errors
     /// [`Rejection::Unprocessable`] if the simulator would be too far ahead.
@@ -172,7 +172,7 @@ async fn exchange(builder: reqwest::RequestBuilder) -> Result<Answer, reqwest::E
     let status = response.status().as_u16();
     let mut body = Vec::new();
     while body.len() < ANSWER_KEPT {
-        // The status decides; an incomplete body does not change it.
+        // The status alone decides whether the attempt succeeded, so an incomplete body is no error.
         let Ok(Some(chunk)) = response.chunk().await else { break };
         body.extend_from_slice(&chunk);
     }

@@ -11,7 +11,7 @@ use crate::clock;
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// Notified after every change of the state, because something may be due earlier than before.
+    /// Notified after every change of the state, because an attempt may be due earlier than before.
     pub(super) changed: Notify,
     /// Every attempt in flight holds the read lock; advancing the clock holds the write lock, so that attempts then run
     /// one by one, in the order in which they fall due.
@@ -23,19 +23,19 @@ impl Shared {
         Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), order: Arc::new(RwLock::new(())) })
     }
 
-    /// Reads or changes the state at the current time.
+    /// Calls `act` with the locked state and the real time, then notifies `changed`.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         let result = act(&mut self.lock(), clock::now());
         self.changed.notify_one();
         result
     }
 
-    /// As [`Shared::with`], without notifying: for the task that waits for `changed`.
+    /// As [`Shared::with`], without the notification: for the task that itself waits for `changed`.
     pub(super) fn without_notify<T>(&self, act: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         act(&mut self.lock(), clock::now())
     }
 
-    /// Ignores poisoning: a half-finished change after a panic does no harm in a simulator.
+    /// Locks the state, even a poisoned lock: a change half made at a panic does no harm in a simulator.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -54,12 +54,13 @@ pub struct Setup {
     pub offers: Offers,
 }
 
-/// The decision of [`State::admit`].
+/// The decision of [`State::admit`] about a request to the API.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Admission {
     /// The account of the token.
     pub account_id: Option<String>,
-    /// For the `X-RateLimit-Remaining` header; `None` if limits are not enforced or the token is unknown.
+    /// The requests left, for the `X-RateLimit-Remaining` header; `None` if limits are not enforced or the token is
+    /// unknown.
     pub remaining: Option<u32>,
     pub verdict: Result<AccountKey, Rejection>,
 }
@@ -70,14 +71,15 @@ pub struct State {
     ids: Ids,
     pub clock: Clock,
     pub accounts: Accounts,
-    /// One per account, in the order of [`AccountKey`].
+    /// One page per account, in the order of [`AccountKey`].
     pages: Vec<Page>,
     pub subscriptions: Subscriptions,
     pub deliveries: Deliveries,
     limits: RateLimits,
     pub faults: Faults,
     pub calls: CallLog,
-    /// Whether a retry gets a new signature. The real service's behaviour is unknown, so the simulator supports both.
+    /// Whether a retry of a delivery gets a new timestamp and signature. The real service's behaviour is unknown, so
+    /// the simulator supports both.
     pub resign_retries: bool,
     pub offers: Offers,
 }
@@ -129,7 +131,7 @@ impl State {
         Admission { account_id, remaining, verdict: verdict.map(|()| token.account) }
     }
 
-    /// The fault that is set for a call with this `Authorization` header.
+    /// Uses a fault that is set for a call with this `Authorization` header, if there is one.
     pub fn fault(&mut self, method: &str, path: &str, authorization: Option<&str>) -> Option<ApiFault> {
         let token = self.accounts.authenticate(authorization).ok();
         let account = token.and_then(|token| self.accounts.get(token.account));
@@ -139,19 +141,19 @@ impl State {
     /// `GET /v1/me`.
     ///
     /// # Errors
-    /// [`Rejection::NotFound`].
+    /// [`Rejection::NotFound`] if there is no such account.
     pub fn me(&self, account: AccountKey) -> Result<wire::Account, Rejection> {
         self.accounts.me(account, &self.page(account)?.profile.username)
     }
 
     /// # Errors
-    /// [`Rejection::NotFound`].
+    /// [`Rejection::NotFound`] if there is no such account.
     pub fn page(&self, account: AccountKey) -> Result<&Page, Rejection> {
         self.pages.get(account.0).ok_or(Rejection::NotFound)
     }
 
     /// # Errors
-    /// [`Rejection::NotFound`].
+    /// [`Rejection::NotFound`] if there is no such account.
     pub fn page_mut(&mut self, account: AccountKey) -> Result<&mut Page, Rejection> {
         self.pages.get_mut(account.0).ok_or(Rejection::NotFound)
     }
@@ -159,7 +161,7 @@ impl State {
     /// The page with this link.
     ///
     /// # Errors
-    /// [`Rejection::NotFound`].
+    /// [`Rejection::NotFound`] if no page has this link.
     pub fn page_with_link(&mut self, id: &str) -> Result<&mut Page, Rejection> {
         self.pages.iter_mut().find(|page| page.has_link(id)).ok_or(Rejection::NotFound)
     }

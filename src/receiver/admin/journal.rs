@@ -21,7 +21,7 @@ use crate::{
     route::journal::{Body, Detail, Page},
 };
 
-/// The largest and the default page size.
+/// The largest and the default number of entries in a page.
 const PAGE_MAX: usize = 500;
 const PAGE_DEFAULT: usize = 100;
 
@@ -38,7 +38,7 @@ impl std::fmt::Debug for JournalApi {
     }
 }
 
-/// The routes, to merge into the admin router.
+/// The routes below `/journal`, to merge into the admin port's router.
 pub fn router(api: JournalApi) -> Router {
     Router::new().route("/journal", get(list)).route("/journal/{position}", get(show)).with_state(api)
 }
@@ -57,7 +57,7 @@ async fn list(
 ) -> Result<Json<Page>, StatusCode> {
     auth::authorize(&api.config, &header)?;
     let limit = limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    // One more than the page holds shows whether there is another page.
+    // Requests one entry more than the page holds, to know whether there is a next page.
     let mut entries = api.journal.list(after, limit + 1).await.map_err(|error| unavailable(&error))?;
     let more = entries.len() > limit;
     entries.truncate(limit);

@@ -42,7 +42,7 @@ impl std::fmt::Debug for Sources {
     }
 }
 
-/// The route `/status`, to merge into the admin router.
+/// The route `/status`, to merge into the admin port's router.
 pub fn router(sources: Sources) -> Router {
     Router::new().route("/status", get(status)).with_state(sources)
 }
@@ -81,7 +81,7 @@ impl Sources {
 
 async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Json<ReceiverStatus>, StatusCode> {
     let config = auth::authorize(&sources.config, &header)?;
-    // The health reports a journal that cannot be read; the rest of the status is still useful.
+    // If the journal cannot be read, its health in the status says so, and the rest of the status is still useful.
     let (backlog, milestones) = match sources.measure().await {
         Ok((backlog, inventory)) => (backlog, Some(Milestones { last_time: inventory.last_milestone })),
         Err(_) => (Vec::new(), None),

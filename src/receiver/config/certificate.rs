@@ -1,5 +1,5 @@
-//! The certificate for deliveries, if the receiver terminates TLS itself. An invalid pair of files leaves the last
-//! valid one in use, and the status reports the problem.
+//! The TLS certificate of the port for deliveries, if the receiver terminates TLS itself. An invalid pair of files
+//! leaves the last valid one in use, and the status reports the problem.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{route, serve::Transport};
 
-/// Why a pair of files is rejected. Never shows a file's content.
+/// Why tls.crt and tls.key are rejected. The message never shows a file's content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PairError {
     #[error("{file} cannot be read: {problem}")]

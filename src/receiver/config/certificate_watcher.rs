@@ -1,5 +1,5 @@
-//! Loads the [`Certificate`] from its two files. The files are compared by content every second, for the reasons of
-//! [`super::route_watcher`].
+//! Loads the [`Certificate`] from its two files. The watcher compares the files by content every second, for the
+//! reasons in [`super::route_watcher`].
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{clock, route};
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Watches the two files.
+/// Watches the files tls.crt and tls.key.
 #[derive(Debug)]
 pub struct CertificateWatcher {
     directory: PathBuf,
@@ -31,7 +31,7 @@ impl CertificateWatcher {
         CertificateWatcher { directory, certificate, last: None }
     }
 
-    /// The certificate that it updates.
+    /// The certificate that this watcher updates.
     #[must_use]
     pub fn certificate(&self) -> &Arc<Certificate> {
         &self.certificate
@@ -45,7 +45,7 @@ impl CertificateWatcher {
         }
     }
 
-    /// Polls the files once and loads a new pair.
+    /// Reads the files once, and loads the pair if it has changed.
     async fn poll(&mut self) {
         let files = self.read().await;
         let finding = match &files {

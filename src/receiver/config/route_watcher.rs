@@ -36,9 +36,9 @@ impl std::fmt::Debug for RouteWatcher {
 
 #[derive(Clone, PartialEq, Eq)]
 enum Finding {
-    /// A file of this digest, valid or not.
+    /// The file has this digest, whether it is valid or not.
     File(String),
-    /// No file, with the reason.
+    /// The file cannot be read, for this reason.
     None(String),
 }
 
@@ -61,9 +61,9 @@ impl RouteWatcher {
         }
     }
 
-    /// Polls the file once and applies a new route.
+    /// Reads the file once, and applies the route if it has changed.
     async fn poll(&mut self) {
-        // The file holds secrets, so the buffer is zeroed too.
+        // The file holds secrets, so the buffer is zeroed when it is dropped.
         let read = fs::read(&self.file).await.map(Zeroizing::new).map_err(RouteError::Read);
         let finding = match &read {
             Ok(bytes) => Finding::File(Route::digest(bytes)),
@@ -86,8 +86,8 @@ impl RouteWatcher {
         }
     }
 
-    /// Applies the route to the journal, then to the rest. Returns whether the journal applied it; if not, the next
-    /// poll retries.
+    /// Applies the route to the journal, then to the rest of the receiver. Returns whether the journal applied it; if
+    /// not, the next poll retries.
     async fn apply(&self, config: Config) -> bool {
         let Config { route, digest, .. } = &config;
         if let Err(error) = self.journal.configure(Settings::of(route)).await {
@@ -97,7 +97,7 @@ impl RouteWatcher {
         let (keys, sinks) = (route.keys.len(), route.sinks.len());
         tracing::info!(digest, path = route.path, keys, sinks, "route loaded");
         let after = route.keys.clone();
-        // Conclusions about the old keys end only once no delivery is verified with them any more.
+        // The statistics about the old keys are reset only after no delivery is verified with these keys any more.
         if let Some(before) = self.config.send_replace(Some(Arc::new(config))) {
             self.stats.keys_changed(&before.route.keys, &after);
         }

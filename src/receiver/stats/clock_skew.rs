@@ -6,12 +6,12 @@
 
 /// The number of consecutive deliveries that must agree, each signed in a different second.
 const SAMPLES: usize = 8;
-/// The tolerance within the samples: the network delay of deliveries, and Linktree's own machines.
+/// How far the offsets of the samples may differ: by network delays, and by the clocks of Linktree's machines.
 const SPREAD_SECONDS: i64 = 10;
-/// A smaller offset is a slow network or an early tick, not a skew.
+/// The smallest offset that counts as skew; a smaller one may be a slow network or the rounding to seconds.
 const MIN_SECONDS: i64 = 30;
 
-/// The last deliveries, as seconds from signature to arrival.
+/// The seconds from signature to arrival of each of the last deliveries.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClockSkew {
     samples: [Option<Sample>; SAMPLES],

@@ -34,7 +34,7 @@ pub struct DeliveryStats {
 #[derive(Debug, Default)]
 struct State {
     snapshot: StatsSnapshot,
-    /// By kind of log line.
+    /// One rate limit for each kind of log line.
     log_limiters: HashMap<&'static str, LogLimiter>,
 }
 
@@ -66,8 +66,8 @@ impl DeliveryStats {
         }
     }
 
-    /// Records a change of the keys: failures of the old keys say nothing about the new ones, and the key of the last
-    /// delivery is only kept while it is still the first one.
+    /// Records a change of the keys: resets the run of unverified deliveries, which says nothing about the new keys,
+    /// and forgets the last verifying key unless it is now the first key.
     pub fn keys_changed(&self, before: &[Key], after: &[Key]) {
         if before == after {
             return;
@@ -143,7 +143,7 @@ impl DeliveryStats {
         (health.last_success, health.consecutive_failures) = (Some(now), 0);
     }
 
-    /// Records a failed attempt.
+    /// Records a failed attempt to send an event to a sink.
     pub fn failed(&self, sink: &str, failure: &str) {
         self.metrics.failed.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
         let mut state = self.lock();
@@ -152,12 +152,12 @@ impl DeliveryStats {
         health.last_failure = Some(failure.to_owned());
     }
 
-    /// Records an event that does not fit a sink; it says nothing about the health of the sink.
+    /// Records an event that does not fit a sink's format or filter; this says nothing about the health of the sink.
     pub fn unfit(&self, sink: &str, failure: &str) {
         self.lock().snapshot.sinks.entry(sink.to_owned()).or_default().last_failure = Some(failure.to_owned());
     }
 
-    /// Records until when a sink's circuit is open, or that it is closed.
+    /// Records until when a sink's circuit breaker is open; `None`: it is closed.
     pub fn circuit(&self, sink: &str, open_until: Option<i64>) {
         self.lock().snapshot.sinks.entry(sink.to_owned()).or_default().circuit_open_until = open_until;
     }
@@ -173,7 +173,7 @@ impl DeliveryStats {
         }
     }
 
-    /// The statistics survive a panic of a lock holder: a half-written update of counters does no harm.
+    /// Locks the state. A poisoned lock is used too: counters half updated at a panic do no harm.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

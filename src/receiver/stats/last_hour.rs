@@ -34,7 +34,7 @@ impl LastHour {
     }
 }
 
-/// Written out field by field, so that a new field that is not summed does not compile.
+/// Adds two sets of counts. It names each field, so that a new field that is not summed does not compile.
 fn add(left: DeliveryCounts, right: DeliveryCounts) -> DeliveryCounts {
     let DeliveryCounts {
         verified,

@@ -11,7 +11,7 @@ use super::{
     labels::{SinkLabel, VerdictLabel},
 };
 
-/// From 0.1 ms, a fast disk, to 5 s, a failing one.
+/// The histogram's buckets for the duration of a commit: from 0.1 ms, a fast disk, to 5 s, a failing one.
 const COMMIT_SECONDS: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.25, 1.0, 5.0];
 
 /// Handles to all metrics. Cloning it shares them.
@@ -22,7 +22,7 @@ pub struct Metrics {
     pub forwarded: Family<SinkLabel, Counter>,
     pub failed: Family<SinkLabel, Counter>,
     pub dead_lettered: Family<SinkLabel, Counter>,
-    /// Deliveries that wait for the journal.
+    /// Number of deliveries that wait until the journal has stored them.
     pub appending: Gauge,
     pub gauges: Gauges,
 }

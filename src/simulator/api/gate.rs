@@ -26,7 +26,7 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 /// The largest response that can be truncated; every response is smaller.
 const ANSWER_MAX: usize = 4 * 1024 * 1024;
 
-/// A response extension for the call log.
+/// A response extension: the id of the token's account, for the call log.
 #[derive(Clone, Debug)]
 struct AccountId(String);
 
@@ -86,7 +86,7 @@ pub(super) async fn inject_fault_and_log(State(shared): State<Arc<Shared>>, requ
         state.calls.add(Call { at, method, path, status, account, fault: name });
     });
     if let Some(ApiFault::Delay { milliseconds }) = fault {
-        // Last, because a caller that closes the connection cancels this task.
+        // The delay comes after the call is logged, because a caller that closes the connection cancels this task.
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     }
     response
@@ -104,7 +104,7 @@ async fn inject_fault(fault: &ApiFault, request: Request, next: Next) -> Respons
 }
 
 fn answer_status(status: u16, retry_after: Option<&str>) -> Response {
-    // A fault only accepts statuses that are valid in a response.
+    // `from_u16` never fails here: an invalid status is rejected when the fault is set.
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = ErrorBody { error: "fault".to_owned(), message: "a fault of the simulator".to_owned() };
     let mut response = (status, axum::Json(body)).into_response();

@@ -1,4 +1,5 @@
-//! Changes of links, the profile and milestones. Each is an event to all subscriptions that want it.
+//! Control endpoints that change links, the profile and milestones. Each change is sent as an event to the
+//! subscriptions to its type.
 
 use std::sync::Arc;
 
@@ -23,14 +24,14 @@ use crate::{
     },
 };
 
-/// A change in an account.
+/// The body of a request: a change, and the account to make it in (the first one if absent).
 #[derive(Debug)]
 pub(super) struct In<T> {
     account: Option<String>,
     change: T,
 }
 
-/// Implemented by hand, because a flattened field would ignore misspelt ones.
+/// Implemented by hand, because serde's `flatten` would accept misspelt fields.
 impl<'de, T: DeserializeOwned> Deserialize<'de> for In<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = Map::deserialize(deserializer)?;

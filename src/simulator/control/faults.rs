@@ -1,4 +1,4 @@
-//! Setting, listing and clearing faults.
+//! Control endpoints that set, list and clear injected faults.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,8 +16,8 @@ use crate::simulator::{
 
 type Fields = Map<String, Value>;
 
-/// Parses a rule of exactly these fields. A field missing from the parsed rule is unknown: a misspelt `times` must not
-/// make a fault permanent.
+/// Parses a fault's rule and rejects every field that the parsed rule does not have: a misspelt `times` must not make a
+/// fault permanent.
 fn read<T: DeserializeOwned + Serialize>(fields: &Fields) -> Result<T, Rejection> {
     let unprocessable = |error: serde_json::Error| Rejection::Unprocessable(error.to_string());
     let rule = T::deserialize(json!(fields)).map_err(unprocessable)?;
@@ -62,7 +62,7 @@ pub(super) async fn clear_deliveries(State(sender): SenderState) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Settings that can change at run time.
+/// Settings of the simulator that can change at run time.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {

@@ -1,5 +1,5 @@
-//! Views of the simulator's state and of the calls to it. Secrets only on request, tokens never. All times are in real
-//! time, in seconds since the epoch.
+//! Control endpoints that show the simulator's state and the calls to its API; secrets only on request, tokens never.
+//! All times are in real time, in seconds since the epoch.
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
@@ -94,7 +94,7 @@ pub(super) fn answer_view(answer: &Answer) -> Value {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct CallsQuery {
-    /// Only the calls after this number.
+    /// Returns only the calls after this number.
     #[serde(default)]
     since: u64,
 }

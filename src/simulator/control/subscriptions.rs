@@ -1,4 +1,4 @@
-//! Changes of subscriptions outside the API, and forged deliveries to them.
+//! Control endpoints that change subscriptions without the API, and send forged deliveries to them.
 
 use axum::{Json, body::Bytes, extract::State, http::StatusCode};
 use serde::Deserialize;

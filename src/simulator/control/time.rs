@@ -1,4 +1,4 @@
-//! Advancing the clock, and resetting the state.
+//! Control endpoints that advance the clock or reset the state.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::simulator::{
     state::rejection::Rejection,
 };
 
-/// Steps in the response; more are only counted.
+/// Maximum number of steps in the response to `POST /advance`; further ones are only counted.
 const STEPS_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
@@ -27,7 +27,7 @@ pub(super) async fn advance(
     JsonBody(AdvanceRequest { seconds }): JsonBody<AdvanceRequest>,
 ) -> Result<Json<Value>, Rejection> {
     let clock = Arc::clone(&sender.shared);
-    // A separate task, which finishes even if the caller disconnects.
+    // The advance runs in a separate task, which finishes even if the caller disconnects.
     let advancing = tokio::spawn(async move { sender.advance(Duration::from_secs(seconds)).await });
     let steps = advancing.await.map_err(|error| Rejection::Impossible(error.to_string()))??;
     Ok(Json(json!({
@@ -47,7 +47,7 @@ fn step_view(step: &Step) -> Value {
     }
 }
 
-/// Attempts in flight end as if their subscriptions had been deleted.
+/// Resets the state. Attempts in flight end as if their subscriptions had been deleted.
 pub(super) async fn reset(State(sender): SenderState) -> StatusCode {
     sender.shared.with(|state, _| state.reset());
     StatusCode::NO_CONTENT

@@ -86,10 +86,10 @@ impl Accounts {
         self.0.get(key.0)
     }
 
-    /// The account with this name; the first one without a name.
+    /// The account with this name; if `name` is `None`, the first account.
     ///
     /// # Errors
-    /// [`Rejection::NotFound`].
+    /// [`Rejection::NotFound`] if there is no such account.
     pub fn find(&self, name: Option<&str>) -> Result<AccountKey, Rejection> {
         let mut accounts = self.iter();
         let found = accounts.find(|(_, account)| name.is_none_or(|name| account.id == name));
@@ -99,7 +99,7 @@ impl Accounts {
     /// The response to `GET /v1/me`.
     ///
     /// # Errors
-    /// [`Rejection::NotFound`].
+    /// [`Rejection::NotFound`] if there is no such account.
     pub fn me(&self, key: AccountKey, username: &str) -> Result<wire::Account, Rejection> {
         let account = self.get(key).ok_or(Rejection::NotFound)?;
         Ok(wire::Account {

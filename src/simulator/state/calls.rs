@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
-/// Calls that are kept; older ones are dropped.
+/// Maximum number of calls in the log; older ones are dropped.
 pub const CALLS_MAX: usize = 10_000;
-/// The longest path that is kept, in characters.
+/// The longest path in the log, in characters; a longer one is cut.
 const PATH_MAX: usize = 256;
 
 #[derive(Clone, Debug)]
@@ -15,11 +15,11 @@ pub struct Call {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// `None` if the connection was dropped.
+    /// The status of the response; `None` if the connection was dropped.
     pub status: Option<u16>,
     /// The account of the token.
     pub account: Option<String>,
-    /// The injected fault.
+    /// The name of the injected fault.
     pub fault: Option<&'static str>,
 }
 

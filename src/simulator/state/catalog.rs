@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{accounts::AccountKey, rejection::Rejection};
 use crate::linktree::event::EventType;
 
-/// Links of one account; bounds memory.
+/// Maximum number of links of one account, to limit memory.
 const LINKS_MAX: usize = 1000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,7 +48,8 @@ pub struct ProfileChange {
     pub theme: Option<String>,
 }
 
-/// A reached threshold. Linktree's dashboard sets thresholds; here a request contains its threshold.
+/// A reached threshold of a link's metric. Linktree's dashboard sets thresholds; here the request names the one that
+/// was reached.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Milestone {
@@ -104,7 +105,7 @@ impl Page {
     }
 
     /// # Errors
-    /// [`Rejection::NotFound`].
+    /// [`Rejection::NotFound`] if the link does not exist.
     pub fn update_link(&mut self, id: &str, change: LinkChange) -> Result<Event, Rejection> {
         let LinkChange { title, url, thumbnail_url, position } = change;
         let link = self.links.iter_mut().find(|link| link.id == id).ok_or(Rejection::NotFound)?;
@@ -119,7 +120,7 @@ impl Page {
     /// Deletes a link at `deleted_at`, seconds since the epoch.
     ///
     /// # Errors
-    /// [`Rejection::NotFound`].
+    /// [`Rejection::NotFound`] if the link does not exist.
     pub fn delete_link(&mut self, id: &str, deleted_at: i64) -> Result<Event, Rejection> {
         let position = self.links.iter().position(|link| link.id == id).ok_or(Rejection::NotFound)?;
         self.links.remove(position);

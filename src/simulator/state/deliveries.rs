@@ -8,15 +8,15 @@ use jiff::Timestamp;
 use super::rejection::Rejection;
 use crate::linktree::{event::EventType, headers::SentAt, retry::DELAYS, signature::Signature, wire::SubscriptionId};
 
-/// Deliveries that wait or are in flight; at this number further events are rejected.
+/// Maximum number of deliveries that wait or are in flight; at this number further events are rejected.
 const PENDING_MAX: usize = 10_000;
-/// Finished deliveries that are kept; older ones are dropped.
+/// Maximum number of finished deliveries that are kept; older ones are dropped.
 const FINISHED_MAX: usize = 1_000;
 
 /// Timestamp and signature of one request.
 pub type Signed = (SentAt, Signature);
 
-/// The result of one request.
+/// The result of one request to a receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The receiver's status and the beginning of the response body.
@@ -26,7 +26,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Whether it is a 2xx (known); every other result counts as a failure.
+    /// Whether the receiver answered with a 2xx status (known); every other result counts as a failure.
     #[must_use]
     pub fn is_success(&self) -> bool {
         match self {
@@ -36,14 +36,14 @@ impl Answer {
     }
 }
 
-/// A finished attempt.
+/// A finished attempt to send a delivery.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// The end of the attempt.
+    /// When the attempt ended, in simulated time.
     pub at: Timestamp,
     pub signed: Option<Signed>,
     pub answer: Answer,
-    /// Responses to requests that a fault added to the delivery's.
+    /// The responses to additional requests, which a fault such as a duplicate caused.
     pub further: Vec<Answer>,
 }
 
@@ -54,9 +54,9 @@ pub enum DeliveryState {
     },
     Sending,
     Delivered,
-    /// All retries failed.
+    /// All retries failed; the delivery is not sent again.
     GivenUp,
-    /// The subscription was disabled or deleted.
+    /// The subscription was disabled or deleted before the delivery succeeded.
     Dropped,
 }
 
@@ -79,7 +79,7 @@ impl Delivery {
         }
     }
 
-    /// The state after an attempt with this response that ended at `now`.
+    /// The delivery's state after an attempt that ended at `now` with `answer`.
     fn after(&self, answer: &Answer, now: Timestamp) -> DeliveryState {
         match DELAYS.get(self.attempts.len()) {
             _ if answer.is_success() => DeliveryState::Delivered,
@@ -91,7 +91,7 @@ impl Delivery {
 
 #[derive(Debug, Default)]
 pub struct Deliveries {
-    /// In order of creation.
+    /// The deliveries that wait or are in flight, in order of creation.
     pending: Vec<Delivery>,
     finished: VecDeque<Delivery>,
 }
@@ -110,13 +110,13 @@ impl Deliveries {
         self.pending.push(delivery);
     }
 
-    /// The due time of the next attempt.
+    /// The time when the next attempt of any delivery is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         self.pending.iter().filter_map(Delivery::due).min()
     }
 
-    /// Takes the delivery that is due first, if that is at `now` or before. Deliveries with the same due time go in
+    /// Starts the delivery that is due first, if it is due at `now` or before. Deliveries with the same due time go in
     /// order of creation.
     pub fn start(&mut self, now: Timestamp) -> Option<&Delivery> {
         let due = self.next_due().filter(|due| *due <= now)?;

@@ -4,7 +4,7 @@ use url::{Host, Url};
 
 use super::rejection::Rejection;
 
-/// Assumed.
+/// The longest url of a subscription, in bytes. Assumed.
 pub const URL_MAX: usize = 2048;
 
 /// Accepts https urls, and http urls with a host inside the cluster or on this machine. The documented service accepts
@@ -20,7 +20,8 @@ pub fn check(text: &str) -> Result<(), Rejection> {
     let Ok(url) = Url::parse(text) else {
         return reject("not a URL");
     };
-    // The parser repairs what browsers repair, but a url that is compared later must be correct already.
+    // The parser repairs the mistakes that browsers repair, but the url is later compared as text, so it must be
+    // correct already.
     if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') || !text.contains("://") {
         return reject("not a URL");
     }

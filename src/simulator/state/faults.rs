@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::rejection::Rejection;
 use crate::linktree::wire::SubscriptionId;
 
-/// Faults of each sort that can be set at once.
+/// Maximum number of faults of each sort, API or deliveries, that can be set at once.
 const FAULTS_MAX: usize = 100;
-/// The longest delay, so that a forgotten fault does not keep connections open for ever.
+/// The longest delay that a fault may have, so that a forgotten fault does not keep connections open for ever.
 pub const DELAY_MAX_MS: u64 = 120_000;
 
 /// A fault of an API call.
@@ -30,7 +30,7 @@ pub enum ApiFault {
 }
 
 impl ApiFault {
-    /// The name in the call log.
+    /// The fault's name in the call log.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ pub enum DeliveryFault {
     Unsigned,
 }
 
-/// A fault, and the calls that it applies to.
+/// A fault of the API, and the calls that it applies to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ApiRule {
     /// Any method if absent.
@@ -78,14 +78,14 @@ pub struct ApiRule {
     /// The account of the call's token. Any account if absent.
     #[serde(default)]
     pub account: Option<String>,
-    /// The number of calls; until cleared if absent.
+    /// The number of calls that the fault applies to; if absent, it applies until it is cleared.
     #[serde(default)]
     pub times: Option<u32>,
     #[serde(flatten)]
     pub fault: ApiFault,
 }
 
-/// As [`ApiRule`], for deliveries.
+/// A fault of deliveries, and the deliveries that it applies to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct DeliveryRule {
     /// Any subscription if absent.
@@ -131,7 +131,7 @@ impl Faults {
         push_bounded(&mut self.deliveries, rule)
     }
 
-    /// The oldest fault that matches this call.
+    /// Uses the oldest fault that matches this API call, and removes it if that was its last use.
     pub fn take_api(&mut self, method: &str, path: &str, account: Option<&str>) -> Option<ApiFault> {
         let matches = |rule: &ApiRule| {
             rule.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
@@ -146,7 +146,7 @@ impl Faults {
         Some(fault)
     }
 
-    /// The oldest fault that matches a delivery to this subscription.
+    /// Uses the oldest fault that matches a delivery to this subscription, and removes it if that was its last use.
     pub fn take_delivery(&mut self, subscription: &SubscriptionId) -> Option<DeliveryFault> {
         let matches = |rule: &DeliveryRule| rule.subscription.as_ref().is_none_or(|wanted| wanted == subscription);
         let position = self.deliveries.iter().position(matches)?;
@@ -166,7 +166,7 @@ fn push_bounded<T>(rules: &mut Vec<T>, rule: T) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Counts one use; returns whether it was the last.
+/// Counts one use of a fault; returns whether it was the last.
 fn used_up(times: &mut Option<u32>) -> bool {
     times.as_mut().is_some_and(|left| {
         *left = left.saturating_sub(1);
@@ -174,7 +174,7 @@ fn used_up(times: &mut Option<u32>) -> bool {
     })
 }
 
-/// Rejects informational statuses, which are not final responses.
+/// Rejects a status below 200, because it is not a final response.
 fn check_status(status: u16) -> Result<(), Rejection> {
     match StatusCode::from_u16(status) {
         Ok(status) if !status.is_informational() => Ok(()),

@@ -42,7 +42,7 @@ struct Window {
 #[derive(Debug)]
 pub struct RateLimits {
     enforced: bool,
-    /// At most two per configured token.
+    /// The current minute of each token and budget: at most two entries per configured token.
     windows: HashMap<(TokenKey, Budget), Window>,
 }
 

@@ -34,7 +34,7 @@ impl Offers {
         }
     }
 
-    /// Whether a response contains more than the documented id.
+    /// Whether the response to a registration contains more than the documented id.
     #[must_use]
     pub fn returns_full_object(self) -> bool {
         match self {

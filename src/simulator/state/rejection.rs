@@ -16,21 +16,21 @@ pub enum Rejection {
     TokenUnknown,
     /// 403: the account's plan does not include webhooks.
     PlanExcludesWebhooks { plan: String },
-    /// 404: it does not exist, or belongs to another account.
+    /// 404: the requested object does not exist, or belongs to another account.
     NotFound,
-    /// 405.
+    /// 405: the path does not support the method.
     MethodNotAllowed,
     /// 409: the account has a subscription with this url.
     DuplicateUrl,
     /// 409: the request is impossible in the current state.
     Impossible(String),
-    /// 413.
+    /// 413: the body is larger than the limit.
     TooLarge,
     /// 415: the body is not declared as JSON.
     NotDeclaredAsJson,
     /// 422: JSON that the call does not accept.
     Unprocessable(String),
-    /// 429.
+    /// 429: the token's request budget is used up.
     TooManyRequests { retry_after_seconds: u64 },
 }
 

@@ -18,7 +18,7 @@ use crate::linktree::{
     wire::SubscriptionId,
 };
 
-/// Something that is due.
+/// A due action of Linktree: an attempt of a delivery, or disabling a subscription.
 #[derive(Debug)]
 pub enum Due {
     /// An attempt to run; its result goes to [`State::finish`].
@@ -70,19 +70,19 @@ impl State {
         Ok(made.collect())
     }
 
-    /// The next due time, in simulated time.
+    /// When the next attempt or disabling is due, in simulated time.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         let disabling = self.subscriptions.iter().filter_map(Subscription::disable_due).min();
         self.deliveries.next_due().into_iter().chain(disabling).min()
     }
 
-    /// Takes the first attempt or disabling that is due by now. Each may change the others, so call it again after
-    /// each.
+    /// Takes the first attempt or disabling that is due by now. Finishing one may change which others are due, so call
+    /// it again after each.
     pub fn take_due(&mut self, real: Timestamp) -> Option<Due> {
         let now = self.clock.now(real);
         let due = self.next_due().filter(|due| *due <= now)?;
-        // At the same time an attempt comes first: its success keeps the subscription enabled.
+        // If both are due at the same time, the attempt comes first: its success keeps the subscription enabled.
         if self.deliveries.next_due() == Some(due) {
             return self.plan_attempt(now).map(Due::Attempt);
         }
@@ -92,7 +92,8 @@ impl State {
         Some(Due::Disabled(id))
     }
 
-    /// Advances the clock to the next due time, at most `target`, and takes what is due then. Returns that time.
+    /// Advances the clock to the next due time, at most `target`, and takes the attempt or disabling due then. Returns
+    /// that time.
     pub fn move_to_next_due(&mut self, target: Timestamp, real: Timestamp) -> Option<(Timestamp, Due)> {
         let due = self.next_due().filter(|due| *due <= target)?;
         self.clock.move_to(due, real);

@@ -43,7 +43,7 @@ pub struct Plan {
     pub delay: Duration,
     /// Sent one after another; the response to the first one counts.
     pub requests: Vec<Request>,
-    /// Replaces the response to the first request.
+    /// A fault's response, which replaces the one to the first request.
     pub instead: Option<Answer>,
 }
 

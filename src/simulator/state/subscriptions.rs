@@ -10,9 +10,10 @@ use crate::linktree::{
     wire::{self, SubscriptionId, SubscriptionStatus},
 };
 
-/// Subscriptions of one simulator. The real service is assumed to allow fewer; this limit only bounds memory.
+/// Maximum number of subscriptions in the simulator. The real service is assumed to allow fewer; this limit only bounds
+/// memory.
 const SUBSCRIPTIONS_MAX: usize = 20_000;
-/// Default page size (known: cursor pagination; assumed: the numbers).
+/// Default number of subscriptions in a page (known: cursor pagination; assumed: the numbers).
 pub const PAGE_DEFAULT: usize = 20;
 pub const PAGE_MAX: usize = 100;
 
@@ -42,7 +43,7 @@ pub struct Subscription {
     pub events: Vec<EventType>,
     pub secret: Secret,
     pub created: Timestamp,
-    /// The first failure after the last success.
+    /// When the first delivery since the last success failed.
     pub failing_since: Option<Timestamp>,
     pub disabled: Option<(Timestamp, DisabledReason)>,
     /// The position in the list; never reused, so that a cursor stays valid while subscriptions are added and removed.
@@ -50,7 +51,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The time at which it is disabled unless a delivery succeeds before.
+    /// When Linktree disables the subscription unless a delivery succeeds before.
     #[must_use]
     pub fn disable_due(&self) -> Option<Timestamp> {
         let since = self.failing_since.filter(|_| self.disabled.is_none())?;
@@ -69,13 +70,14 @@ impl Subscription {
         self.disabled.get_or_insert((now, reason));
     }
 
-    /// Enables it and clears its failures.
+    /// Enables the subscription and clears its failures.
     pub fn enable(&mut self) {
         self.disabled = None;
         self.failing_since = None;
     }
 
-    /// The wire form. Only the response to a registration contains the secret.
+    /// The subscription as the API returns it, with times in real time. Only the response to a registration contains
+    /// the secret.
     #[must_use]
     pub fn on_the_wire(&self, clock: &Clock, with_secret: bool) -> wire::Subscription {
         wire::Subscription {
@@ -104,7 +106,7 @@ pub struct Registration {
 
 #[derive(Debug, Default)]
 pub struct Subscriptions {
-    /// In order of their sequence.
+    /// All subscriptions, in order of `sequence`.
     all: Vec<Subscription>,
     last_sequence: u64,
 }

@@ -1,5 +1,5 @@
-//! The calls on webhooks. Those of the API enforce every rule; those outside it, as the dashboard or an accident would
-//! make them, skip the rules about urls.
+//! The calls that change webhooks. Those of the API enforce every rule; those of the control endpoints, which stand for
+//! the dashboard or an accident, skip the rules about urls.
 
 use jiff::Timestamp;
 
@@ -16,7 +16,7 @@ use crate::linktree::{
     wire::{CreateSubscription, Subscription as Shown, SubscriptionId, SubscriptionStatus, UpdateSubscription},
 };
 
-/// Event types of one subscription. Assumed; there are five.
+/// Maximum number of event types of one subscription. Assumed; Linktree documents five event types.
 const EVENTS_MAX: usize = 50;
 
 impl State {
@@ -40,7 +40,7 @@ impl State {
     /// Adds a webhook with any url, even a duplicate one.
     ///
     /// # Errors
-    /// 422 if there are too many.
+    /// 422 if the simulator has too many subscriptions.
     pub fn add(
         &mut self,
         account: AccountKey,
@@ -57,7 +57,7 @@ impl State {
     /// The subscription, if it belongs to this account.
     ///
     /// # Errors
-    /// 404.
+    /// 404 if the account has no subscription with this id.
     pub fn owned(&self, account: AccountKey, id: &SubscriptionId) -> Result<&Subscription, Rejection> {
         self.subscriptions.get(id).filter(|it| it.account == account).ok_or(Rejection::NotFound)
     }
@@ -83,7 +83,7 @@ impl State {
     /// Changes a webhook without checks. Enabling it clears its failures; disabling it drops its pending deliveries.
     ///
     /// # Errors
-    /// 404.
+    /// 404 if there is no subscription with this id.
     pub fn edit(
         &mut self,
         id: &SubscriptionId,
@@ -119,7 +119,7 @@ impl State {
     /// Replaces the signing secret, from the next attempt on. Assumed: without an overlap of both.
     ///
     /// # Errors
-    /// 404.
+    /// 404 if there is no subscription with this id.
     pub fn rotate_secret(&mut self, id: &SubscriptionId) -> Result<Secret, Rejection> {
         let secret = self.ids.signing_secret();
         self.set_secret(id, secret)
@@ -138,7 +138,7 @@ impl State {
     }
 }
 
-/// Requires at least one event, all documented; removes duplicates.
+/// Accepts a list of at least one event type, all documented, and removes duplicates.
 fn check_events(events: Vec<EventType>) -> Result<Vec<EventType>, Rejection> {
     if events.is_empty() || events.len() > EVENTS_MAX {
         return Err(Rejection::Unprocessable(format!("events: between 1 and {EVENTS_MAX} are required")));
