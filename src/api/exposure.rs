@@ -37,8 +37,9 @@ pub struct Exposure {
     /// With type HTTPRoute: the Gateway that the route attaches to. The Gateway has the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_ref: Option<GatewayReference>,
-    /// Copied unchanged to the Ingress or HTTPRoute: for cert-manager (cert-manager.io/cluster-issuer), external-dns,
-    /// or the ingress controller. Do not enable authentication or redirects: Linktree's deliveries would fail.
+    /// Annotations to copy unchanged to the Ingress or HTTPRoute: for cert-manager (cert-manager.io/cluster-issuer),
+    /// external-dns, or the ingress controller. Do not enable authentication or redirects: Linktree's deliveries would
+    /// fail.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32), inner(length(max = 4096)))]
     #[x_kube(

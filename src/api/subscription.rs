@@ -31,8 +31,8 @@ pub struct Subscription {
     /// only list the differences in status.subscription.drift.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
-    /// Whether the subscription is deleted with this object. Delete: it is. Retain: it stays, and Linktree continues to
-    /// send to its url.
+    /// Whether the subscription is deleted with this object. Delete: it is deleted at Linktree too. Retain: it stays,
+    /// and Linktree continues to send to its url.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// Time, in seconds, that a deletion waits while Linktree is unreachable or rejects the token. After that, or

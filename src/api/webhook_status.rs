@@ -27,7 +27,7 @@ pub struct LinktreeWebhookStatus {
     /// The subscription at Linktree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscription: Option<SubscriptionStatus>,
-    /// Present while milestones are subscribed to and none has arrived yet.
+    /// The wait for the first milestone: present while milestones are subscribed to and none has arrived yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaited_milestones: Option<AwaitedMilestones>,
     /// The signing keys in use.
@@ -68,7 +68,7 @@ pub struct Address {
     pub url: String,
 }
 
-/// The subscription at Linktree.
+/// The state of the subscription at Linktree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionStatus {
@@ -208,13 +208,13 @@ pub enum GapReason {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SigningStatus {
-    /// The first key, which Linktree is expected to sign with.
+    /// The name of the first key, which Linktree is expected to sign with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_key: Option<String>,
-    /// The key that verified the last accepted delivery.
+    /// The name of the key that verified the last accepted delivery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verified_key: Option<String>,
-    /// A keyed digest of each key. It changes with the secret and does not reveal it.
+    /// A keyed digest of each key's secret, by the key's name. It changes with the secret and does not reveal it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub key_digests: BTreeMap<String, String>,
 }

@@ -111,7 +111,7 @@ impl Settings {
 #[derive(Debug, Default)]
 pub struct Due {
     pub events: Vec<Pending>,
-    /// When the next retry is due.
+    /// When the next retry at this sink is due; `None` without a later retry.
     pub next: Option<i64>,
 }
 
@@ -146,7 +146,7 @@ pub enum Outcome {
     DeadLetter { failure: String, at: i64 },
 }
 
-/// The backlog of one sink.
+/// The numbers of one sink's waiting events and dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backlog {
     pub sink: String,

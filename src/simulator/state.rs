@@ -57,7 +57,7 @@ pub struct Setup {
 /// The decision of [`State::admit`] about a request to the API.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// The account of the token.
+    /// The id of the account that the token belongs to; `None` for an unknown token.
     pub account_id: Option<String>,
     /// The requests left, for the `X-RateLimit-Remaining` header; `None` if limits are not enforced or the token is
     /// unknown.
@@ -138,7 +138,7 @@ impl State {
         self.faults.take_api(method, path, account.map(|account| account.id.as_str()))
     }
 
-    /// `GET /v1/me`.
+    /// The response to `GET /v1/me`.
     ///
     /// # Errors
     /// [`Rejection::NotFound`] if there is no such account.

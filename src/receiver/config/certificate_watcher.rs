@@ -18,7 +18,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub struct CertificateWatcher {
     directory: PathBuf,
     certificate: Arc<Certificate>,
-    /// The last result, so that each result is logged once.
+    /// The result of the last poll, so that each result is logged once.
     last: Option<Result<[u8; 32], PairError>>,
 }
 

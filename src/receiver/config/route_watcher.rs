@@ -24,7 +24,7 @@ pub struct RouteWatcher {
     journal: Arc<dyn Journal>,
     stats: Arc<DeliveryStats>,
     config: watch::Sender<Option<Arc<Config>>>,
-    /// The last result, so that each result is logged once.
+    /// The result of the last poll, so that each result is logged once.
     last: Option<Finding>,
 }
 

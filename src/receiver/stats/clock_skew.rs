@@ -26,7 +26,7 @@ struct Sample {
 
 impl ClockSkew {
     /// Records a delivery signed at `sent_at` that arrived at `now`, both in seconds since the epoch. A delivery signed
-    /// in the same second as a sample is ignored: it may be a repetition.
+    /// in the same second as a sample is ignored: it may be a repetition of that sample's delivery.
     pub fn observe(&mut self, sent_at: i64, now: i64) {
         if self.samples.iter().flatten().any(|sample| sample.sent_at == sent_at) {
             return;

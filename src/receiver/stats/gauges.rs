@@ -1,4 +1,4 @@
-//! Gauges that are measured periodically, off the path of deliveries.
+//! Prometheus gauges that are updated periodically, so that no delivery waits for their measurement.
 
 use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},

@@ -13,11 +13,11 @@ const PATH_MAX: usize = 256;
 pub struct Call {
     pub at: Timestamp,
     pub method: String,
-    /// Path and query.
+    /// Path and query of the call's URL.
     pub path: String,
     /// The status of the response; `None` if the connection was dropped.
     pub status: Option<u16>,
-    /// The account of the token.
+    /// The id of the account that the call's token belongs to.
     pub account: Option<String>,
     /// The name of the injected fault.
     pub fault: Option<&'static str>,

@@ -1,5 +1,5 @@
-//! The content of a Linktree page: links and a profile. Each change is an event, with exactly the fields that the
-//! documentation's table lists.
+//! The content of a Linktree page: links and a profile. Each change is an event, with exactly the fields that
+//! Linktree's documentation lists for its type.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub struct Profile {
     pub theme: String,
 }
 
-/// The fields of a profile to set; absent ones stay unchanged.
+/// The fields of the profile to set; absent ones stay unchanged.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileChange {

@@ -1,6 +1,6 @@
-//! The simulator's time: the real clock plus an offset that only grows. The state is in simulated time; the wire is in
-//! real time, simulated time minus the offset. So an outside observer, whose clock did not move, sees past events move
-//! further back instead of a wrong clock.
+//! The simulator's time: the real clock plus an offset that only grows. The state is in simulated time; responses and
+//! deliveries are in real time, simulated time minus the offset. An outside observer, whose clock did not move,
+//! therefore sees past events move further back, not a wrong clock.
 
 use std::time::Duration;
 

@@ -69,13 +69,13 @@ pub enum DeliveryFault {
 /// A fault of the API, and the calls that it applies to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ApiRule {
-    /// Any method if absent.
+    /// The HTTP method of the calls; any method if absent.
     #[serde(default)]
     pub method: Option<String>,
-    /// A path, in which `*` matches anything. Any path if absent.
+    /// The path of the calls, in which `*` matches anything; any path if absent.
     #[serde(default)]
     pub path: Option<String>,
-    /// The account of the call's token. Any account if absent.
+    /// The id of the account whose token the calls use; any account if absent.
     #[serde(default)]
     pub account: Option<String>,
     /// The number of calls that the fault applies to; if absent, it applies until it is cleared.
@@ -88,7 +88,7 @@ pub struct ApiRule {
 /// A fault of deliveries, and the deliveries that it applies to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct DeliveryRule {
-    /// Any subscription if absent.
+    /// The subscription whose deliveries it applies to; any subscription if absent.
     #[serde(default)]
     pub subscription: Option<SubscriptionId>,
     #[serde(default)]

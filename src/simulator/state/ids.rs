@@ -14,7 +14,7 @@ impl Ids {
         Ids(StdRng::seed_from_u64(seed))
     }
 
-    /// A seed for the following ids.
+    /// A seed for the ids after a reset of the state, so that no id is reused.
     pub fn seed(&mut self) -> u64 {
         self.0.next_u64()
     }

@@ -28,7 +28,7 @@ pub enum Due {
 }
 
 impl State {
-    /// Creates a delivery of `event`, due at once, for every active subscription of the account that wants it. Returns
+    /// Creates a delivery of `event`, due at once, for every active subscription of the account to its type. Returns
     /// the ids of the deliveries.
     ///
     /// # Errors

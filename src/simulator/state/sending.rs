@@ -16,7 +16,7 @@ use crate::linktree::{headers::SentAt, secret::Secret, signature::Signature};
 pub struct Request {
     pub url: String,
     pub delivery_id: String,
-    /// `None`: without the signature and timestamp headers.
+    /// The signature and timestamp headers; `None`: without them.
     pub signed: Option<Signed>,
     pub body: Bytes,
 }
@@ -48,7 +48,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans `request` with `fault`. [`DeliveryFault::Replay`] uses `fresh_id`.
+    /// Plans an attempt that sends `request`, changed by `fault`. [`DeliveryFault::Replay`] sends it again under
+    /// `fresh_id`.
     #[must_use]
     pub fn new(request: Request, fault: Option<&DeliveryFault>, fresh_id: impl FnOnce() -> String) -> Self {
         let plan = Plan {
