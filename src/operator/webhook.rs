@@ -1,4 +1,4 @@
-//! Reconciles a `LinktreeWebhook`: spec → observe → decide → execute → status. This file drives the stages; each has a
+//! Reconciles a `LinktreeWebhook`: spec → observe → decide → execute → status. This file runs the stages; each has a
 //! file of its own.
 
 use std::{sync::Arc, time::Duration};
@@ -55,16 +55,17 @@ pub mod status;
 mod subscription_record;
 mod told;
 
-/// Requeue delay for a webhook that was not found although its watch still shows it.
+/// Requeue delay for a webhook that the API server did not find although the watch's index has it.
 const REQUEUE_NOT_FOUND: Duration = Duration::from_secs(5);
-/// Requeue delay after a step was taken, to observe its effect.
+/// Requeue delay after steps were performed, to observe their effect.
 const REQUEUE_SOON: Duration = Duration::from_millis(200);
-/// Resync of a webhook with an invalid spec. Its correction is a watch event; this covers a missed one.
+/// Resync interval of a webhook with an invalid spec. A watch event reports its correction; the resync covers a missed
+/// event.
 const RESYNC_INVALID: Duration = Duration::from_secs(300);
 
-/// Reconciles one webhook; if it is settled, a poll of its receiver is enough.
+/// Reconciles one webhook. For a settled one, a poll of its receiver replaces the full reconciliation.
 ///
-/// Returns the requeue delay; `None` if its watch reports that it was deleted.
+/// Returns the requeue delay; `None` if the webhook is deleted and must not be requeued.
 ///
 /// # Errors
 /// When a request to the API server fails; the reconciliation is then retried.
@@ -75,7 +76,8 @@ pub async fn reconcile(webhook: Arc<ObjectKey>, context: Arc<Context>) -> Result
     };
     match glance::at(&context, &known).await {
         Glance::AtRest(next) => Ok(Some(next)),
-        // Boxed: most reconciliations are done after the poll, and the full one needs far more memory.
+        // Boxed, since a full reconciliation needs far more memory than a poll, and most reconciliations end with the
+        // poll.
         Glance::Look(told) => {
             let span = tracing::info_span!("reconcile", namespace = webhook.namespace, webhook = webhook.name);
             Box::pin(reconcile_in_full(&known.key, &context, &told)).instrument(span).await
@@ -88,10 +90,10 @@ async fn reconcile_in_full(
     context: &Context,
     told: &Told,
 ) -> Result<Option<Duration>, ReconcileError> {
-    // A read from the API server, since the watch may lag behind our own last write and lack the subscription id in it.
+    // Read from the API server: the watch may lag behind our own last write and lack the subscription id in that write.
     let Some(webhook) = api(&key.namespace, context).get_opt(&key.name).await? else {
-        // Either the watch will report the deletion too, or the 404 was wrong, as a proxy's can be, and the next read
-        // finds the webhook.
+        // Either the watch will report the deletion too, or the 404 was wrong, as that of a proxy can be, and the next
+        // read finds the webhook.
         return Ok(Some(REQUEUE_NOT_FOUND));
     };
     let mut state = context.states.get(key).of(webhook.uid().as_ref(), clock::now());
@@ -158,8 +160,8 @@ async fn reconcile_live(
     Ok(Some(if progress { REQUEUE_SOON } else { no_later(requeue, hold_until, clock::now()) }))
 }
 
-/// The time until which the observed versions are valid. If they have expired, a resync starts: all objects are read
-/// again.
+/// Returns the time until which the observed versions of the webhook's objects are valid. If they have expired, starts
+/// a resync, which reads all objects again.
 fn begin(webhook: &LinktreeWebhook, key: &Arc<ObjectKey>, context: &Context, state: &mut WebhookState) -> Timestamp {
     let (generation, now) = (webhook.metadata.generation, clock::now());
     state.valid_until(generation, now).unwrap_or_else(|| {
@@ -193,7 +195,7 @@ async fn finalize(
     Ok(Some(no_later(requeue, hold_until, clock::now())))
 }
 
-/// Reports an invalid spec in the status. The webhook's objects and its subscription stay as they are.
+/// Reports an invalid spec in the status. Changes neither the webhook's objects nor its subscription.
 async fn reject_invalid(
     webhook: &LinktreeWebhook,
     error: &InvalidSpec,
@@ -205,8 +207,8 @@ async fn reject_invalid(
     Ok(Some(RESYNC_INVALID))
 }
 
-/// The requeue delay, shortened to the end of a hold: a webhook that waits for Linktree or for the request budget is
-/// reconciled as soon as it may send again.
+/// The requeue delay, shortened to the end of the backoff: a webhook that waits for Linktree or for the request budget
+/// is reconciled as soon as it may send its request.
 fn no_later(requeue: Duration, hold_until: Option<Timestamp>, now: Timestamp) -> Duration {
     let held = hold_until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
     held.filter(|held| !held.is_zero()).map_or(requeue, |held| requeue.min(held))
@@ -237,7 +239,7 @@ async fn execute(
     outcome
 }
 
-/// Records whether the calls to Linktree succeeded.
+/// Records whether the outcome's calls to Linktree succeeded: a failure starts the backoff, a success ends it.
 fn record_calls(outcome: &Outcome, plan: &Plan, generation: Option<i64>, state: &mut WebhookState) {
     match outcome.linktree_error() {
         Some((condition_type, error)) => state.failed(condition_type, error, generation, clock::now()),
@@ -249,15 +251,16 @@ fn record_calls(outcome: &Outcome, plan: &Plan, generation: Option<i64>, state: 
 
 /// The result of a status write.
 enum StatusWrite {
-    /// The status is up to date, at this version.
+    /// The status in the API server is up to date; the webhook then has this version.
     Complete(Version),
-    /// Counters are not due yet, or the webhook was changed during the reconciliation.
+    /// Changed counters were not written since they are not due yet, or the webhook was changed during the
+    /// reconciliation.
     Partial,
-    /// Another client has written the status since: the reconciliation must start over.
+    /// Another client has written the status since it was read: the reconciliation must start over.
     Conflict,
 }
 
-/// Writes the status, unless nothing changed. `left` is the webhook after the steps.
+/// Writes `next` as the status, unless it would change nothing. `left` is the webhook after the plan's steps.
 async fn write_status(
     webhook: &LinktreeWebhook,
     left: &LinktreeWebhook,

@@ -1,5 +1,5 @@
-//! Resolves the addresses of objects that sinks refer to: any object with `status.address.url`, as Knative defines it.
-//! Read-only. The receiver checks the URL at each connection, as any other URL.
+//! Resolves the addresses of objects that sinks refer to: any object with `status.address.url`, as Knative's
+//! Addressable duck type defines it. Read-only. The receiver checks such a URL at each connection, as any other URL.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,20 +21,21 @@ use crate::{
     },
 };
 
-/// The URL of each object that a spec refers to, or the reason why it has none.
+/// Per object that a spec's sinks refer to, its URL or the reason why it has none.
 pub type Addresses = BTreeMap<AddressableReference, Result<Url, String>>;
 
-/// Resolves addresses, and caches the discovered kinds of the cluster.
+/// Resolves addresses, and caches the cluster's kinds that API discovery has found.
 #[derive(Clone, Default)]
 pub struct Resolver {
     kinds: Arc<Mutex<HashMap<GroupVersionKind, ApiResource>>>,
 }
 
 impl Resolver {
-    /// Resolves the addresses of all objects that `spec` refers to.
+    /// Resolves the addresses of all objects that the sinks of `spec` refer to.
     ///
     /// # Errors
-    /// When a request to the API server fails. A missing or forbidden object is not an error but a result.
+    /// When a request to the API server fails. For a missing object, or one that RBAC forbids to read, the result has a
+    /// reason instead of a URL.
     pub async fn resolve(&self, client: &Client, spec: &Spec) -> Result<Addresses, Error> {
         let mut addresses = Addresses::new();
         for sink in &spec.sinks {
@@ -72,7 +73,7 @@ impl Resolver {
         }
     }
 
-    /// The API resource of a kind, from discovery; cached.
+    /// The API resource of a kind, from API discovery or the cache; or the reason why it cannot be used.
     async fn resource(&self, client: &Client, kind: GroupVersionKind) -> Result<Result<ApiResource, String>, Error> {
         let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned();
         if let Some(known) = known {
@@ -95,7 +96,7 @@ fn missing(kind: &GroupVersionKind) -> String {
     format!("the cluster has no kind {} in {}", kind.kind, kind.api_version())
 }
 
-/// The address in an object's status.
+/// The URL in `status.address` of an object, or the problem with it.
 fn url(object: &serde_json::Value) -> Result<Url, &'static str> {
     let address = object.pointer("/status/address/url").and_then(serde_json::Value::as_str);
     let address = address.filter(|address| !address.is_empty()).ok_or("has no status.address.url yet")?;

@@ -32,7 +32,7 @@ pub struct Context {
     pub states: WebhookStates,
 }
 
-/// Access to the API server.
+/// API client, and helpers that use it.
 #[derive(Clone)]
 pub struct Cluster {
     /// Sends writes only while this process is the leader.
@@ -41,14 +41,14 @@ pub struct Cluster {
     pub addressables: Resolver,
 }
 
-/// The connections of one scope, and the accounts behind them.
+/// The cached connections of one scope, and their accounts.
 pub struct Connections {
     pub objects: Store<LinktreeConnection>,
     pub accounts: Arc<Accounts>,
     pub requests: Sender<ObjectRef<LinktreeConnection>>,
 }
 
-/// Pod settings of the receivers, and the clients that reach them.
+/// Pod settings of the receivers, and the clients that connect to receivers.
 #[derive(Clone)]
 pub struct ReceiverAccess {
     pub prober: Arc<dyn Probe>,
@@ -57,7 +57,7 @@ pub struct ReceiverAccess {
 }
 
 impl Context {
-    /// Drops the in-memory state of a webhook.
+    /// Drops the in-memory state and the observed versions of a deleted webhook.
     pub fn forget(&self, webhook: &ObjectKey) {
         self.states.remove(webhook);
         self.versions.forget(webhook);
@@ -65,7 +65,7 @@ impl Context {
 }
 
 impl Connections {
-    /// Enqueues a connection. If the queue is full, the connection waits for its resync instead.
+    /// Enqueues a connection. If its queue is full, the connection waits for its next resync.
     pub fn request_reconcile(&self, connection: &ObjectKey) {
         if self.requests.try_send(connection.object_ref()).is_err() {
             tracing::debug!(%connection, "connection queue full, waiting for resync");

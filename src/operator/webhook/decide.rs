@@ -1,6 +1,7 @@
 //! The decision for one webhook: a pure function of the spec, the observed state and the current time.
 //!
-//! Each rule determines one condition and may add steps. There is no IO, and no error: a problem is a finding.
+//! Each rule determines the finding for one condition, and may add steps. There is no IO and no error: a problem is a
+//! finding.
 
 use std::time::Duration;
 
@@ -30,10 +31,10 @@ mod sync;
 
 pub use deletion::decide as decide_deletion;
 
-/// Shortest requeue delay of a webhook that is not ready; the delay grows with the time it takes, up to [`SETTLED`].
+/// Shortest requeue delay of a webhook that is not settled; the delay grows while `Ready` is false, up to [`SETTLED`].
 const UNSETTLED: Duration = Duration::from_secs(3);
 
-/// The plan for a webhook that is not being deleted.
+/// Decides the plan for a webhook that is not being deleted.
 #[must_use]
 pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let connection = connection(&observed.connection);
@@ -81,7 +82,8 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         steps.is_empty() && findings.iter().all(|(condition_type, finding)| is_settled(*condition_type, finding));
     let requeue = until_key_expires(observed, now, if settled { SETTLED } else { unsettled_delay(observed, now) });
     let time_matters = subscription.status.as_ref().is_some_and(|status| {
-        // While deliveries fail, the deadline approaches. With an external receiver, the record of attempts expires.
+        // Time alone changes the plan: while deliveries fail, as the deadline approaches; and for an external receiver,
+        // when the record of re-enable attempts expires.
         status.failing_since_time.is_some() || (spec.is_external() && status.recovery.is_some())
     });
     Plan {
@@ -95,7 +97,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     }
 }
 
-/// Whether a condition applies: those about the bundled receiver cannot be observed for an external one.
+/// Whether a webhook has this condition: those about the bundled receiver do not apply to an external one.
 fn applies(spec: &Spec, condition_type: ConditionType) -> bool {
     match condition_type {
         ConditionType::ReceiverAvailable | ConditionType::SignaturesVerified | ConditionType::Delivering => {
@@ -116,8 +118,8 @@ fn applies(spec: &Spec, condition_type: ConditionType) -> bool {
     }
 }
 
-/// Carries over the finding about a failed call until the next attempt: reconciliations in between have no newer
-/// result.
+/// Keeps the finding about a failed call from the status until the next attempt, since a reconciliation during the
+/// backoff makes no call and has no newer result.
 fn carry_over_failure(observed: &Observed, now: Timestamp, findings: &mut [(ConditionType, Finding)]) {
     if observed.hold_until.is_none_or(|until| now >= until) {
         return;
@@ -130,15 +132,15 @@ fn carry_over_failure(observed: &Observed, now: Timestamp, findings: &mut [(Cond
     }
 }
 
-/// The requeue delay, shortened to the expiry of the next key, which is removed from the route at that time.
+/// The requeue delay, shortened to the expiry of the next signing key, which must be removed from the route then.
 fn until_key_expires(observed: &Observed, now: Timestamp, requeue: Duration) -> Duration {
     let left = observed.next_key_end.and_then(|end| Duration::try_from(end.duration_since(now)).ok());
     left.map_or(requeue, |left| left.min(requeue))
 }
 
-/// The requeue delay of a webhook that is not settled: a tenth of the time that `Ready` has been false.
+/// The requeue delay of a webhook that is not settled: a tenth of the time for which `Ready` has been false.
 ///
-/// Frequent reconciliations do not make a slow process faster.
+/// More frequent reconciliations would not make a slow process faster.
 fn unsettled_delay(observed: &Observed, now: Timestamp) -> Duration {
     let ready = conditions::find(&observed.status.conditions, ConditionType::Ready);
     let since = ready.filter(|ready| ready.status != Status::True.as_str()).map(|ready| ready.last_transition_time.0);
@@ -156,11 +158,11 @@ fn connection(connection: &Connection) -> Finding {
     }
 }
 
-/// Whether a finding needs no early requeue.
+/// Whether a finding needs no requeue before the settled interval.
 fn is_settled(condition_type: ConditionType, finding: &Finding) -> bool {
-    // A pause lasts until the user changes the spec.
+    // A pause ends only when the user changes the spec, which is a watch event.
     finding.reason == Reason::Paused
-        // Linktree never reports these.
+        // Linktree's API never provides the missing information, so waiting does not help.
         || matches!(finding.reason, Reason::SecretUnknown | Reason::Unobservable)
         || match condition_type {
             ConditionType::SignaturesVerified => true,

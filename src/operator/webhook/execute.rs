@@ -1,7 +1,8 @@
-//! Performs the steps of a plan in order: the only code of a reconciliation with effects.
+//! Performs the steps of a plan in order. Apart from the status write, no other stage of a reconciliation changes
+//! anything in the cluster or at Linktree.
 //!
-//! A failed step skips the remaining steps of its side ([`Side`]) and is part of the outcome. It is not an error of the
-//! reconciler, so the status is written in any case.
+//! A failed step skips the remaining steps of its side ([`Side`]). The outcome contains the failure; it is not an error
+//! of the reconciliation, so that the status is written in any case.
 
 use std::sync::Arc;
 
@@ -48,31 +49,32 @@ use crate::{
 
 mod secret;
 
-/// The clients and objects that the steps need.
+/// The clients and objects with which the steps of one webhook are performed.
 pub struct Executor<'a> {
     pub cluster: &'a Cluster,
     pub connections: &'a Connections,
     pub webhook: &'a LinktreeWebhook,
-    /// Absent if a webhook with an invalid spec is deleted; its steps do not need it.
+    /// The parsed and the rendered spec; `None` for a deletion, whose steps do not need them since the spec may be
+    /// invalid.
     pub spec: Option<(&'a Spec, &'a Rendered)>,
     pub account: Option<Arc<Account>>,
 }
 
-/// A group of steps that fails independently of the others.
+/// A group of steps: when one fails, the others of its group are skipped, but not those of other groups.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Kubernetes,
-    /// The Ingress or HTTPRoute. An admission webhook may reject it, which does not stop the other steps.
+    /// The Ingress or HTTPRoute. An admission webhook may reject it, which must not stop the other steps.
     Exposure,
     Linktree,
 }
 
-/// The error of a step.
+/// The error of one step.
 enum StepError {
     Kubernetes(kube::Error),
     Exposure(kube::Error),
     Linktree(ConditionType, ApiError),
-    /// A secret from Linktree, or the dry run for one, could not be stored.
+    /// A secret from Linktree, or the placeholder of the dry run, could not be stored. `created`: Linktree created it.
     SecretNotStored {
         error: kube::Error,
         created: bool,
@@ -86,7 +88,7 @@ impl From<kube::Error> for StepError {
 }
 
 impl Executor<'_> {
-    /// Performs the steps and returns their result.
+    /// Performs the steps in order and returns their results.
     pub async fn execute(&self, steps: &[Step]) -> Outcome {
         let mut outcome = Outcome::default();
         let mut failed: Vec<Side> = Vec::new();
@@ -103,7 +105,8 @@ impl Executor<'_> {
                 Err(error) => {
                     failed.push(side);
                     if *step == Step::AddFinalizer {
-                        // Without the finalizer, a deletion would leave the subscription behind.
+                        // Without the finalizer, a deletion of the webhook would leave its subscription behind: send
+                        // nothing to Linktree.
                         failed.push(Side::Linktree);
                     }
                     outcome.failures.push(self.failure(error));
@@ -124,7 +127,8 @@ impl Executor<'_> {
             Step::RefreshPodMount { pod } => self.refresh_pod_mount(pod).await?,
             Step::RequestList => self.request_list(),
             Step::RecordRegistration { at } => {
-                // An intent without its request would require another list of the account.
+                // The slot comes first: a recorded registration that is then not sent would make another list of the
+                // account necessary.
                 self.acquire_slot(Priority::Create, ConditionType::Registered)?;
                 self.record_registration(*at, outcome).await?;
             }
@@ -149,7 +153,8 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Acquires a slot in the request budget for the next request.
+    /// Acquires the slot for the next request to Linktree. If it is throttled, the error is reported on
+    /// `condition_type`.
     fn acquire_slot(&self, priority: Priority, condition_type: ConditionType) -> Result<(), StepError> {
         let Some(account) = &self.account else { return Ok(()) };
         account
@@ -165,7 +170,7 @@ impl Executor<'_> {
                 Failure::SecretNotStored { problem: error.to_string(), created }
             }
             StepError::Linktree(condition_type, error) => {
-                // The request may have taken effect, or the last list is out of date.
+                // The request may have taken effect, or its error shows that the last list is out of date.
                 if error.may_have_taken_effect() || matches!(error, ApiError::Conflict { .. } | ApiError::NotFound) {
                     self.request_list();
                 }
@@ -196,7 +201,7 @@ impl Executor<'_> {
         }
     }
 
-    /// Deletes the object with the observed UID, and not a later one with the same name.
+    /// Deletes the object with the observed UID, but not a later object with the same name.
     async fn remove(&self, stale: &StaleObject) -> Result<(), kube::Error> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
         let (name, StaleObject { part, uid }) = (spec.receiver_name(), stale);
@@ -216,7 +221,7 @@ impl Executor<'_> {
             }
         };
         match removed {
-            // An object that does not exist counts as deleted.
+            // The object is deleted already.
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             removed => removed,
         }
@@ -228,21 +233,21 @@ impl Executor<'_> {
         self.api::<Pod>().patch(pod, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
     }
 
-    /// Requests a list of the account now, before its sync period ends.
+    /// Requests a list of the account ahead of its sync period, and enqueues the connection that makes it.
     fn request_list(&self) {
         let Some(account) = &self.account else { return };
         account.request_relist(self.subscription());
         self.connections.request_reconcile(&ObjectKey::connection_of(self.webhook));
     }
 
-    /// The subscription in the status, with its URL.
+    /// The subscription in the webhook's status: id and URL.
     fn subscription(&self) -> Option<(SubscriptionId, String)> {
         let status = self.webhook.status.as_ref()?;
         Some((SubscriptionId(status.subscription.as_ref()?.id.clone()?), status.address.as_ref()?.url.clone()))
     }
 
-    /// Records the intent to register, only on the webhook's observed version: if another operator has recorded it
-    /// meanwhile, that one registers.
+    /// Records in the status that a registration starts, only if the webhook still has the observed resourceVersion: if
+    /// another operator has recorded this meanwhile, the other one registers.
     async fn record_registration(&self, at: Timestamp, outcome: &mut Outcome) -> Result<(), kube::Error> {
         let current = outcome.left(self.webhook);
         let mut status = current.status.clone().unwrap_or_default();
@@ -265,11 +270,11 @@ impl Executor<'_> {
 
     async fn reenable(&self, id: &SubscriptionId, outcome: &mut Outcome) -> Result<(), StepError> {
         self.acquire_slot(Priority::Reenable, ConditionType::SubscriptionEnabled)?;
-        // Counted before the request: an attempt whose response is lost counts, too.
+        // Counted as failed before the request is sent, so that an attempt whose response is lost counts, too.
         outcome.recovery = Some(false);
         let change = UpdateSubscription { status: Some(SubscriptionStatus::Active), ..UpdateSubscription::default() };
         if !self.patch(id, &change, ConditionType::SubscriptionEnabled).await? {
-            // No request was made, so the alternative needs no cooldown.
+            // The API cannot re-enable, which is no failed attempt: the alternative needs no cooldown.
             outcome.recovery = None;
         } else {
             outcome.recovery = Some(true);
@@ -283,7 +288,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Updates the subscription; returns `false` if Linktree's API does not support that.
+    /// Updates the subscription at Linktree; `false` if the API does not support updates.
     async fn patch(
         &self,
         id: &SubscriptionId,
@@ -296,7 +301,7 @@ impl Executor<'_> {
                 account.record_subscription(updated(answer, id, change, account), clock::now());
                 Ok(true)
             }
-            // The account has recorded the missing capability; the next plan uses an alternative.
+            // The account has recorded that the call is unsupported; the next plan uses an alternative.
             Err(ApiError::Unsupported { .. }) => Ok(false),
             Err(error) => Err(StepError::Linktree(condition_type, error)),
         }
@@ -306,12 +311,13 @@ impl Executor<'_> {
         let Some(account) = &self.account else { return Ok(()) };
         let linktree = RateLimitedClient::new(account, &ObjectKey::of(self.webhook));
         let deleted = match linktree.delete(id).await {
-            // A wrong 404 would leave the subscription behind permanently, so a GET confirms it.
+            // A GET must confirm the 404: a wrong one would leave the subscription behind permanently.
             Err(ApiError::NotFound) => is_absent(&linktree, id).await,
             deleted => deleted,
         };
         deleted.map_err(|error| {
-            // A missing DELETE prevents re-enabling by recreation; it is no problem of the registration.
+            // An unsupported DELETE only prevents recreating a disabled subscription, so the registration does not
+            // report it.
             let unsupported = matches!(error, ApiError::Unsupported { .. });
             let condition_type =
                 if unsupported { ConditionType::SubscriptionEnabled } else { ConditionType::Registered };
@@ -335,8 +341,8 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Edits the finalizers of the observed version; a change in between is a conflict, and the next reconciliation
-    /// decides again.
+    /// Edits the finalizers of the webhook at its observed resourceVersion. If the webhook has changed, the write is a
+    /// conflict, and the next reconciliation decides again.
     async fn set_finalizers(&self, edit: impl FnOnce(&mut Vec<String>)) -> Result<LinktreeWebhook, kube::Error> {
         let mut finalizers = self.webhook.finalizers().to_vec();
         edit(&mut finalizers);
@@ -374,7 +380,7 @@ fn side(step: &Step) -> Side {
     }
 }
 
-/// Confirms with a GET that a subscription whose DELETE was answered 404 does not exist, if the API supports that.
+/// Confirms that a subscription does not exist after its DELETE was answered 404: with a GET, if the API supports it.
 async fn is_absent(linktree: &impl Linktree, id: &SubscriptionId) -> Result<(), ApiError> {
     match linktree.get(id).await {
         Err(ApiError::NotFound | ApiError::Unsupported { .. }) => Ok(()),
@@ -383,7 +389,8 @@ async fn is_absent(linktree: &impl Linktree, id: &SubscriptionId) -> Result<(), 
     }
 }
 
-/// The subscription that a registration created: the documented response has only an id, and the rest is as requested.
+/// The subscription that a registration created. The documented response contains only its id; the other fields are
+/// taken from the request.
 fn completed(mut answer: Subscription, request: CreateSubscription) -> Subscription {
     if answer.url.is_empty() {
         answer.url = request.url;
@@ -395,7 +402,7 @@ fn completed(mut answer: Subscription, request: CreateSubscription) -> Subscript
     answer
 }
 
-/// As [`completed`], for an update: fields that the response omits are as before, or as requested.
+/// As [`completed`], for an update: a field that the response omits is as requested, or else as before.
 fn updated(answer: Subscription, id: &SubscriptionId, change: &UpdateSubscription, account: &Account) -> Subscription {
     let snapshot = account.snapshot();
     let before = snapshot.and_then(|snapshot| snapshot.subscriptions.iter().find(|known| known.id == *id).cloned());

@@ -1,5 +1,5 @@
-//! Polls a settled webhook to find whether it is still settled. A poll costs one request to its receiver and sometimes
-//! a probe; a full reconciliation costs half a dozen requests to the API server as well.
+//! Polls a settled webhook to decide whether it is still settled. A poll costs one request to the receiver and
+//! sometimes a probe; a full reconciliation costs half a dozen requests to the API server as well.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ use crate::{
 /// The result of a poll.
 #[derive(Debug)]
 pub enum Glance {
-    /// The webhook is still settled; the delay until the next poll.
+    /// The webhook is still settled. Contains the delay until the next poll.
     AtRest(Duration),
-    /// A full reconciliation is needed, which reuses the fetched answers.
+    /// The webhook must be reconciled in full. Contains the answers that the poll fetched, for reuse.
     Look(Box<Told>),
 }
 
-/// Polls the webhook of this index entry.
+/// Polls one webhook, given its index entry.
 pub async fn at(context: &Context, webhook: &IndexEntry) -> Glance {
     let mut told = Told::default();
     match rests(context, webhook, &mut told).await {
@@ -56,7 +56,7 @@ async fn rests(context: &Context, entry: &IndexEntry, told: &mut Told) -> Option
     leads_to_the_same(context, entry, told).await.then(|| SETTLED.min(rest.left(now)))
 }
 
-/// Whether the receiver reports the same status. An external receiver has none, and is not polled.
+/// Whether the receiver reports the same status as when the webhook was settled. An external receiver is not polled.
 async fn receiver_says_the_same(context: &Context, rest: &Rest, told: &mut Told) -> bool {
     let Some(receiver) = &rest.receiver else { return true };
     let status = context.receivers.client.status(receiver.address, &receiver.admin_token).await;
@@ -65,8 +65,8 @@ async fn receiver_says_the_same(context: &Context, rest: &Rest, told: &mut Told)
     same
 }
 
-/// Whether a probe of the URL in the webhook's status has the same result. It probes only if the last result has
-/// expired.
+/// Whether a probe of the URL in the webhook's status has the same result as the last one. Probes only if that result
+/// has expired.
 async fn leads_to_the_same(context: &Context, entry: &IndexEntry, told: &mut Told) -> bool {
     let (webhook, now) = (&*entry.key, clock::now());
     let Some(url) = entry.url.as_deref() else { return false };
@@ -75,7 +75,7 @@ async fn leads_to_the_same(context: &Context, entry: &IndexEntry, told: &mut Tol
         Some(ProbeDue::No) => return true,
         Some(ProbeDue::OtherUrl) | None => return false,
     };
-    // Parsed only here, since most polls need no probe.
+    // Parsed late, since most polls end before they need the URL.
     let Ok(url) = Url::parse(url) else { return false };
     let result = context.receivers.prober.probe(&url).await;
     let same = result == before;

@@ -49,7 +49,7 @@ mod exposure;
 mod read;
 mod stale_objects;
 
-/// The values of the Secrets in the spec, and the route Secret, which contains the receiver's admin token.
+/// Reads the Secret values that the spec refers to, and the route Secret, which contains the receiver's admin token.
 pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<KubernetesSecret>), kube::Error> {
     let places = route::places(spec);
     let names: BTreeSet<_> = places.iter().map(|place| place.name.as_str()).collect();
@@ -75,7 +75,7 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<
     Ok((Secrets { values, kept_for, previous_not_after, admin_token }, route))
 }
 
-/// The webhook to observe, with its rendered objects and the results of the preceding poll.
+/// The webhook to observe, with its rendered objects and the answers that the preceding poll fetched.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
     pub webhook: &'a LinktreeWebhook,
@@ -84,7 +84,7 @@ pub struct Subject<'a> {
     pub told: &'a Told,
 }
 
-/// Observes everything except the Secrets.
+/// Observes the state of one webhook, except for the Secrets, which [`secrets`] reads before.
 pub async fn observe(
     context: &Context,
     subject: &Subject<'_>,
@@ -100,13 +100,13 @@ pub async fn observe(
     let rotated = seen.status.last_handled_rotate_secret_request.as_deref();
     seen.rotate_request = annotations::pending(webhook, annotations::ROTATE_SECRET, rotated).map(str::to_owned);
     seen.sync_request = state.sync_requested(annotations::pending(webhook, annotations::SYNC, handled), now);
-    // A disabled subscription is re-enabled only after a new probe; an earlier one does not prove the receiver's
-    // health.
+    // Re-enabling a disabled subscription needs a new probe, since an earlier one does not prove that the receiver is
+    // healthy now. A sync request needs one, too.
     let needs_probe = seen.sync_request.is_some() || ownership::is_disabled(spec, &seen);
     let known = told.by_probe(&spec.url).cloned().or_else(|| state.valid_probe(&spec.url, now));
     let probe = match known.filter(|_| !needs_probe) {
         Some(result) => result,
-        // Without a pod there is no response, and a failed first probe would only add noise to the status.
+        // Without a pod nothing can respond: a probe would only add a failure to the status.
         None if receiver.pod.is_none() && !external => ProbeResult::NotProbed,
         None => {
             let result = context.receivers.prober.probe(&spec.url).await;
@@ -139,9 +139,9 @@ pub async fn observe(
     })
 }
 
-/// The state that a deletion needs.
+/// The part of the state that deleting a webhook needs.
 ///
-/// If the connection or its token was deleted with the webhook, the last known state of the account is used.
+/// If the connection or its token was deleted too, the account's last snapshot is used.
 pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     let mut observed = without_children(context, webhook);
     let key = ObjectKey::connection_of(webhook);
@@ -154,7 +154,7 @@ pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     observed
 }
 
-/// The state without the receiver and its objects.
+/// The state that is known without reading the receiver and the webhook's other objects.
 fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     Observed {
         finalizer: webhook.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
@@ -181,10 +181,9 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     }
 }
 
-/// The webhook that has a subscription with the same URL.
+/// Another webhook of the account that has a subscription with the URL of this one.
 ///
-/// It is determined only for an external receiver, whose URL can be used twice, and only while this webhook has no
-/// subscription.
+/// Only an external receiver's URL can be used twice, and only a webhook without a subscription needs to know.
 fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<ObjectKey> {
     let registered = seen.status.subscription.as_ref().is_some_and(|subscription| subscription.id.is_some());
     if !spec.is_external() || registered {
@@ -197,7 +196,7 @@ fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<Objec
     webhooks.iter().find(|other| *other.key != own && has_url(other)).map(|other| (*other.key).clone())
 }
 
-/// The state of the connection with this key.
+/// The state of a connection, from the connection's cache and its account.
 pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
     let object = context.connections.objects.get(&key.object_ref::<LinktreeConnection>());
     let Some(object) = object else {
@@ -212,7 +211,7 @@ pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
         (Some(error @ (ApiError::TokenRejected { .. } | ApiError::PlanExcludesWebhooks { .. })), _)
         | (Some(error), None) => Connection::Unusable { reason: reason(&error), message: error.to_string() },
         (None, None) => Connection::Unlisted,
-        // A transient error does not invalidate the last list.
+        // A transient error of a later list does not invalidate this snapshot.
         (_, Some(snapshot)) => Connection::Listed {
             snapshot,
             in_cluster: object.spec.base_url.starts_with("http://"),
@@ -221,7 +220,7 @@ pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
     }
 }
 
-/// The state of a connection without an account: its own status shows whether the token is missing.
+/// The state of a connection that has no account in memory: its status shows whether the token is missing.
 fn without_account(object: &LinktreeConnection) -> Connection {
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let missing = conditions::find(conditions, ConditionType::Ready)
@@ -253,9 +252,9 @@ async fn children_outdated(context: &Context, spec: &Spec, rendered: &Rendered) 
     Ok(outdated.into_iter().filter_map(|(child, outdated)| outdated.then_some(child)).collect())
 }
 
-/// Whether a child differs from its desired state.
+/// Whether a child object is missing or differs from its desired state.
 ///
-/// It is read only if it or its desired state has changed since it was last found up to date.
+/// The object is read only if it or its desired state has changed since the two were last found to match.
 async fn is_outdated<K>(context: &Context, spec: &Spec, kind: Kind, desired: &Desired) -> Result<bool, kube::Error>
 where
     K: Kubernetes,
@@ -292,7 +291,7 @@ fn summary(pod: &Pod) -> observed::Pod {
     let conditions = status.conditions.unwrap_or_default();
     let waiting = status.container_statuses.unwrap_or_default().into_iter().find_map(|container| {
         let waiting = container.state?.waiting?;
-        // Every pod starts in this state.
+        // Every container starts in this state, so it explains nothing.
         let reason = waiting.reason.filter(|reason| reason != "ContainerCreating")?;
         Some(waiting.message.map_or(reason.clone(), |message| format!("{reason}: {message}")))
     });

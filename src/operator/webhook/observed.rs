@@ -1,4 +1,4 @@
-//! The observed state of one webhook: all input of a decision besides the spec and the time.
+//! The observed state of one webhook: the input of a decision, besides the spec and the time.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -22,59 +22,60 @@ use crate::{
     route::status::ReceiverStatus,
 };
 
-/// The state of a webhook and its surroundings at one time.
+/// The state of a webhook and of all that it depends on, at one time.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// Whether the webhook has the operator's finalizer.
     pub finalizer: bool,
-    /// The current status.
+    /// The webhook's status in the API server.
     pub status: LinktreeWebhookStatus,
     pub connection: Connection,
-    /// The signing keys, or why there are none.
+    /// The state of the signing keys that the spec refers to.
     pub keys: Keys,
-    /// Whether the keys differ from those in the status.
+    /// Whether the keys differ from those whose digests are in the status.
     pub keys_changed: bool,
-    /// The subscription that the stored secret from Linktree belongs to.
+    /// The id of the subscription that the stored secret from Linktree belongs to, from the Secret's annotation.
     pub secret_kept_for: Option<SubscriptionId>,
-    /// When the next key expires.
+    /// When the next signing key expires.
     pub next_key_end: Option<Timestamp>,
-    /// The user's request for a new signing secret.
+    /// The value of the user's request to rotate the signing secret, if one is pending.
     pub rotate_request: Option<String>,
     /// The digest of the receiver's desired route.
     pub route_digest: String,
-    /// The receiver's objects that are missing or out of date.
+    /// The receiver's objects that are missing or differ from their desired state.
     pub children_outdated: Vec<Child>,
     pub receiver: Receiver,
     /// The Ingress or HTTPRoute between the URL and the receiver's Service.
     pub exposure: Exposure,
-    /// Objects that the spec no longer requires.
+    /// The webhook's objects that its spec no longer requires.
     pub stale_objects: Vec<StaleObject>,
-    /// The sinks that refer to missing objects.
+    /// The sinks that refer to missing objects or Secret keys.
     pub sinks_unresolved: Vec<Unresolved>,
-    /// Another webhook of the account that has a subscription with this URL. Only the URL of an external receiver can
-    /// be used twice.
+    /// Another webhook of the account that has a subscription with this webhook's URL. Only the URL of an external
+    /// receiver can be used twice.
     pub url_taken_by: Option<ObjectKey>,
     pub probe: ProbeResult,
     /// When the last probe was made.
     pub probed_at: Option<Timestamp>,
-    /// Time of the next write to Linktree after a failed one.
+    /// End of the backoff after a failed call to Linktree.
     pub hold_until: Option<Timestamp>,
-    /// The condition of the failed write, which reports the failure until the next attempt.
+    /// The condition that reports the failed call until the next attempt.
     pub held: Option<ConditionType>,
-    /// When a registration ended with an unknown result: only a list that began afterwards shows the result.
+    /// When a registration with an unknown result ended: only a list of the account that began afterwards shows the
+    /// result.
     pub unresolved: Option<Timestamp>,
-    /// The user's request to list the account now.
+    /// The user's request to list the account now, if one is pending.
     pub sync_request: Option<SyncRequest>,
 }
 
 impl Observed {
-    /// The id of the subscription in the status.
+    /// The id of the subscription in the webhook's status.
     #[must_use]
     pub fn subscription_id(&self) -> Option<SubscriptionId> {
         self.status.subscription.as_ref()?.id.clone().map(SubscriptionId)
     }
 
-    /// The finding in the current status, for a condition that cannot be determined now.
+    /// The finding that the condition in the status was rendered from, for when its rule has no newer information.
     #[must_use]
     pub fn carry_over(&self, condition_type: ConditionType) -> Finding {
         let Some(condition) = conditions::find(&self.status.conditions, condition_type) else {
@@ -90,63 +91,64 @@ impl Observed {
     }
 }
 
-/// A sync request and when it was first seen; a list that begins afterwards completes it.
+/// A pending sync request and when it was first seen. A list of the account that begins afterwards completes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncRequest {
     pub value: String,
     pub noticed_at: Timestamp,
 }
 
-/// The webhook's connection.
+/// The state of the webhook's connection.
 #[derive(Clone, Debug)]
 pub enum Connection {
-    /// Cannot be used.
+    /// Missing, without a token, rejected by Linktree, or not listed because of an error.
     Unusable { reason: Reason, message: String },
-    /// Can be used, but the account has not been listed yet.
+    /// Usable, but its account has not been listed yet.
     Unlisted,
-    /// Can be used.
+    /// Usable: its account has been listed.
     Listed {
         snapshot: Arc<Snapshot>,
-        /// Whether the base URL has a host inside the cluster.
+        /// Whether the base URL is an `http://` one, and so has a host inside the cluster.
         in_cluster: bool,
         capabilities: Capabilities,
     },
 }
 
-/// The signing keys in the spec, as they were found.
+/// The state of the signing keys that the spec refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// The current key exists. `missing`: other keys that do not; `expired`: keys past their `notAfterTime`.
+    /// The current key exists. `missing`: Secret keys of others that do not exist; `expired`: names of keys past their
+    /// `notAfterTime`.
     Found { active: String, missing: Vec<SecretKeyReference>, expired: Vec<String> },
-    /// All keys have expired.
+    /// All keys are past their `notAfterTime`.
     Expired,
-    /// The current key, which the user must supply, does not exist.
+    /// The Secret key for the current signing key, which the user must supply, does not exist.
     CurrentMissing(SecretKeyReference),
-    /// There is no secret from Linktree yet; it will be stored in this Secret key.
+    /// Linktree's API has not provided a secret yet; it will be stored in this Secret key.
     ProviderMissing(SecretKeyReference),
 }
 
-/// The values of the Secret keys in the spec, without keys that are missing or empty.
+/// The values of the Secret keys that the spec refers to, except missing and empty ones.
 #[derive(Clone, Debug)]
 pub struct Secrets {
     pub values: BTreeMap<SecretKeyReference, Secret>,
-    /// The subscription that the stored secret from Linktree belongs to.
+    /// The id of the subscription that the stored secret from Linktree belongs to.
     pub kept_for: Option<SubscriptionId>,
-    /// The time until which the previous secret from Linktree is valid, too.
+    /// The time until which the previous secret from Linktree also verifies deliveries.
     pub previous_not_after: Option<Timestamp>,
     /// The receiver's admin token: the one in the route Secret, or a new random one.
     pub admin_token: Secret,
 }
 
-/// A sink that refers to a missing object.
+/// A sink whose URL or credentials refer to a missing object or Secret key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unresolved {
     pub sink: String,
-    /// The missing object, and the remedy.
+    /// The missing object or Secret key, and the remedy.
     pub problem: String,
 }
 
-/// One of the receiver's objects.
+/// One of the objects that the operator applies for a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Child {
     ServiceAccount,
@@ -158,11 +160,11 @@ pub enum Child {
     Exposure,
 }
 
-/// The bundled receiver.
+/// The state of the bundled receiver.
 #[derive(Clone, Debug, Default)]
 pub struct Receiver {
     pub pod: Option<Pod>,
-    /// The status it reports, if it could be read.
+    /// The receiver's own status; `None` if it could not be read.
     pub status: Option<ReceiverStatus>,
 }
 
@@ -171,15 +173,15 @@ pub struct Receiver {
 pub struct Pod {
     pub name: String,
     pub ready: bool,
-    /// Being deleted: its status is ignored.
+    /// The pod is being deleted, so the receiver's status is not read.
     pub terminating: bool,
-    /// The scheduler's message, if no node fits.
+    /// The scheduler's message, if it found no node for the pod.
     pub unschedulable: Option<String>,
     /// Why a container is waiting, such as `ImagePullBackOff`.
     pub waiting: Option<String>,
-    /// The address of its status endpoint, once it has one.
+    /// The pod's IP address, at which the receiver serves its status.
     pub address: Option<IpAddr>,
-    /// The route digest of the last refresh of the mounted Secret.
+    /// The route digest in the pod's annotation, from the last refresh of the mounted Secret.
     pub route_digest: Option<String>,
 }
 
@@ -191,9 +193,9 @@ pub enum Exposure {
     /// The cluster has no such Ingress or HTTPRoute yet.
     Absent,
     Ingress {
-        /// Its IngressClass, which may be the default.
+        /// The IngressClass in its spec, which may have been set as the default.
         class: Option<String>,
-        /// Whether a controller has published its address.
+        /// Whether an ingress controller has published an address in its status.
         has_address: bool,
     },
     /// The cluster has no HTTPRoute kind.
@@ -207,7 +209,7 @@ pub enum Exposure {
 /// The state of an HTTPRoute as the Gateway's controller reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteState {
-    /// No status for the current generation.
+    /// The Gateway's controller has not reported a status for the current generation.
     Pending,
     NotAccepted {
         problem: String,
@@ -215,18 +217,18 @@ pub enum RouteState {
     NotResolved {
         problem: String,
     },
-    /// Accepted, with its Service resolved.
+    /// The Gateway accepts the route and has resolved its Service.
     Ready,
 }
 
-/// An object from before a change of the spec, which is no longer required.
+/// An object that an earlier spec required and the current one does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleObject {
     pub part: Part,
     pub uid: String,
 }
 
-/// The kind of an object of a receiver or its exposure.
+/// The kind of a stale object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Ingress,
@@ -238,12 +240,12 @@ pub enum Part {
     RouteSecret,
 }
 
-/// The result of an unsigned request to the public URL.
+/// The result of a probe, an unsigned request to the public URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
     NotProbed,
     Succeeded {
-        /// When the host's certificate expires; absent without TLS.
+        /// When the certificate that the host served expires; `None` without TLS.
         certificate_expires: Option<Timestamp>,
     },
     DnsFailed {
@@ -255,14 +257,14 @@ pub enum ProbeResult {
     CertificateExpired {
         at: Option<Timestamp>,
     },
-    /// The certificate is for another host.
+    /// The certificate that the host served is for another host.
     CertificateNameMismatch,
-    /// The certificate's authority is not trusted.
+    /// The CA that issued the certificate is not trusted.
     CertificateUntrusted,
     TlsFailed {
         problem: String,
     },
-    /// A response that is neither the bundled receiver's nor a redirect.
+    /// A response that is not the bundled receiver's. An external receiver's response is one.
     Foreign {
         status: u16,
         problem: String,

@@ -1,4 +1,4 @@
-//! The result of a plan's steps, for the status.
+//! The result of performing a plan's steps, from which the status is computed.
 
 use crate::{
     api::{condition::ConditionType, webhook::LinktreeWebhook},
@@ -10,18 +10,18 @@ use crate::{
 pub struct Outcome {
     /// The number of steps that succeeded.
     pub performed: usize,
-    /// The webhook as a step wrote it: with the finalizer, or the intent to register.
+    /// The webhook as the last step that changed it left it: with the finalizer, or with the start of the registration.
     pub written: Option<Box<LinktreeWebhook>>,
-    /// The webhook has changed since it was read: the other steps were skipped, and the next reconciliation decides
+    /// The webhook had changed since it was read: the remaining steps were skipped, and the next reconciliation decides
     /// again.
     pub outdated: bool,
-    /// The subscription that was created.
+    /// The id of the subscription that was created.
     pub registered: Option<SubscriptionId>,
-    /// The rotation request that was completed.
+    /// The value of the user's rotation request that was completed.
     pub rotated: Option<String>,
-    /// Whether the attempt to re-enable the subscription succeeded; `None` without an attempt.
+    /// Whether an attempt to re-enable the subscription succeeded; `None` if none was made.
     pub recovery: Option<bool>,
-    /// The finalizer is removed: the object may no longer exist.
+    /// The finalizer was removed, so the webhook may no longer exist.
     pub released: bool,
     pub failures: Vec<Failure>,
 }
@@ -33,14 +33,14 @@ pub enum Failure {
     Kubernetes { problem: String },
     /// The Ingress or HTTPRoute could not be written.
     Exposure { problem: String },
-    /// The signing secret from Linktree could not be stored. `created`: one was created, and is lost.
+    /// The signing secret from Linktree could not be stored. `created`: Linktree had created it, so it is lost.
     SecretNotStored { problem: String, created: bool },
-    /// A request to Linktree failed. `condition_type`: the condition it was meant to fulfil.
+    /// A request to Linktree failed. `condition_type`: the condition that it should have made true.
     Linktree { condition_type: ConditionType, error: ApiError },
 }
 
 impl Failure {
-    /// Whether the request was only delayed by the request budget, which is no failure.
+    /// Whether the step only waits for the request budget, which is no failure.
     #[must_use]
     pub fn waits(&self) -> bool {
         match self {
@@ -51,15 +51,15 @@ impl Failure {
 }
 
 impl Outcome {
-    /// The webhook after the steps; `read` if they did not write it.
+    /// The webhook after the steps: as they wrote it, or as it was `read`.
     #[must_use]
     pub fn left<'a>(&'a self, read: &'a LinktreeWebhook) -> &'a LinktreeWebhook {
         self.written.as_deref().unwrap_or(read)
     }
 
-    /// The failed request to Linktree, with the condition it was meant to fulfil.
+    /// The error of the failed request to Linktree, with the condition that the request should have made true.
     ///
-    /// There is at most one, because a failure skips the remaining requests.
+    /// There is at most one, since the first failure skips the remaining requests.
     #[must_use]
     pub fn linktree_error(&self) -> Option<(ConditionType, &ApiError)> {
         self.failures.iter().find_map(|failure| match failure {
@@ -68,7 +68,7 @@ impl Outcome {
         })
     }
 
-    /// Whether Linktree created a secret that could not be stored.
+    /// Whether Linktree created a signing secret that could not be stored.
     #[must_use]
     pub fn secret_lost(&self) -> bool {
         self.failures.iter().any(|failure| matches!(failure, Failure::SecretNotStored { created: true, .. }))

@@ -1,4 +1,4 @@
-//! Finds the subscription of the account that belongs to a webhook.
+//! Finds the subscription in the account that belongs to a webhook.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use crate::{
     operator::{account::Snapshot, kubernetes::object_key::ObjectKey},
 };
 
-/// The owner of the account's subscription for a webhook.
+/// Whether the account has a subscription for a webhook, and whose it is.
 pub enum Ownership<'a> {
     /// A subscription that this webhook created or may adopt.
     Ours(&'a wire::Subscription),
-    /// A subscription with this webhook's URL that it neither created nor may adopt.
+    /// A subscription with this webhook's URL that the webhook neither created nor may adopt.
     Foreign(&'a wire::Subscription),
-    /// Another webhook has the subscription.
+    /// Another webhook has a subscription with this webhook's URL.
     OtherWebhook(&'a ObjectKey),
-    /// The account has no such subscription.
+    /// The account has no subscription for this webhook.
     Absent,
 }
 
@@ -33,7 +33,7 @@ pub fn is_disabled(spec: &Spec, observed: &Observed) -> bool {
     }
 }
 
-/// Finds the subscription of a webhook: by the id in its status if there is one, otherwise by URL, which identifies the
+/// Finds a webhook's subscription: by the id in its status if it has one, otherwise by its URL, which identifies the
 /// webhook at Linktree.
 #[must_use]
 pub fn find<'a>(spec: &Spec, observed: &'a Observed, snapshot: &'a Arc<Snapshot>) -> Ownership<'a> {
@@ -46,7 +46,7 @@ pub fn find<'a>(spec: &Spec, observed: &'a Observed, snapshot: &'a Arc<Snapshot>
     if let Some(other) = &observed.url_taken_by {
         return Ownership::OtherWebhook(other);
     }
-    // A registration may have taken effect although its response was lost.
+    // A recorded registration may have succeeded although its response was lost: then the subscription is ours.
     let begun = status.is_some_and(|status| status.registration_time.is_some());
     match (&spec.policies.adoption, by_url()) {
         (Adoption::ById(id), _) => by_id(&id.0).map_or(Ownership::Absent, Ownership::Ours),

@@ -1,4 +1,4 @@
-//! A decision as data: the steps in order, and the findings for the status. It has no effects.
+//! The plan of a decision, as data: the steps in order, and the findings for the status. It has no effects itself.
 
 use std::time::Duration;
 
@@ -14,38 +14,38 @@ use crate::{
     operator::kubernetes::conditions::Finding,
 };
 
-/// Requeue delay of a settled webhook, whose counters are read from the receiver.
+/// Requeue delay of a settled webhook, at which its receiver's counters are read.
 pub const SETTLED: Duration = Duration::from_secs(15);
 
-/// One effect, performed only by `execute`.
+/// One effect on the cluster or on Linktree, performed only by the stage `execute`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     AddFinalizer,
-    /// Applies one of the receiver's objects.
+    /// Applies one of the webhook's child objects.
     Apply(Child),
-    /// Deletes a stale object: a previous Ingress or HTTPRoute, or part of a previous receiver.
+    /// Deletes a stale object: a previous Ingress or HTTPRoute, or an object of a previous bundled receiver.
     Remove(StaleObject),
-    /// Annotates the pod, which makes the kubelet refresh the mounted Secret at once instead of a minute later.
+    /// Annotates the pod, so that the kubelet refreshes the mounted Secret at once instead of up to a minute later.
     RefreshPodMount {
         pod: String,
     },
-    /// Requests a list of the account before the sync period ends.
+    /// Requests a list of the account ahead of its sync period.
     RequestList,
-    /// Records in the status that a registration begins, before the request to Linktree.
+    /// Records in the status that a registration starts, before `Register` sends the request to Linktree.
     RecordRegistration {
         at: Timestamp,
     },
-    /// Checks with a dry run whether a secret from Linktree can be stored, before one is requested that would be lost.
+    /// Checks with a dry run that a secret from Linktree can be stored, before a step creates one that would be lost.
     DryRunSecretWrite,
-    /// `POST /v1/webhooks`; stores the signing secret in the response.
+    /// `POST /v1/webhooks`; stores the signing secret if the response contains one.
     Register,
     /// Adopts an existing subscription with the webhook's URL; changes nothing at Linktree.
     Adopt {
         id: SubscriptionId,
     },
-    /// Rotates the signing secret at Linktree and stores the new one. With `keep_previous` the receiver accepts the
-    /// previous secret for another hour, since retries of earlier deliveries are signed with it. `request`: the value of
-    /// the user's annotation, if the user asked for the rotation.
+    /// Rotates the signing secret at Linktree and stores the new one. With `keep_previous` the receiver also accepts
+    /// the previous secret for another hour, since retries of earlier deliveries are signed with it. `request`: the
+    /// value of the annotation with which the user requested the rotation, if one did.
     RotateSecret {
         id: SubscriptionId,
         keep_previous: bool,
@@ -62,14 +62,14 @@ pub enum Step {
     Unsubscribe {
         id: SubscriptionId,
     },
-    /// Removes the finalizer. `orphan`: the subscription that may be left behind at Linktree.
+    /// Removes the finalizer. `orphan`: the id or URL of the subscription that may be left behind at Linktree.
     RemoveFinalizer {
         orphan: Option<String>,
     },
 }
 
 impl Step {
-    /// Whether the step is a request to Linktree.
+    /// Whether the step sends a request to Linktree.
     #[must_use]
     pub fn calls_linktree(&self) -> bool {
         match self {
@@ -91,19 +91,19 @@ impl Step {
     }
 }
 
-/// The steps for one webhook, and its findings before they are performed.
+/// The decision for one webhook: its steps, and its findings before they are performed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub steps: Vec<Step>,
-    /// One per condition type, in the order of display; the status adds `Ready` and the kstatus conditions.
+    /// One per condition type, in the order of the status, which adds `Ready` and the kstatus conditions.
     pub findings: Vec<(ConditionType, Finding)>,
     pub subscription: Option<SubscriptionStatus>,
     pub awaited_milestones: Option<AwaitedMilestones>,
-    /// The sync request that this reconciliation completes.
+    /// The value of the sync request that this reconciliation completes.
     pub handled_sync_request: Option<String>,
-    /// The delay until the next reconciliation, unless a change triggers one earlier.
+    /// The delay until the next reconciliation, unless a watch event enqueues the webhook earlier.
     pub requeue: Duration,
-    /// In sync: the plan stays the same until the observed state changes. The passage of time changes only what may be
-    /// reported some minutes late.
+    /// Settled: without a change of the observed state, the plan stays the same. The passage of time alone changes only
+    /// reports that may be some minutes late.
     pub rests: bool,
 }

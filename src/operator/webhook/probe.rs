@@ -1,6 +1,6 @@
-//! Probes the public URL from outside: an unsigned request must get the 401 of the bundled receiver, or, from an
-//! external receiver, a response that shows that it verifies signatures. A receiver never counts a probe as a delivery,
-//! since a probe has none of a delivery's headers, and identifies itself.
+//! Probes a webhook's public URL with an unsigned request, as seen from outside. The bundled receiver must answer it
+//! with its 401; an external receiver, with a response that shows that it verifies signatures. No receiver counts a
+//! probe as a delivery, since a probe identifies itself and lacks the headers of a delivery.
 
 use std::time::Duration;
 
@@ -15,26 +15,26 @@ use crate::route::{RECEIVER_HEADER, UNSIGNED_ANSWER};
 mod failure;
 pub mod finding;
 
-/// Timeout of a probe.
+/// Timeout of one probe.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// The maximum number of bytes that are read of a response.
+/// Maximum number of bytes that are read of a response's body.
 const ANSWER_MAX: usize = 1024;
-/// The maximum number of characters of a redirect's target in a message.
+/// Maximum number of characters of a redirect's target that a message quotes.
 const LOCATION_MAX: usize = 200;
 
-/// A probe of a public URL.
+/// Probes public URLs; tests replace it.
 #[async_trait]
 pub trait Probe: Send + Sync {
     /// Sends one unsigned request to `url`.
     async fn probe(&self, url: &Url) -> ProbeResult;
 }
 
-/// An HTTP client for probes. It follows no redirects, since Linktree does not either.
+/// An HTTP client for probes. It follows no redirects, since Linktree follows none either.
 #[derive(Clone, Debug)]
 pub struct Prober(reqwest::Client);
 
 impl Prober {
-    /// Creates a client that trusts these CAs and those of the system.
+    /// Creates a client that trusts these CA certificates and those of the system.
     ///
     /// # Errors
     /// When TLS cannot be initialized.
@@ -42,7 +42,7 @@ impl Prober {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(DEADLINE)
-            // No connection is reused, so that each probe checks DNS, connection and certificate.
+            // Connections are not reused, so that each probe checks DNS, connection and certificate.
             .pool_max_idle_per_host(0)
             .tls_certs_merge(authorities)
             .tls_info(true)
@@ -88,8 +88,8 @@ async fn judge(mut answer: Response) -> ProbeResult {
     }
 }
 
-/// Describes an unexpected response, so that a user can find its source. It quotes nothing of the body, which may
-/// belong to a third party.
+/// Describes an unexpected response, so that a user can find its source. It does not quote the body, which may belong
+/// to a third party.
 fn unexpected(answer: &Response, ours: bool, body: &[u8]) -> String {
     let status = answer.status();
     if status.is_redirection() {
@@ -108,7 +108,7 @@ fn unexpected(answer: &Response, ours: bool, body: &[u8]) -> String {
     format!("{status} with {} that is not the receiver's", if page { "an HTML page" } else { "an answer" })
 }
 
-/// The expiry time of the certificate that the host served.
+/// When the certificate that the host served expires.
 fn expiration(tls: &TlsInfo) -> Option<Timestamp> {
     let (_, certificate) = x509_parser::parse_x509_certificate(tls.peer_certificate()?).ok()?;
     Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()

@@ -1,4 +1,5 @@
-//! Reads the status of a receiver. The operator polls it, since the receiver has no Kubernetes credentials.
+//! Client for the status of receivers. The operator polls it, since a receiver has no Kubernetes credentials to report
+//! with.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -23,24 +24,25 @@ use crate::{
     route::{ADMIN_PORT, status::ReceiverStatus},
 };
 
-/// Timeout of a poll; the receiver is in the same cluster.
+/// Timeout of one poll; it is short, since the receiver is in the same cluster.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// The maximum size of a status; 16 sinks take about 5 KiB.
+/// Maximum size of a receiver's status in bytes; with 16 sinks it takes about 5 KiB.
 const ANSWER_MAX: usize = 256 * 1024;
-/// The size of the read buffer: hyper's minimum, and more than most responses take.
+/// Size of the read buffer in bytes: the minimum that hyper allows, which most responses fit into.
 const READ_BUFFER: usize = 8 * 1024;
 
-/// A client for the receivers' status.
+/// Reads the status of receivers; tests replace it.
 #[async_trait]
 pub trait Receivers: Send + Sync {
-    /// Reads the status of the receiver at `address`; `None` if that fails for any reason.
+    /// Reads the status of the receiver at `address`; `None` if that fails for whatever reason.
     async fn status(&self, address: IpAddr, admin_token: &Secret) -> Option<ReceiverStatus>;
 }
 
-/// A client that opens a connection for each request.
+/// A client that opens a connection for each request and closes it afterwards.
 ///
-/// Ten thousand idle connections would take more memory than all else. For the same reason it is a bare HTTP/1
-/// connection, without the pool, proxies and redirects of a full client: most reconciliations send only this request.
+/// Ten thousand idle connections would take more memory than all else. For the same reason it uses a bare HTTP/1
+/// connection, without the pool, proxies and redirects of a full client: most reconciliations send only this one
+/// request.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiverClient;
 
@@ -57,7 +59,7 @@ async fn fetch(receiver: SocketAddr, admin_token: &Secret) -> Option<Bytes> {
     let stream = TcpStream::connect(receiver).await.ok()?;
     let (sender, connection) =
         http1::Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(stream)).await.ok()?;
-    // The connection drives the request, so both are polled until there is a response.
+    // The connection's future transfers the bytes of the request, so both futures are polled until there is a response.
     match select(pin!(response(sender, request)), pin!(connection)).await {
         Either::Left((body, _)) => body,
         Either::Right((_, response)) => response.await,

@@ -1,4 +1,5 @@
-//! Renders the desired state from a webhook's spec: the receiver's objects, its exposure, and the route.
+//! Renders the desired state from a webhook's spec: the receiver's objects, the Ingress or HTTPRoute, and the route
+//! file.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
@@ -21,12 +22,12 @@ pub mod key_digests;
 mod metadata;
 pub mod route;
 
-/// The desired state, rendered from the spec and its secrets.
+/// The desired state of a webhook, rendered from its spec and the Secret values that the spec refers to.
 pub struct Rendered {
     pub children: Children,
     pub route: Route,
     pub route_secret: Desired,
-    /// The route Secret in the cluster is up to date.
+    /// Whether the route Secret in the cluster matches `route_secret`.
     pub route_is_met: bool,
     pub route_digest: String,
     pub admin_token: Secret,
@@ -36,7 +37,7 @@ pub struct Rendered {
     pub sinks_unresolved: Vec<observed::Unresolved>,
 }
 
-/// Renders the desired state. `live_route` is the live route Secret.
+/// Renders the desired state of a webhook. `live_route` is the route Secret in the cluster, if it exists.
 ///
 /// # Errors
 /// When an object cannot be serialized to JSON, which these types always can.

@@ -1,5 +1,5 @@
-//! The fingerprint of a settled webhook, whose conditions are all as desired and whose status is up to date. While its
-//! fingerprint does not change, a reconciliation would be a no-op, and is skipped. Pure.
+//! The fingerprint of a settled webhook, which is one with all conditions as desired and an up-to-date status. While
+//! its fingerprint matches the current inputs, a reconciliation would be a no-op, and is skipped. Pure.
 
 use std::{
     net::IpAddr,
@@ -29,51 +29,52 @@ use crate::{
     route::status::ReceiverStatus,
 };
 
-/// The fingerprint of a settled webhook: the inputs of the reconciliation that left nothing to do.
+/// The fingerprint of a settled webhook: the inputs of the reconciliation that found nothing to do.
 #[derive(Clone, Debug)]
 pub struct Rest {
-    /// The version of the webhook after the reconciliation, its status write included.
+    /// The resourceVersion of the webhook after the reconciliation's own status write.
     version: Version,
     account: Account,
-    /// The bundled receiver; `None` if the endpoint is external.
+    /// The bundled receiver's part; `None` for an external receiver.
     pub receiver: Option<Receiver>,
     ends: Timestamp,
 }
 
-/// The fingerprint of the bundled receiver's status.
+/// The part of the fingerprint that a poll of the bundled receiver compares.
 #[derive(Clone, Debug)]
 pub struct Receiver {
-    /// The address and token for the poll.
+    /// Where the poll reads the receiver's status.
     pub address: IpAddr,
     pub admin_token: Secret,
     status: u64,
 }
 
-/// The fingerprint of the subscription that the webhook's status names, and of its connection.
+/// The part of the fingerprint about the account: the subscription in the webhook's status, and the connection.
 #[derive(Clone, Debug)]
 struct Account {
     subscription: u64,
-    /// The snapshot that it was last found in, stored only to recognize that snapshot.
+    /// The last snapshot that the subscription was compared in, stored only to recognize that snapshot.
     snapshot: Weak<Snapshot>,
     in_cluster: bool,
     capabilities: Capabilities,
 }
 
-/// The current inputs, which are compared with a fingerprint.
+/// The current inputs of a webhook's reconciliation, to compare with its fingerprint.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// The version of the webhook that its watch last reported, and the subscription in its status.
+    /// The version of the webhook that its watch last reported.
     pub version: Version,
     pub subscription: Option<SubscriptionId>,
-    /// No watch has reported a change of its objects since they were read, and all watches are reliable.
+    /// Whether no watch has reported a change of the webhook's objects since they were read, and all these watches are
+    /// reliable.
     pub objects_unchanged: bool,
     pub connection: Connection,
     pub now: Timestamp,
 }
 
 impl Rest {
-    /// The fingerprint after a reconciliation, which expires at `ends` at the latest; `None` if the webhook is not
-    /// settled.
+    /// The fingerprint after a reconciliation; `None` if the webhook is not settled. It expires at `ends`, or earlier
+    /// with a signing key.
     #[must_use]
     pub fn after(
         spec: &Spec,
@@ -84,7 +85,7 @@ impl Rest {
         ends: Timestamp,
     ) -> Option<Self> {
         let Connection::Listed { snapshot, in_cluster, capabilities } = &observed.connection else { return None };
-        // The objects that these sinks refer to are not watched.
+        // No watch reports changes of the objects that these sinks refer to.
         let unwatched = spec.sinks.iter().any(|sink| matches!(sink.address, Address::Addressable(_)));
         let held = observed.hold_until.is_some();
         if !plan.rests || unwatched || held {
@@ -101,18 +102,18 @@ impl Rest {
             version,
             account,
             receiver: if spec.is_external() { None } else { Some(Receiver::of(observed, admin_token)?) },
-            // A signing key that expires changes the route.
+            // The expiry of a signing key changes the route.
             ends: observed.next_key_end.map_or(ends, |end| ends.min(end)),
         })
     }
 
-    /// The same fingerprint, for the version of the webhook that the status write returned.
+    /// The same fingerprint for another version of the webhook, the one that our status write returned.
     #[must_use]
     pub fn left_at(self, version: Version) -> Self {
         Rest { version, ..self }
     }
 
-    /// Whether the current inputs match. The receiver's status is compared after that.
+    /// Whether the current inputs match the fingerprint. The receiver's status is polled and compared after that.
     #[must_use]
     pub fn lasts(&self, current: &Surroundings) -> bool {
         let Surroundings { version, subscription, objects_unchanged, connection, now } = current;
@@ -122,13 +123,13 @@ impl Rest {
             && subscription.as_ref().is_some_and(|id| self.account.is_unchanged(id, connection))
     }
 
-    /// The time until it expires.
+    /// The time until the fingerprint expires.
     #[must_use]
     pub fn left(&self, now: Timestamp) -> Duration {
         Duration::try_from(self.ends.duration_since(now)).unwrap_or_default()
     }
 
-    /// The same fingerprint with a newer snapshot of the account; `None` if it has this snapshot already.
+    /// The same fingerprint with the account's current snapshot; `None` if it has that snapshot already.
     #[must_use]
     pub fn seen_in(&self, connection: &Connection) -> Option<Self> {
         let Connection::Listed { snapshot, .. } = connection else { return None };
@@ -147,7 +148,7 @@ impl Receiver {
         })
     }
 
-    /// Whether the receiver reports the same status as at that reconciliation.
+    /// Whether the receiver reports the same status as when the fingerprint was taken.
     #[must_use]
     pub fn says_the_same(&self, status: &ReceiverStatus) -> bool {
         digest(status) == self.status
@@ -159,14 +160,14 @@ impl Account {
         let Connection::Listed { snapshot, in_cluster, capabilities } = connection else { return false };
         *in_cluster == self.in_cluster
             && *capabilities == self.capabilities
-            // The search takes long in a large account, so each snapshot is searched once.
+            // Searching a large account takes long, so a snapshot that was searched before is not searched again.
             && (Arc::downgrade(snapshot).ptr_eq(&self.snapshot)
                 || subscription(snapshot, id) == Some(self.subscription))
     }
 }
 
-/// Whether only the status of a webhook has changed between the read and our status write. A change by another client
-/// in between is part of the version that our write returned, but was not reconciled.
+/// Whether only the status of a webhook has changed between our read and our status write. The version that the write
+/// returned includes a change by another client in between, which was not reconciled.
 #[must_use]
 pub fn is_as_read(read: &LinktreeWebhook, written: &LinktreeWebhook) -> bool {
     let without_version = |webhook: &LinktreeWebhook| ObjectMeta {
@@ -177,7 +178,7 @@ pub fn is_as_read(read: &LinktreeWebhook, written: &LinktreeWebhook) -> bool {
     without_version(read) == without_version(written)
 }
 
-/// The digest of a subscription in a snapshot of the account.
+/// The digest of a subscription in a snapshot; `None` if the snapshot lacks it.
 fn subscription(snapshot: &Snapshot, id: &SubscriptionId) -> Option<u64> {
     let known = snapshot.subscriptions.iter().find(|known| known.id == *id)?;
     let Subscription {
@@ -189,7 +190,7 @@ fn subscription(snapshot: &Snapshot, id: &SubscriptionId) -> Option<u64> {
         failing_since,
         disabled_at,
         disabled_reason,
-        // A list never has it.
+        // The response to a list never contains it.
         signing_secret: _,
     } = known;
     Some(digest(&(id, url, events, status, created_at, failing_since, disabled_at, disabled_reason)))

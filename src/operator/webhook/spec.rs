@@ -1,5 +1,5 @@
-//! Parses a `LinktreeWebhook` into types that cannot hold an invalid value. The schema and its CEL rules reject most
-//! mistakes earlier; the remaining ones are rejected here, with the same kind of message.
+//! Parses the spec of a `LinktreeWebhook` into types that cannot hold an invalid value. The CRD's schema and CEL rules
+//! reject most mistakes earlier; the remaining ones are rejected here, with the same kind of message.
 
 use std::collections::BTreeSet;
 
@@ -37,15 +37,15 @@ use self::{
     quantity::ByteQuantity,
 };
 
-/// Key of the current secret in the Secret NAME-signing.
+/// The key of the current signing secret in the Secret NAME-signing.
 pub const SIGNING_SECRET_KEY: &str = "secret";
-/// Key of the previous secret in that Secret.
+/// The key of the previous signing secret in that Secret.
 pub const PREVIOUS_SECRET_KEY: &str = "previous";
 
-/// The minimum capacity of a journal, as in the schema's rule.
+/// Minimum capacity of a journal's volume in bytes, as in the schema's CEL rule.
 const CAPACITY_MIN_BYTES: u64 = 64 << 20;
 
-/// The parsed spec of a webhook.
+/// The parsed spec of a `LinktreeWebhook`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     pub name: WebhookName,
@@ -54,8 +54,8 @@ pub struct Spec {
     /// The name of the `LinktreeConnection`.
     pub connection: String,
     pub events: BTreeSet<EventType>,
-    /// The URL registered at Linktree. It identifies the subscription, so the URL of a bundled receiver depends only on
-    /// host, namespace and name.
+    /// The URL that is registered at Linktree. It identifies the subscription, so that of a bundled receiver depends
+    /// only on host, namespace and name.
     pub url: Url,
     pub endpoint: Endpoint,
     pub keys: Keys,
@@ -73,9 +73,9 @@ pub struct Spec {
 /// The source of the signing keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// The secret from Linktree's API, which is stored in this Secret.
+    /// The secret that Linktree's API returns; the operator stores it in this Secret.
     Provider { secret_name: String },
-    /// Keys that the user lists, the current one first.
+    /// Keys in Secrets that the user lists, the current key first.
     Named(Vec<NamedKey>),
 }
 
@@ -84,11 +84,11 @@ pub enum Keys {
 pub struct NamedKey {
     pub name: String,
     pub secret: SecretKeyReference,
-    /// The time at which it expires.
+    /// `notAfterTime`: when the key expires.
     pub not_after: Option<Timestamp>,
 }
 
-/// The receiver's journal: how long and how much it stores.
+/// The receiver's journal: how long it keeps events, and the size of its volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Journal {
     pub retention_seconds: u64,
@@ -98,10 +98,10 @@ pub struct Journal {
 }
 
 impl Spec {
-    /// Parses the object; later stages use only the parsed spec.
+    /// Parses the spec of a webhook; later stages use only the parsed spec.
     ///
     /// # Errors
-    /// The first invalid field.
+    /// The first invalid field, with its problem.
     pub fn parse(webhook: &LinktreeWebhook) -> Result<Self, InvalidSpec> {
         let name = WebhookName { namespace: webhook.namespace().unwrap_or_default(), name: webhook.name_any() };
         let api::LinktreeWebhookSpec {
@@ -140,7 +140,7 @@ impl Spec {
         })
     }
 
-    /// Whether the receiver is the user's own.
+    /// Whether the user runs the receiver.
     #[must_use]
     pub fn is_external(&self) -> bool {
         match self.endpoint {
@@ -149,7 +149,7 @@ impl Spec {
         }
     }
 
-    /// The exposure of the bundled receiver; `None` if the endpoint is external.
+    /// How the bundled receiver is exposed; `None` for an external receiver.
     #[must_use]
     pub fn exposure(&self) -> Option<&Exposure> {
         match &self.endpoint {
@@ -158,7 +158,7 @@ impl Spec {
         }
     }
 
-    /// The name of the Secret with the certificate, if the bundled receiver terminates TLS itself.
+    /// The name of the Secret with the TLS certificate, if the bundled receiver terminates TLS itself.
     #[must_use]
     pub fn tls_secret(&self) -> Option<&String> {
         match &self.endpoint {
@@ -167,7 +167,7 @@ impl Spec {
         }
     }
 
-    /// The name of the receiver's objects: workload, Service, ServiceAccount, NetworkPolicy.
+    /// The name of the receiver's objects: StatefulSet, Service, ServiceAccount, NetworkPolicy.
     #[must_use]
     pub fn receiver_name(&self) -> String {
         names::receiver(&self.name.name)
@@ -209,7 +209,7 @@ fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
     }
     Ok(Journal {
         retention_seconds: whole("receiver.journal.retentionSeconds", *retention_seconds)?,
-        // Any other form than the API server's would differ from the live object at every comparison.
+        // In the API server's canonical form: any other would differ from the live object at every comparison.
         capacity: Quantity(capacity.to_string()),
         capacity_bytes: capacity.bytes(),
         storage_class_name: storage_class_name.clone(),

@@ -1,4 +1,4 @@
-//! The in-memory state of a webhook between reconciliations. Its loss costs only a probe and a retry.
+//! The in-memory state of a webhook between reconciliations. Losing it costs only a probe and an earlier retry.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use crate::{
     operator::{account::backoff::Failures, kubernetes::digest::digest},
 };
 
-/// The time until a successful probe expires.
+/// How long the result of a successful probe is reused.
 const PROBE_TTL: SignedDuration = SignedDuration::from_secs(60);
-/// The maximum time between resyncs, which read all objects even if no watch reported a change. It bounds the effect of
-/// a lost event.
+/// Maximum time between resyncs, which read all objects of a webhook even if no watch reported a change. It bounds the
+/// effect of a lost watch event.
 const RESYNC_INTERVAL: SignedDuration = SignedDuration::from_secs(600);
-/// The minimum time between status writes that change only counters.
+/// Minimum time between status writes that change nothing but counters.
 const COUNTERS_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
 /// The in-memory state of a webhook.
@@ -31,29 +31,30 @@ pub struct WebhookState {
     uid: Option<u64>,
     probe: Option<Probed>,
     failures: Failures,
-    /// The generation of the spec that failed; a changed spec is tried at once.
+    /// The generation of the spec for which a call failed; a changed spec is tried at once, without the backoff.
     failed_generation: Option<i64>,
-    /// The condition that the failed call was meant to fulfil.
+    /// The condition that the failed call should have made true.
     failed: Option<ConditionType>,
     unresolved: Option<Timestamp>,
     steps: Vec<Step>,
     reported_at: Option<Timestamp>,
     sync_request: Option<SyncRequest>,
     cleanup_done: Option<i64>,
-    /// The time of the next resync, for this generation of the spec.
+    /// The time of the next resync, valid only for this generation of the spec.
     valid_until: Option<(Option<i64>, Timestamp)>,
-    /// The fingerprint of the settled webhook. Shared, so that its secret is not copied at each reconciliation.
+    /// The fingerprint, if the webhook is settled. Shared, so that the admin token in it is not copied at each
+    /// reconciliation.
     rest: Option<Arc<Rest>>,
 }
 
-/// The last probe.
+/// The last probe of a webhook's URL.
 #[derive(Clone, Debug)]
 struct Probed {
     at: Timestamp,
-    /// A digest of the probed URL, which every caller has in full.
+    /// A digest of the probed URL.
     url: u64,
     result: ProbeResult,
-    /// The result is as desired.
+    /// Whether the result is the desired one.
     good: bool,
 }
 
@@ -67,22 +68,23 @@ impl Probed {
     }
 }
 
-/// Whether a probe is due.
+/// Whether a poll of a settled webhook must probe the URL again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeDue {
-    /// The last result has not expired, or there was no probe.
+    /// The last result has not expired, or the URL was never probed.
     No,
-    /// The last probe had this result, which has expired.
+    /// The last probe had this result, which has expired: a new probe must have the same one.
     Again(ProbeResult),
     /// The last probe was of another URL.
     OtherUrl,
 }
 
 impl WebhookState {
-    /// The state of the webhook with this uid.
+    /// The state for the webhook with this uid.
     ///
-    /// The state of an earlier webhook of the same name is dropped, and marked as unresolved: the subscription of that
-    /// webhook has the same URL, and another operator may have created it after the last list.
+    /// The state of an earlier webhook of the same name is dropped. The new state begins with an unresolved
+    /// registration: the earlier webhook's subscription has the same URL, and another operator may have created it
+    /// after the last list.
     #[must_use]
     pub fn of(self, uid: Option<&String>, now: Timestamp) -> Self {
         let uid = Some(digest(&uid));
@@ -93,14 +95,14 @@ impl WebhookState {
         }
     }
 
-    /// The time until which the observed versions are valid; `None` if a resync is due.
+    /// The time until which the observed versions of the webhook's objects are valid; `None` if a resync is due.
     #[must_use]
     pub fn valid_until(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
         self.valid_until.filter(|(valid_for, until)| *valid_for == generation && now < *until).map(|(_, until)| until)
     }
 
-    /// Starts a resync. Returns the time of the next one, which `jitter`, between 0 and 1, makes up to half an interval
-    /// earlier, so that ten thousand webhooks do not resync together.
+    /// Starts a resync. Returns the time of the next one: a resync interval from now, or up to half an interval earlier
+    /// by `jitter` (0 to 1), so that ten thousand webhooks do not resync together.
     pub fn start_resync(&mut self, generation: Option<i64>, now: Timestamp, jitter: f64) -> Timestamp {
         let until = now.saturating_add(RESYNC_INTERVAL.mul_f64(1.0 - jitter / 2.0)).unwrap_or(now);
         self.valid_until = Some((generation, until));
@@ -113,12 +115,12 @@ impl WebhookState {
         self.rest.clone()
     }
 
-    /// Sets the fingerprint.
+    /// Sets the fingerprint; `None` if the webhook is not settled.
     pub fn rests(&mut self, rest: Option<Rest>) {
         self.rest = rest.map(Arc::new);
     }
 
-    /// Whether a probe of `url` is due.
+    /// Whether a settled webhook's `url` must be probed again.
     #[must_use]
     pub fn probe_due(&self, url: &str, now: Timestamp) -> ProbeDue {
         match &self.probe {
@@ -129,7 +131,7 @@ impl WebhookState {
         }
     }
 
-    /// The result of the last probe of `url`, unless it failed or has expired.
+    /// The result of the last probe of `url`, if it was good and has not expired.
     #[must_use]
     pub fn valid_probe(&self, url: &Url, now: Timestamp) -> Option<ProbeResult> {
         let probed = self.probe.as_ref()?;
@@ -142,7 +144,7 @@ impl WebhookState {
         self.probe.as_ref().map(|probed| probed.at)
     }
 
-    /// Records a probe. Only a `good` result is reused until it expires.
+    /// Records a probe and its result; only a `good` one is reused until it expires.
     pub fn probed(&mut self, url: &Url, result: ProbeResult, good: bool, now: Timestamp) {
         self.probe = Some(Probed { at: now, url: digest(&url.as_str()), result, good });
     }
@@ -153,7 +155,7 @@ impl WebhookState {
         self.failures.hold_until().filter(|_| self.failed_generation == generation)
     }
 
-    /// The sync request with this value, and the time at which it was first seen; a new value is a new request.
+    /// The pending sync request with this value, and when it was first seen; a new value is a new request.
     pub fn sync_requested(&mut self, value: Option<&str>, now: Timestamp) -> Option<SyncRequest> {
         let known = self.sync_request.take().filter(|known| Some(known.value.as_str()) == value);
         let new = || value.map(|value| SyncRequest { value: value.to_owned(), noticed_at: now });
@@ -161,19 +163,19 @@ impl WebhookState {
         self.sync_request.clone()
     }
 
-    /// The condition that stays unfulfilled during the backoff.
+    /// The condition that the failed call should have made true, for this generation of the spec.
     #[must_use]
     pub fn held(&self, generation: Option<i64>) -> Option<ConditionType> {
         self.failed.filter(|_| self.failed_generation == generation)
     }
 
-    /// The time at which the last registration with an unknown result ended.
+    /// When the last registration with an unknown result ended.
     #[must_use]
     pub fn unresolved(&self) -> Option<Timestamp> {
         self.unresolved
     }
 
-    /// Records a failed call to Linktree that was meant to fulfil a condition.
+    /// Records a failed call to Linktree that should have made `condition` true, and extends the backoff.
     pub fn failed(&mut self, condition: ConditionType, error: &ApiError, generation: Option<i64>, now: Timestamp) {
         self.failures.add(error, now);
         self.failed_generation = generation;
@@ -183,26 +185,28 @@ impl WebhookState {
         }
     }
 
-    /// Records that a signing secret which Linktree created could not be stored; counts as an unreadable response.
+    /// Records that Linktree created a signing secret that could not be stored; this counts as a failed call with an
+    /// unreadable response.
     pub fn secret_lost(&mut self, generation: Option<i64>, now: Timestamp) {
         let lost = ApiError::Unreadable { problem: "its signing secret could not be stored".to_owned() };
         self.failed(ConditionType::SigningKeysReady, &lost, generation, now);
     }
 
-    /// Records that calls to Linktree succeeded.
+    /// Records that the calls to Linktree succeeded, which ends the backoff.
     pub fn succeeded(&mut self) {
         self.failures = Failures::default();
         self.failed = None;
     }
 
-    /// Whether these steps equal those of the last reconciliation: they had no effect, and are not repeated at once.
+    /// Whether these steps equal those of the last reconciliation: they then had no effect and must not be repeated at
+    /// once.
     pub fn repeats(&mut self, steps: &[Step]) -> bool {
         let repeats = self.steps == steps;
         self.steps = steps.to_vec();
         repeats
     }
 
-    /// Whether no stale object of an earlier exposure was left at this generation of the spec.
+    /// Whether a search has found no stale object for this generation of the spec.
     #[must_use]
     pub fn is_cleanup_done(&self, generation: Option<i64>) -> bool {
         self.cleanup_done.is_some() && self.cleanup_done == generation

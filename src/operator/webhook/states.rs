@@ -11,12 +11,12 @@ use crate::operator::kubernetes::object_key::ObjectKey;
 /// The in-memory states of all webhooks of one scope.
 #[derive(Debug, Default)]
 pub struct WebhookStates {
-    /// Boxed, since a map has up to twice the capacity that it needs, and up to three times while it grows.
+    /// Boxed, since a map reserves up to twice the space of its entries, and up to three times while it grows.
     states: Mutex<HashMap<Arc<ObjectKey>, Box<WebhookState>>>,
 }
 
 impl WebhookStates {
-    /// The state that the last reconciliation left.
+    /// A copy of the state that the webhook's last reconciliation left, or the default state.
     #[must_use]
     pub fn get(&self, webhook: &ObjectKey) -> WebhookState {
         self.locked().get(webhook).map(|state| (**state).clone()).unwrap_or_default()
@@ -26,7 +26,7 @@ impl WebhookStates {
         self.locked().insert(Arc::clone(webhook), Box::new(state));
     }
 
-    /// Reads or changes a state in place; `None` if there is none.
+    /// Reads or changes a webhook's state in place; `None` if it has no state.
     pub fn with<T>(&self, webhook: &ObjectKey, change: impl FnOnce(&mut WebhookState) -> T) -> Option<T> {
         self.locked().get_mut(webhook).map(|state| change(state))
     }

@@ -1,4 +1,5 @@
-//! The status of a webhook, from its plan and the result of the steps, with `Ready` and the kstatus conditions.
+//! The status of a webhook, computed from its plan and the results of the steps, with `Ready` and the kstatus
+//! conditions.
 //!
 //! Pure.
 
@@ -31,11 +32,11 @@ mod signing;
 mod summary;
 pub mod transitions;
 
-/// The input of a status.
+/// The input from which a webhook's status is computed.
 pub struct Report<'a> {
     pub generation: Option<i64>,
     pub url: &'a str,
-    /// The bundled receiver's route; `None` for an external one.
+    /// The bundled receiver's route; `None` for an external receiver.
     pub route: Option<&'a Route>,
     pub observed: &'a Observed,
     pub plan: Plan,
@@ -107,7 +108,7 @@ impl Report<'_> {
     }
 }
 
-/// The status of a webhook with an invalid spec; only its conditions change.
+/// The status of a webhook with an invalid spec: the previous one with other conditions.
 #[must_use]
 pub fn invalid(
     previous: &LinktreeWebhookStatus,
@@ -124,7 +125,7 @@ pub fn invalid(
     }
 }
 
-/// The status of a webhook that is being deleted; only its conditions change.
+/// The status of a webhook that is being deleted: the previous one with other conditions.
 #[must_use]
 pub fn terminating(
     previous: &LinktreeWebhookStatus,

@@ -1,4 +1,4 @@
-//! The parts of a subscription's status that several stages write.
+//! Parts of `status.subscription` that several stages write.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,10 +8,10 @@ use crate::{
     operator::kubernetes::conditions,
 };
 
-/// The period that `recovery.maxAttemptsPerDay` counts in.
+/// The period over which `recovery.maxAttemptsPerDay` is counted.
 pub const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// The status of a subscription whose registration was begun and is not confirmed.
+/// `status.subscription` of a registration that was started at `begun` and is not confirmed yet.
 pub fn registering(begun: Option<Time>) -> SubscriptionStatus {
     SubscriptionStatus {
         id: None,
@@ -26,7 +26,7 @@ pub fn registering(begun: Option<Time>) -> SubscriptionStatus {
     }
 }
 
-/// The recovery record after another attempt.
+/// The recovery record after another attempt to re-enable the subscription.
 pub fn attempted(record: Option<RecoveryStatus>, succeeded: bool, now: Timestamp) -> RecoveryStatus {
     let at = Time(conditions::whole_seconds(now));
     let (attempts, day_start_time, attempts_today) = match record {

@@ -7,7 +7,7 @@ use url::Url;
 use super::observed::ProbeResult;
 use crate::{linktree::secret::Secret, route::status::ReceiverStatus};
 
-/// The answers that a poll fetched.
+/// The answers that a poll fetched from the receiver and the public URL.
 #[derive(Debug, Default)]
 pub struct Told {
     pub receiver: Option<(IpAddr, Secret, Option<ReceiverStatus>)>,
@@ -15,14 +15,14 @@ pub struct Told {
 }
 
 impl Told {
-    /// The status of the receiver at this address with this token, which is `None` if it did not answer; the outer
-    /// `None` if it was not polled.
+    /// The polled status of the receiver at this address with this token: `Some(None)` if it did not answer, `None` if
+    /// it was not polled.
     pub fn by_receiver(&self, address: IpAddr, admin_token: &Secret) -> Option<&Option<ReceiverStatus>> {
         let (polled, token, status) = self.receiver.as_ref()?;
         (*polled == address && token == admin_token).then_some(status)
     }
 
-    /// The result of a probe of this URL.
+    /// The result of the poll's probe of this URL; `None` if the poll did not probe it.
     pub fn by_probe(&self, url: &Url) -> Option<&ProbeResult> {
         self.probe.as_ref().filter(|(probed, _)| probed == url).map(|(_, result)| result)
     }

@@ -1,7 +1,7 @@
-//! The decision for a webhook that is being deleted: first delete its subscription, then remove the finalizer.
+//! The decision for a webhook that is being deleted: delete its subscription at Linktree, then remove the finalizer.
 //!
-//! A deletion always ends: a subscription that Linktree does not have counts as deleted, and after the deadline the
-//! finalizer is removed and an Event names the subscription that may be left behind.
+//! A deletion always completes: a subscription that Linktree does not have counts as deleted. After the deadline, the
+//! finalizer is removed in any case, and an Event names the subscription that may be left behind.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
 
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The plan for a webhook that is being deleted; `url` is the registered one.
+/// Decides the plan for a webhook that is being deleted; `url` is its registered URL.
 #[must_use]
 pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_at: Timestamp, now: Timestamp) -> Plan {
     let deadline = deleted_at.saturating_add(terms.deadline).unwrap_or(Timestamp::MAX);
@@ -46,8 +46,8 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
     }
 }
 
-/// The message of the conditions: the current step, or why the account cannot be used (as after a restart without its
-/// token).
+/// The message of the deletion's conditions: the current step, or why the account cannot be used (for example after a
+/// restart, if the token is gone).
 fn progress(connection: &Connection, deadline: Timestamp) -> String {
     let left_behind = format!("it is left behind at {}", conditions::whole_seconds(deadline));
     match connection {
@@ -63,8 +63,8 @@ fn progress(connection: &Connection, deadline: Timestamp) -> String {
     }
 }
 
-/// The message about a failed call, carried over until the next attempt: reconciliations in between have no newer
-/// result.
+/// The message about a failed call, kept from the status until the next attempt, since a reconciliation during the
+/// backoff makes no call and has no newer result.
 fn carried_over(observed: &Observed, now: Timestamp) -> Option<String> {
     observed.hold_until.filter(|until| now < *until)?;
     let previous = conditions::find(&observed.status.conditions, ConditionType::Reconciling)?;
@@ -84,7 +84,7 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
         return vec![Step::RemoveFinalizer { orphan: Some(orphan) }];
     }
     let Connection::Listed { snapshot, capabilities, .. } = &observed.connection else { return Vec::new() };
-    // Waiting does not help if the API has no DELETE.
+    // With an API without DELETE, the subscription cannot be deleted however long the finalizer waits.
     if let (Some(id), true) = (&id, capabilities.lacks_delete()) {
         return vec![Step::RemoveFinalizer { orphan: Some(id.0.clone()) }];
     }
@@ -95,7 +95,8 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
         snapshot.subscriptions.iter().find(|known| Some(known.url.as_str()) == url).map(|known| known.id.clone());
     match id.or(by_url) {
         Some(id) => vec![Step::Unsubscribe { id }, Step::RemoveFinalizer { orphan: None }],
-        // The result of a registration is unknown: only a list that began after it shows that there is no subscription.
+        // A registration may have succeeded: only a list that began after it shows that the account has no subscription
+        // for it.
         None if begun.is_some_and(|begun| snapshot.listed_at < begun) => list_after(begun, now),
         None => vec![Step::RemoveFinalizer { orphan: None }],
     }

@@ -1,7 +1,8 @@
-//! Whether the registered URL leads to the receiver.
+//! The finding for `EndpointReachable`: whether the registered URL leads to the receiver.
 //!
-//! The response to an unsigned request decides. The state of the Ingress or HTTPRoute only explains a failure; until a
-//! probe succeeds, the condition has that explanation. For an external receiver, only its response is known.
+//! The result of the probe, an unsigned request, decides. The state of the Ingress or HTTPRoute only explains why the
+//! probe fails: the condition has that explanation until a probe succeeds. For an external receiver there is only the
+//! probe.
 
 use jiff::Timestamp;
 
@@ -30,10 +31,10 @@ pub(super) fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Findin
     }
 }
 
-/// The steps that delete stale objects.
+/// The steps that delete stale objects, once they are no longer needed.
 ///
-/// A previous Ingress or HTTPRoute is deleted once its successor is ready. A bundled receiver is deleted once Linktree
-/// sends to the external one, or to none.
+/// A previous Ingress or HTTPRoute is deleted once its replacement is ready. A previous bundled receiver is deleted
+/// once Linktree no longer sends to its URL.
 pub(super) fn remove(spec: &Spec, observed: &Observed, subscription: &Subscription) -> impl Iterator<Item = Step> {
     let is_replaced = match &spec.endpoint {
         Endpoint::Managed(_) => pending(&spec.receiver_name(), &observed.exposure).is_none(),
@@ -42,7 +43,8 @@ pub(super) fn remove(spec: &Spec, observed: &Observed, subscription: &Subscripti
     observed.stale_objects.iter().filter(move |_| is_replaced).cloned().map(Step::Remove)
 }
 
-/// The finding while the Ingress or HTTPRoute is not ready.
+/// The finding that explains why the Ingress or HTTPRoute is not ready; `None` if it is ready or the spec requests
+/// none.
 fn pending(name: &str, exposure: &Exposure) -> Option<Finding> {
     let (reason, message) = match exposure {
         Exposure::NotOurs

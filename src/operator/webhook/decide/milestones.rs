@@ -1,6 +1,6 @@
-//! The wait for milestones that are subscribed to and do not arrive.
+//! How long a webhook has waited for milestone events: it subscribes to them, but none has arrived.
 //!
-//! There is no other sign that no thresholds are set in Linktree's dashboard.
+//! Nothing else shows that no thresholds for milestones are set in Linktree's dashboard.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,13 +18,15 @@ use crate::{
     },
 };
 
-/// Time without a milestone until that is reported.
+/// How long no milestone must have arrived before the status reports it.
 const REPORT_AFTER: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// The start of the wait for milestones, and when it was reported; `None` if none are expected or one has arrived.
+/// When the wait for milestones started, and when it was reported; `None` if the webhook expects none or one has
+/// arrived.
 ///
-/// It is reported once, until the spec no longer contains the event. The wait restarts if Linktree does not send
-/// milestones. While the receiver does not report milestones, the state does not change.
+/// A wait is reported once; the record stays until the spec no longer contains the event or a milestone arrives. An
+/// unreported wait restarts if Linktree stops sending milestones. While the receiver's status lacks the time of the
+/// last milestone, the record stays the same.
 pub(super) fn awaited(
     spec: &Spec,
     observed: &Observed,
@@ -50,14 +52,14 @@ pub(super) fn awaited(
     }
     let now = whole_seconds(now);
     let since = known.map_or(now, |known| known.since_time.0);
-    // A delivery rejected for its signature may have been a milestone.
+    // Not while deliveries are rejected for their signatures: one of them may have been a milestone.
     let overdue = now.duration_since(since) >= REPORT_AFTER && verified.status != Status::False;
     Some(AwaitedMilestones { since_time: Time(since), reported_time: overdue.then_some(Time(now)) })
 }
 
-/// Whether milestones are expected.
+/// Whether the webhook expects milestones, and could observe that they arrive.
 ///
-/// Deliveries to an external receiver cannot be observed.
+/// The operator cannot observe deliveries to an external receiver.
 fn wants_milestones(spec: &Spec) -> bool {
     matches!(spec.endpoint, Endpoint::Managed(_)) && spec.events.contains(&EventType::AnalyticsMilestone)
 }

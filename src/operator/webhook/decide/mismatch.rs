@@ -1,4 +1,4 @@
-//! Whether deliveries are signed with a secret that the receiver does not have.
+//! Whether Linktree signs deliveries with a secret that the receiver does not have.
 
 use jiff::Timestamp;
 
@@ -16,14 +16,16 @@ use crate::{
     },
 };
 
-/// Number of well-formed deliveries in a row, verified by no key, that counts as a mismatch.
+/// Number of consecutive well-formed deliveries that no signing key verifies, from which on there is a mismatch.
 const MISMATCHES: u64 = 3;
 
-/// The finding `SecretMismatch`: the secret was rotated in the dashboard and not copied.
+/// The finding `SecretMismatch`: the secret was rotated in the dashboard and the new one was not copied into its
+/// Secret.
 ///
-/// Linktree's documentation calls it "401 on every delivery". Anyone can send a request with a wrong signature, so only
-/// deliveries that arrived while Linktree was sending count, and only if Linktree reports failures, too. The finding
-/// lasts until the keys change or a delivery is verified, even if the receiver lost its counts in a restart.
+/// Linktree's documentation calls this "401 on every delivery". Anyone can send a request with a wrong signature. So
+/// only deliveries that arrived while the subscription was enabled count, and callers use the finding only if Linktree
+/// reports failures, too. It persists until the keys change or a delivery is verified, even if a restart of the
+/// receiver reset its counts.
 pub(super) fn mismatch(spec: &Spec, observed: &Observed, disabled_since: Option<Timestamp>) -> Option<Finding> {
     let status = observed.receiver.status.as_ref()?;
     let run = status.unverified_run.as_ref().filter(|run| run.count >= MISMATCHES);
@@ -41,7 +43,7 @@ pub(super) fn mismatch(spec: &Spec, observed: &Observed, disabled_since: Option<
     persists.then(|| observed.carry_over(ConditionType::SignaturesVerified))
 }
 
-/// The Secret key of the current signing key.
+/// The Secret key that holds the current signing key.
 pub(super) fn current(keys: &spec::Keys) -> SecretKeyReference {
     match keys {
         spec::Keys::Named(keys) if !keys.is_empty() => keys[0].secret.clone(),
@@ -52,7 +54,7 @@ pub(super) fn current(keys: &spec::Keys) -> SecretKeyReference {
     }
 }
 
-/// A Secret key as messages name it.
+/// How messages name a Secret key.
 pub(super) fn place(secret: &SecretKeyReference) -> String {
     format!("key {} of Secret {}", secret.key, secret.name)
 }

@@ -1,4 +1,4 @@
-//! `spec.pause: Reconciliation`: no changes are made, and the status shows the pending ones.
+//! `spec.pause: Reconciliation`: the operator makes no changes, and the status shows which ones are pending.
 
 use crate::{
     api::{
@@ -11,16 +11,17 @@ use crate::{
     },
 };
 
-/// Removes all steps that write something from the plan, and reports the pause on the conditions they would fulfil.
+/// Removes every step that writes something from the plan, and reports the pause on the conditions that these steps
+/// should have made true.
 ///
-/// `Stalled` reports it, too, because a condition that still holds does not show that a change is pending.
+/// `Stalled` reports the pause, too, since a condition that is true now does not show that a change is pending.
 pub(super) fn hold_back(pause: Pause, steps: &mut Vec<Step>, findings: &mut Vec<(ConditionType, Finding)>) {
     match pause {
         Pause::Reconciliation => {}
         Pause::None | Pause::Forwarding => return,
     }
     let held: Vec<ConditionType> = steps.iter().filter_map(condition_of).collect();
-    // A list writes nothing and keeps the status current.
+    // A list of the account writes nothing, and keeps the status current.
     steps.retain(|step| matches!(step, Step::RequestList));
     if held.is_empty() {
         return;
@@ -40,7 +41,7 @@ pub(super) fn hold_back(pause: Pause, steps: &mut Vec<Step>, findings: &mut Vec<
 
 const PAUSED: &str = "spec.pause is Reconciliation";
 
-/// The condition that a step fulfils.
+/// The condition that a step makes true.
 fn condition_of(step: &Step) -> Option<ConditionType> {
     match step {
         Step::Apply(Child::Exposure) | Step::Remove(_) => Some(ConditionType::EndpointReachable),
@@ -49,7 +50,8 @@ fn condition_of(step: &Step) -> Option<ConditionType> {
         Step::RotateSecret { .. } => Some(ConditionType::SigningKeysReady),
         Step::Update { .. } => Some(ConditionType::UpToDate),
         Step::Reenable { .. } | Step::Unsubscribe { .. } => Some(ConditionType::SubscriptionEnabled),
-        // The finalizer is only needed before a registration; the other steps write nothing or do not occur here.
+        // The finalizer is only needed before a registration. The other steps write nothing, or never occur in this
+        // plan.
         Step::AddFinalizer
         | Step::RequestList
         | Step::DryRunSecretWrite

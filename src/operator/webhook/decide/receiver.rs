@@ -1,4 +1,4 @@
-//! Whether the receiver's pod runs and can store deliveries.
+//! The finding for `ReceiverAvailable`: whether the receiver's pod runs and can store deliveries.
 
 use crate::{
     api::condition::Reason,
@@ -48,7 +48,7 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
     }
 }
 
-/// The finding of a receiver whose journal is healthy: whether its certificate is valid and its pod ready.
+/// The finding for a receiver with a healthy journal: whether its TLS certificate is usable and its pod ready.
 fn available(spec: &Spec, pod: &Pod, certificate: Option<&Certificate>) -> Finding {
     if let (Some(secret), Some(Certificate { serving, problem: Some(problem), .. })) = (spec.tls_secret(), certificate)
     {
@@ -63,8 +63,8 @@ fn available(spec: &Spec, pod: &Pod, certificate: Option<&Certificate>) -> Findi
     }
 }
 
-/// The step that makes the kubelet refresh the mounted route, once per route: for a pod with an older route, or one
-/// whose status cannot be read (it may have an older admin token).
+/// The step that makes the kubelet refresh the pod's mounted route Secret, once per route. It is needed if the pod
+/// reports an older route, or if the status of a ready pod cannot be read, as it may have an older admin token.
 pub(super) fn refresh_pod_mount(observed: &Observed) -> Option<Step> {
     let pod = observed.receiver.pod.as_ref().filter(|pod| !pod.terminating)?;
     let desired = &observed.route_digest;
@@ -75,7 +75,7 @@ pub(super) fn refresh_pod_mount(observed: &Observed) -> Option<Step> {
 
 fn unschedulable(pod: &Pod, problem: &str) -> Finding {
     let message = format!("pod {} cannot be scheduled: {problem}", pod.name);
-    // Only the scheduler's message shows that a volume is the problem, which has a different remedy.
+    // Only the scheduler's message shows that a volume is the problem; its condition reason and remedy differ.
     if problem.to_ascii_lowercase().contains("volume") {
         storage(message)
     } else {

@@ -1,4 +1,4 @@
-//! Whether the receiver has signing keys, and whether they verify incoming deliveries.
+//! Findings about signing keys: whether the receiver has them, and whether they verify incoming deliveries.
 
 use super::{
     mismatch::{current, mismatch, place},
@@ -23,10 +23,10 @@ use crate::{
     route::status::ReceiverStatus,
 };
 
-/// Message about a reused delivery id.
+/// Message for delivery ids that arrived again with another body.
 ///
-/// Ids are not signed, so an attacker may try to make an event look like a duplicate. There is no count in it: the
-/// message would change with each reconciliation.
+/// Delivery ids are not signed, so an attacker may try to make an event seem a duplicate. The message contains no
+/// count, since it would then change with each reconciliation.
 const REUSED: &str = "in the last hour, a delivery id arrived again with another body: all deliveries are stored, see \
     status.receiver.lastHour.conflict";
 
@@ -37,9 +37,9 @@ pub(super) fn keys(spec: &Spec, observed: &Observed) -> Finding {
     }
 }
 
-/// Whether the signing secret for an external receiver is stored.
+/// Whether the signing secret for an external receiver is stored in the cluster.
 ///
-/// Whether the receiver uses it cannot be observed.
+/// The operator cannot observe whether that receiver uses it.
 fn external(spec: &Spec, observed: &Observed) -> Finding {
     let place = place(&current(&spec.keys));
     let id = observed.subscription_id();
@@ -113,7 +113,7 @@ fn found(spec: &Spec, observed: &Observed, missing: &[SecretKeyReference], expir
     Finding::new(true, Reason::Loaded, message)
 }
 
-/// Why a requested rotation is not done, as an addition to the message.
+/// The reason why the operator does not perform a requested rotation, to append to a message; `None` if it can rotate.
 fn why_not_rotated(spec: &Spec, observed: &Observed) -> Option<String> {
     match &spec.keys {
         spec::Keys::Named(_) => Some(
@@ -127,7 +127,8 @@ fn why_not_rotated(spec: &Spec, observed: &Observed) -> Option<String> {
     }
 }
 
-/// Whether the operator cannot rotate the secret: the API does not support it, or `managementPolicy` is `Observe`.
+/// Whether the operator cannot rotate the signing secret: the API does not support it, or `managementPolicy` is
+/// `Observe`.
 fn cannot_rotate(spec: &Spec, observed: &Observed) -> bool {
     let observes_only = match spec.policies.management {
         ManagementPolicy::Manage => false,
@@ -137,7 +138,7 @@ fn cannot_rotate(spec: &Spec, observed: &Observed) -> bool {
         || matches!(&observed.connection, Connection::Listed { capabilities, .. } if capabilities.lacks_rotation())
 }
 
-/// Whether the keys verify incoming deliveries.
+/// The finding for `SignaturesVerified`: whether the signing keys verify incoming deliveries.
 pub(super) fn verified(observed: &Observed, subscription: &Subscription, spec: &Spec) -> Finding {
     let tolerance_seconds = spec.timestamp_tolerance_seconds;
     let Some(status) = &observed.receiver.status else {
@@ -168,10 +169,11 @@ pub(super) fn verified(observed: &Observed, subscription: &Subscription, spec: &
     }
 }
 
-/// A clock skew that the timestamps of the deliveries agree on: a warning while deliveries are accepted.
+/// The finding about a clock skew that the receiver derived from its deliveries' timestamps. While deliveries are still
+/// accepted, it is a warning: the condition stays true.
 ///
-/// Rejected deliveries count only if Linktree also reports failures, because anyone can capture deliveries and replay
-/// them later.
+/// A skew that makes the receiver reject deliveries counts only if Linktree also reports failures, because anyone can
+/// capture deliveries and replay them later.
 fn skewed(status: &ReceiverStatus, subscription: &Subscription, tolerance_seconds: u32) -> Option<Finding> {
     let offset = status.clock_offset_seconds?;
     let rejected = offset.unsigned_abs() > u64::from(tolerance_seconds);
@@ -186,7 +188,7 @@ fn skewed(status: &ReceiverStatus, subscription: &Subscription, tolerance_second
     Some(Finding::new(!rejected, Reason::ClockSkew, message))
 }
 
-/// The order of magnitude of an offset.
+/// The order of magnitude of a clock offset.
 ///
 /// The exact value would change the message with each reconciliation.
 fn roughly(seconds: u64) -> &'static str {

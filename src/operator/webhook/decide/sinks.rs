@@ -1,4 +1,5 @@
-//! Whether the sinks accept events. A failing sink does not affect `Ready`: deliveries are still accepted.
+//! The finding for `Delivering`: whether the sinks accept events. It does not affect `Ready`, since deliveries from
+//! Linktree are still accepted and stored.
 
 use crate::{
     api::{
@@ -12,7 +13,7 @@ use crate::{
     route::status::{ReceiverStatus, SinkStatus},
 };
 
-/// Number of waiting events that counts as a backlog.
+/// Number of events waiting for one sink from which on they count as a backlog.
 const BACKLOG: u64 = 1_000;
 
 pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
@@ -55,9 +56,9 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
     Finding::new(true, Reason::Healthy, "the sinks accept events")
 }
 
-/// The finding while forwarding is paused.
+/// The finding while `spec.pause` is `Forwarding`.
 ///
-/// The receiver sends events until it has loaded its new route.
+/// The receiver continues to send events until it has loaded the route with the pause.
 fn paused(observed: &Observed, status: &ReceiverStatus) -> Finding {
     let was_paused = conditions::has_reason(&observed.status.conditions, ConditionType::Delivering, Reason::Paused);
     if was_paused || status.route_digest == observed.route_digest {

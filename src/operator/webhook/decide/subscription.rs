@@ -1,4 +1,5 @@
-//! The subscription at Linktree: there is exactly one, it matches the spec, and it is enabled.
+//! The rules for the subscription at Linktree: there must be exactly one, it must match the spec, and it must be
+//! enabled.
 
 use jiff::Timestamp;
 
@@ -37,7 +38,7 @@ pub(super) fn decide(spec: &Spec, observed: &Observed, health: &Health<'_>, now:
     }
 }
 
-/// The result while the account cannot be listed: the last known state.
+/// The result while there is no list of the account: the last known state, from the status.
 fn unlisted(observed: &Observed) -> Subscription {
     Subscription {
         status: observed.status.subscription.clone(),
@@ -49,7 +50,7 @@ fn unlisted(observed: &Observed) -> Subscription {
     }
 }
 
-/// Whether the subscription's events differ from the spec and lack this one.
+/// Whether the subscription's events differ from the spec and do not include this event type.
 pub(super) fn lacks(subscription: &SubscriptionStatus, event_type: &EventType) -> bool {
     let mut drift = subscription.drift.iter().filter(|drift| drift.field == outcome::EVENTS);
     drift.any(|drift| !drift.observed.contains(event_type.as_str()))

@@ -1,4 +1,4 @@
-//! Sync requests: the user asks for a new list of the account now.
+//! Sync requests: the user's annotation requests a new list of the account and a new probe now.
 
 use jiff::Timestamp;
 
@@ -8,15 +8,15 @@ use crate::operator::webhook::{
     plan::Step,
 };
 
-/// The sync request that this reconciliation completes, or the steps it still needs.
+/// The value of the sync request that this reconciliation completes, or else the steps that it still needs.
 ///
-/// While one is pending, each reconciliation also probes the URL again.
+/// While a request is pending, each reconciliation also probes the URL again.
 pub(super) fn decide(observed: &Observed, now: Timestamp) -> (Option<String>, Vec<Step>) {
     let Some(request) = &observed.sync_request else { return (None, Vec::new()) };
     let listed_at = match &observed.connection {
         Connection::Listed { snapshot, .. } => Some(snapshot.listed_at),
         Connection::Unlisted => None,
-        // Linktree cannot be called; the conditions say why.
+        // Linktree cannot be called, and the conditions report why: the request counts as completed.
         Connection::Unusable { .. } => return (Some(request.value.clone()), Vec::new()),
     };
     if listed_at.is_some_and(|listed_at| listed_at >= request.noticed_at) {

@@ -1,7 +1,7 @@
-//! The steps that obtain a signing secret from Linktree and store it.
+//! The steps that create a signing secret at Linktree and store it in the webhook's Secret.
 //!
-//! Linktree returns a secret once, so one that cannot be stored is lost. A dry run therefore comes first. If storing
-//! fails nevertheless, a new secret is created, or the subscription is deleted.
+//! Linktree returns a secret only once, so one that cannot be stored is lost. Hence a dry run of the write comes first.
+//! If the write fails nevertheless, the secret is rotated, or the subscription is deleted.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
@@ -36,10 +36,10 @@ use crate::{
     },
 };
 
-/// How long the previous secret stays valid after a rotation.
+/// How long the previous secret still verifies deliveries after a rotation.
 ///
-/// Linktree's last retry of a delivery follows 20 minutes after the first attempt, and may be signed with the same
-/// secret.
+/// Linktree's last retry follows 20 minutes after the first attempt of a delivery, and may be signed with the secret of
+/// that attempt.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 
 impl Executor<'_> {
@@ -60,7 +60,8 @@ impl Executor<'_> {
             .await;
         let Some(secret) = secret else { return Ok(()) };
         let Err(error) = self.store_secret(&secret, &id, None).await else { return Ok(()) };
-        // The next reconciliation rotates the secret. Without rotation, the subscription has no use and is deleted.
+        // The next reconciliation rotates the lost secret. If the API cannot rotate, the subscription is useless and is
+        // deleted.
         if account.capabilities().lacks_rotation() && self.unsubscribe(&id).await.is_ok() {
             outcome.registered = None;
         }
@@ -89,18 +90,19 @@ impl Executor<'_> {
                 .await;
                 Ok(())
             }
-            // No error: the user supplies the secret, and the condition names its Secret.
+            // Not an error: the user must supply the secret, and the condition's message names the Secret for it.
             Err(ApiError::Unsupported { .. }) => Ok(()),
             Err(ApiError::NotFound) => self.rotation_not_found(id).await,
             Err(error) => Err(StepError::Linktree(ConditionType::SigningKeysReady, error)),
         }
     }
 
-    /// Finds out with a GET whether a 404 to a rotation means the endpoint or the subscription.
+    /// Determines with a GET whether a rotation was answered 404 because the endpoint or because the subscription does
+    /// not exist.
     async fn rotation_not_found(&self, id: &SubscriptionId) -> Result<(), StepError> {
         let Some(account) = &self.account else { return Ok(()) };
         match RateLimitedClient::new(account, &ObjectKey::of(self.webhook)).get(id).await {
-            // The subscription exists, or the API supports no GET and nothing contradicts its registration.
+            // The subscription exists, or cannot be read by id and presumably exists: the rotation endpoint is missing.
             Ok(_) | Err(ApiError::Unsupported { .. }) => {
                 account.mark_unsupported(Call::RotateSecret);
                 Ok(())
@@ -109,7 +111,7 @@ impl Executor<'_> {
         }
     }
 
-    /// Checks with a dry run of a placeholder whether a secret can be stored.
+    /// Checks whether a signing secret could be stored, with a dry run that writes a placeholder.
     pub(super) async fn dry_run_secret_write(&self) -> Result<(), StepError> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
         let Keys::Provider { secret_name } = &spec.keys else { return Ok(()) };
@@ -119,13 +121,14 @@ impl Executor<'_> {
         result.map(drop).map_err(|error| StepError::SecretNotStored { error, created: false })
     }
 
-    /// The secret from Linktree that the receiver has.
+    /// The signing secret from Linktree in the receiver's current route.
     fn current_secret(&self) -> Option<&Secret> {
         let (_, rendered) = self.spec?;
         rendered.route.keys.iter().find(|key| key.name == PROVIDER_KEY).map(|key| &key.secret)
     }
 
-    /// Stores a secret from Linktree in the Secret of the spec, and the previous one until it expires.
+    /// Stores a new signing secret from Linktree in the Secret that the spec names, with the previous one until it
+    /// expires.
     async fn store_secret(
         &self,
         secret: &Secret,
@@ -141,9 +144,9 @@ impl Executor<'_> {
     }
 }
 
-/// The Secret to store.
+/// The Secret that stores a signing secret from Linktree.
 ///
-/// It has no digest as other objects do, because the digest of a secret alone allows guessing.
+/// Unlike other applied objects it has no digest annotation, since guesses of the secret could be verified against it.
 fn secret_object(
     spec: &Spec,
     name: &str,

@@ -15,7 +15,7 @@ use crate::operator::{
     },
 };
 
-/// The state of the exposure, and [`Child::Exposure`] if its object is missing or out of date.
+/// The state of the Ingress or HTTPRoute, and [`Child::Exposure`] if the object is missing or out of date.
 pub async fn observe(
     context: &Context,
     spec: &Spec,
@@ -47,7 +47,7 @@ pub async fn observe(
 
 /// Reads the HTTPRoute with this name.
 ///
-/// The API reports a missing object with a `Status`, and a missing kind with a plain 404.
+/// The API server answers 404 with a `Status` for a missing object, and with plain text for a missing kind.
 pub(super) async fn find_route(routes: &Api<HTTPRoute>, name: &str) -> Result<Found, kube::Error> {
     match routes.get_opt(name).await {
         Ok(Some(route)) => Ok(Found::Route(Box::new(route))),
@@ -57,7 +57,7 @@ pub(super) async fn find_route(routes: &Api<HTTPRoute>, name: &str) -> Result<Fo
     }
 }
 
-/// The result of [`find_route`].
+/// The result of [`find_route`]. `NoGatewayApi`: the cluster lacks the kind.
 pub(super) enum Found {
     Route(Box<HTTPRoute>),
     Absent,
@@ -72,13 +72,13 @@ fn ingress(live: &Ingress) -> Exposure {
     }
 }
 
-/// The state of the route at its Gateway.
+/// The state of an HTTPRoute at its Gateway.
 ///
-/// A status of an earlier generation is ignored.
+/// Conditions of an earlier generation of the route are ignored.
 fn route(live: &HTTPRoute, gateway: &Gateway) -> RouteState {
     let parents = live.status.as_ref().map(|status| status.parents.as_slice()).unwrap_or_default();
     let states = parents.iter().filter(|parent| is_of(parent, live, gateway)).map(|parent| state(parent, live));
-    // More than one controller may report a status; one that is ready is enough.
+    // Several controllers may report a status for this Gateway; one that reports ready is enough.
     states.max_by_key(|state| matches!(state, RouteState::Ready)).unwrap_or(RouteState::Pending)
 }
 

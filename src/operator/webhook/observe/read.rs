@@ -1,4 +1,4 @@
-//! Reads objects in a webhook's namespace and records their versions.
+//! Reads objects in a webhook's namespace, and records their observed versions.
 
 use std::fmt::Debug;
 
@@ -11,7 +11,7 @@ use crate::operator::{
     webhook::{context::Context, spec::Spec},
 };
 
-/// Reads an object and records its version.
+/// Reads an object by name, and records its version or its absence.
 pub(super) async fn read<K>(context: &Context, spec: &Spec, kind: Kind, name: &str) -> Result<Option<K>, kube::Error>
 where
     K: Kubernetes,
@@ -28,7 +28,7 @@ pub(super) fn key(spec: &Spec) -> ObjectKey {
     ObjectKey::new(&spec.name.namespace, &spec.name.name)
 }
 
-/// A namespaced kind that a reconciliation reads.
+/// A namespaced Kubernetes kind that a webhook's reconciliation reads.
 pub(super) trait Kubernetes:
     kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
 {

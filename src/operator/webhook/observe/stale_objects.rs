@@ -1,4 +1,4 @@
-//! Objects from before a change of the spec, which are no longer required.
+//! Finds objects that an earlier spec of the webhook required and the current spec does not.
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -18,9 +18,9 @@ use crate::operator::webhook::{
     state::WebhookState,
 };
 
-/// The webhook's objects that the spec no longer requires.
+/// The objects of the webhook that its spec no longer requires.
 ///
-/// They are searched after each change of the spec until none is left.
+/// After each change of the spec they are searched for at every reconciliation, until none is left.
 pub async fn stale_objects(
     context: &Context,
     spec: &Spec,
@@ -39,7 +39,8 @@ pub async fn stale_objects(
     Ok(found)
 }
 
-/// The kinds of objects to delete, in order: first the exposure, and the pod's dependencies after the pod.
+/// The kinds that the spec does not require, in the order of deletion: the exposure first, and the objects that the pod
+/// uses after the pod's StatefulSet.
 fn unwanted(spec: &Spec) -> &'static [Part] {
     match spec.exposure() {
         Some(Exposure::None | Exposure::Service) => &[Part::Ingress, Part::HttpRoute],
@@ -57,7 +58,7 @@ fn unwanted(spec: &Spec) -> &'static [Part] {
     }
 }
 
-/// The object's UID, if it exists and the webhook owns it.
+/// The UID of the webhook's object of this kind; `None` if it does not exist or the webhook does not own it.
 async fn uid(context: &Context, spec: &Spec, part: Part) -> Result<Option<String>, kube::Error> {
     match part {
         Part::Ingress => owned_uid::<Ingress>(context, spec, &spec.receiver_name()).await,

@@ -1,4 +1,4 @@
-//! Classifies a failed probe by its remedy: DNS, the certificate, or the connection to the host.
+//! Classifies the error of a failed probe by what a user must fix: DNS, the certificate, or the connection to the host.
 
 use std::{error::Error, io};
 
@@ -7,7 +7,7 @@ use rustls::CertificateError;
 
 use crate::operator::webhook::observed::ProbeResult;
 
-/// Classifies the error of a request.
+/// Classifies the error of a probe's request.
 pub(super) fn classify(error: &(dyn Error + 'static)) -> ProbeResult {
     let mut chain = vec![error];
     let mut next = error.source();
@@ -25,7 +25,7 @@ pub(super) fn classify(error: &(dyn Error + 'static)) -> ProbeResult {
     ProbeResult::ConnectionFailed { problem }
 }
 
-/// Finds a TLS error inside nested I/O errors, which do not report their inner error as their source.
+/// Finds a TLS error inside nested I/O errors, whose `source()` skips the error that they wrap.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     error.downcast_ref().or_else(|| tls_error(error.downcast_ref::<io::Error>()?.get_ref()?))
 }
@@ -44,9 +44,9 @@ fn tls(error: &rustls::Error) -> ProbeResult {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             ProbeResult::CertificateNameMismatch
         }
-        // A bad signature: the issuer only has the name of a trusted CA.
+        // With a bad signature, the issuer only has the same name as a trusted CA.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => ProbeResult::CertificateUntrusted,
-        // Self-signed, as the certificates of CAs are.
+        // A self-signed certificate, as those of CAs are.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             ProbeResult::CertificateUntrusted
         }

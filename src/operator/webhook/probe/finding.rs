@@ -13,10 +13,11 @@ use crate::{
     },
 };
 
-/// The remaining validity below which a certificate is reported. Renewal usually happens a month ahead.
+/// Remaining validity below which the condition reports that a certificate expires soon. Renewal usually happens a
+/// month ahead.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// The finding for `EndpointReachable` from the probe alone.
+/// The finding for `EndpointReachable` from the probe alone, without the state of the Ingress or HTTPRoute.
 #[must_use]
 pub fn probe_finding(spec: &Spec, probe: &ProbeResult, now: Timestamp) -> Finding {
     let url = &spec.url;
@@ -63,7 +64,7 @@ pub fn probe_finding(spec: &Spec, probe: &ProbeResult, now: Timestamp) -> Findin
     }
 }
 
-/// The finding for a certificate that expires soon.
+/// The finding for a certificate that expires soon; the endpoint still works.
 fn expiring(spec: &Spec, end: Option<Timestamp>, now: Timestamp) -> Option<Finding> {
     let end = end.filter(|end| end.duration_since(now) < EXPIRES_SOON)?;
     let message = format!("{} leads to the receiver, but its certificate expires at {end}: renew it", spec.url);
@@ -82,7 +83,7 @@ fn remedy(spec: &Spec) -> &'static str {
     }
 }
 
-/// The finding for an external receiver, from its response to an unsigned request.
+/// The finding for an external receiver, from the HTTP status of its response to an unsigned request.
 fn external(spec: &Spec, status: u16, certificate_expires: Option<Timestamp>, now: Timestamp) -> Finding {
     let url = &spec.url;
     match answer(status) {
@@ -105,13 +106,13 @@ fn external(spec: &Spec, status: u16, certificate_expires: Option<Timestamp>, no
     }
 }
 
-/// The response of an external receiver to an unsigned request.
+/// How an external receiver responds to an unsigned request.
 enum Answer {
-    /// It exists, and probably verifies signatures.
+    /// It rejects the request, so it probably verifies signatures.
     Rejected,
-    /// It exists, and does not verify signatures.
+    /// It accepts the request, so it does not verify signatures.
     Accepted,
-    /// It does not exist, or does not accept deliveries now.
+    /// Nothing accepts deliveries at the URL now.
     Absent,
 }
 

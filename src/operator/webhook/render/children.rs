@@ -1,7 +1,7 @@
-//! Renders the receiver's objects from the spec. Pure: it depends on no live object.
+//! Renders a webhook's child objects from its spec. Pure: it depends on no object in the cluster.
 //!
-//! The pod is exposed to the internet: it is restricted, has no Kubernetes credentials, and gets its configuration as a
-//! file.
+//! The pod is reachable from the internet: it has a restricted security context and no Kubernetes credentials, and gets
+//! its configuration as a file.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ use crate::{
     route::{self, ADMIN_PORT, DELIVERY_PORT},
 };
 
-/// The key of the admin token in the route Secret. The token is created once, together with the Secret.
+/// The key of the admin token in the route Secret. The token is generated once, when that Secret is created.
 pub const ADMIN_TOKEN_KEY: &str = "admin-token";
 /// The uid and gid that the receiver runs as.
 const NON_ROOT: i64 = 65_532;
@@ -46,14 +46,14 @@ const ROUTE_DIRECTORY: &str = "/etc/linktree";
 const TLS_DIRECTORY: &str = "/etc/linktree-tls";
 const JOURNAL_DIRECTORY: &str = "/var/lib/linktree";
 
-/// The receiver's objects except the route Secret, whose content comes from secrets that the caller holds.
+/// The child objects except the route Secret, which [`route_secret`] renders from the route file and the admin token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Children {
     pub service_account: Desired,
     pub service: Desired,
     pub network_policy: Desired,
     pub stateful_set: Desired,
-    /// The object that routes the URL to the Service, if the spec requests one.
+    /// The Ingress or HTTPRoute that routes the URL to the Service, if the spec requests one.
     pub exposure: Option<ExposureObject>,
 }
 
@@ -62,11 +62,11 @@ pub struct Children {
 pub struct ReceiverPodConfig {
     pub image: String,
     pub pull_policy: Option<String>,
-    /// Networks that receivers may send to, although the egress rules deny them.
+    /// Networks that receivers may connect to, although their egress rules deny them.
     pub egress_allow: Vec<IpNet>,
 }
 
-/// Renders the children of a webhook.
+/// Renders the child objects of a webhook, except the route Secret.
 ///
 /// # Errors
 /// When an object cannot be serialized to JSON, which these types always can.
@@ -80,7 +80,7 @@ pub fn render(spec: &Spec, config: &ReceiverPodConfig) -> Result<Children, serde
     })
 }
 
-/// Renders the Secret with the route file and the admin token.
+/// Renders the route Secret, with the route file and the admin token.
 ///
 /// # Errors
 /// As [`render`].
@@ -89,7 +89,7 @@ pub fn route_secret(spec: &Spec, route_file: Vec<u8>, admin_token: &str) -> Resu
     Desired::new(&secret(spec, spec.route_secret_name(), data))
 }
 
-/// Builds a Secret owned by the webhook.
+/// A Secret with the webhook as its owner reference.
 #[must_use]
 pub fn secret<const N: usize>(spec: &Spec, name: String, data: [(&str, Vec<u8>); N]) -> Secret {
     let data = data.into_iter().map(|(key, value)| (key.to_owned(), k8s_openapi::ByteString(value))).collect();
@@ -119,8 +119,8 @@ fn service(spec: &Spec) -> Service {
         metadata: metadata(spec, spec.receiver_name()),
         spec: Some(ServiceSpec {
             selector: Some(selector(spec)),
-            // The admin port is left out: the operator connects to the pod directly, and no route must be able to reach
-            // it.
+            // The Service has no admin port: the operator connects to the pod directly, and no Ingress or HTTPRoute
+            // must reach that port.
             ports: Some(vec![deliveries]),
             ..ServiceSpec::default()
         }),
@@ -128,8 +128,8 @@ fn service(spec: &Spec) -> Service {
     }
 }
 
-/// Restricts the admin port to pods of the operator; deliveries may come from anywhere. Network policies never block
-/// the node's kubelet.
+/// Allows only pods of the operator to connect to the admin port, and any client to send deliveries. Probes of the
+/// node's kubelet pass any network policy.
 fn network_policy(spec: &Spec) -> NetworkPolicy {
     let port = |port: u16| NetworkPolicyPort {
         port: Some(IntOrString::Int(i32::from(port))),
@@ -168,8 +168,8 @@ fn stateful_set(spec: &Spec, config: &ReceiverPodConfig) -> StatefulSet {
                 spec: Some(pod(spec, config)),
             },
             volume_claim_templates: Some(vec![journal_claim(spec)]),
-            // The journal survives an accidental deletion of the StatefulSet. It is deleted with the webhook, which
-            // owns the claim.
+            // The journal survives an accidental deletion of the StatefulSet. Deleting the webhook, which owns the
+            // claim, deletes it.
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
@@ -194,7 +194,7 @@ fn pod(spec: &Spec, config: &ReceiverPodConfig) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
-        // Longer than the receiver takes to finish the requests and forwards in flight.
+        // More than the receiver takes to finish the requests and forwards in flight.
         termination_grace_period_seconds: Some(30),
         containers: vec![container(spec, config)],
         volumes: Some(volumes(spec)),
@@ -218,7 +218,7 @@ fn volumes(spec: &Spec) -> Vec<Volume> {
     let route = volume("route", files(spec.route_secret_name(), &[route::FILE]));
     let certificate = spec.tls_secret().cloned().map(|secret| {
         let files = files(secret, &[route::CERTIFICATE_FILE, route::CERTIFICATE_KEY_FILE]);
-        // Without it, the receiver starts and reports that it is missing.
+        // Optional: without this Secret, the receiver starts and reports that it is missing.
         volume("certificate", SecretVolumeSource { optional: Some(true), ..files })
     });
     [route].into_iter().chain(certificate).collect()
@@ -250,7 +250,7 @@ fn container(spec: &Spec, config: &ReceiverPodConfig) -> Container {
     let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
-        // The API server does not store `false`, which would differ at every comparison.
+        // `None` instead of `false`, which the API server does not store: it would differ at every comparison.
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
@@ -291,8 +291,8 @@ fn probe(path: &str) -> Probe {
     }
 }
 
-/// The claim for the journal's volume. `ReadWriteOncePod`, which allows no other access mode beside it, prevents a
-/// second pod from mounting the journal, even on the same node.
+/// The claim for the journal's volume. `ReadWriteOncePod` prevents a second pod from mounting the journal, even on the
+/// same node; it allows no other access mode beside it.
 fn journal_claim(spec: &Spec) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {

@@ -1,4 +1,4 @@
-//! Renders the Ingress or HTTPRoute that routes the URL, and only its exact path, to the receiver's Service.
+//! Renders the Ingress or HTTPRoute that routes the URL's exact path, and no other, to the receiver's Service.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +19,14 @@ use crate::operator::{
     webhook::spec::{self, Exposure, Spec},
 };
 
-/// The object that exposes the receiver.
+/// The object that routes the public URL to the receiver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExposureObject {
     Ingress(Desired),
     HttpRoute(Desired),
 }
 
-/// Renders the object that the spec requests, if any.
+/// Renders the Ingress or HTTPRoute that the spec requests; `None` if it requests neither.
 ///
 /// # Errors
 /// When it cannot be serialized to JSON, which these types always can.
@@ -57,7 +57,8 @@ fn ingress(spec: &Spec, wanted: &spec::exposure::Ingress) -> Ingress {
                 host: host.clone(),
                 http: Some(HTTPIngressRuleValue { paths: vec![path] }),
             }]),
-            // Without a Secret too, since the controller then serves the host over TLS with its default certificate.
+            // Set even if the spec names no TLS Secret: the controller then serves the host with its default
+            // certificate.
             tls: Some(vec![IngressTLS {
                 hosts: Some(host.into_iter().collect()),
                 secret_name: wanted.tls_secret_name.clone(),

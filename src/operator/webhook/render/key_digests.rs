@@ -1,4 +1,4 @@
-//! Digests of signing keys, for the status.
+//! Digests of the signing keys in a route, for the status.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use sha2::Sha256;
 
 use crate::route::Route;
 
-/// The digests of all signing keys, by name.
+/// The digest of each signing key in a route, by the key's name.
 #[must_use]
 pub fn key_digests(route: &Route) -> BTreeMap<String, String> {
     route.keys.iter().map(|key| (key.name.clone(), keyed_digest(route, key.secret.expose()))).collect()
 }
 
-/// The HMAC of a key with the admin token, which is random and in the same Secret as the keys: without access to that
-/// Secret, guesses cannot be verified against the digest.
+/// The HMAC of a signing key with the admin token, which is random and in the same Secret as the keys. Without access
+/// to that Secret, no guess of the key can be verified against the digest.
 fn keyed_digest(route: &Route, secret: &str) -> String {
     #[allow(clippy::expect_used, reason = "HMAC accepts keys of any length")]
     let mut mac =

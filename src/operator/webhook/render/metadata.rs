@@ -1,4 +1,4 @@
-//! Metadata that all objects of a receiver share: name, labels, selector and owner reference.
+//! Metadata that all child objects of a webhook share: name, labels, selector and owner reference.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(super) fn owner(spec: &Spec) -> OwnerReference {
     }
 }
 
-/// The selector of the receiver's pods. It never changes, since a StatefulSet's selector is immutable.
+/// The selector of the receiver's pods. It must never change, since the selector of a StatefulSet is immutable.
 pub(super) fn selector(spec: &Spec) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("app.kubernetes.io/name".to_owned(), "linktree-receiver".to_owned()),
@@ -46,5 +46,5 @@ pub(super) fn labels(spec: &Spec) -> BTreeMap<String, String> {
     labels
 }
 
-/// The port of the receiver's Service.
+/// The port of the receiver's Service, unless the receiver terminates TLS itself.
 pub const SERVICE_PORT: u16 = 80;

@@ -1,4 +1,4 @@
-//! Renders the route file from the spec and the secrets that it refers to. Pure.
+//! Renders the receiver's route from the spec and the Secret values that it refers to. Pure.
 
 use jiff::Timestamp;
 use url::Url;
@@ -16,16 +16,17 @@ use crate::{
     route::{Forwarding, Key, Route, Sink, SinkUrl, VERSION},
 };
 
-/// The name in the status of the signing secret from Linktree's API.
+/// The name of the signing key from Linktree's API, in the route and the status.
 pub const PROVIDER_KEY: &str = "provider";
-/// The name in the status of the previous such secret.
+/// The name of the previous signing key from Linktree's API.
 const PREVIOUS_PROVIDER_KEY: &str = "provider-previous";
 
-/// The part of its volume that the journal may use, nine tenths: SQLite needs space to merge its log.
+/// Fraction of its volume that the journal may use, nine tenths: SQLite needs the rest to checkpoint its write-ahead
+/// log.
 const CAPACITY_SHARE: (u64, u64) = (9, 10);
 
-/// The desired route of the receiver. A missing key is left out; a sink with an unresolved reference has no URL, and
-/// its events wait.
+/// The receiver's desired route. It omits missing and expired signing keys. A sink with an unresolved reference has no
+/// URL, so its events wait in the journal.
 #[must_use]
 pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timestamp) -> Route {
     let (numerator, denominator) = CAPACITY_SHARE;
@@ -54,7 +55,7 @@ pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timesta
     }
 }
 
-/// The sinks that cannot be sent to, and why.
+/// The sinks that have no URL in the route, and why.
 #[must_use]
 pub fn unresolved(spec: &Spec, secrets: &Secrets, addresses: &Addresses) -> Vec<Unresolved> {
     let unresolved = |sink: &spec::Sink| {
@@ -64,7 +65,7 @@ pub fn unresolved(spec: &Spec, secrets: &Secrets, addresses: &Addresses) -> Vec<
     spec.sinks.iter().filter_map(unresolved).collect()
 }
 
-/// The URL of a sink, if all objects that it refers to exist.
+/// The URL of a sink, or the first problem: a missing object or Secret key, or an invalid URL.
 fn url(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Result<Url, String> {
     for reference in sink.secrets() {
         if !secrets.values.contains_key(reference) {
@@ -101,7 +102,7 @@ fn sink(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Sink {
     }
 }
 
-/// The state of the signing keys in the spec: found, missing or expired.
+/// The state of the signing keys that the spec refers to.
 #[must_use]
 pub fn keys(spec: &Spec, secrets: &Secrets, now: Timestamp) -> observed::Keys {
     let candidates = candidates(&spec.keys, secrets.previous_not_after);
@@ -115,7 +116,7 @@ pub fn keys(spec: &Spec, secrets: &Secrets, now: Timestamp) -> observed::Keys {
         };
     }
     let (missing, expired) = match spec.keys {
-        // A previous secret exists only around a rotation.
+        // The previous secret exists only for a while after a rotation: its absence is not reported.
         Keys::Provider { .. } => (Vec::new(), Vec::new()),
         Keys::Named(_) => (
             others.iter().map(|key| key.reference.clone()).filter(is_missing).collect(),
@@ -125,7 +126,7 @@ pub fn keys(spec: &Spec, secrets: &Secrets, now: Timestamp) -> observed::Keys {
     observed::Keys::Found { active: active.name.clone(), missing, expired }
 }
 
-/// The time at which the next of the existing keys expires, which changes the route.
+/// When the next existing signing key expires; it must be removed from the route then.
 #[must_use]
 pub fn next_key_end(spec: &Spec, secrets: &Secrets, now: Timestamp) -> Option<Timestamp> {
     let candidates = candidates(&spec.keys, secrets.previous_not_after).into_iter();
@@ -136,14 +137,14 @@ pub fn next_key_end(spec: &Spec, secrets: &Secrets, now: Timestamp) -> Option<Ti
         .min()
 }
 
-/// References to all Secret keys that a webhook's route is rendered from.
+/// The Secret keys that a webhook's route is rendered from.
 #[must_use]
 pub fn places(spec: &Spec) -> Vec<SecretKeyReference> {
     let sinks = spec.sinks.iter().flat_map(|sink| sink.secrets().cloned());
     candidates(&spec.keys, None).into_iter().map(|key| key.reference).chain(sinks).collect()
 }
 
-/// A signing key of the spec, which may be missing or expired.
+/// A signing key that the spec refers to; its value may be missing, or it may have expired.
 struct Candidate {
     name: String,
     reference: SecretKeyReference,
@@ -156,7 +157,7 @@ impl Candidate {
     }
 }
 
-/// The signing keys of the spec, the current one first.
+/// The signing keys that the spec refers to, the current one first.
 fn candidates(keys: &Keys, previous_not_after: Option<Timestamp>) -> Vec<Candidate> {
     match keys {
         Keys::Provider { secret_name } => {

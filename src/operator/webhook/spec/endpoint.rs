@@ -16,16 +16,16 @@ use crate::{
     route::WebhookName,
 };
 
-/// The receiver of deliveries.
+/// The receiver that Linktree delivers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// The bundled receiver.
+    /// The bundled receiver, which the operator runs.
     Managed(Managed),
-    /// The user's own receiver: the operator runs none, and manages only the subscription.
+    /// The user's own receiver: the operator manages only the subscription.
     External,
 }
 
-/// The settings by which Linktree reaches the bundled receiver.
+/// How Linktree reaches the bundled receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Managed {
     pub exposure: Exposure,
@@ -34,7 +34,7 @@ pub struct Managed {
 }
 
 impl Endpoint {
-    /// The endpoint, and the URL that is registered for it.
+    /// Parses the endpoint, and returns the URL to register for it.
     pub(super) fn parse(name: &WebhookName, endpoint: &api::Endpoint) -> Result<(Self, Url), InvalidSpec> {
         let api::Endpoint { endpoint_type, managed, external } = endpoint;
         match (endpoint_type, managed, external) {
@@ -55,9 +55,9 @@ impl Endpoint {
     }
 }
 
-/// The path of the bundled receiver's URL: `/h/` and half of the SHA-256 of `namespace/name`.
+/// The path of the bundled receiver's URL: `/h/` and half of the SHA-256 of `namespace/name` of the webhook.
 ///
-/// It stays the same when the cluster is rebuilt, differs for each webhook, and reveals nothing about secrets.
+/// The path stays the same when the cluster is rebuilt, differs for each webhook, and reveals no secret.
 fn delivery_path(name: &WebhookName) -> String {
     let digest = Sha256::digest(format!("{}/{}", name.namespace, name.name));
     format!("/h/{}", hex::encode(&digest[..16]))
@@ -82,8 +82,8 @@ fn managed_url(name: &WebhookName, endpoint: &api::ManagedEndpoint) -> Result<Ur
 
 /// Parses the URL of an external receiver.
 ///
-/// The operator probes this URL from inside the cluster. Without TLS it must be a Service in the webhook's namespace,
-/// so that a user cannot make the operator send a POST to Services in other namespaces.
+/// The operator sends a probe, a POST, to this URL from inside the cluster. An `http://` URL must be a Service in the
+/// webhook's namespace, so that a user cannot direct the probe to Services in other namespaces.
 fn external_url(name: &WebhookName, url: &str) -> Result<Url, InvalidSpec> {
     const FIELD: &str = "endpoint.external.url";
     let parsed = Url::parse(url)

@@ -1,4 +1,4 @@
-//! The exposure of the bundled receiver, parsed.
+//! How the bundled receiver is exposed outside its pod, parsed.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use crate::{
     route::WebhookName,
 };
 
-/// The object that routes the URL to the receiver's Service.
+/// Which object routes the public URL to the receiver's Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exposure {
-    /// None of the operator's: the user routes the URL.
+    /// None that the operator manages: the user routes the URL to the Service.
     None,
-    /// Only the Service: the host of the URL is its DNS name.
+    /// No object: the host of the URL is the DNS name of the Service itself.
     Service,
     Ingress(Ingress),
     HttpRoute(HttpRoute),
 }
 
-/// An Ingress that the operator manages.
+/// Settings of the Ingress that the operator manages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingress {
     pub class_name: Option<String>,
@@ -27,14 +27,14 @@ pub struct Ingress {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// An HTTPRoute that the operator manages.
+/// Settings of the HTTPRoute that the operator manages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRoute {
     pub gateway: Gateway,
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A Gateway, or one listener of it.
+/// The Gateway that the HTTPRoute attaches to, or one of its listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {
     pub name: String,

@@ -1,10 +1,10 @@
-//! The error of a spec that cannot be used, and the checks that several of its parts share.
+//! The error of an invalid spec, and the checks that several of the spec's parts share.
 
 use std::collections::BTreeSet;
 
 use crate::linktree::event::EventType;
 
-/// An invalid field, with the problem and the remedy.
+/// The first invalid field of a spec, with the problem and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
 pub struct InvalidSpec {

@@ -1,4 +1,4 @@
-//! The policies for the subscription at Linktree, parsed.
+//! The policies in `spec.subscription`, parsed.
 
 use jiff::SignedDuration;
 
@@ -8,7 +8,7 @@ use crate::{
     linktree::wire::SubscriptionId,
 };
 
-/// Rules for changes to the subscription at Linktree.
+/// The policies for changes to the subscription at Linktree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policies {
     pub management: ManagementPolicy,
@@ -18,7 +18,7 @@ pub struct Policies {
     pub recovery: Recovery,
 }
 
-/// The rule for adopting a subscription that the operator did not create.
+/// Whether the webhook may adopt a subscription that the operator did not create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Adoption {
     IfUrlMatches,
@@ -26,16 +26,16 @@ pub enum Adoption {
     ById(SubscriptionId),
 }
 
-/// Effects of a deletion at Linktree. Parsed separately, since a webhook with an invalid spec can be deleted too.
+/// The policies for deleting a webhook. Parsed separately, since a webhook with an invalid spec can be deleted, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deletion {
-    /// Whether to delete the subscription: not if it is retained or only observed.
+    /// Whether to delete the subscription at Linktree: not if the policy is to retain or only observe it.
     pub unsubscribe: bool,
-    /// How long the finalizer waits for an unreachable Linktree before it lets the deletion proceed.
+    /// How long after the deletion the finalizer stays while the subscription cannot be deleted.
     pub deadline: SignedDuration,
 }
 
-/// Limits for enabling a subscription again that Linktree disabled.
+/// The policy and limits for re-enabling a subscription that Linktree disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovery {
     pub policy: RecoveryPolicy,

@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-/// The largest number of bytes: Kubernetes caps a quantity with a binary suffix there.
+/// The largest quantity in bytes: apimachinery caps one with a binary suffix there.
 const MAX_BYTES: u64 = i64::MAX.unsigned_abs();
-/// A number that gets this many zeros appended exceeds [`MAX_BYTES`].
+/// Any number with this many zeros appended exceeds [`MAX_BYTES`].
 const ZEROS_MAX: usize = 20;
 
 const BINARY_SUFFIXES: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const DECIMAL_SUFFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
 
-/// A quantity of whole bytes. It displays in the canonical form that the API server stores: `1024Mi` as `1Gi`, `1.5Gi`
-/// as `1536Mi`.
+/// A quantity of whole bytes. Its `Display` is the canonical form that the API server stores: `1Gi` for `1024Mi`,
+/// `1536Mi` for `1.5Gi`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteQuantity {
     bytes: u64,
@@ -25,7 +25,7 @@ enum Notation {
     Exponent,
 }
 
-/// The factor that a suffix stands for: 10^`ten` times 2^`two`.
+/// The factor of a quantity's suffix: 10^`ten` times 2^`two`.
 struct Scale {
     notation: Notation,
     ten: i64,
@@ -35,7 +35,7 @@ struct Scale {
 impl ByteQuantity {
     /// Parses every quantity that CEL's `isQuantity` accepts, unless it is negative; `None` for any other text.
     ///
-    /// A fraction of a byte is rounded up to a whole byte. A quantity above [`MAX_BYTES`] is capped there.
+    /// A fraction of a byte is rounded up to a whole byte. A quantity above [`MAX_BYTES`] becomes [`MAX_BYTES`].
     pub fn parse(text: &str) -> Option<Self> {
         let unsigned = text.strip_prefix('+').unwrap_or(text);
         let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
@@ -74,14 +74,15 @@ impl Scale {
     }
 }
 
-/// The number whose decimal point follows the first `point` of `digits`, times 2^`two`, rounded up to a whole one.
+/// The decimal number with these digits, of which `point` precede the decimal point, times 2^`two`, rounded up to an
+/// integer.
 fn round_up(digits: &[u8], point: i64, two: u32) -> u64 {
     let digit = |byte: &u8| u64::from(byte - b'0');
     let longest = digits.len() + ZEROS_MAX;
     let point = if point < 0 { 0 } else { usize::try_from(point).map_or(longest, |point| point.min(longest)) };
     let padded = digits.iter().chain(std::iter::repeat(&b'0'));
     let whole = padded.take(point).fold(0_u64, |whole, byte| whole.saturating_mul(10).saturating_add(digit(byte)));
-    // Long multiplication from the last digit, so that no digit of the fraction is lost.
+    // Long multiplication by 2^`two`, starting from the last digit, so that no digit of the fraction is lost.
     let fraction = digits.get(point..).unwrap_or_default();
     let (carry, inexact) = fraction.iter().rev().fold((0, false), |(carry, inexact), byte| {
         let product = (digit(byte) << two) + carry;
@@ -110,7 +111,7 @@ impl fmt::Display for ByteQuantity {
     }
 }
 
-/// `bytes` as `number` times `base`^`power`, with the largest power that divides it: at most 6.
+/// Splits `bytes` into `number` times `base`^`power`, with the largest possible `power`: at most 6.
 fn factor_out(base: u64, bytes: u64) -> (u64, usize) {
     let (mut number, mut power) = (bytes, 0);
     while number != 0 && number.is_multiple_of(base) {

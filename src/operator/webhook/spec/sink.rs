@@ -1,5 +1,5 @@
-//! A sink of the spec, parsed. Its filter and template are compiled here too, so that the webhook's status reports a
-//! mistake, not only the receiver.
+//! A sink of the spec, parsed. Its filter and template are compiled here, too, so that not only the receiver but also
+//! the webhook's status reports a mistake.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::{
     route::{Format, Ordering, Retry, TemplateSource, filter::Filter, template::Template},
 };
 
-/// A destination for events.
+/// A destination that the receiver forwards events to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sink {
     pub name: String,
@@ -30,13 +30,13 @@ pub struct Sink {
     pub retry: Retry,
 }
 
-/// The source of a sink's URL.
+/// Where a sink's URL comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Url(Url),
-    /// A Secret, for a URL that is a credential.
+    /// A Secret key that contains the URL, for a URL that is a credential.
     Secret(SecretKeyReference),
-    /// The `status.address.url` of an object.
+    /// The `status.address.url` of an object in the cluster.
     Addressable(AddressableReference),
 }
 
@@ -74,7 +74,7 @@ impl Sink {
         })
     }
 
-    /// The Secret keys that requests to this sink need.
+    /// The Secret keys that sending to this sink needs.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretKeyReference> {
         let url = match &self.address {
             Address::Secret(reference) => Some(reference),
@@ -91,7 +91,7 @@ pub fn web_address(text: &str) -> Option<Url> {
     (matches!(url.scheme(), "http" | "https") && url.has_host() && bare).then_some(url)
 }
 
-/// The address of a sink, or the invalid field and its problem.
+/// Parses the address of a sink; the error is the invalid field and its problem.
 fn address(namespace: &str, sink: &api::Sink) -> Result<Address, (&'static str, &'static str)> {
     match (&sink.http, &sink.service, &sink.addressable) {
         (Some(http), None, None) => match (&http.url, &http.url_secret_ref) {
@@ -104,7 +104,7 @@ fn address(namespace: &str, sink: &api::Sink) -> Result<Address, (&'static str, 
         (None, Some(service), None) => {
             let api::ServiceSink { name, port, path } = service;
             let (port, path) = (port.unwrap_or(80), path.as_deref().unwrap_or("/"));
-            // Without the cluster's domain, which need not be cluster.local.
+            // The name without the cluster's domain, which may differ from cluster.local.
             let url = web_address(&format!("http://{name}.{namespace}.svc:{port}{path}"));
             url.map(Address::Url).ok_or(("service", "does not form a valid URL: correct name, port and path"))
         }
@@ -113,7 +113,7 @@ fn address(namespace: &str, sink: &api::Sink) -> Result<Address, (&'static str, 
     }
 }
 
-/// The format of a sink, or the invalid field and its problem.
+/// Parses the format of a sink and compiles its template; the error is the invalid field and its problem.
 fn parse_format(format: Option<api::Format>, template: Option<&api::Template>) -> Result<Format, (String, String)> {
     match (format.unwrap_or(api::Format::CloudEvent), template) {
         (api::Format::CloudEvent, None) => Ok(Format::CloudEvent),

@@ -1,20 +1,21 @@
-//! The difference between two statuses: an unchanged one is not written, and counters are written only when due.
+//! Compares two statuses: an unchanged one is not written, and one with only changed counters is written when it is
+//! due.
 
 use super::endpoint;
 use crate::api::webhook_status::{LinktreeWebhookStatus, SinkState, SinkStatus};
 
-/// Whether a status must be written.
+/// Whether the status must be written now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StatusDiff {
-    /// It does not differ.
+    /// The statuses do not differ.
     Nothing,
-    /// It differs only in counters, which are not due.
+    /// They differ only in counters, whose write is not due yet.
     Later,
-    /// It differs and must be written.
+    /// They differ, and this one must be written.
     Now(Box<LinktreeWebhookStatus>),
 }
 
-/// Whether `next` must replace `previous`.
+/// Whether `next` must replace `previous` in the API server.
 #[must_use]
 pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, counters_due: bool) -> StatusDiff {
     let settled = endpoint::without_probe_time(next.clone(), previous);

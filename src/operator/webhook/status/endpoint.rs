@@ -1,4 +1,4 @@
-//! `status.endpoint`.
+//! Computes `status.endpoint`.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -11,9 +11,9 @@ use crate::{
     },
 };
 
-/// The last probe, or the previous status without one.
+/// The result of the last probe; without a probe, the previous `status.endpoint`.
 ///
-/// `reachable`: the receiver at the URL accepts deliveries.
+/// `reachable`: whether the receiver at the URL accepts deliveries.
 pub(super) fn status(observed: &Observed, reachable: bool) -> Option<EndpointStatus> {
     let known = observed.status.endpoint.clone();
     let Some((result, certificate)) = reported(&observed.probe, reachable) else { return known };
@@ -28,7 +28,7 @@ pub(super) fn status(observed: &Observed, reachable: bool) -> Option<EndpointSta
     })
 }
 
-/// `next` with the probe time of `previous`: a new probe time alone causes no write.
+/// `next` with the probe time of `previous`, since a new probe time alone must not cause a status write.
 pub(super) fn without_probe_time(
     next: LinktreeWebhookStatus,
     previous: &LinktreeWebhookStatus,
@@ -41,13 +41,13 @@ pub(super) fn without_probe_time(
     LinktreeWebhookStatus { endpoint, ..next }
 }
 
-/// Whether the probe received the host's certificate, and when that expires.
+/// Whether the probe received the host's certificate, and when the certificate expires.
 enum Certificate {
     Received(Option<Timestamp>),
     NotReceived,
 }
 
-/// The probe's result as the status has it, and its certificate.
+/// The probe's result as reported in the status, and the certificate that it received; `None` without a probe.
 fn reported(probe: &ProbeResult, reachable: bool) -> Option<(ReportedResult, Certificate)> {
     Some(match probe {
         ProbeResult::NotProbed => return None,

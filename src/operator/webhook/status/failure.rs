@@ -1,4 +1,4 @@
-//! The conditions of steps that failed.
+//! Reports failed steps on the conditions.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Reports a failed step on the condition it was meant to fulfil.
+/// Reports a failed step on the condition that it should have made true.
 pub(super) fn apply(failure: &Failure, hold_until: Option<Timestamp>, findings: &mut [(ConditionType, Finding)]) {
     let (message, reason) = describe(failure, hold_until);
     let condition_type = match failure {
@@ -23,9 +23,9 @@ pub(super) fn apply(failure: &Failure, hold_until: Option<Timestamp>, findings: 
     set(findings, condition_type, Finding::new(false, reason, message));
 }
 
-/// Reports a failed write of the exposure.
+/// Reports a failed write of the Ingress or HTTPRoute on `EndpointReachable`.
 ///
-/// While the URL leads to the receiver, the condition stays true.
+/// The condition stays true while the URL leads to the receiver.
 fn not_exposed(reason: Reason, message: &str, findings: &mut [(ConditionType, Finding)]) {
     let endpoint = findings.iter_mut().find(|(condition_type, _)| *condition_type == ConditionType::EndpointReachable);
     let Some((_, finding)) = endpoint else { return };
@@ -36,7 +36,7 @@ fn not_exposed(reason: Reason, message: &str, findings: &mut [(ConditionType, Fi
     };
 }
 
-/// The message and reason of a failed step.
+/// The message and condition reason for a failed step.
 pub(super) fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (String, Reason) {
     match failure {
         Failure::Kubernetes { problem } => {
@@ -54,7 +54,7 @@ pub(super) fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (Str
             (format!("the signing secret from Linktree cannot be stored: {problem}; {next}"), Reason::SecretNotKept)
         }
         Failure::Linktree { error, .. } => {
-            // The error of a throttled request already has the time of its next attempt.
+            // The message of a throttled request already contains the time of the next attempt.
             let next = hold_until.filter(|_| !matches!(error, ApiError::Throttled { .. }));
             let next =
                 next.map(|until| format!("; next attempt at {}", conditions::whole_seconds(until))).unwrap_or_default();
@@ -83,7 +83,7 @@ fn failure_reason(error: &ApiError) -> Reason {
     }
 }
 
-/// Replaces the finding of a condition, if there is one.
+/// Replaces the finding for a condition type; does nothing if there is none.
 pub(super) fn set(findings: &mut [(ConditionType, Finding)], condition_type: ConditionType, finding: Finding) {
     if let Some((_, old)) = findings.iter_mut().find(|(found, _)| *found == condition_type) {
         *old = finding;

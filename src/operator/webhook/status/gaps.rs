@@ -8,12 +8,12 @@ use crate::{
     operator::kubernetes::conditions,
 };
 
-/// Maximum number of gaps in the status.
+/// Maximum number of gaps in the status; the oldest ones are dropped.
 const GAPS_MAX: usize = 10;
 
-/// The current gaps.
+/// The gaps of the status after this reconciliation.
 ///
-/// A gap is open while the subscription is disabled, and ends when it is re-enabled.
+/// A gap starts when the subscription is disabled, and ends when it is enabled again.
 #[must_use]
 pub fn update(known: &[Gap], subscription: Option<&SubscriptionStatus>, now: Timestamp) -> Vec<Gap> {
     let mut gaps = known.to_vec();
@@ -26,7 +26,7 @@ pub fn update(known: &[Gap], subscription: Option<&SubscriptionStatus>, now: Tim
         }),
         (Some((SubscriptionState::Enabled, _)), Some(gap)) => gap.end_time = Some(Time(conditions::whole_seconds(now))),
         (Some((SubscriptionState::Disabled, _)), Some(_)) | (Some((SubscriptionState::Enabled, _)), None) => {}
-        // An unknown or missing subscription does not end a gap.
+        // A subscription that is missing or in an unknown state does not end a gap.
         (Some((SubscriptionState::Absent | SubscriptionState::Registering, _)) | None, _) => {}
     }
     let surplus = gaps.len().saturating_sub(GAPS_MAX);

@@ -1,4 +1,4 @@
-//! The status fields of Knative's source duck type. Pure.
+//! The status fields of Knative's Source duck type. Pure.
 
 use crate::{
     api::webhook_status::{CloudEventAttributes, LinktreeWebhookStatus},
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// The status with the fields that Knative's tools read.
+/// Adds to a status the fields that Knative's tools read from a source.
 #[must_use]
 pub fn with_fields(spec: &Spec, addresses: &Addresses, status: LinktreeWebhookStatus) -> LinktreeWebhookStatus {
     LinktreeWebhookStatus { sink_uri: sink_uri(spec, addresses), ce_attributes: ce_attributes(spec), ..status }

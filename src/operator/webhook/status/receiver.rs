@@ -1,4 +1,4 @@
-//! `status.receiver` and `status.sinks`.
+//! Computes `status.receiver` and `status.sinks`.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,7 +12,7 @@ use crate::{
     route::status as route_status,
 };
 
-/// The status that the receiver reports, or the previous one if it cannot be read.
+/// `status.receiver` from the receiver's own status; if that cannot be read, the previous values.
 pub(super) fn status(observed: &Observed) -> Option<ReceiverStatus> {
     let ready_replicas = i64::from(observed.receiver.pod.as_ref().is_some_and(|pod| pod.ready));
     let known = observed.status.receiver.clone().unwrap_or_default();
@@ -32,7 +32,7 @@ pub(super) fn status(observed: &Observed) -> Option<ReceiverStatus> {
     })
 }
 
-/// The sinks as the receiver reports them, or the previous ones if it cannot be read.
+/// `status.sinks` from the receiver's own status; if that cannot be read, the previous values.
 pub(super) fn sinks(observed: &Observed) -> Vec<SinkStatus> {
     let Some(status) = &observed.receiver.status else { return observed.status.sinks.clone() };
     let sinks = status.sinks.iter().map(|reported| sink(reported, &observed.sinks_unresolved)).collect();

@@ -1,4 +1,4 @@
-//! `status.signing`.
+//! Computes `status.signing`.
 
 use crate::{
     api::webhook_status::SigningStatus,
@@ -11,7 +11,7 @@ use crate::{
     route::Route,
 };
 
-/// The keys in the route, and the one that verified the last delivery.
+/// The signing keys in the route, and the key that verified the last delivery.
 pub(super) fn status(route: &Route, observed: &Observed) -> SigningStatus {
     let active_key = match &observed.keys {
         Keys::Found { active, .. } => Some(active.clone()),
@@ -22,10 +22,10 @@ pub(super) fn status(route: &Route, observed: &Observed) -> SigningStatus {
     SigningStatus { active_key, last_verified_key: last.unwrap_or(known), key_digests: key_digests(route) }
 }
 
-/// Whether the route Secret, which contains the admin token, exists.
+/// Whether the route Secret, which contains the admin token, exists after the steps.
 ///
-/// Until then, each reconciliation generates a new token, and the key digests, which depend on it, would change each
-/// time.
+/// Until it does, each reconciliation generates a new token, and the key digests, which depend on the token, would
+/// change each time.
 pub(super) fn has_admin_token(observed: &Observed, steps: &[Step], outcome: &Outcome) -> bool {
     let failed = outcome.failures.iter().any(|failure| matches!(failure, Failure::Kubernetes { .. }));
     !observed.children_outdated.contains(&Child::RouteSecret)

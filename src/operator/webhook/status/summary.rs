@@ -1,11 +1,12 @@
-//! `Ready` and the kstatus conditions, a summary of the findings.
+//! `Ready` and the kstatus conditions, which summarize the findings.
 
 use crate::{
     api::condition::{ConditionType, Reason},
     operator::kubernetes::conditions::{Finding, Status},
 };
 
-/// The conditions that `Ready` requires, root causes first: the first that is not true gives `Ready` its reason.
+/// The conditions that `Ready` requires, root causes first: the first that is not true gives `Ready` its reason and
+/// message.
 const READY_NEEDS: [ConditionType; 6] = [
     ConditionType::ReceiverAvailable,
     ConditionType::EndpointReachable,
@@ -15,11 +16,11 @@ const READY_NEEDS: [ConditionType; 6] = [
     ConditionType::SignaturesVerified,
 ];
 
-/// Adds `Ready`, and `Reconciling` or `Stalled` while one of them is true; never both (kstatus).
+/// Adds `Ready`, and either `Reconciling` or `Stalled` if one of them is true, but never both (kstatus).
 pub(super) fn summarize(findings: &mut Vec<(ConditionType, Finding)>, busy: bool) {
     let ready = ready(findings);
     let paused = findings.iter().any(|(condition_type, _)| *condition_type == ConditionType::Stalled);
-    // Sinks are not part of it: neither a failing sink nor paused forwarding makes the webhook fail.
+    // `Delivering` does not count: neither a failing sink nor paused forwarding makes the webhook `Stalled`.
     let stalled = findings
         .iter()
         .find(|(condition_type, finding)| {
@@ -48,12 +49,13 @@ fn ready(findings: &[(ConditionType, Finding)]) -> Finding {
     let get = |wanted: ConditionType| {
         findings.iter().find(|(condition_type, _)| *condition_type == wanted).map(|(_, finding)| finding)
     };
-    // An account that cannot be used is the root cause only while nothing is registered.
+    // An unusable connection is the root cause only before the registration; afterwards Linktree sends in any case.
     let registered = get(ConditionType::Registered).is_some_and(Finding::holds);
     let connection = get(ConditionType::ConnectionReady).filter(|finding| !registered && !finding.holds());
     let missing = READY_NEEDS.iter().find_map(|condition_type| {
         let finding = get(*condition_type)?;
-        // `Unknown` is enough without traffic yet, or if an external receiver has its secret from the dashboard.
+        // `Unknown` counts as true before the first delivery, and for an external receiver with its secret from the
+        // dashboard.
         let unknown_is_enough =
             *condition_type == ConditionType::SignaturesVerified || finding.reason == Reason::SecretUnknown;
         let holds = finding.holds() || (unknown_is_enough && finding.status == Status::Unknown);
@@ -61,7 +63,7 @@ fn ready(findings: &[(ConditionType, Finding)]) -> Finding {
     });
     match connection.or(missing) {
         Some(finding) => {
-            // The consequence, with its time.
+            // The consequence: until when Linktree tries, or since when it sends nothing.
             let at_risk = get(ConditionType::DeliveryAtRisk).filter(|risk| risk.holds());
             let next = at_risk.map(|risk| format!("; {}", risk.message)).unwrap_or_default();
             Finding { status: Status::False, message: format!("{}{next}", finding.message), ..finding.clone() }
@@ -73,7 +75,7 @@ fn ready(findings: &[(ConditionType, Finding)]) -> Finding {
     }
 }
 
-/// Whether a reason persists until the user changes something.
+/// Whether a problem with this reason persists until the user changes something.
 fn needs_user(reason: Reason) -> bool {
     matches!(
         reason,

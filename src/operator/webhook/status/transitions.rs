@@ -1,6 +1,6 @@
-//! The Kubernetes Events of a status change.
+//! The Kubernetes Events to publish for a status change.
 //!
-//! Pure: a transition is the difference between two statuses, so each is published once.
+//! Pure: an Event results from the difference between two statuses, so each is published once.
 
 use kube::runtime::events::EventType;
 
@@ -12,7 +12,7 @@ use crate::{
     operator::kubernetes::conditions,
 };
 
-/// An Event to publish.
+/// A Kubernetes Event to publish on the webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     pub event_type: EventType,
@@ -20,7 +20,7 @@ pub struct Notice {
     pub note: String,
 }
 
-/// The Events for the change from `previous` to `next`.
+/// The Events to publish when the status changes from `previous` to `next`.
 #[must_use]
 pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -> Vec<Notice> {
     let mut notices = Vec::new();

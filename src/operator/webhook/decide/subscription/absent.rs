@@ -1,4 +1,4 @@
-//! A webhook without a subscription: it is registered once that is safe.
+//! The decision for a webhook without a subscription: register it, once no second subscription can result.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -41,11 +41,13 @@ pub(super) fn decide(
     } else if !health.answers() {
         wait(Reason::Pending, format!("registration waits until the receiver responds at {}", spec.url))
     } else if attempted.is_some_and(|attempted| snapshot.listed_at < attempted) {
-        // An earlier registration may have succeeded although its response was lost: list before the next one.
+        // An earlier registration may have succeeded although its response was lost: list the account before another
+        // attempt.
         let message = "checking the account for a subscription from an earlier attempt";
         (Finding::new(false, Reason::Pending, message), list_after(attempted, now))
     } else if let Some(id) = observed.subscription_id().filter(|id| !snapshot.knows_of(id)) {
-        // Another operator created it after the list, or no list has covered this id: the subscription may exist.
+        // The snapshot does not show whether this id exists: another operator may have created it after the list, or no
+        // list was expected to contain it.
         let message = format!("checking the account for subscription {id}");
         (Finding::new(false, Reason::Pending, message), list_after(None, now))
     } else {
@@ -60,14 +62,15 @@ pub(super) fn decide(
     without_subscription(begun.map(|begun| registering(Some(begun))), registered, steps)
 }
 
-/// The step that requests a list which begins at or after `moment`.
+/// The step that requests a list of the account that begins at or after `moment`; none while `moment` lies ahead.
 ///
-/// Before `moment`, which is rounded up to a whole second, a list would be too old and would have to be repeated.
+/// `moment` is rounded up to a whole second: a list that began before it would be too old and would have to be
+/// repeated.
 pub(in crate::operator::webhook::decide) fn list_after(moment: Option<Timestamp>, now: Timestamp) -> Vec<Step> {
     if moment.is_some_and(|moment| now < moment) { Vec::new() } else { vec![Step::RequestList] }
 }
 
-/// The message about a URL that Linktree, outside the cluster, cannot reach.
+/// The message about an `http://` URL, which a Linktree outside the cluster cannot reach.
 fn inside_only(spec: &Spec) -> &'static str {
     match spec.endpoint {
         Endpoint::Managed(_) => {
@@ -79,7 +82,7 @@ fn inside_only(spec: &Spec) -> &'static str {
     }
 }
 
-/// The conflict with a subscription that has the webhook's URL and may not be adopted.
+/// The result if a subscription has the webhook's URL but may not be adopted: a conflict.
 pub(super) fn foreign(observed: &Observed, known: &wire::Subscription) -> Subscription {
     let message = format!(
         "subscription {} has this webhook's URL, and adoptionPolicy is Never: delete it at Linktree, or set adoptionPolicy to IfURLMatches",
@@ -89,7 +92,7 @@ pub(super) fn foreign(observed: &Observed, known: &wire::Subscription) -> Subscr
     without_subscription(status, Finding::new(false, Reason::Conflict, message), Vec::new())
 }
 
-/// The conflict with another webhook that has the same URL.
+/// The result if another webhook has a subscription with the same URL: a conflict.
 pub(super) fn url_conflict(observed: &Observed, other: &ObjectKey) -> Subscription {
     let message =
         format!("webhook {other} has a subscription with this URL: use a different URL, for example with another path");
@@ -113,7 +116,8 @@ fn without_subscription(
     }
 }
 
-/// The current time, rounded up: the API stores whole seconds, and a list that began before must count as older.
+/// The current time, rounded up to a whole second: the status stores whole seconds, and a list that began before a
+/// registration must count as older than it.
 fn next_whole_second(now: Timestamp) -> Timestamp {
     conditions::whole_seconds(now).saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX)
 }

@@ -1,4 +1,4 @@
-//! `managementPolicy: Observe`: the changes that would be made at Linktree are written to the status instead.
+//! `managementPolicy: Observe`: the status lists the changes that the operator would make at Linktree; it makes none.
 
 use super::outcome::Subscription;
 use crate::{
@@ -6,12 +6,13 @@ use crate::{
     operator::webhook::{plan::Step, subscription_record::registering},
 };
 
-/// Moves every step that would change something at Linktree into the status.
+/// Moves every step that would change something at Linktree from the plan into the status.
 pub(super) fn decide(mut decided: Subscription) -> Subscription {
     let plan: Vec<PlannedAction> = decided.steps.iter().filter_map(planned).collect();
     let adopts = decided.steps.iter().any(|step| matches!(step, Step::Adopt { .. }));
     decided.steps.retain(|step| matches!(step, Step::RequestList));
-    // The subscription is not adopted, so its id is not recorded: otherwise the next plan would have no adoption.
+    // The status must not record the id of a subscription that is not adopted: the next plan would then lack its
+    // adoption.
     if let Some(status) = decided.status.as_mut().filter(|_| adopts) {
         status.id = None;
     }

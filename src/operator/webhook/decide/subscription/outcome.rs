@@ -1,16 +1,16 @@
-//! The result of the subscription's rules, and the health they require.
+//! The result of the subscription's rules, and the health of the receiver that they require.
 
 use crate::{
     api::webhook_status::SubscriptionStatus,
     operator::{kubernetes::conditions::Finding, webhook::plan::Step},
 };
 
-/// The drift field of the URL.
+/// `field` of a drift of the subscription's URL.
 pub(in crate::operator::webhook::decide) const URL: &str = "url";
-/// The drift field of the events.
+/// `field` of a drift of the subscription's events.
 pub(in crate::operator::webhook::decide) const EVENTS: &str = "events";
 
-/// The findings, status and steps of the subscription's rules.
+/// The findings, status and steps that the subscription's rules determine.
 pub(in crate::operator::webhook::decide) struct Subscription {
     pub(in crate::operator::webhook::decide) status: Option<SubscriptionStatus>,
     pub(in crate::operator::webhook::decide) registered: Finding,
@@ -26,27 +26,27 @@ impl Subscription {
         self.at_risk.holds()
     }
 
-    /// Whether Linktree still sends to another URL.
+    /// Whether Linktree still sends to a URL other than the spec's.
     pub(in crate::operator::webhook::decide) fn moves(&self) -> bool {
         self.status.as_ref().is_some_and(|status| status.drift.iter().any(|drift| drift.field == URL))
     }
 }
 
-/// The health that is required before Linktree is asked to send.
+/// The findings that must be true before the operator makes Linktree send deliveries.
 pub(in crate::operator::webhook::decide) enum Health<'a> {
     Bundled {
         receiver: &'a Finding,
         endpoint: &'a Finding,
         keys: &'a Finding,
     },
-    /// Only the response of an external receiver is known.
+    /// An external receiver: only its response to the probe is known.
     External {
         endpoint: &'a Finding,
     },
 }
 
 impl<'a> Health<'a> {
-    /// The first requirement that is not met.
+    /// The first required finding that is not true.
     pub(super) fn first_problem(&self) -> Option<&'a Finding> {
         let needed = match self {
             Health::Bundled { receiver, endpoint, keys } => vec![*receiver, *endpoint, *keys],
@@ -55,9 +55,9 @@ impl<'a> Health<'a> {
         needed.into_iter().find(|finding| !finding.holds())
     }
 
-    /// Whether deliveries can arrive.
+    /// Whether deliveries can reach the receiver.
     ///
-    /// Keys are not required: they may come with the registration.
+    /// Signing keys are not required: the response to the registration may contain the secret.
     pub(super) fn answers(&self) -> bool {
         match self {
             Health::Bundled { receiver, endpoint, keys: _ } => receiver.holds() && endpoint.holds(),

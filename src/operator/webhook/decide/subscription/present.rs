@@ -1,4 +1,4 @@
-//! A webhook whose subscription exists: it must match the spec and be enabled.
+//! The decision for a webhook whose subscription exists: it must match the spec and be enabled.
 
 use std::collections::BTreeSet;
 
@@ -87,16 +87,16 @@ fn registered(observed: &Observed, known: &wire::Subscription, steps: &mut Vec<S
     Finding::new(true, Reason::Adopted, format!("the operator adopted subscription {}", known.id))
 }
 
-/// The steps that rotate the signing secret: if the current one is missing, or on request.
+/// The steps that rotate the signing secret, if the receiver lacks the current one or the user requests it.
 fn rotation(spec: &Spec, observed: &Observed, known: &wire::Subscription) -> Vec<Step> {
     match spec.keys {
         spec::Keys::Provider { .. } => {}
         spec::Keys::Named(_) => return Vec::new(),
     }
-    // The secret of an earlier subscription verifies none of this one's deliveries.
+    // The secret of an earlier subscription does not verify this one's deliveries.
     let is_outdated = observed.secret_kept_for.as_ref().is_some_and(|kept_for| *kept_for != known.id);
     let is_missing = is_outdated || matches!(observed.keys, Keys::ProviderMissing(_));
-    // An external receiver may use the secret from the dashboard, and would reject deliveries signed with a new one.
+    // An external receiver may use the secret from the dashboard; after a rotation, it would reject all deliveries.
     let is_needed = is_missing && !spec.is_external();
     if !is_needed && observed.rotate_request.is_none() {
         return Vec::new();
@@ -105,9 +105,9 @@ fn rotation(spec: &Spec, observed: &Observed, known: &wire::Subscription) -> Vec
     vec![Step::DryRunSecretWrite, Step::RotateSecret { id, keep_previous: !is_missing, request }]
 }
 
-/// The fields that differ from the spec.
+/// The subscription's fields that differ from the spec.
 ///
-/// A field that Linktree's response omits counts as equal.
+/// A field that Linktree's response omits counts as matching.
 fn drift(spec: &Spec, known: &wire::Subscription) -> Vec<DriftStatus> {
     let field =
         |field: &str, desired: String, observed: String| DriftStatus { field: field.to_owned(), desired, observed };
@@ -154,7 +154,7 @@ fn up_to_date(
             Finding::new(false, Reason::UpdateRestricted, message)
         }
         DriftPolicy::Correct => {
-            // Until the new receiver can accept deliveries, Linktree sends them to the previous one.
+            // Until the receiver at the new URL can accept deliveries, the subscription keeps its previous URL.
             let deferred = differs(URL) && !health.answers();
             let change = wire::UpdateSubscription {
                 url: (differs(URL) && !deferred).then(|| spec.url.to_string()),
@@ -178,7 +178,7 @@ fn up_to_date(
     }
 }
 
-/// Elapsed shares of the time until Linktree disables the subscription that the message reports, in per cent.
+/// Percentages of the time until Linktree disables the subscription. The message has the largest one that has passed.
 const THRESHOLDS: [i64; 3] = [90, 75, 50];
 
 fn at_risk(known: &wire::Subscription, now: Timestamp) -> Finding {

@@ -1,4 +1,4 @@
-//! Re-enabling a disabled subscription, only while its receiver is proven healthy.
+//! The recovery rule: re-enables a disabled subscription, only while its receiver is proven healthy.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -20,16 +20,16 @@ use crate::{
     },
 };
 
-/// Upper limit of the cooldown, which doubles with each attempt.
+/// Longest cooldown between two attempts to re-enable a subscription; it doubles with each attempt up to this.
 const COOLDOWN_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// The result of the recovery rule.
 pub(super) struct Decision {
-    /// Whether the subscription is enabled.
+    /// The finding for `SubscriptionEnabled`.
     pub(super) enabled: Finding,
-    /// The attempts to re-enable it.
+    /// The record of earlier attempts, for the status.
     pub(super) record: Option<RecoveryStatus>,
-    /// The next attempt, if it is due.
+    /// The step that makes the next attempt, if one is due now.
     pub(super) step: Option<Step>,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn decide(
     }
     let step = (finding.reason == Reason::DisabledByProvider).then(|| {
         if capabilities.lacks_reenable() {
-            // Without PATCH the subscription is deleted and then created again.
+            // If the API cannot re-enable it, the subscription is deleted, and the next reconciliation creates another.
             Step::Unsubscribe { id: known.id.clone() }
         } else {
             Step::Reenable { id: known.id.clone() }
@@ -72,7 +72,8 @@ pub(super) fn decide(
     Decision { enabled: finding, record, step }
 }
 
-/// The finding of a disabled subscription; its reason is [`Reason::DisabledByProvider`] if it can be re-enabled now.
+/// The finding about a disabled subscription. Its reason is [`Reason::DisabledByProvider`] only if an attempt is due
+/// now.
 fn disabled_finding(
     recovery: &Recovery,
     known: &wire::Subscription,
@@ -110,7 +111,7 @@ fn disabled_finding(
     }
 }
 
-/// The first problem that would make a delivery fail now: re-enabled with it, the subscription would be disabled again.
+/// The first problem that would make a delivery fail now. With it, Linktree would soon disable the subscription again.
 fn first_problem(observed: &Observed, health: &Health<'_>, mismatch: Option<Finding>) -> Option<Finding> {
     if let Some(problem) = health.first_problem() {
         return Some(problem.clone());
@@ -120,9 +121,10 @@ fn first_problem(observed: &Observed, health: &Health<'_>, mismatch: Option<Find
     mismatch.or_else(|| (!loaded).then(not_loaded))
 }
 
-/// The record of attempts, which lasts until a delivery arrives after the last attempt.
+/// The record of attempts in the status. It is dropped once the subscription is enabled and a delivery has been
+/// verified after the last attempt.
 ///
-/// Deliveries to an external receiver cannot be observed: there it lasts for a day.
+/// Deliveries to an external receiver cannot be observed: its record is dropped a day after the last attempt.
 fn current_record(
     spec: &Spec,
     observed: &Observed,
@@ -140,7 +142,7 @@ fn current_record(
     (disabled || !succeeded).then_some(RecoveryStatus { next_attempt_time: None, ..record })
 }
 
-/// When the next attempt may be made, and the reason until then.
+/// The earliest time of the next attempt, and the condition reason until then.
 fn next_attempt(recovery: &Recovery, record: &RecoveryStatus, now: Timestamp) -> (Timestamp, Reason) {
     let doublings = u32::try_from(record.attempts.saturating_sub(1).clamp(0, 16)).unwrap_or(0);
     let cooldown = recovery.cooldown.saturating_mul(1_i32 << doublings).min(COOLDOWN_MAX);
