@@ -40,8 +40,8 @@ pub struct Settings {
     /// Image pull policy of the receivers. Default: that of Kubernetes.
     #[arg(long, env = "RECEIVER_IMAGE_PULL_POLICY")]
     pub receiver_image_pull_policy: Option<String>,
-    /// Network that sinks may be in although the egress rules deny it, such as a company network. Can be repeated.
-    /// Every receiver gets it.
+    /// Network that sinks may be in although the receivers' egress rules deny it, such as a company network. Can be
+    /// repeated. Applies to every receiver.
     #[arg(long = "egress-allow", value_name = "CIDR")]
     pub egress_allow: Vec<IpNet>,
     /// Timeout of one request to Linktree, in seconds.

@@ -97,20 +97,20 @@ impl Capabilities {
         }
     }
 
-    /// Whether the API is known to have no list call.
+    /// Whether Linktree is known to have no list call.
     #[must_use]
     pub fn lacks_list(&self) -> bool {
         self.0.list == Capability::Unsupported
     }
 
-    /// Whether the API is known to support GET by id.
+    /// Whether Linktree is known to support GET by id.
     #[must_use]
     pub fn has_get(&self) -> bool {
         self.0.get == Capability::Supported
     }
 
     /// Whether a 404 to this call means that the subscription does not exist: only if the call itself, list or GET is
-    /// known to be supported. Otherwise the API may lack the endpoint.
+    /// known to be supported. Otherwise Linktree may lack the endpoint.
     #[must_use]
     pub fn trusts_not_found(&self, call: Call) -> bool {
         let CapabilityStatus { list, get, update, reenable, delete, rotate_secret } = self.0;

@@ -140,8 +140,7 @@ impl Account {
     fn record_response<T>(&self, call: Call, answer: Result<T, ApiError>, now: Timestamp) -> Result<T, ApiError> {
         let mut state = self.state();
         let trusts_not_found = state.capabilities.trusts_not_found(call);
-        // A 404 of a GET or rotation is ambiguous: it may mean that the endpoint or that the subscription does not
-        // exist.
+        // An untrusted 404 counts as an unsupported call: the endpoint may be missing, not the subscription.
         let unsupported =
             |error| if error == ApiError::NotFound { ApiError::Unsupported { status: 404 } } else { error };
         let answer = if trusts_not_found { answer } else { answer.map_err(unsupported) };
@@ -183,7 +182,7 @@ impl Linktree for RateLimitedClient {
         self.call(Call::List, priority, self.account.linktree.list_page(cursor)).await
     }
 
-    /// Has the priority of a list page: it is used only if the API has no list call, in place of the pages.
+    /// Has the priority of a list page: it is used only if Linktree has no list call, in place of the pages.
     async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError> {
         self.wait_for_permit(Priority::Page).await?;
         self.call(Call::Get, Priority::Page, self.account.linktree.get(id)).await

@@ -1,5 +1,5 @@
-//! Lists an account's subscriptions: with one paged list, or with one GET per known subscription if the API has no list
-//! call.
+//! Lists an account's subscriptions: with one paged list, or with one GET per known subscription if Linktree has no
+//! list call.
 
 use std::{
     collections::{BTreeMap, HashSet},

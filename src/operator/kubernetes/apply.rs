@@ -16,7 +16,7 @@ use super::{annotations::DIGEST_ANNOTATION, digest::digest};
 /// The field manager of all the operator's writes.
 pub const FIELD_MANAGER: &str = "linktree-webhook-operator";
 
-/// Attempts to write a status that fail with a conflict before the reconciliation starts over.
+/// Number of attempts to write a status; if all are conflicts, the reconciliation starts over.
 const ATTEMPTS: usize = 5;
 
 /// A desired object with its digest annotation. It is compared with the live object, and applied if they differ.

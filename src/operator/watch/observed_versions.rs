@@ -170,7 +170,7 @@ impl ObservedVersions {
         self.watches()[kind.index()].listed = true;
     }
 
-    /// Records that the watch of a kind failed; its retry happens elsewhere.
+    /// Records that the watch of a kind failed; the watch retries by itself.
     pub fn watch_failed(&self, kind: Kind, now: Timestamp) {
         self.watches()[kind.index()].failed_at = Some(now);
     }

@@ -274,7 +274,7 @@ impl Executor<'_> {
         outcome.recovery = Some(false);
         let change = UpdateSubscription { status: Some(SubscriptionStatus::Active), ..UpdateSubscription::default() };
         if !self.patch(id, &change, ConditionType::SubscriptionEnabled).await? {
-            // The API cannot re-enable, which is no failed attempt: the alternative needs no cooldown.
+            // Linktree's API cannot re-enable, which is no failed attempt: the alternative needs no cooldown.
             outcome.recovery = None;
         } else {
             outcome.recovery = Some(true);
@@ -288,7 +288,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Updates the subscription at Linktree; `false` if the API does not support updates.
+    /// Updates the subscription at Linktree; `false` if its API does not support updates.
     async fn patch(
         &self,
         id: &SubscriptionId,
@@ -380,7 +380,7 @@ fn side(step: &Step) -> Side {
     }
 }
 
-/// Confirms that a subscription does not exist after its DELETE was answered 404: with a GET, if the API supports it.
+/// Confirms that a subscription does not exist after its DELETE was answered 404: with a GET, if Linktree supports it.
 async fn is_absent(linktree: &impl Linktree, id: &SubscriptionId) -> Result<(), ApiError> {
     match linktree.get(id).await {
         Err(ApiError::NotFound | ApiError::Unsupported { .. }) => Ok(()),

@@ -193,9 +193,9 @@ pub enum Exposure {
     /// The cluster has no such Ingress or HTTPRoute yet.
     Absent,
     Ingress {
-        /// The IngressClass in its spec, which may have been set as the default.
+        /// `ingressClassName` of the live Ingress; if the spec sets none, the cluster's default class.
         class: Option<String>,
-        /// Whether an ingress controller has published an address in its status.
+        /// Whether an ingress controller has published an address in the Ingress's status.
         has_address: bool,
     },
     /// The cluster has no HTTPRoute kind.

@@ -84,7 +84,7 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
         return vec![Step::RemoveFinalizer { orphan: Some(orphan) }];
     }
     let Connection::Listed { snapshot, capabilities, .. } = &observed.connection else { return Vec::new() };
-    // With an API without DELETE, the subscription cannot be deleted however long the finalizer waits.
+    // If Linktree's API has no DELETE, the finalizer would wait for the deadline in vain.
     if let (Some(id), true) = (&id, capabilities.lacks_delete()) {
         return vec![Step::RemoveFinalizer { orphan: Some(id.0.clone()) }];
     }

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// How long no milestone must have arrived before the status reports it.
+/// Time without a milestone after which the status reports that none arrives.
 const REPORT_AFTER: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// When the wait for milestones started, and when it was reported; `None` if the webhook expects none or one has

@@ -127,7 +127,7 @@ fn why_not_rotated(spec: &Spec, observed: &Observed) -> Option<String> {
     }
 }
 
-/// Whether the operator cannot rotate the signing secret: the API does not support it, or `managementPolicy` is
+/// Whether the operator cannot rotate the signing secret: Linktree's API does not support it, or `managementPolicy` is
 /// `Observe`.
 fn cannot_rotate(spec: &Spec, observed: &Observed) -> bool {
     let observes_only = match spec.policies.management {

@@ -13,7 +13,7 @@ use crate::{
     route::status::{ReceiverStatus, SinkStatus},
 };
 
-/// Number of events waiting for one sink from which on they count as a backlog.
+/// With at least this many waiting events, a sink has a backlog.
 const BACKLOG: u64 = 1_000;
 
 pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {

@@ -60,8 +60,8 @@ impl Executor<'_> {
             .await;
         let Some(secret) = secret else { return Ok(()) };
         let Err(error) = self.store_secret(&secret, &id, None).await else { return Ok(()) };
-        // The next reconciliation rotates the lost secret. If the API cannot rotate, the subscription is useless and is
-        // deleted.
+        // The next reconciliation rotates the lost secret. If Linktree's API cannot rotate it, the subscription is
+        // useless and is deleted.
         if account.capabilities().lacks_rotation() && self.unsubscribe(&id).await.is_ok() {
             outcome.registered = None;
         }

@@ -58,7 +58,7 @@ fn unwanted(spec: &Spec) -> &'static [Part] {
     }
 }
 
-/// The UID of the webhook's object of this kind; `None` if it does not exist or the webhook does not own it.
+/// The UID of the webhook's object of this kind; `None` if it does not exist or has no owner reference to the webhook.
 async fn uid(context: &Context, spec: &Spec, part: Part) -> Result<Option<String>, kube::Error> {
     match part {
         Part::Ingress => owned_uid::<Ingress>(context, spec, &spec.receiver_name()).await,

@@ -63,7 +63,8 @@ pub(super) fn decide(
     }
     let step = (finding.reason == Reason::DisabledByProvider).then(|| {
         if capabilities.lacks_reenable() {
-            // If the API cannot re-enable it, the subscription is deleted, and the next reconciliation creates another.
+            // If Linktree's API cannot re-enable the subscription, it is deleted, and a later reconciliation creates
+            // another.
             Step::Unsubscribe { id: known.id.clone() }
         } else {
             Step::Reenable { id: known.id.clone() }
