@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long requests in flight may take to finish once shutdown has begun.
+/// How long requests in flight at an admin port may take to finish once shutdown has begun.
 const DRAIN: Duration = Duration::from_secs(1);
 /// Idle time of a connection after which TCP keepalive checks whether the peer still exists.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -59,14 +59,19 @@ pub fn router(registry: Arc<Registry>, readiness: Readiness) -> Router {
         .route("/metrics", get(metrics).with_state(registry))
 }
 
-/// Serves `router` with axum until `shutdown`, and then for at most [`DRAIN`]. It limits neither connections nor slow
-/// requests: a port that is open to the internet needs [`serve`](crate::serve::serve).
+/// Serves an admin port: as [`serve_and_drain`], with a second for requests in flight.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    serve_and_drain(listener, router, DRAIN, shutdown).await;
+}
+
+/// Serves `router` with axum until `shutdown`, and then for at most `drain`. It limits neither connections nor slow
+/// requests: a port that is open to the internet needs [`serve`](crate::serve::serve).
+pub async fn serve_and_drain(listener: TcpListener, router: Router, drain: Duration, shutdown: CancellationToken) {
     let server =
         axum::serve(listener.tap_io(configure), router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let drained = async {
         shutdown.cancelled().await;
-        sleep(DRAIN).await;
+        sleep(drain).await;
     };
     tokio::select! {
         // axum's server has no errors: it retries a failed accept.

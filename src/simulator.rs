@@ -27,6 +27,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::Router;
@@ -160,6 +161,9 @@ pub async fn start(args: &Args, shutdown: CancellationToken) -> Result<Running, 
     Ok(Running { api, control, tasks })
 }
 
+/// How long requests in flight may take to finish once shutdown has begun: one may advance the clock by days.
+const DRAIN: Duration = Duration::from_secs(5);
+
 async fn serve_at(
     listen: IpAddr,
     port: u16,
@@ -171,7 +175,7 @@ async fn serve_at(
     let failed = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    tasks.spawn(admin::serve(listener, router, shutdown.clone()));
+    tasks.spawn(admin::serve_and_drain(listener, router, DRAIN, shutdown.clone()));
     Ok(bound)
 }
 

@@ -17,9 +17,9 @@ use crate::{
 const RESIDENT_MIB: f64 = 45.0;
 const PER_WEBHOOK_KIB: f64 = 3.0;
 const PEAK_SHARE: f64 = 1.3;
-const LOOK_MICROSECONDS: f64 = 150.0;
+const RECONCILE_MICROSECONDS: f64 = 150.0;
 /// No separate goal, but the main cost of CPU time: a settled webhook is read in full about once in 30 reconciliations.
-const READS_PER_LOOK: f64 = 0.5;
+const READS_PER_RECONCILE: f64 = 0.5;
 
 /// The results.
 #[derive(Debug)]
@@ -122,14 +122,20 @@ fn rows(cost: Cost) -> Vec<Row> {
         Row::at_most("P9", format!("resident with {webhooks} webhooks, settled"), settled, RESIDENT_MIB, "MiB"),
         Row::at_most("P9", "of that per webhook, beyond an operator without webhooks", each, PER_WEBHOOK_KIB, "KiB"),
         Row::at_most("P9", "peak since a start with all webhooks, relative to settled", peak / settled, PEAK_SHARE, ""),
-        Row::at_most("P9", "CPU per no-op reconciliation, the whole process", per_reconcile, LOOK_MICROSECONDS, "µs"),
+        Row::at_most(
+            "P9",
+            "CPU per no-op reconciliation, the whole process",
+            per_reconcile,
+            RECONCILE_MICROSECONDS,
+            "µs",
+        ),
         Row::at_most("P9", "Kubernetes writes per hour without changes, except leases", writes, 0.0, ""),
         Row::note("P9", "reconciliations per second meanwhile", format!("{:.0}", reconciles / seconds)),
         Row::at_most(
             "P9",
             "reads of the API server per reconciliation meanwhile",
             requests.reads / reconciles,
-            READS_PER_LOOK,
+            READS_PER_RECONCILE,
             "",
         ),
         Row::note("P9", "CPU of the operator meanwhile", format!("{:.1} % of a core", cpu * 100.0 / seconds)),

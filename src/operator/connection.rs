@@ -75,7 +75,7 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
     };
     let next = report.status();
     if connection.status.as_ref() != Some(&next) {
-        let api: Api<LinktreeConnection> = Api::namespaced(context.client.clone(), &key.namespace);
+        let api: Api<LinktreeConnection> = Api::namespaced(context.opener.client.clone(), &key.namespace);
         apply::apply_status(&api, &key.name, &next).await?;
     }
     Ok(Action::requeue(requeue(&connection, account.as_deref())))

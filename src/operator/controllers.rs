@@ -8,7 +8,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    gate::Gate,
     ports::Ports,
     scope::{Scope, Shared},
 };
@@ -93,8 +92,12 @@ impl Operator {
         let names: Vec<&str> = namespaces.iter().map(|name| name.as_deref().unwrap_or("(all)")).collect();
         tracing::info!(namespaces = names.join(","), "watching namespaces");
         let caches = CachesSynced::new(namespaces.len());
-        let gate = Gate::new(caches.clone(), leadership);
-        let scope = |namespace| Scope::new(shared.clone(), namespace, gate.clone());
+        let scope = |namespace| Scope {
+            shared: shared.clone(),
+            namespace,
+            caches: caches.clone(),
+            leadership: leadership.clone(),
+        };
         Operator { scopes: namespaces.into_iter().map(scope).collect(), caches }
     }
 

@@ -70,7 +70,7 @@ const RESYNC_INVALID: Duration = Duration::from_secs(300);
 /// # Errors
 /// When a request to the API server fails; the reconciliation is then retried.
 pub async fn reconcile(webhook: Arc<ObjectKey>, context: Arc<Context>) -> Result<Option<Duration>, ReconcileError> {
-    let Some(known) = context.indexes.get(&webhook) else {
+    let Some(known) = context.index.get(&webhook) else {
         context.forget(&webhook);
         return Ok(None);
     };

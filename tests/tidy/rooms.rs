@@ -16,8 +16,7 @@ const SERVICES: [&[&[&str]]; 2] = [
         &["operator/connection", "operator/receiver", "operator/webhook"],
         &["operator/account", "operator/fleet"],
         &["operator/metrics"],
-        &["operator/watch"],
-        &["operator/election"],
+        &["operator/watch", "operator/election"],
         &["operator/kubernetes"],
     ],
     &[

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::Client;
 use tokio::sync::mpsc::Sender;
 
 use super::account_opener::AccountOpener;
@@ -10,8 +9,6 @@ use crate::operator::{account::registry::Accounts, kubernetes::object_key::Objec
 
 /// Context of the connection reconciler of one scope.
 pub struct Context {
-    /// Sends writes only while this process is the leader.
-    pub client: Client,
     pub accounts: Arc<Accounts>,
     pub opener: AccountOpener,
     /// Webhooks of all scopes, since connections of several scopes may share an account.

@@ -28,7 +28,7 @@ pub(super) async fn open(
     key: &ObjectKey,
 ) -> Result<(Token, Option<Arc<Account>>), ReconcileError> {
     let accounts = &context.accounts;
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
+    let secrets: Api<Secret> = Api::namespaced(context.opener.client.clone(), &key.namespace);
     let reference = &connection.spec.token_secret_ref;
     let data = secrets.get_opt(&reference.name).await?.and_then(|secret| secret.data).unwrap_or_default();
     let Some(token) = data.get(&reference.key).and_then(|bytes| secret_value(&bytes.0)) else {
@@ -76,7 +76,7 @@ async fn resumed_budget(
     key: &ObjectKey,
     requests_per_minute: usize,
 ) -> Result<Budget, ReconcileError> {
-    let api: Api<LinktreeConnection> = Api::namespaced(context.client.clone(), &key.namespace);
+    let api: Api<LinktreeConnection> = Api::namespaced(context.opener.client.clone(), &key.namespace);
     let status = api.get_opt(&key.name).await?.and_then(|connection| connection.status).unwrap_or_default();
     let subscriptions = status.subscriptions.map_or(0, |counts| counts.managed.saturating_add(counts.unmanaged));
     Ok(resumed(

@@ -14,21 +14,10 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate that no shutdown interrupts; [`Gate::until`] adds one.
+    /// A gate whose waits end at `shutdown`.
     #[must_use]
-    pub fn new(caches: CachesSynced, leadership: Leadership) -> Self {
-        Gate { caches, leadership, shutdown: CancellationToken::new() }
-    }
-
-    /// The same gate, but a wait ends at `shutdown`.
-    #[must_use]
-    pub fn until(&self, shutdown: &CancellationToken) -> Self {
-        Gate { shutdown: shutdown.clone(), ..self.clone() }
-    }
-
-    /// Marks the caches of one scope as synced; call it once per scope.
-    pub fn mark_synced(&self) {
-        self.caches.mark_synced();
+    pub fn new(caches: CachesSynced, leadership: Leadership, shutdown: CancellationToken) -> Self {
+        Gate { caches, leadership, shutdown }
     }
 
     /// Waits until the gate opens; `false` if the process shuts down first.

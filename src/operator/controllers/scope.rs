@@ -28,9 +28,11 @@ use crate::{
     operator::{
         account::registry::Accounts,
         connection::{self, account_opener::AccountOpener},
+        election::leadership::Leadership,
         kubernetes::{error::ReconcileError, gateway::HTTPRoute, object_key::ObjectKey},
         metrics::Metrics,
         watch::{
+            caches_synced::CachesSynced,
             index::{Indexes, WebhookIndex},
             observed_versions::{Kind, ObservedVersions},
             queue,
@@ -69,9 +71,11 @@ pub struct Shared {
 
 /// The controllers of one scope.
 pub struct Scope {
-    shared: Shared,
-    namespace: Option<String>,
-    gate: Gate,
+    pub shared: Shared,
+    /// `None`: all namespaces.
+    pub namespace: Option<String>,
+    pub caches: CachesSynced,
+    pub leadership: Leadership,
 }
 
 /// Caches of one scope, which its watches fill.
@@ -82,11 +86,6 @@ struct Caches {
 }
 
 impl Scope {
-    #[must_use]
-    pub fn new(shared: Shared, namespace: Option<String>, gate: Gate) -> Self {
-        Scope { shared, namespace, gate }
-    }
-
     /// Checks that the API server lets this process list both custom resources in the scope.
     pub async fn check(&self) -> Result<(), kube::Error> {
         self.api::<LinktreeConnection>().list(&ListParams::default().limit(1)).await?;
@@ -105,7 +104,8 @@ impl Scope {
 
         // Both controllers get all requests through these channels: an event of one watch may enqueue objects of either
         // kind.
-        let (gate, metrics) = (self.gate.until(&shutdown), &self.shared.metrics);
+        let gate = Gate::new(self.caches.clone(), self.leadership.clone(), shutdown.clone());
+        let metrics = &self.shared.metrics;
         let reconcile =
             |webhook| reconcile_webhook(webhook, Arc::clone(&webhook_context), gate.clone(), metrics.clone());
         let webhooks = queue::run(webhooks_queued, CONCURRENCY.into(), shutdown.clone(), reconcile);
@@ -141,10 +141,11 @@ impl Scope {
             connections: Connections {
                 objects: caches.connections.clone(),
                 accounts: Arc::clone(&self.shared.accounts),
+                indexes: self.shared.indexes.clone(),
                 requests,
             },
             receivers: self.shared.receivers.clone(),
-            indexes: self.shared.indexes.clone(),
+            index: Arc::clone(&caches.index),
             versions: Arc::clone(&caches.versions),
             states: webhook::states::WebhookStates::default(),
         }
@@ -152,7 +153,6 @@ impl Scope {
 
     fn connection_context(&self, webhook_requests: Sender<Arc<ObjectKey>>) -> connection::context::Context {
         connection::context::Context {
-            client: self.shared.cluster.client.clone(),
             accounts: Arc::clone(&self.shared.accounts),
             opener: self.shared.opener.clone(),
             indexes: self.shared.indexes.clone(),
@@ -186,7 +186,7 @@ impl Scope {
     async fn mark_synced(&self, caches: &Caches) {
         caches.index.filled().await;
         if caches.connections.wait_until_ready().await.is_ok() {
-            self.gate.mark_synced();
+            self.caches.mark_synced();
         }
         std::future::pending::<()>().await;
     }

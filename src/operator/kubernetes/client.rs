@@ -1,4 +1,4 @@
-//! The client of the API server: kube's own, with a timeout for every request except watches.
+//! The client of the API server: kube's own, with a timeout for every request.
 
 use std::{
     task::{Context, Poll},
@@ -14,9 +14,11 @@ use kube::{
 };
 use tower::{BoxError, Layer, Service, layer::layer_fn, util::BoxService};
 
-/// Timeout of one request that is not a watch, including its response's body. A reconciliation makes about a dozen
-/// requests.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of a GET or a list, including the response's body, and of a watch until the head of its response. A
+/// reconciliation makes about a dozen requests.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of a write. The API server's own limit is 60 s, of which an admission webhook may take 30.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(65);
 
 type Answer = Response<Box<DynBody>>;
 /// kube's own stack of HTTP layers, under our timeout.
@@ -38,14 +40,14 @@ pub fn builder(config: &Config) -> Result<ClientBuilder<Deadline<KubeStack>>, ku
 
 /// Error of a request that the API server did not answer within the timeout.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the API server did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
-struct NoAnswer;
+#[error("the API server did not answer within {} s", .0.as_secs())]
+struct NoAnswer(Duration);
 
 fn deadline<S>() -> impl Layer<S, Service = Deadline<S>> {
     layer_fn(Deadline)
 }
 
-/// Layer with a timeout for each request except watches, for which kube's watcher has its own.
+/// Layer with a timeout for each request. The body of a watch has none here: kube's watcher bounds it.
 #[derive(Debug)]
 pub struct Deadline<S>(S);
 
@@ -64,13 +66,14 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let watch = is_watch(&request);
+        let limit = if request.method().is_safe() { READ_TIMEOUT } else { WRITE_TIMEOUT };
         let answer = self.0.call(request);
-        if watch {
-            return answer.boxed();
-        }
-        async move { tokio::time::timeout(REQUEST_TIMEOUT, complete(answer)).await.unwrap_or_else(|_| Err(NoAnswer.into())) }
-            .boxed()
+        if watch { within(limit, answer).boxed() } else { within(limit, complete(answer)).boxed() }
     }
+}
+
+async fn within(limit: Duration, answer: impl Future<Output = Result<Answer, BoxError>>) -> Result<Answer, BoxError> {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| Err(NoAnswer(limit).into()))
 }
 
 /// Waits for the response and its whole body, so that the timeout covers both. kube's client reads the body next in any
@@ -98,15 +101,18 @@ mod tests {
         Api,
         config::{KubeConfigOptions, Kubeconfig},
     };
-    use tokio::{io::AsyncReadExt, net::TcpListener};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
     use tower::{ServiceExt, service_fn};
 
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn request(path: &str) -> Request<Body> {
-        Request::builder().uri(path).body(Body::empty()).unwrap()
+    fn request(method: &str, path: &str) -> Request<Body> {
+        Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
     }
 
     /// A body whose second frame never comes.
@@ -117,26 +123,59 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_request_but_a_watch_ends_at_its_deadline() {
+    async fn every_request_ends_at_its_timeout_and_a_watch_stays_open() {
         let silent = || service_fn(|_: Request<Body>| std::future::pending::<Result<Answer, BoxError>>());
         let stalling = || service_fn(|_: Request<Body>| async { Ok::<_, BoxError>(stalled()) });
-        for path in
-            ["/api/v1/namespaces/a/secrets/b", "/api/v1/secrets?limit=25", "/api/v1/secrets?fieldSelector=watch%3Dtrue"]
-        {
-            let error = deadline().layer(silent()).oneshot(request(path)).await.map(drop).unwrap_err();
-            assert_eq!(error.to_string(), "the API server did not answer within 30 s", "{path}");
-            let error = deadline().layer(stalling()).oneshot(request(path)).await.map(drop).unwrap_err();
-            assert_eq!(error.to_string(), "the API server did not answer within 30 s", "{path}");
-        }
         let watch = "/api/v1/secrets?resourceVersion=1&watch=true";
-        let answer = deadline().layer(stalling()).oneshot(request(watch)).await.unwrap();
+        let cases = [
+            ("GET", "/api/v1/namespaces/a/secrets/b", 30),
+            ("GET", "/api/v1/secrets?limit=25", 30),
+            ("GET", "/api/v1/secrets?fieldSelector=watch%3Dtrue", 30),
+            ("GET", watch, 30),
+            ("PATCH", "/api/v1/namespaces/a/secrets/b", 65),
+        ];
+        for (method, path, seconds) in cases {
+            let expected = format!("the API server did not answer within {seconds} s");
+            let error = deadline().layer(silent()).oneshot(request(method, path)).await.map(drop).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{method} {path}, without a response");
+            if path != watch {
+                let error = deadline().layer(stalling()).oneshot(request(method, path)).await.map(drop).unwrap_err();
+                assert_eq!(error.to_string(), expected, "{method} {path}, with a body that stalls");
+            }
+        }
+        let answer = deadline().layer(stalling()).oneshot(request("GET", watch)).await.unwrap();
         let body = answer.into_body().collect();
         assert!(tokio::time::timeout(HOUR, body).await.is_err(), "a quiet watch must stay open");
+    }
+
+    #[tokio::test]
+    async fn a_response_is_not_retried() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        let api: Api<ConfigMap> = Api::namespaced(builder(&config).unwrap().build(), "a");
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            head(&mut stream).await;
+            let answer = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            // A retry would come on this connection, or on another one.
+            tokio::select! {
+                byte = stream.read_u8() => byte.is_ok(),
+                another = listener.accept() => another.is_ok(),
+            }
+        });
+        assert!(api.get("b").await.is_err());
+        drop(api);
+        assert!(!server.await.unwrap(), "a 503 was retried");
     }
 
     /// The head of the first request that arrives at `listener`.
     async fn first_head(listener: TcpListener) -> String {
         let (mut stream, _) = listener.accept().await.unwrap();
+        head(&mut stream).await
+    }
+
+    async fn head(stream: &mut TcpStream) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());

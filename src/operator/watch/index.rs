@@ -66,12 +66,6 @@ impl Indexes {
         index
     }
 
-    /// The entry of a webhook, whichever scope it is in.
-    #[must_use]
-    pub fn get(&self, webhook: &ObjectKey) -> Option<Arc<IndexEntry>> {
-        self.all().iter().find_map(|index| index.get(webhook))
-    }
-
     /// The webhooks that use any of these connections.
     #[must_use]
     pub fn by_connections(&self, connections: &[ObjectKey]) -> Vec<Arc<IndexEntry>> {

@@ -17,7 +17,10 @@ use crate::{
     operator::{
         account::registry::Accounts,
         kubernetes::{events::Events, object_key::ObjectKey},
-        watch::{index::Indexes, observed_versions::ObservedVersions},
+        watch::{
+            index::{Indexes, WebhookIndex},
+            observed_versions::ObservedVersions,
+        },
     },
 };
 
@@ -26,8 +29,7 @@ pub struct Context {
     pub cluster: Cluster,
     pub connections: Connections,
     pub receivers: ReceiverAccess,
-    /// Indexes of all scopes, since connections of several scopes may share an account.
-    pub indexes: Indexes,
+    pub index: Arc<WebhookIndex>,
     pub versions: Arc<ObservedVersions>,
     pub states: WebhookStates,
 }
@@ -45,6 +47,8 @@ pub struct Cluster {
 pub struct Connections {
     pub objects: Store<LinktreeConnection>,
     pub accounts: Arc<Accounts>,
+    /// Indexes of all scopes, since connections of several scopes may share an account.
+    pub indexes: Indexes,
     pub requests: Sender<ObjectRef<LinktreeConnection>>,
 }
 

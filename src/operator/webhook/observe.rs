@@ -191,7 +191,7 @@ fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<Objec
     }
     let (own, connection) = (key(spec), ObjectKey::new(&spec.name.namespace, &spec.connection));
     let connections = [context.connections.accounts.sharing_with(&connection), vec![connection]].concat();
-    let webhooks = context.indexes.by_connections(&connections);
+    let webhooks = context.connections.indexes.by_connections(&connections);
     let has_url = |other: &IndexEntry| other.url.as_deref() == Some(spec.url.as_str()) && other.subscription.is_some();
     webhooks.iter().find(|other| *other.key != own && has_url(other)).map(|other| (*other.key).clone())
 }

@@ -43,6 +43,7 @@ async fn a_certificate_is_replaced_under_load() {
     let receiver = Running::start_with_tls(&route(vec![])).await;
     // The admin port may respond before the files have been read for the first time.
     let readiness = async || receiver.get("/readyz").await.text().await.unwrap();
+    assert_eq!(receiver.get("/readyz").await.status(), 503, "ready without a certificate");
     until("it is unready for want of a certificate", async || readiness().await.contains("tls.crt cannot be read"))
         .await;
     install(&receiver, &first, &first_key);

@@ -6,34 +6,34 @@ use crate::{
 };
 
 /// `field` of a drift of the subscription's URL.
-pub(in crate::operator::webhook::decide) const URL: &str = "url";
+pub const URL: &str = "url";
 /// `field` of a drift of the subscription's events.
-pub(in crate::operator::webhook::decide) const EVENTS: &str = "events";
+pub const EVENTS: &str = "events";
 
 /// The findings, status and steps that the subscription's rules determine.
-pub(in crate::operator::webhook::decide) struct Subscription {
-    pub(in crate::operator::webhook::decide) status: Option<SubscriptionStatus>,
-    pub(in crate::operator::webhook::decide) registered: Finding,
-    pub(in crate::operator::webhook::decide) up_to_date: Finding,
-    pub(in crate::operator::webhook::decide) enabled: Finding,
-    pub(in crate::operator::webhook::decide) at_risk: Finding,
-    pub(in crate::operator::webhook::decide) steps: Vec<Step>,
+pub struct Subscription {
+    pub status: Option<SubscriptionStatus>,
+    pub registered: Finding,
+    pub up_to_date: Finding,
+    pub enabled: Finding,
+    pub at_risk: Finding,
+    pub steps: Vec<Step>,
 }
 
 impl Subscription {
     /// Whether Linktree reports that deliveries fail.
-    pub(in crate::operator::webhook::decide) fn failing(&self) -> bool {
+    pub fn failing(&self) -> bool {
         self.at_risk.holds()
     }
 
     /// Whether Linktree still sends to a URL other than the spec's.
-    pub(in crate::operator::webhook::decide) fn moves(&self) -> bool {
+    pub fn moves(&self) -> bool {
         self.status.as_ref().is_some_and(|status| status.drift.iter().any(|drift| drift.field == URL))
     }
 }
 
 /// The findings that must be true before the operator makes Linktree send deliveries.
-pub(in crate::operator::webhook::decide) enum Health<'a> {
+pub enum Health<'a> {
     Bundled {
         receiver: &'a Finding,
         endpoint: &'a Finding,

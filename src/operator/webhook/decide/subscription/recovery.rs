@@ -73,6 +73,11 @@ pub(super) fn decide(
     Decision { enabled: finding, record, step }
 }
 
+/// Text of Linktree's in double quotes, on one line: control characters are escaped, apostrophes are not.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.escape_debug().to_string().replace("\\'", "'"))
+}
+
 /// The finding about a disabled subscription. Its reason is [`Reason::DisabledByProvider`] only if an attempt is due
 /// now.
 fn disabled_finding(
@@ -83,7 +88,7 @@ fn disabled_finding(
     next: Option<(Timestamp, Reason)>,
     now: Timestamp,
 ) -> Finding {
-    let cause = known.disabled_reason.as_deref().map(|reason| format!(" (\"{}\")", reason.escape_debug()));
+    let cause = known.disabled_reason.as_deref().map(|reason| format!(" ({})", quoted(reason)));
     let state = format!("Linktree disabled the subscription{}", cause.unwrap_or_default());
     match recovery.policy {
         RecoveryPolicy::Never => {
@@ -153,5 +158,16 @@ fn next_attempt(recovery: &Recovery, record: &RecoveryStatus, now: Timestamp) ->
         (day_ends, Reason::ReenableBudgetExhausted)
     } else {
         (cooled, Reason::ReenableBackoff)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_reason_of_linktrees_stays_readable_and_on_one_line() {
+        assert_eq!(quoted("it didn't answer"), "\"it didn't answer\"");
+        assert_eq!(quoted("a \"b\"\nc"), "\"a \\\"b\\\"\\nc\"");
     }
 }
