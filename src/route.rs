@@ -14,10 +14,12 @@ use crate::linktree::secret::Secret;
 
 pub mod cloudevent;
 mod deep_stack;
+mod expression;
 pub mod filter;
 pub mod journal;
 pub mod sink;
 pub mod status;
+pub mod success;
 pub mod template;
 
 /// The route file's name: the key in the mounted Secret.

@@ -116,6 +116,14 @@ pub struct HttpSink {
     /// The Secret key that holds a token to send as Authorization: Bearer TOKEN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_secret_ref: Option<SecretKeyReference>,
+    /// A CEL expression that must be true for a 2xx response to count as success, such as answer.body.ok == true: for
+    /// APIs that report errors in the body of a 200. The only variable is answer, with status and body. body is the JSON
+    /// of the response's body, or null if the body is not JSON or longer than 64 KiB; macros that loop are not
+    /// available. If the expression is false or its evaluation fails, the event has failed and is retried. If omitted,
+    /// every 2xx response is a success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub success_condition: Option<String>,
 }
 
 /// A Service in this namespace, reached over plain HTTP.

@@ -1,55 +1,13 @@
 //! Filters: CEL expressions that select a sink's events. The operator compiles them to report mistakes on the custom
-//! resource; the receiver compiles and evaluates them. Pure and bounded: without loops, the cost of an evaluation grows
-//! with the length of the filter, and regular expressions run in linear time.
+//! resource; the receiver compiles and evaluates them. Pure and bounded: see [`super::expression`].
 
-use std::{collections::HashMap, fmt, sync::Arc};
-
-use cel::{
-    Context, Env, ExecutionError, Program, Value,
-    common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr, SelectExpr},
-    objects::Key,
-    parser::Macro,
-};
 use serde_json::Value as Json;
 
-use super::deep_stack;
+use super::expression::Expression;
 
-/// Longest filter, in bytes.
-const SOURCE_MAX: usize = 1024;
-/// Maximum nesting depth of a filter. A filter is parsed on a large stack but evaluated on an ordinary one, which must
-/// suffice.
-const DEPTH_MAX: usize = 32;
-/// The only variable that a filter can use.
-const EVENT: &str = "event";
-/// The functions that a filter can call. Without this list, an unknown function would fail only at evaluation.
-const FUNCTIONS: [&str; 12] = [
-    "bool",
-    "bytes",
-    "contains",
-    "double",
-    "endsWith",
-    "int",
-    "matches",
-    "size",
-    "startsWith",
-    "string",
-    "type",
-    "uint",
-];
-/// First characters of the operators, which are functions named `_<_`, `!_`, `@in`, `_?_:_` and so on.
-const OPERATOR_MARKS: [char; 4] = ['_', '@', '!', '-'];
-
-/// A compiled filter.
-pub struct Filter {
-    program: Program,
-    environment: Arc<Env>,
-}
-
-impl fmt::Debug for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Filter").finish_non_exhaustive()
-    }
-}
+/// A compiled filter. Its only variable is `event`.
+#[derive(Debug)]
+pub struct Filter(Expression);
 
 impl Filter {
     /// Compiles a filter.
@@ -57,32 +15,7 @@ impl Filter {
     /// # Errors
     /// A description of the mistake, with its line and column.
     pub fn compile(source: &str) -> Result<Self, String> {
-        if source.len() > SOURCE_MAX {
-            return Err(format!("is longer than {SOURCE_MAX} bytes"));
-        }
-        deep_stack::run(|| Filter::parse(source)).unwrap_or_else(|| Err("cannot be parsed".to_owned()))
-    }
-
-    fn parse(source: &str) -> Result<Self, String> {
-        let environment = environment()?;
-        let program = environment.compile(source).map_err(|errors| {
-            let first = errors.errors.first().map(|error| (error.pos, error.msg.as_str()));
-            let ((line, column), message) = first.unwrap_or(((1, 1), "it cannot be parsed"));
-            format!("does not compile: line {line}, column {column}: {message}")
-        })?;
-        if is_deeper(program.expression(), DEPTH_MAX) {
-            return Err(format!("is nested more than {DEPTH_MAX} levels deep"));
-        }
-        let references = program.references();
-        if let Some(unknown) = references.variables().into_iter().filter(|name| *name != EVENT).min() {
-            return Err(format!("uses the unknown variable {unknown}: the only variable is event"));
-        }
-        let known = |name: &str| FUNCTIONS.contains(&name) || name.starts_with(OPERATOR_MARKS);
-        if let Some(unknown) = references.functions().into_iter().filter(|name| !known(name)).min() {
-            return Err(format!("calls the unknown function {unknown}: use has or one of {}", FUNCTIONS.join(", ")));
-        }
-        drop(references);
-        Ok(Filter { program, environment: Arc::new(environment) })
+        Expression::compile(source, "event", &[]).map(Filter)
     }
 
     /// Whether the filter is true for `event`.
@@ -90,81 +23,7 @@ impl Filter {
     /// # Errors
     /// If the evaluation fails. The message contains no value of the event.
     pub fn wants(&self, event: &Json) -> Result<bool, String> {
-        let mut context = Context::with_env(Arc::clone(&self.environment));
-        context.add_variable_from_value(EVENT, value(event));
-        match self.program.execute(&context) {
-            Ok(Value::Bool(wants)) => Ok(wants),
-            Ok(_) => Err("the filter does not evaluate to true or false".to_owned()),
-            Err(error) => Err(format!("the filter cannot be evaluated: {}", explain(&error))),
-        }
-    }
-}
-
-/// CEL's standard operators and functions, and the macro `has`. The other macros are loops.
-fn environment() -> Result<Env, String> {
-    let has = Macro::global("has", 1, |helper, _, arguments| match arguments.pop().map(|argument| argument.expr) {
-        Some(Expr::Select(select)) => Ok(Some(helper.next_expr(Expr::Select(SelectExpr { test: true, ..select })))),
-        Some(_) | None => Ok(None),
-    });
-    let mut environment = Env::default().with_stdlib();
-    environment.add_macro(has).map_err(|error| error.to_string())?;
-    Ok(environment)
-}
-
-/// Whether an expression is nested more than `left` levels deep.
-fn is_deeper(expression: &IdedExpr, left: usize) -> bool {
-    let Some(left) = left.checked_sub(1) else { return true };
-    let deeper = |part: &IdedExpr| is_deeper(part, left);
-    let entry = |entry: &IdedEntryExpr| match &entry.expr {
-        EntryExpr::StructField(field) => deeper(&field.value),
-        EntryExpr::MapEntry(entry) => deeper(&entry.key) || deeper(&entry.value),
-    };
-    match &expression.expr {
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => false,
-        Expr::Call(call) => call.target.iter().any(|target| deeper(target)) || call.args.iter().any(deeper),
-        Expr::List(list) => list.elements.iter().any(deeper),
-        Expr::Map(map) => map.entries.iter().any(entry),
-        Expr::Select(select) => deeper(&select.operand),
-        Expr::Struct(message) => message.entries.iter().any(entry),
-        // Only a macro that loops creates a comprehension, so any comprehension counts as too deep.
-        Expr::Comprehension(_) => true,
-    }
-}
-
-/// Converts an event's JSON to a CEL value. A number without a fraction becomes an int, as a literal in a filter does.
-fn value(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(bool) => Value::Bool(*bool),
-        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(int), _) => Value::Int(int),
-            (None, Some(uint)) => Value::UInt(uint),
-            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Json::String(text) => Value::String(Arc::new(text.clone())),
-        Json::Array(values) => Value::List(Arc::new(values.iter().map(value).collect())),
-        Json::Object(fields) => {
-            let entry = |(name, field): (&String, &Json)| (Key::String(Arc::new(name.clone())), value(field));
-            Value::Map(fields.iter().map(entry).collect::<HashMap<_, _>>().into())
-        }
-    }
-}
-
-/// Describes an error by its kind, because most of CEL's messages quote values.
-fn explain(error: &ExecutionError) -> String {
-    let of_types = matches!(
-        error,
-        ExecutionError::NoSuchOverload(_)
-            | ExecutionError::UnexpectedType { .. }
-            | ExecutionError::ValuesNotComparable(..)
-            | ExecutionError::UnsupportedBinaryOperator(..)
-    );
-    if matches!(error, ExecutionError::NoSuchKey(_)) {
-        "a field that it uses is missing: check for it with has(…)".to_owned()
-    } else if of_types {
-        "a field does not have the type that it is compared with".to_owned()
-    } else {
-        "an operation failed".to_owned()
+        self.0.is_true(event).map_err(|problem| format!("the filter {problem}"))
     }
 }
 
@@ -173,6 +32,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::route::expression::{DEPTH_MAX, SOURCE_MAX};
 
     fn event() -> Json {
         json!({

@@ -31,6 +31,9 @@ pub struct Sink {
     /// A CEL expression that selects some of those events: see [`super::filter`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// A CEL expression that a 2xx response must satisfy: see [`super::success`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_condition: Option<String>,
     #[serde(default)]
     pub format: Format,
     #[serde(default)]
@@ -121,6 +124,7 @@ impl Sink {
             signing_secret: None,
             events: BTreeSet::new(),
             filter: None,
+            success_condition: None,
             format: Format::default(),
             ordering: Ordering::default(),
             timeout_seconds: 10,

@@ -5,7 +5,7 @@ use linktree_operator::{
     api::{sink, webhook::LinktreeWebhook},
     linktree::event::EventType,
     receiver::{journal::Pending, sink::cloudevent},
-    route::{TemplateSource, filter::Filter, template::Template},
+    route::{TemplateSource, filter::Filter, success::SuccessCondition, template::Template},
 };
 use serde_json::{Value, json};
 
@@ -66,6 +66,27 @@ fn a_milestone_is_posted_to_the_channel_once_it_is_reached() {
     let filter = Filter::compile(&first_sink("slack").filter.unwrap()).unwrap();
     let wants = |value| filter.wants(&event("analytics.milestone", &milestone(value)));
     assert_eq!((wants(999), wants(1000)), (Ok(false), Ok(true)));
+}
+
+#[test]
+fn a_message_is_posted_only_if_the_chat_says_so() {
+    for (example, accepted, rejected) in [
+        ("slack", r#"{"ok":true,"channel":"C1"}"#, r#"{"ok":false,"error":"not_in_channel"}"#),
+        ("teams", "1", "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429"),
+    ] {
+        let source = first_sink(example).http.unwrap().success_condition.unwrap();
+        let condition = SuccessCondition::compile(&source).unwrap();
+        assert_eq!(condition.check(200, accepted.as_bytes()), Ok(()), "{example}");
+        assert!(condition.check(200, rejected.as_bytes()).is_err(), "{example}");
+    }
+}
+
+#[test]
+fn a_new_link_is_a_card_in_teams() {
+    let message = sent("teams", "link.created", &link());
+    let card = &message["attachments"][0]["content"];
+    assert_eq!(card["body"][0]["inlines"][0]["text"], "\"Sale\" now");
+    assert_eq!(card["actions"][0]["url"], "https://shop.example/?a=1&b=2");
 }
 
 #[test]

@@ -10,5 +10,6 @@ mod pausing;
 mod reloading;
 mod sinks;
 mod storage;
+mod success;
 mod tls;
 mod volume;

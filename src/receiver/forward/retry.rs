@@ -22,12 +22,13 @@ pub fn after(failure: &Failure, retry: &Retry, attempts: u32, jitter: f64, now: 
 }
 
 /// Whether the same request may succeed later (Knative's data-plane contract): 408, 409, 429, any 5xx, and every
-/// attempt without a response.
+/// attempt without a response. Also a 2xx that does not satisfy the success condition.
 fn is_retryable(failure: &Failure) -> bool {
     match failure {
         Failure::Status { code, .. } => matches!(code, 408 | 409 | 429 | 500..=599),
-        // The name may resolve to another address next time, and the rules may change.
-        Failure::TimedOut | Failure::Unreachable | Failure::Forbidden { .. } => true,
+        // The name may resolve to another address next time, and the rules may change. The body of a 200 does not say
+        // whether the error is permanent.
+        Failure::NotAccepted { .. } | Failure::TimedOut | Failure::Unreachable | Failure::Forbidden { .. } => true,
         // The same event makes the same request.
         Failure::Unfit { .. } => false,
     }
@@ -43,7 +44,11 @@ fn backoff(retry: &Retry, attempts: u32) -> Duration {
 fn retry_after(failure: &Failure) -> Duration {
     match failure {
         Failure::Status { retry_after, .. } => retry_after.unwrap_or_default(),
-        Failure::TimedOut | Failure::Unreachable | Failure::Forbidden { .. } | Failure::Unfit { .. } => Duration::ZERO,
+        Failure::NotAccepted { .. }
+        | Failure::TimedOut
+        | Failure::Unreachable
+        | Failure::Forbidden { .. }
+        | Failure::Unfit { .. } => Duration::ZERO,
     }
 }
 
@@ -72,6 +77,8 @@ mod tests {
         }
         assert!(delay(&Failure::TimedOut, 1, 0.0).is_some());
         assert!(delay(&Failure::Unreachable, 1, 0.0).is_some());
+        let not_accepted = Failure::NotAccepted { code: 200, problem: String::new() };
+        assert!(delay(&not_accepted, 1, 0.0).is_some());
         assert!(delay(&Failure::Unfit { problem: String::new() }, 1, 0.0).is_none());
         for dead in [status(301), status(307), status(400), status(401), status(404), status(413), status(422)] {
             assert!(delay(&dead, 1, 0.0).is_none(), "{dead}");

@@ -5,7 +5,7 @@ use url::Url;
 use super::{cloudevent, failure::Failure};
 use crate::{
     receiver::journal::Pending,
-    route::{Format, RouteError, Sink, WebhookName, filter::Filter, template::Template},
+    route::{Format, RouteError, Sink, WebhookName, filter::Filter, success::SuccessCondition, template::Template},
 };
 
 /// A sink that is ready to send to.
@@ -14,6 +14,7 @@ pub struct Destination {
     pub sink: Sink,
     pub url: Url,
     filter: Option<Filter>,
+    pub(super) success: Option<SuccessCondition>,
     pub(super) webhook: WebhookName,
     pub(super) form: Form,
 }
@@ -31,11 +32,13 @@ impl Destination {
     /// Compiles a sink; `None` if its address is unknown.
     ///
     /// # Errors
-    /// If its template or its filter does not compile.
+    /// If its template, its filter or its success condition does not compile.
     pub fn new(webhook: &WebhookName, sink: &Sink) -> Result<Option<Self>, RouteError> {
         let unusable = |problem| RouteError::Sink { name: sink.name.clone(), problem };
         let filter = sink.filter.as_deref().map(Filter::compile).transpose();
         let filter = filter.map_err(|problem| unusable(format!("filter {problem}")))?;
+        let success = sink.success_condition.as_deref().map(SuccessCondition::compile).transpose();
+        let success = success.map_err(|problem| unusable(format!("successCondition {problem}")))?;
         let form = match &sink.format {
             Format::CloudEvent => Form::CloudEvent,
             Format::CloudEventStructured => Form::CloudEventStructured,
@@ -46,7 +49,7 @@ impl Destination {
             }
         };
         let Some(url) = sink.url.as_ref().map(|url| url.expose().clone()) else { return Ok(None) };
-        Ok(Some(Destination { sink: sink.clone(), url, filter, webhook: webhook.clone(), form }))
+        Ok(Some(Destination { sink: sink.clone(), url, filter, success, webhook: webhook.clone(), form }))
     }
 
     /// Whether the sink accepts `event` by its event types and filter.

@@ -9,6 +9,8 @@ use super::egress::Denied;
 pub enum Failure {
     /// The response is not 2xx.
     Status { code: u16, retry_after: Option<Duration> },
+    /// The response is 2xx, but does not satisfy the sink's success condition. Contains no part of the response's body.
+    NotAccepted { code: u16, problem: String },
     /// No response within the timeout.
     TimedOut,
     /// The connection failed or broke.
@@ -25,7 +27,8 @@ impl Failure {
     pub fn is_the_sinks(&self) -> bool {
         match self {
             Failure::Status { .. } | Failure::TimedOut | Failure::Unreachable | Failure::Forbidden { .. } => true,
-            Failure::Unfit { .. } => false,
+            // The sink's status is a success; its API rejects this event.
+            Failure::NotAccepted { .. } | Failure::Unfit { .. } => false,
         }
     }
 }
@@ -34,6 +37,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Status { code, .. } => write!(f, "answered {code}"),
+            Failure::NotAccepted { code, problem } => write!(f, "answered {code}, but {problem}"),
             Failure::TimedOut => f.write_str("did not answer in time"),
             Failure::Unreachable => f.write_str("could not be reached"),
             Failure::Forbidden { address } => write!(f, "not sent: {}", Denied { address: *address }),

@@ -2,7 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
-use reqwest::{Client, redirect};
+use reqwest::{Client, Response, redirect};
 use url::Url;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 use crate::{clock, receiver::journal::Pending, retry_after};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of a response body is read so that the connection can be reused. The content is ignored.
+/// How much of a response body is read: for the success condition, and so that the connection can be reused.
 const ANSWER_MAX: usize = 64 * 1024;
 
 /// The HTTP clients of all sinks, one for sinks in the cluster and one for the others: a connection of one kind is
@@ -60,8 +60,8 @@ impl Clients {
 /// Posts `event` to `destination`.
 ///
 /// # Errors
-/// If the event does not fit, or the sink does not answer 2xx within its timeout. It may have accepted the event
-/// anyway.
+/// If the event does not fit, the sink does not answer 2xx within its timeout, or the answer does not satisfy the
+/// success condition. It may have accepted the event anyway.
 pub async fn deliver(clients: &Clients, destination: &Destination, event: &Pending) -> Result<(), Failure> {
     let Message { header, body } = destination.message(event, rand::random(), clock::now().as_second())?;
     let request = clients
@@ -72,18 +72,29 @@ pub async fn deliver(clients: &Clients, destination: &Destination, event: &Pendi
         .body(body);
     let mut answer = request.send().await.map_err(|error| failure(&error))?;
     let status = answer.status();
-    let outcome = if status.is_success() {
-        Ok(())
-    } else {
+    let code = status.as_u16();
+    if !status.is_success() {
         let retry_after = retry_after::read(answer.headers(), clock::now());
-        Err(Failure::Status { code: status.as_u16(), retry_after })
-    };
-    let mut left = ANSWER_MAX;
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        let Some(rest) = left.checked_sub(chunk.len()) else { break };
-        left = rest;
+        // The response has arrived, whatever becomes of its body.
+        let _ = read(&mut answer).await;
+        return Err(Failure::Status { code, retry_after });
     }
-    outcome
+    let body = read(&mut answer).await;
+    let Some(condition) = &destination.success else { return Ok(()) };
+    let body = body.map_err(|error| failure(&error))?.unwrap_or_default();
+    condition.check(code, &body).map_err(|problem| Failure::NotAccepted { code, problem })
+}
+
+/// Reads the body of a response; `None` if it is longer than [`ANSWER_MAX`].
+async fn read(answer: &mut Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if chunk.len() > ANSWER_MAX.saturating_sub(body.len()) {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }
 
 fn failure(error: &reqwest::Error) -> Failure {

@@ -87,11 +87,24 @@ fn url(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Result<Ur
 
 fn sink(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Sink {
     let value = |reference: &Option<SecretKeyReference>| secrets.values.get(reference.as_ref()?).cloned();
-    let spec::Sink { name, address: _, auth, signing, events, filter, format, ordering, timeout_seconds, retry } = sink;
+    let spec::Sink {
+        name,
+        address: _,
+        auth,
+        signing,
+        events,
+        filter,
+        success_condition,
+        format,
+        ordering,
+        timeout_seconds,
+        retry,
+    } = sink;
     Sink {
         name: name.clone(),
         url: url(sink, secrets, addresses).ok().map(SinkUrl::new),
         filter: filter.clone(),
+        success_condition: success_condition.clone(),
         bearer: value(auth),
         signing_secret: value(signing),
         events: events.clone(),

@@ -12,7 +12,7 @@ use crate::{
         sink::{self as api, AddressableReference},
     },
     linktree::event::EventType,
-    route::{Format, Ordering, Retry, TemplateSource, filter::Filter, template::Template},
+    route::{Format, Ordering, Retry, TemplateSource, filter::Filter, success::SuccessCondition, template::Template},
 };
 
 /// A destination that the receiver forwards events to.
@@ -24,6 +24,7 @@ pub struct Sink {
     pub signing: Option<SecretKeyReference>,
     pub events: BTreeSet<EventType>,
     pub filter: Option<String>,
+    pub success_condition: Option<String>,
     pub format: Format,
     pub ordering: Ordering,
     pub timeout_seconds: u32,
@@ -57,6 +58,11 @@ impl Sink {
                 None => Ok(None),
             }
             .map_err(|problem| invalid(field("filter"), &problem))?,
+            success_condition: match sink.http.as_ref().and_then(|http| http.success_condition.as_ref()) {
+                Some(source) => SuccessCondition::compile(source).map(|_| Some(source.clone())),
+                None => Ok(None),
+            }
+            .map_err(|problem| invalid(field("http.successCondition"), &problem))?,
             format: parse_format(*format, template.as_ref()).map_err(|(at, problem)| invalid(field(&at), &problem))?,
             ordering: match ordering {
                 None | Some(api::Ordering::None) => Ordering::None,
@@ -181,6 +187,19 @@ mod tests {
             parse(&json!({"filter": "event.type == 'x'"})).unwrap().filter.as_deref(),
             Some("event.type == 'x'")
         );
+    }
+
+    #[test]
+    fn a_success_condition_that_does_not_compile_is_rejected_with_its_field() {
+        let with =
+            |condition: &str| parse(&json!({"http": {"url": "https://slack.example/", "successCondition": condition}}));
+        let problem = with("answer.ok").unwrap_err();
+        assert!(
+            problem.starts_with("spec.sinks[cms].http.successCondition uses the unknown field answer.ok"),
+            "{problem}"
+        );
+        let sink = with("answer.body.ok == true").unwrap();
+        assert_eq!(sink.success_condition.as_deref(), Some("answer.body.ok == true"));
     }
 
     #[test]
