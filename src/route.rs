@@ -13,6 +13,7 @@ pub use self::sink::{Format, Ordering, Retry, Sink, SinkUrl, TemplateSource};
 use crate::linktree::secret::Secret;
 
 pub mod cloudevent;
+pub mod credentials;
 mod deep_stack;
 mod expression;
 pub mod filter;

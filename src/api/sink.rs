@@ -54,8 +54,8 @@ pub struct Sink {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
     /// The Secret key that holds the secret for signing requests as defined by Standard Webhooks: headers webhook-id,
-    /// webhook-timestamp and webhook-signature. If the secret begins with whsec_, the rest is base64-decoded; any other
-    /// secret is used as is.
+    /// webhook-timestamp and webhook-signature. The secret is base64, with or without whsec_ and line breaks; a secret
+    /// that is not base64 and does not begin with whsec_ is used as is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret_ref: Option<SecretKeyReference>,
     /// Timeout, ordering and retries.

@@ -1,11 +1,18 @@
 //! A sink as a route defines it, with its filter and template compiled. No IO.
 
+use http::HeaderValue;
 use url::Url;
 
 use super::{cloudevent, failure::Failure};
 use crate::{
     receiver::journal::Pending,
-    route::{Format, RouteError, Sink, WebhookName, filter::Filter, success::SuccessCondition, template::Template},
+    route::{
+        Format, RouteError, Sink, WebhookName,
+        credentials::{self, SigningKey},
+        filter::Filter,
+        success::SuccessCondition,
+        template::Template,
+    },
 };
 
 /// A sink that is ready to send to.
@@ -15,6 +22,8 @@ pub struct Destination {
     pub url: Url,
     filter: Option<Filter>,
     pub(super) success: Option<SuccessCondition>,
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) signing_key: Option<SigningKey>,
     pub(super) webhook: WebhookName,
     pub(super) form: Form,
 }
@@ -29,7 +38,8 @@ pub(super) enum Form {
 }
 
 impl Destination {
-    /// Compiles a sink; `None` if its address is unknown.
+    /// Compiles a sink; `None` if its address is unknown, or a credential cannot be used: the operator reports it, and the
+    /// sink's events wait.
     ///
     /// # Errors
     /// If its template, its filter or its success condition does not compile.
@@ -49,7 +59,19 @@ impl Destination {
             }
         };
         let Some(url) = sink.url.as_ref().map(|url| url.expose().clone()) else { return Ok(None) };
-        Ok(Some(Destination { sink: sink.clone(), url, filter, success, webhook: webhook.clone(), form }))
+        let authorization = sink.bearer.as_ref().map(credentials::authorization).transpose();
+        let signing_key = sink.signing_secret.as_ref().map(SigningKey::parse).transpose();
+        let (Ok(authorization), Ok(signing_key)) = (authorization, signing_key) else { return Ok(None) };
+        Ok(Some(Destination {
+            sink: sink.clone(),
+            url,
+            filter,
+            success,
+            authorization,
+            signing_key,
+            webhook: webhook.clone(),
+            form,
+        }))
     }
 
     /// Whether the sink accepts `event` by its event types and filter.

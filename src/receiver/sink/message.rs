@@ -31,22 +31,22 @@ impl Destination {
     /// [`Failure::Unfit`], if the event cannot be converted to the sink's format.
     pub fn message(&self, event: &Pending, attempt: u64, now: i64) -> Result<Message, Failure> {
         let Message { mut header, body } = self.form(event)?;
-        let mut set = |name: HeaderName, value: &str, sensitive: bool| {
-            if let Ok(mut value) = HeaderValue::from_str(value) {
-                value.set_sensitive(sensitive);
+        if let Some(authorization) = &self.authorization {
+            header.insert(AUTHORIZATION, authorization.clone());
+        }
+        // These values are printable ASCII, which is always a valid header value.
+        let mut set = |name: HeaderName, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
                 header.insert(name, value);
             }
         };
-        if let Some(token) = &self.sink.bearer {
-            set(AUTHORIZATION, &format!("Bearer {}", token.expose()), true);
-        }
-        if let Some(secret) = &self.sink.signing_secret {
+        if let Some(key) = &self.signing_key {
             let id = signature::message_id(&event.id);
-            set(HeaderName::from_static("webhook-signature"), &signature::sign(secret, &id, now, &body), false);
-            set(HeaderName::from_static("webhook-timestamp"), &now.to_string(), false);
-            set(HeaderName::from_static("webhook-id"), &id, false);
+            set(HeaderName::from_static("webhook-signature"), &signature::sign(key, &id, now, &body));
+            set(HeaderName::from_static("webhook-timestamp"), &now.to_string());
+            set(HeaderName::from_static("webhook-id"), &id);
         }
-        set(HeaderName::from_static("traceparent"), &traceparent(&self.webhook, event, attempt), false);
+        set(HeaderName::from_static("traceparent"), &traceparent(&self.webhook, event, attempt));
         Ok(Message { header, body })
     }
 
@@ -160,6 +160,19 @@ mod tests {
         assert_ne!(first, again);
         assert_ne!(first[..35], other[..35]);
         assert!(trace("d1", 0, 0).ends_with("-0000000000000001-01"), "a span of zeros is invalid");
+    }
+
+    #[test]
+    fn nothing_is_sent_without_its_credential() {
+        let webhook = WebhookName { namespace: "marketing".into(), name: "links".into() };
+        let ready = |edit: fn(&mut Sink)| {
+            let mut sink = Sink::new("cms", Url::parse("http://cms.example/in").unwrap());
+            edit(&mut sink);
+            Destination::new(&webhook, &sink).unwrap().is_some()
+        };
+        assert!(ready(|_| {}));
+        assert!(!ready(|sink| sink.bearer = Some(Secret::new("eyJh.\neyJz"))));
+        assert!(!ready(|sink| sink.signing_secret = Some(Secret::new("whsec_s3cret!"))));
     }
 
     #[test]

@@ -1,31 +1,17 @@
 //! Signs requests as Standard Webhooks defines it (specification 1.0, symmetric): `v1,` and the base64 of the
 //! HMAC-SHA256 of `id.timestamp.body`. Pure.
 
-use base64::{
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-    prelude::{BASE64_STANDARD, Engine},
-};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use zeroize::Zeroizing;
 
-use crate::linktree::secret::Secret;
+use crate::route::credentials::SigningKey;
 
-/// The prefix of a secret in the specification's recommended form: the rest is base64.
-const PREFIX: &str = "whsec_";
-/// Secrets occur with and without padding.
-const SECRETS: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// The signature of `body`. A secret that begins with `whsec_` is decoded from base64, any other is used as its own
-/// bytes.
+/// The signature of `body`.
 #[must_use]
-pub fn sign(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> String {
+pub fn sign(key: &SigningKey, id: &str, timestamp: i64, body: &[u8]) -> String {
     // HMAC accepts a key of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key(secret)) else { return String::new() };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose()) else { return String::new() };
     mac.update(format!("{id}.{timestamp}.").as_bytes());
     mac.update(body);
     format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
@@ -45,30 +31,26 @@ pub fn message_id(id: &str) -> String {
     })
 }
 
-fn key(secret: &Secret) -> Zeroizing<Vec<u8>> {
-    let text = secret.expose();
-    let decoded = text.strip_prefix(PREFIX).and_then(|encoded| SECRETS.decode(encoded).ok());
-    Zeroizing::new(decoded.unwrap_or_else(|| text.as_bytes().to_vec()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linktree::secret::Secret;
 
     #[test]
     fn a_signature_matches_the_example_of_the_specification() {
-        let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let key = SigningKey::parse(&Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
         let body = br#"{"test": 2432232314}"#;
-        let signature = sign(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
+        let signature = sign(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 
     #[test]
-    fn a_secret_without_the_prefix_is_used_as_bytes() {
-        let plain = sign(&Secret::new("abc"), "i", 1, b"x");
-        assert_eq!(plain, sign(&Secret::new("whsec_YWJj"), "i", 1, b"x"));
-        assert_eq!(sign(&Secret::new("whsec_YQ=="), "i", 1, b"x"), sign(&Secret::new("whsec_YQ"), "i", 1, b"x"));
-        assert_ne!(plain, sign(&Secret::new("abd"), "i", 1, b"x"));
+    fn the_prefix_of_a_secret_changes_no_signature() {
+        let signed = |secret: &str| sign(&SigningKey::parse(&Secret::new(secret)).unwrap(), "i", 1, b"x");
+        assert_eq!(signed("abc"), signed("whsec_YWJj"));
+        assert_eq!(signed("YWJj"), signed("whsec_YWJj"));
+        assert_eq!(signed("whsec_YQ=="), signed("whsec_YQ"));
+        assert_ne!(signed("abc"), signed("abd"));
     }
 
     #[test]

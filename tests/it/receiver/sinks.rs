@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use linktree_operator::{
     linktree::secret::Secret,
     receiver::sink::signature,
-    route::{self, Format, Ordering, Sink, SinkUrl, TemplateSource},
+    route::{self, Format, Ordering, Sink, SinkUrl, TemplateSource, credentials::SigningKey},
 };
 use serde_json::Value;
 
@@ -72,7 +72,8 @@ async fn every_attempt_is_signed_and_has_the_same_trace() {
     let collector = Collector::start().await;
     collector.answers(503);
     let secret = Secret::new("whsec_c2VjcmV0");
-    let receiver = one_sink(&collector, |sink| sink.signing_secret = Some(secret.clone())).await;
+    let key = SigningKey::parse(&secret).unwrap();
+    let receiver = one_sink(&collector, |sink| sink.signing_secret = Some(secret)).await;
     receiver.deliver(&delivery("dlv_1", BODY, SECRET)).await;
     until("the event was attempted", async || !collector.asked().is_empty()).await;
     collector.answers(204);
@@ -81,7 +82,7 @@ async fn every_attempt_is_signed_and_has_the_same_trace() {
     for header in &asked {
         let timestamp = header["webhook-timestamp"].to_str().unwrap().parse().unwrap();
         assert_eq!(header["webhook-id"], "dlv_1");
-        assert_eq!(header["webhook-signature"], signature::sign(&secret, "dlv_1", timestamp, BODY.as_bytes()));
+        assert_eq!(header["webhook-signature"], signature::sign(&key, "dlv_1", timestamp, BODY.as_bytes()));
     }
     let traces: Vec<&str> = asked.iter().map(|header| header["traceparent"].to_str().unwrap()).collect();
     assert_eq!(traces[0][..35], traces[1][..35]);

@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::{
     api::{SecretKeyReference, webhook::Pause},
+    linktree::secret::Secret,
     operator::webhook::{
         addressable::Addresses,
         observed::{self, Secrets, Unresolved},
@@ -13,7 +14,10 @@ use crate::{
             sink::{Address, web_address},
         },
     },
-    route::{Forwarding, Key, Route, Sink, SinkUrl, VERSION},
+    route::{
+        Forwarding, Key, Route, Sink, SinkUrl, VERSION,
+        credentials::{self, SigningKey},
+    },
 };
 
 /// The name of the signing key from Linktree's API, in the route and the status.
@@ -72,6 +76,8 @@ fn url(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Result<Ur
             return Err(format!("put a value into Secret {}, key {}", reference.name, reference.key));
         }
     }
+    unusable(&sink.auth, secrets, |token| credentials::authorization(token).err())?;
+    unusable(&sink.signing, secrets, |secret| SigningKey::parse(secret).err())?;
     match &sink.address {
         Address::Url(url) => Ok(url.clone()),
         Address::Secret(reference) => {
@@ -83,6 +89,17 @@ fn url(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Result<Ur
             addresses.get(reference).cloned().unwrap_or_else(|| Err("its address was not resolved".to_owned()))
         }
     }
+}
+
+/// Fails if `problem` finds one in the value of `reference`.
+fn unusable(
+    reference: &Option<SecretKeyReference>,
+    secrets: &Secrets,
+    problem: impl Fn(&Secret) -> Option<&'static str>,
+) -> Result<(), String> {
+    let Some(reference) = reference else { return Ok(()) };
+    let problem = secrets.values.get(reference).and_then(problem);
+    problem.map_or(Ok(()), |problem| Err(format!("Secret {}, key {} {problem}", reference.name, reference.key)))
 }
 
 fn sink(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Sink {
@@ -196,7 +213,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{linktree::secret::Secret, operator::webhook::spec::tests::webhook};
+    use crate::operator::webhook::spec::tests::webhook;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -279,6 +296,31 @@ mod tests {
         assert_eq!(names(&route(&spec, &both, &Addresses::new(), NOW)), ["provider", "provider-previous"]);
         assert_eq!(next_key_end(&spec, &both, NOW), Some(end));
         assert_eq!(names(&route(&spec, &both, &Addresses::new(), end)), ["provider"]);
+    }
+
+    #[test]
+    fn a_sink_with_a_credential_that_cannot_be_used_is_unresolved_and_not_sent_to() {
+        let spec = Spec::parse(&webhook(|object| {
+            object["spec"]["sinks"] = json!([{
+                "name": "cms",
+                "http": {"url": "https://cms.example/", "authSecretRef": {"name": "cms", "key": "bearer"}},
+                "signingSecretRef": {"name": "cms", "key": "signing"},
+            }]);
+        }));
+        let spec = spec.unwrap();
+        for (bearer, signing, expected) in [
+            ("eyJh.\neyJz", "s3cret", Some("Secret cms, key bearer has a line break")),
+            ("t0ken", "whsec_s3cret!", Some("Secret cms, key signing begins with whsec_, but the rest is not base64")),
+            ("t0ken", "whsec_czNj\ncmV0", None),
+        ] {
+            let secrets = secrets(&[("cms", "bearer", bearer), ("cms", "signing", signing)]);
+            let problem = unresolved(&spec, &secrets, &Addresses::new()).pop().map(|found| found.problem);
+            assert_eq!(route(&spec, &secrets, &Addresses::new(), NOW).sinks[0].url.is_some(), expected.is_none());
+            match (&problem, expected) {
+                (Some(problem), Some(expected)) => assert!(problem.starts_with(expected), "{problem}"),
+                (found, expected) => assert_eq!(found.as_deref(), expected),
+            }
+        }
     }
 
     #[test]
