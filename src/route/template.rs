@@ -127,7 +127,8 @@ impl Template {
         let rendered = template.render(context).map_err(|error| explain(&error))?;
         let body = match self.escaping {
             Escaping::Json => json::resolve(&rendered)?,
-            Escaping::Form | Escaping::Html | Escaping::None => rendered,
+            Escaping::Html => without_controls(rendered),
+            Escaping::Form | Escaping::None => rendered,
         };
         if body.len() > RENDERED_MAX { Err("the rendered body is larger than 1 MiB".to_owned()) } else { Ok(body) }
     }
@@ -168,6 +169,12 @@ impl Escaping {
             }
         }
     }
+}
+
+/// Replaces the characters that XML 1.0 (2.2) cannot hold, not even as a reference, by U+FFFD.
+fn without_controls(text: String) -> String {
+    let held = |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{FFFD}' | '\u{10000}'..);
+    if text.chars().all(held) { text } else { text.replace(|c| !held(c), "\u{FFFD}") }
 }
 
 /// Whether `name` is the variable `event` or a name that the template engine defines.

@@ -64,8 +64,8 @@ impl CloudEvent {
         header
     }
 
-    /// The body of structured mode. It contains the delivery's body byte for byte: as `data` if it is JSON, otherwise
-    /// in base64.
+    /// The body of structured mode. It contains the delivery's body byte for byte: as `data` if it is JSON in UTF-8,
+    /// otherwise in base64.
     #[must_use]
     pub fn structured(&self) -> Bytes {
         use base64::prelude::{BASE64_STANDARD, Engine};
@@ -74,7 +74,9 @@ impl CloudEvent {
         let mut text = Value::Object(attributes).to_string().into_bytes();
         // Replace the closing brace by one more member.
         text.pop();
-        if serde_json::from_slice::<IgnoredAny>(&self.body).is_ok() {
+        // Ignored strings are not checked for UTF-8.
+        let json = str::from_utf8(&self.body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+        if json {
             text.extend_from_slice(b",\"data\":");
             text.extend_from_slice(&self.body);
         } else {
@@ -201,6 +203,9 @@ mod tests {
         assert_eq!(structured["data"]["data"]["position"], json!(100.0));
         let broken: Value = serde_json::from_slice(&cloud_event("d", "x", "no json").structured()).unwrap();
         assert_eq!((&broken["data_base64"], broken.get("data")), (&json!("bm8ganNvbg=="), None));
+        let latin = Bytes::from_static(b"{\"data\":{\"title\":\"Caf\xe9\"}}");
+        let latin = CloudEvent { attributes: vec![("id", "d".to_owned())], body: latin }.structured();
+        assert_eq!(latin, r#"{"id":"d","data_base64":"eyJkYXRhIjp7InRpdGxlIjoiQ2Fm6SJ9fQ=="}"#, "not UTF-8");
     }
 
     #[test]

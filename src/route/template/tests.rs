@@ -111,6 +111,19 @@ fn each_content_type_has_its_own_escaping() {
 }
 
 #[test]
+fn xml_contains_no_character_that_it_cannot_hold() {
+    let event = || json!({"data": {"title": "a\u{0}b\u{1b}c\u{ffff}d\te\u{10ffff}"}});
+    for content_type in ["application/xml", "text/xml", "application/atom+xml", "text/html"] {
+        for body in ["<t>{{ event.data.title }}</t>", "<t>{{ event.data.title | escape }}</t>"] {
+            let rendered = Template::compile(&source(content_type, body)).unwrap().render(event()).unwrap();
+            assert_eq!(rendered, "<t>a\u{fffd}b\u{fffd}c\u{fffd}d\te\u{10ffff}</t>", "{content_type}");
+        }
+    }
+    let text = Template::compile(&source("text/plain", "{{ event.data.title }}")).unwrap().render(event()).unwrap();
+    assert_eq!(text, event()["data"]["title"], "plain text can hold them");
+}
+
+#[test]
 fn a_hostile_template_overflows_no_stack() {
     for (open, close) in [
         ("(", ")"),
