@@ -80,8 +80,8 @@ pub struct Template {
     /// variable is event, with id, type, time, subject (the link's id, or the profile's user name), timestamp and data,
     /// which has the fields that Linktree documents for the type. Values are escaped for contentType; in JSON they can
     /// be placed inside or outside quotes. HTML tags are removed from text. If the template uses a field that the event
-    /// does not have, or the event has a URL that is not http(s), the event becomes a dead letter. For an optional
-    /// field write {{ event.data.thumbnail_url | default("") }}.
+    /// does not have, or the event has a URL that is not http(s), mailto, tel or sms, the event becomes a dead letter.
+    /// For an optional field write {{ event.data.thumbnail_url | default("") }}.
     #[schemars(length(min = 1, max = 16384))]
     pub body: String,
     /// Content type of the body. Default: application/json.

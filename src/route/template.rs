@@ -2,7 +2,7 @@
 //! report mistakes on the custom resource; the receiver compiles and renders them. Pure and bounded.
 //!
 //! The template is trusted; the values are not. Values are therefore escaped for the content type, and in JSON for
-//! their position ([`json`]). HTML tags are removed from text, and a URL that is not http(s) is rejected ([`clean`]).
+//! their position ([`json`]). HTML tags are removed from text, and a URL that could run code is rejected ([`clean`]).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter};
@@ -116,7 +116,7 @@ impl Template {
     /// Renders the body for `event`, an object with untrusted `data`.
     ///
     /// # Errors
-    /// If a field that the template uses is missing, a URL of the event is not http(s), or the result is not valid for
+    /// If a field that the template uses is missing, a URL of the event is not allowed, or the result is not valid for
     /// the content type. The message contains no value of the event.
     pub fn render(&self, mut event: serde_json::Value) -> Result<String, String> {
         if let Some(data) = event.get_mut("data") {

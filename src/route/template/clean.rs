@@ -1,5 +1,6 @@
 //! Cleans the event's data for a template, as Linktree's guidance for its payloads recommends: removes HTML tags from
-//! text and rejects a URL that is not http(s). Other formats forward the event unchanged.
+//! text and rejects a URL that is neither http(s) nor a contact
+//! (mailto, tel, sms), which runs no code. Other formats forward the event unchanged.
 
 use serde_json::Value;
 use url::Url;
@@ -7,7 +8,7 @@ use url::Url;
 /// Cleans all of `data`, at any depth.
 ///
 /// # Errors
-/// If a field has a URL that is not http(s); the message names the field.
+/// If a field has a URL of another kind; the message names the field.
 pub(super) fn clean(data: &mut Value) -> Result<(), String> {
     match data {
         Value::Object(fields) => fields.iter_mut().try_for_each(|(name, value)| field(name, value)),
@@ -24,11 +25,17 @@ fn field(name: &str, value: &mut Value) -> Result<(), String> {
     let address = name == "url" || name.ends_with("_url");
     let Some(text) = value.as_str().filter(|_| address) else { return clean(value) };
     // An empty value means that the event has no URL.
-    if text.is_empty() || is_web_address(text) {
+    if text.is_empty() || is_web_address(text) || is_contact(text) {
         return Ok(());
     }
     let shown: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
-    Err(format!("data.{shown} is not an http(s) URL"))
+    Err(format!("data.{shown} is not an http(s), mailto, tel or sms URL"))
+}
+
+/// Whether `text` is a URL that opens a message or a call. A subject often contains spaces.
+fn is_contact(text: &str) -> bool {
+    let plain = !text.contains(|c: char| c.is_control() || matches!(c, '<' | '>' | '"' | '\\'));
+    plain && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "mailto" | "tel" | "sms"))
 }
 
 fn is_web_address(text: &str) -> bool {
@@ -81,8 +88,16 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_http_or_rejected() {
-        for good in ["https://shop.example/a?b=c#d", "http://a.example", ""] {
+    fn urls_are_http_or_contacts_or_rejected() {
+        for good in [
+            "https://shop.example/a?b=c#d",
+            "http://a.example",
+            "",
+            "mailto:hi@brand.example?subject=Hello there",
+            "MAILTO:hi@brand.example",
+            "tel:+61-3-5550-1234",
+            "sms:+61355501234?body=Hi",
+        ] {
             assert_eq!(clean(&mut json!({"url": good, "deep": [{"avatar_url": good}]})), Ok(()), "{good}");
         }
         for bad in [
@@ -97,9 +112,12 @@ mod tests {
             "https://a/\"onclick=",
             "http://a/ b",
             "no address",
+            "mailto:a@b.example?subject=<script>",
+            "tel:1\"onclick=",
+            "mail\nto:a@b.example",
         ] {
             let rejected = clean(&mut json!({"thumbnail_url": bad})).unwrap_err();
-            assert_eq!(rejected, "data.thumbnail_url is not an http(s) URL", "{bad}");
+            assert_eq!(rejected, "data.thumbnail_url is not an http(s), mailto, tel or sms URL", "{bad}");
         }
     }
 }

@@ -51,7 +51,7 @@ fn a_failed_rendering_is_an_error_without_any_value() {
     let data = || json!({"title": "s3cret", "url": "javascript:s3cret"});
     for (body, data, expected) in [
         ("{\n\"b\": {{ event.data.missing }} }", json!({}), "line 2: uses a field the event does not have"),
-        (r#"{"t": "{{ event.data.title }}"}"#, data(), "data.url is not an http(s) URL"),
+        (r#"{"t": "{{ event.data.title }}"}"#, data(), "data.url is not an http(s), mailto, tel or sms URL"),
         (r#"{"t": {{ event.id }} {{ event.id }}}"#, json!({}), "the rendered body is not JSON: line 1, column 15"),
         ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}1", json!({}), "takes too many"),
     ] {
