@@ -28,7 +28,11 @@ fn is_retryable(failure: &Failure) -> bool {
         Failure::Status { code, .. } => matches!(code, 408 | 409 | 429 | 500..=599),
         // The name may resolve to another address next time, and the rules may change. The body of a 200 does not say
         // whether the error is permanent.
-        Failure::NotAccepted { .. } | Failure::TimedOut | Failure::Unreachable | Failure::Forbidden { .. } => true,
+        Failure::NotAccepted { .. }
+        | Failure::Malformed
+        | Failure::TimedOut
+        | Failure::Unreachable
+        | Failure::Forbidden { .. } => true,
         // The same event makes the same request.
         Failure::Unfit { .. } => false,
     }
@@ -45,6 +49,7 @@ fn retry_after(failure: &Failure) -> Duration {
     match failure {
         Failure::Status { retry_after, .. } => retry_after.unwrap_or_default(),
         Failure::NotAccepted { .. }
+        | Failure::Malformed
         | Failure::TimedOut
         | Failure::Unreachable
         | Failure::Forbidden { .. }

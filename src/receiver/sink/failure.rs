@@ -11,6 +11,8 @@ pub enum Failure {
     Status { code: u16, retry_after: Option<Duration> },
     /// The response is 2xx, but does not satisfy the sink's success condition. Contains no part of the response's body.
     NotAccepted { code: u16, problem: String },
+    /// The response cannot be parsed as HTTP, or has a head that is too large.
+    Malformed,
     /// No response within the timeout.
     TimedOut,
     /// The connection failed or broke.
@@ -26,7 +28,11 @@ impl Failure {
     #[must_use]
     pub fn is_the_sinks(&self) -> bool {
         match self {
-            Failure::Status { .. } | Failure::TimedOut | Failure::Unreachable | Failure::Forbidden { .. } => true,
+            Failure::Status { .. }
+            | Failure::Malformed
+            | Failure::TimedOut
+            | Failure::Unreachable
+            | Failure::Forbidden { .. } => true,
             // The sink's status is a success; its API rejects this event.
             Failure::NotAccepted { .. } | Failure::Unfit { .. } => false,
         }
@@ -38,6 +44,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Status { code, .. } => write!(f, "answered {code}"),
             Failure::NotAccepted { code, problem } => write!(f, "answered {code}, but {problem}"),
+            Failure::Malformed => f.write_str("answered with a head that is too large or is not HTTP"),
             Failure::TimedOut => f.write_str("did not answer in time"),
             Failure::Unreachable => f.write_str("could not be reached"),
             Failure::Forbidden { address } => write!(f, "not sent: {}", Denied { address: *address }),

@@ -14,6 +14,8 @@ use super::{
 };
 use crate::{clock, receiver::journal::Pending, retry_after};
 
+/// Most headers of a response; hyper's default of 100 takes a response with more for a broken connection.
+const HEADERS_MAX: usize = 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a response body is read: for the success condition, and so that the connection can be reused.
 const ANSWER_MAX: usize = 64 * 1024;
@@ -40,6 +42,7 @@ impl Clients {
                 .no_proxy()
                 .dns_resolver(Resolver { egress: egress.clone(), reach })
                 .connect_timeout(CONNECT_TIMEOUT)
+                .http1_max_headers(HEADERS_MAX)
                 .pool_idle_timeout(Duration::from_secs(30))
                 .user_agent(concat!("linktree-operator/", env!("CARGO_PKG_VERSION")))
                 .build()
@@ -102,6 +105,9 @@ fn failure(error: &reqwest::Error) -> Failure {
     while let Some(error) = cause {
         if let Some(denied) = error.downcast_ref::<Denied>() {
             return Failure::from(*denied);
+        }
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return Failure::Malformed;
         }
         cause = error.source();
     }

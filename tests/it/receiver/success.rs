@@ -57,3 +57,26 @@ async fn a_body_that_is_longer_than_the_limit_or_broken_off_is_no_success() {
         assert!(failure.starts_with(expected), "{failure}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_with_hundreds_of_headers_is_an_answer() {
+    let headers: String = (0..900).map(|n| format!("\r\nx-header-{n}: {n}")).collect();
+    let answers = [answer(&format!("503 Service Unavailable{headers}"), ""), answer(&format!("200 OK{headers}"), "")];
+    let (server, receiver) = one_sink(&answers, |_| {}).await;
+    receiver.deliver(&numbered(1)).await;
+    until("the event is forwarded", async || receiver.status().await.last_hour.forwarded == 1).await;
+    assert_eq!(receiver.status().await.sinks[0].last_failure.as_deref(), Some("answered 503"));
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_parsed_was_an_answer() {
+    let headers = "\r\nx-header: x".repeat(5000);
+    for response in [answer(&format!("200 OK{headers}"), ""), "SSH-2.0-OpenSSH_9.9\r\n".repeat(8)] {
+        let (_server, receiver) = one_sink(&[response], |_| {}).await;
+        receiver.deliver(&numbered(1)).await;
+        until("the attempt failed", async || receiver.status().await.sinks[0].last_failure.is_some()).await;
+        let failure = receiver.status().await.sinks.remove(0).last_failure.unwrap();
+        assert_eq!(failure, "answered with a head that is too large or is not HTTP");
+    }
+}
