@@ -7,6 +7,7 @@ pub mod client;
 pub mod error;
 pub mod event;
 pub mod headers;
+pub mod json;
 pub mod retry;
 pub mod secret;
 pub mod signature;

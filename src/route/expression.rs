@@ -12,6 +12,7 @@ use cel::{
 use serde_json::Value as Json;
 
 use super::deep_stack;
+use crate::linktree::json;
 
 /// Longest expression, in bytes.
 pub(super) const SOURCE_MAX: usize = 1024;
@@ -163,7 +164,8 @@ fn unknown_field(expression: &IdedExpr, known: &[&str]) -> Option<String> {
     }
 }
 
-/// Converts JSON to a CEL value. A number without a fraction becomes an int, as a literal does.
+/// Converts JSON to a CEL value. A number without a fraction becomes an int, as a literal does; a number beyond 64 bits
+/// becomes the nearest double, which may be infinite.
 fn value(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
@@ -173,7 +175,10 @@ fn value(json: &Json) -> Value {
             (None, Some(uint)) => Value::UInt(uint),
             (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
         },
-        Json::String(text) => Value::String(Arc::new(text.clone())),
+        Json::String(text) => match json::written(text) {
+            Some(number) => Value::Float(number.parse().unwrap_or(f64::NAN)),
+            None => Value::String(Arc::new(text.clone())),
+        },
         Json::Array(values) => Value::List(Arc::new(values.iter().map(value).collect())),
         Json::Object(fields) => {
             let entry = |(name, field): (&String, &Json)| (Key::String(Arc::new(name.clone())), value(field));

@@ -32,6 +32,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::linktree::json;
     use crate::route::expression::{DEPTH_MAX, SOURCE_MAX};
 
     fn event() -> Json {
@@ -62,6 +63,14 @@ mod tests {
             ("true", true),
         ] {
             assert_eq!(wants(filter), Ok(expected), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_64_bits_is_compared_as_a_double() {
+        let event = json::read(br#"{"data": {"value": 1e999, "id": 123456789012345678901234567890}}"#).unwrap();
+        for filter in ["event.data.value > 5.0", "event.data.id > 1e29 && event.data.id < 1e30"] {
+            assert_eq!(Filter::compile(filter).unwrap().wants(&event), Ok(true), "{filter}");
         }
     }
 

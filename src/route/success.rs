@@ -5,6 +5,7 @@
 use serde_json::{Value as Json, json};
 
 use super::expression::Expression;
+use crate::linktree::json as lenient;
 
 /// A compiled success condition. Its only variable is `answer`, with the fields `status` and `body`.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl SuccessCondition {
     /// # Errors
     /// If the condition is false, or its evaluation fails: what is wrong, without any part of the body.
     pub fn check(&self, status: u16, body: &[u8]) -> Result<(), String> {
-        let body: Json = serde_json::from_slice(body).unwrap_or_default();
+        let body: Json = lenient::read(body).unwrap_or_default();
         match self.0.is_true(&json!({"status": status, "body": body})) {
             Ok(true) => Ok(()),
             Ok(false) => Err("successCondition is false".to_owned()),
@@ -53,6 +54,7 @@ mod tests {
             (teams, 200, "1", Ok(())),
             (teams, 202, "", Ok(())),
             (teams, 200, "Webhook message delivery failed with error: HTTP error 429", is_false.clone()),
+            (slack, 200, r#"{"ok":true,"text":"\ud83d","n":1e999}"#, Ok(())),
             ("answer.body == null", 200, "", Ok(())),
             ("answer.body == null", 200, "<html>", Ok(())),
             ("has(answer.body.errors) ? size(answer.body.errors) == 0 : true", 200, r#"{"errors":["x"]}"#, is_false),

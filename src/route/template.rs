@@ -9,6 +9,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Undefi
 use url::form_urlencoded;
 
 use super::{deep_stack, sink::TemplateSource};
+use crate::linktree::json::{with_written_numbers, without_marks};
 
 mod clean;
 mod json;
@@ -130,6 +131,7 @@ impl Template {
             Escaping::Html => without_controls(rendered),
             Escaping::Form | Escaping::None => rendered,
         };
+        let body = without_marks(body);
         if body.len() > RENDERED_MAX { Err("the rendered body is larger than 1 MiB".to_owned()) } else { Ok(body) }
     }
 }
@@ -160,11 +162,13 @@ impl Escaping {
             Escaping::Html | Escaping::None => escape_formatter(out, state, value),
             // The output of tojson and similar filters is already escaped.
             Escaping::Json | Escaping::Form if value.is_safe() => {
-                Ok(out.write_str(value.as_str().unwrap_or_default())?)
+                let text = value.as_str().unwrap_or_default();
+                Ok(out.write_str(&with_written_numbers(text))?)
             }
             Escaping::Json => Ok(out.write_str(&json::mark(value)?)?),
             Escaping::Form => {
-                let encoded: String = form_urlencoded::byte_serialize(value.to_string().as_bytes()).collect();
+                let encoded: String =
+                    form_urlencoded::byte_serialize(without_marks(value.to_string()).as_bytes()).collect();
                 Ok(out.write_str(&encoded)?)
             }
         }

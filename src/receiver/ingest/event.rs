@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::linktree::{
     event::EventType,
     headers::{DeliveryId, SentAt},
+    json,
     signature::Signature,
 };
 
@@ -75,10 +76,13 @@ pub fn event_type(body: &[u8]) -> EventType {
     }
     // serde also reads a struct from an array.
     let object = body.trim_ascii_start().starts_with(b"{");
-    match serde_json::from_slice(body) {
-        Ok(Typed { event_type }) if object && printable(event_type.as_str()) => event_type,
-        Ok(_) | Err(_) => EventType::Unknown(NO_TYPE.to_owned()),
-    }
+    let event_type = match serde_json::from_slice(body) {
+        Ok(Typed { event_type }) => Some(event_type).filter(|_| object),
+        // Slower, and reads everything that the sinks read.
+        Err(_) => json::read(body).ok().and_then(|value| Some(EventType::named(value.get("type")?.as_str()?))),
+    };
+    let unknown = || EventType::Unknown(NO_TYPE.to_owned());
+    event_type.filter(|event_type| printable(event_type.as_str())).unwrap_or_else(unknown)
 }
 
 impl Event {
@@ -136,6 +140,10 @@ mod tests {
             ("not json", NO_TYPE),
             ("", NO_TYPE),
             (&long, NO_TYPE),
+            ("\u{FEFF}{\"type\":\"link.created\"}", "link.created"),
+            (r#"{"type":"link.created","type":"link.updated","data":{}}"#, "link.updated"),
+            (r#"{"type":"link.created","data":"\ud83d"}"#, "link.created"),
+            (r#"{"type":"link.created\ud83d"}"#, NO_TYPE),
         ] {
             assert_eq!(event_type(body.as_bytes()).as_str(), expected, "{body}");
         }

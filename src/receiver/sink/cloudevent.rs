@@ -9,7 +9,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use crate::{
-    linktree::event::EventType,
+    linktree::{event::EventType, json},
     receiver::{ingest::event::half_digest, journal::Pending},
     route::{
         WebhookName,
@@ -94,11 +94,11 @@ pub const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloude
 /// `subject` of the CloudEvent.
 ///
 /// # Errors
-/// If the body is not a JSON object.
+/// If the body is not a JSON object. The message contains no part of it.
 pub fn view(event: &Pending) -> Result<Value, String> {
-    let Ok(Value::Object(mut view)) = serde_json::from_slice(&event.body) else {
-        return Err("the event is not a JSON object".to_owned());
-    };
+    let body = json::read(&event.body)
+        .map_err(|error| format!("the event is not JSON (line {}, column {})", error.line(), error.column()))?;
+    let Value::Object(mut view) = body else { return Err("the event is not a JSON object".to_owned()) };
     view.insert("id".to_owned(), event.id.as_str().into());
     view.insert("type".to_owned(), event.event_type.as_str().into());
     view.insert("time".to_owned(), time(event.sent_at).into());
@@ -118,9 +118,16 @@ pub fn resource(body: &[u8]) -> Option<String> {
         link_id: Option<Value>,
         username: Option<Value>,
     }
-    let About { data: Names { link_id, username } } = serde_json::from_slice(body).ok()?;
+    // A float may stand for an integer beyond 64 bits.
+    let exact = |About { data }: &About| ![&data.link_id, &data.username].into_iter().flatten().any(Value::is_f64);
+    // Slower, and reads everything that the sinks read.
+    let odd = || serde_json::from_value(json::read(body).ok()?).ok();
+    let About { data: Names { link_id, username } } = serde_json::from_slice(body).ok().filter(exact).or_else(odd)?;
     let named = |value: Option<Value>| match value? {
-        Value::String(text) => (1..=SUBJECT_MAX).contains(&text.len()).then_some(text),
+        Value::String(text) => {
+            let text = json::written(&text).map_or(text.clone(), str::to_owned);
+            (1..=SUBJECT_MAX).contains(&text.len()).then_some(text)
+        }
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
@@ -217,6 +224,10 @@ mod tests {
             (r#"{"data": {"link_id": ""}}"#, None),
             (r#"{"data": {"link_id": {}}}"#, None),
             (r#"{"data": []}"#, None),
+            (r#"{"data": {"link_id": "l1", "link_id": "l2", "title": "\ud83d"}}"#, Some("l2")),
+            ("\u{FEFF}{\"data\": {\"link_id\": \"l1\"}}", Some("l1")),
+            (r#"{"data": {"link_id": 1e999}}"#, Some("1e999")),
+            (r#"{"data": {"link_id": 123456789012345678901}}"#, Some("123456789012345678901")),
             ("", None),
         ] {
             assert_eq!(resource(body.as_bytes()).as_deref(), expected, "{body}");
@@ -234,6 +245,8 @@ mod tests {
                 "data": {"link_id": "l1"}, "timestamp": 1,
             })
         );
-        assert!(super::view(&event("d", "x", "[]")).is_err());
+        assert_eq!(super::view(&event("d", "x", "[]")).unwrap_err(), "the event is not a JSON object");
+        let broken = super::view(&event("d", "x", r#"{"data": s3cret}"#)).unwrap_err();
+        assert_eq!(broken, "the event is not JSON (line 1, column 10)");
     }
 }

@@ -5,6 +5,8 @@
 use serde_json::Value;
 use url::Url;
 
+use crate::linktree::json;
+
 /// Cleans all of `data`, at any depth.
 ///
 /// # Errors
@@ -23,7 +25,8 @@ pub(super) fn clean(data: &mut Value) -> Result<(), String> {
 
 fn field(name: &str, value: &mut Value) -> Result<(), String> {
     let address = name == "url" || name.ends_with("_url");
-    let Some(text) = value.as_str().filter(|_| address) else { return clean(value) };
+    let is_text = |text: &&str| address && json::written(text).is_none();
+    let Some(text) = value.as_str().filter(is_text) else { return clean(value) };
     // An empty value means that the event has no URL.
     if text.is_empty() || is_web_address(text) || is_contact(text) {
         return Ok(());

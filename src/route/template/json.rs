@@ -4,6 +4,8 @@
 use minijinja::Value;
 use serde::de::IgnoredAny;
 
+use crate::linktree::json::with_written_numbers;
+
 /// Marks the start of a value in the rendered text until [`resolve`] knows its position. Both marks are from Unicode's
 /// private use area: templates must not contain them, and in values they are written as escapes.
 pub(super) const OPEN: char = '\u{E000}';
@@ -15,7 +17,7 @@ pub(super) fn mark(value: &Value) -> Result<String, minijinja::Error> {
     let json = serde_json::to_string(value).map_err(|_| {
         minijinja::Error::new(minijinja::ErrorKind::BadSerialization, "a value cannot be written as JSON")
     })?;
-    Ok(format!("{OPEN}{}{CLOSE}", json.replace(OPEN, r"\ue000").replace(CLOSE, r"\ue001")))
+    Ok(format!("{OPEN}{}{CLOSE}", with_written_numbers(&json).replace(OPEN, r"\ue000").replace(CLOSE, r"\ue001")))
 }
 
 /// Replaces each marked value by the JSON text for its position, inside or outside quotes.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::linktree::json as lenient;
 
 fn source(content_type: &str, body: &str) -> TemplateSource {
     TemplateSource { body: body.into(), content_type: content_type.into(), headers: BTreeMap::new() }
@@ -108,6 +109,24 @@ fn each_content_type_has_its_own_escaping() {
     assert_eq!(render("text/html; charset=utf-8", "{{ event.data.title }}"), "a &amp; &quot;b&quot; = &lt;3");
     assert_eq!(render("text/plain", "{{ event.data.title }}"), "a & \"b\" = <3");
     assert_eq!(render("application/problem+json", "\"{{ event.data.title }}\""), r#""a & \"b\" = <3""#);
+}
+
+#[test]
+fn a_number_beyond_64_bits_is_rendered_as_written() {
+    let event = || lenient::read(br#"{"data": {"n": 1E999, "id": 123456789012345678901, "l": ["1E999"]}}"#).unwrap();
+    for (content_type, body, expected) in [
+        ("application/json", r#"{"n": {{ event.data.n }}}"#, r#"{"n": 1E999}"#),
+        ("application/json", r#"{"n": "no {{ event.data.id }}!"}"#, r#"{"n": "no 123456789012345678901!"}"#),
+        ("application/json", r#"{{ event.data }}"#, r#"{"id":123456789012345678901,"l":["1E999"],"n":1E999}"#),
+        ("application/json", r#"{{ event.data.n | tojson }}"#, "1E999"),
+        ("application/json", r#"{{ event.data.n ~ "x" }}"#, r#""1E999x""#),
+        ("text/plain", "{{ event.data.n }}", "1E999"),
+        ("application/xml", "<n>{{ event.data.id }}</n>", "<n>123456789012345678901</n>"),
+        ("application/x-www-form-urlencoded", "n={{ event.data.id }}", "n=123456789012345678901"),
+    ] {
+        let template = Template::compile(&source(content_type, body)).unwrap();
+        assert_eq!(template.render(event()).unwrap(), expected, "{content_type}: {body}");
+    }
 }
 
 #[test]

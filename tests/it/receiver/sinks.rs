@@ -205,3 +205,25 @@ async fn events_wait_for_an_unresolved_sink() {
     until("the events arrive", async || collector.ids().len() == 3).await;
     assert_eq!(receiver.status().await.sinks[0].consecutive_failures, 0, "waiting must not count as a failure");
 }
+
+#[tokio::test]
+async fn an_odd_value_kills_no_event_at_a_template_or_filter_sink() {
+    let (own, filtered) = tokio::join!(Collector::start(), Collector::start());
+    let mut with_template = sink("own", own.address);
+    with_template.format = template(r#"{"id": "{{ event.data.link_id }}"}"#);
+    let mut with_filter = sink("filtered", filtered.address);
+    with_filter.filter = Some("event.data.link_id == 'l1'".to_owned());
+    let receiver = Running::start(&route(vec![with_template, with_filter])).await;
+    let deep = format!("{}{}", "[".repeat(126), "]".repeat(126));
+    let odd = [r#""Sale \ud83d""#, r#""\udd25""#, "1e999", &deep, r#"1,"note":2"#];
+    for (n, odd) in odd.iter().enumerate() {
+        let body = format!(r#"{{"type":"link.created","data":{{"link_id":"l1","note":{odd}}},"timestamp":1}}"#);
+        receiver.deliver(&delivery(&format!("d{n}"), &body, SECRET)).await;
+    }
+    until("the backlog is empty", async || receiver.status().await.backlog == 0).await;
+    for sink in receiver.status().await.sinks {
+        assert_eq!((sink.dead_lettered, sink.last_failure), (0, None), "{}", sink.name);
+    }
+    assert_eq!((own.taken().len(), filtered.taken().len()), (odd.len(), odd.len()));
+    assert!(own.taken().iter().all(|(_, body)| body == r#"{"id": "l1"}"#));
+}
