@@ -3,6 +3,7 @@
 
 pub mod admit;
 mod body_budget;
+mod codings;
 pub mod event;
 pub mod handler;
 pub mod redact;

@@ -51,7 +51,15 @@ async fn a_body_that_is_too_large_is_rejected_before_and_while_it_is_read() {
 #[tokio::test]
 async fn an_encoded_body_is_rejected() {
     let receiver = Running::start(&route(vec![])).await;
-    for (encoding, status) in [("gzip", 415), ("identity, gzip", 415), ("br", 415), ("Identity", 200)] {
+    for (encoding, status) in [
+        ("gzip", 415),
+        ("identity, gzip", 415),
+        ("br", 415),
+        ("Identity", 200),
+        ("utf-8", 200),
+        ("", 200),
+        ("utf-8, gzip", 415),
+    ] {
         let response = receiver.post(&numbered(1)).header("content-encoding", encoding).send().await.unwrap();
         assert_eq!(response.status(), status, "{encoding}");
     }
@@ -69,6 +77,7 @@ async fn a_slow_body_times_out() {
     let receiver = Running::start(&route(vec![])).await;
     let answer = raw(&receiver, &head("content-length: 10\r\n\r\nx")).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert_eq!(receiver.status().await.last_hour.rejected_request, 1);
 }
 
 #[tokio::test]
@@ -99,4 +108,22 @@ async fn large_headers_are_rejected() {
         let answer = raw(&receiver, &head(&format!("{extra}\r\n"))).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
+    until("they are counted", async || receiver.status().await.last_hour.rejected_request == 2).await;
+    let metrics = receiver.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains(r#"requests_total{verdict="header_too_large"} 2"#), "{metrics}");
+    assert!(raw(&receiver, "no request\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+    let counted =
+        async || receiver.get("/metrics").await.text().await.unwrap().contains(r#"{verdict="bad_request"} 1"#);
+    until("it is counted", counted).await;
+}
+
+#[tokio::test]
+async fn a_transfer_encoding_other_than_chunked_is_not_implemented() {
+    let receiver = Running::start(&route(vec![])).await;
+    for coding in ["gzip, chunked", "chunked, chunked", "chunked\r\ntransfer-encoding: chunked"] {
+        let body = format!("{:x}\r\n{BODY}\r\n0\r\n\r\n", BODY.len());
+        let answer = raw(&receiver, &head(&format!("transfer-encoding: {coding}\r\n\r\n{body}"))).await;
+        assert!(answer.starts_with("HTTP/1.1 501"), "{coding}: {answer}");
+    }
+    assert_eq!(receiver.status().await.last_hour.rejected_request, 3);
 }

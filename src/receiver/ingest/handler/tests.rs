@@ -82,7 +82,7 @@ async fn start(route: Route) -> (SocketAddr, Gauge, DropGuard) {
         let handler = handler.clone();
         async move { Ok::<_, Infallible>(handler.answer(request).await) }
     });
-    tokio::spawn(serve::serve(listener, serve::Transport::Tcp, service, LIMITS, shutdown.clone()));
+    tokio::spawn(serve::serve(listener, serve::Transport::Tcp, service, LIMITS, |_| {}, shutdown.clone()));
     (address, appending, shutdown.drop_guard())
 }
 
