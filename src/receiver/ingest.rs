@@ -4,6 +4,7 @@
 pub mod admit;
 mod body_budget;
 mod codings;
+mod discard;
 pub mod event;
 pub mod handler;
 pub mod redact;

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     admit::{self, Credentials},
     body_budget::{BodyBudget, BodyPermit},
-    codings,
+    codings, discard,
     event::Event,
     verdict::Verdict,
 };
@@ -70,7 +70,7 @@ impl Handler {
         Handler { config, journal, stats, bodies: Arc::default() }
     }
 
-    /// Answers one request and counts it.
+    /// Answers one request and counts it. A body that was not read is discarded after the answer.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, mut body) = request.into_parts();
         let config = self.config.borrow().clone();
@@ -85,6 +85,7 @@ impl Handler {
         } else {
             self.account(verdict);
         }
+        discard::discard(body, &head.headers, verdict);
         verdict.response(on_path)
     }
 

@@ -127,3 +127,34 @@ async fn a_transfer_encoding_other_than_chunked_is_not_implemented() {
     }
     assert_eq!(receiver.status().await.last_hour.rejected_request, 3);
 }
+
+/// As a proxy does it: the body still comes while the answer is on its way.
+#[tokio::test]
+async fn a_body_that_comes_after_the_answer_is_discarded() {
+    const BODY_BYTES: usize = 1_000_000;
+    let mut route = route(vec![]);
+    route.max_body_bytes = 1000;
+    let receiver = Running::start(&route).await;
+    let unsigned = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\n");
+    let elsewhere = "POST /other HTTP/1.1\r\nhost: x\r\n".to_owned();
+    let encoded = head("content-encoding: gzip\r\n");
+    for (begun, status, stays_open) in
+        [(unsigned, 401, true), (elsewhere, 404, true), (encoded, 415, true), (head(""), 413, false)]
+    {
+        let mut stream = TcpStream::connect(receiver.delivery).await.unwrap();
+        stream.write_all(format!("{begun}content-length: {BODY_BYTES}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = [0; 512];
+        let length = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        for _ in 0..BODY_BYTES / 10_000 {
+            stream.write_all(&[b'x'; 10_000]).await.expect("the connection is not reset");
+        }
+        if stays_open {
+            stream.write_all(b"GET /next HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        }
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.expect("the connection is not reset");
+        assert_eq!(rest.starts_with("HTTP/1.1 404"), stays_open, "{status}: {rest}");
+    }
+}
