@@ -31,10 +31,7 @@ use self::{
     },
     config::{certificate_watcher::CertificateWatcher, route_watcher::RouteWatcher},
     forward::{context::Context, scheduler},
-    ingest::{
-        handler::{self, Handler},
-        verdict::Verdict,
-    },
+    ingest::{handler::Handler, limits, verdict::Verdict},
     journal::{
         Journal,
         inspect::Inspect,
@@ -46,8 +43,8 @@ use self::{
 };
 use crate::{
     admin::{self as admin_port, Readiness},
-    clock, route,
-    serve::{self, Problem, Transport},
+    clock, open_files, route,
+    serve::{self, Limits, Problem, Transport},
 };
 
 pub mod admin;
@@ -115,6 +112,7 @@ pub struct Receiver {
     route_file: PathBuf,
     tls: Option<CertificateWatcher>,
     transport: Transport,
+    limits: Limits,
     delivery: TcpListener,
     admin: TcpListener,
 }
@@ -176,6 +174,7 @@ impl Receiver {
             route_file,
             transport: tls.as_ref().map_or(Ok(Transport::Tcp), |tls| tls.certificate().transport())?,
             tls,
+            limits: limits::with_open_files(open_files::raise_limit()),
             delivery: listen(delivery_address).await?,
             admin: listen(admin_address).await?,
         })
@@ -210,6 +209,7 @@ impl Receiver {
             route_file,
             tls,
             transport,
+            limits,
             delivery,
             admin,
         } = self;
@@ -229,7 +229,7 @@ impl Receiver {
         // Probes are still answered, and the route is still watched, while requests in flight complete.
         let idle = CancellationToken::new();
         let deliveries = async {
-            serve::serve(delivery, transport, answer, handler::LIMITS, report, shutdown.clone()).await;
+            serve::serve(delivery, transport, answer, limits, report, shutdown.clone()).await;
             idle.cancel();
         };
         let end = async {

@@ -81,7 +81,7 @@ async fn forgetful(listener: TcpListener, route_file: &Path) -> Result<()> {
         async move { Ok::<_, Infallible>(handler.answer(request).await) }
     });
     let shutdown = shutdown::on_signal()?;
-    serve::serve(listener, serve::Transport::Tcp, answer, handler::LIMITS, |_| {}, shutdown).await;
+    serve::serve(listener, serve::Transport::Tcp, answer, limits::LIMITS, |_| {}, shutdown).await;
     Ok(())
 }
 

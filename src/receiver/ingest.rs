@@ -7,5 +7,6 @@ mod codings;
 mod discard;
 pub mod event;
 pub mod handler;
+pub mod limits;
 pub mod redact;
 pub mod verdict;

@@ -15,7 +15,7 @@ use super::{
     retry,
 };
 use crate::{
-    clock,
+    clock, jitter,
     receiver::{
         journal::{JournalError, Outcome, Pending, Position, Settlement},
         sink::{
@@ -233,7 +233,7 @@ fn settle_attempt(
     } else {
         stats.unfit(&sink.name, &failure.to_string());
     }
-    let outcome = retry::after(&failure, &sink.retry, event.attempts.saturating_add(1), rand::random(), now());
+    let outcome = retry::after(&failure, &sink.retry, event.attempts.saturating_add(1), jitter::fraction(), now());
     match &outcome {
         Outcome::DeadLetter { .. } => {
             stats.dead_lettered(&sink.name, &event.id, clock::now().as_second(), clock::monotonic());

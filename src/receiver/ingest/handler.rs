@@ -25,23 +25,8 @@ use crate::{
         stats::counters::DeliveryStats,
     },
     route,
-    serve::Limits,
 };
 
-/// The limits of the delivery port.
-pub const LIMITS: Limits = Limits {
-    connections: 1024,
-    connections_per_address: 512,
-    streams: 64,
-    handshake: Duration::from_secs(10),
-    header: Duration::from_secs(15),
-    // Longer than the keep-alive of proxies (60 s is common): the proxy closes first, and no delivery meets a closed
-    // connection.
-    idle: Duration::from_secs(120),
-    header_fields: 64,
-    header_bytes: 16 * 1024,
-    drain: Duration::from_secs(15),
-};
 /// Timeout of an append. A disk that is slower does not answer before the sender gives up.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -12,7 +12,7 @@ use super::{
     message::Message,
     resolver::Resolver,
 };
-use crate::{clock, receiver::journal::Pending, retry_after};
+use crate::{clock, jitter, receiver::journal::Pending, retry_after};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a response body is read so that the connection can be reused. The content is ignored.
@@ -63,7 +63,7 @@ impl Clients {
 /// If the event does not fit, or the sink does not answer 2xx within its timeout. It may have accepted the event
 /// anyway.
 pub async fn deliver(clients: &Clients, destination: &Destination, event: &Pending) -> Result<(), Failure> {
-    let Message { header, body } = destination.message(event, rand::random(), clock::now().as_second())?;
+    let Message { header, body } = destination.message(event, jitter::bits(), clock::now().as_second())?;
     let request = clients
         .of(&destination.url)?
         .post(destination.url.clone())

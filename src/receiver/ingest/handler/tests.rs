@@ -19,7 +19,7 @@ use crate::{
         signature::Signature,
     },
     receiver::{
-        ingest::event::Event,
+        ingest::{event::Event, limits::LIMITS},
         journal::{Appended, Backlog, Due, Pending, Position, Settings, Settlement},
         stats::{counters::DeliveryStats, metrics::Metrics},
     },
