@@ -68,7 +68,9 @@ impl Worker {
         while !self.stop.is_cancelled() {
             self.appended.mark_unchanged();
             if let Err(error) = self.step().await {
-                tracing::error!(sink = self.sink, %error, "cannot read due events, retrying");
+                if let Some(suppressed) = self.admit_line("cannot read due events") {
+                    tracing::error!(sink = self.sink, %error, suppressed, "cannot read due events, retrying");
+                }
                 self.pause(JOURNAL_RETRY).await;
             }
         }
@@ -190,11 +192,17 @@ impl Worker {
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(sink = self.sink, %error, "cannot record outcomes, retrying");
+                    if let Some(suppressed) = self.admit_line("cannot record outcomes") {
+                        tracing::warn!(sink = self.sink, %error, suppressed, "cannot record outcomes, retrying");
+                    }
                     self.pause(JOURNAL_RETRY).await;
                 }
             }
         }
+    }
+
+    fn admit_line(&self, kind: &'static str) -> Option<u64> {
+        self.context.stats.admit_line(kind, clock::monotonic())
     }
 
     /// The sink in the current route; `None` if forwarding is paused, the route has no address for the sink, or has the
