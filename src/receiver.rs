@@ -31,7 +31,7 @@ use self::{
     },
     config::{certificate_watcher::CertificateWatcher, route_watcher::RouteWatcher},
     forward::{context::Context, scheduler},
-    ingest::handler::{self, Handler},
+    ingest::{handler::Handler, limits, verdict::Verdict},
     journal::{
         Journal,
         inspect::Inspect,
@@ -43,8 +43,8 @@ use self::{
 };
 use crate::{
     admin::{self as admin_port, Readiness},
-    route,
-    serve::{self, Transport},
+    clock, open_files, route,
+    serve::{self, Limits, Problem, Transport},
 };
 
 pub mod admin;
@@ -112,6 +112,7 @@ pub struct Receiver {
     route_file: PathBuf,
     tls: Option<CertificateWatcher>,
     transport: Transport,
+    limits: Limits,
     delivery: TcpListener,
     admin: TcpListener,
 }
@@ -173,6 +174,7 @@ impl Receiver {
             route_file,
             transport: tls.as_ref().map_or(Ok(Transport::Tcp), |tls| tls.certificate().transport())?,
             tls,
+            limits: limits::with_open_files(open_files::raise_limit()),
             delivery: listen(delivery_address).await?,
             admin: listen(admin_address).await?,
         })
@@ -197,8 +199,20 @@ impl Receiver {
     /// Serves until `shutdown`, or until `FAILED_JOURNAL_GRACE` after a failure of the journal. Shutdown order:
     /// deliveries, then forwarding, then the journal.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Receiver { journal, inspect, lost, stats, registry, clients, route_file, tls, transport, delivery, admin } =
-            self;
+        let Receiver {
+            journal,
+            inspect,
+            lost,
+            stats,
+            registry,
+            clients,
+            route_file,
+            tls,
+            transport,
+            limits,
+            delivery,
+            admin,
+        } = self;
         let certificate = tls.as_ref().map(|tls| Arc::clone(tls.certificate()));
         let (publish, config) = watch::channel(None);
         let handler = Handler::new(config.clone(), Arc::clone(&journal), Arc::clone(&stats));
@@ -211,10 +225,11 @@ impl Receiver {
             let handler = handler.clone();
             async move { Ok::<_, Infallible>(handler.answer(request).await) }
         });
+        let report = reporter(Arc::clone(&stats));
         // Probes are still answered, and the route is still watched, while requests in flight complete.
         let idle = CancellationToken::new();
         let deliveries = async {
-            serve::serve(delivery, transport, answer, handler::LIMITS, shutdown.clone()).await;
+            serve::serve(delivery, transport, answer, limits, report, shutdown.clone()).await;
             idle.cancel();
         };
         let end = async {
@@ -233,6 +248,22 @@ impl Receiver {
         );
         if let Err(error) = journal.close().await {
             tracing::warn!(%error, "cannot close the journal");
+        }
+    }
+}
+
+/// Counts and logs the problems of the delivery port.
+fn reporter(stats: Arc<DeliveryStats>) -> impl Fn(Problem) + Clone + Send + Sync + 'static {
+    move |problem| {
+        let (now, moment) = (clock::now().as_second(), clock::monotonic());
+        match problem {
+            Problem::HeaderTooLarge => stats.answered(Verdict::HeaderTooLarge, now, moment),
+            Problem::BadRequest => stats.answered(Verdict::BadRequest, now, moment),
+            Problem::Accept(error) => {
+                if let Some(suppressed) = stats.admit_line("accept failed", moment) {
+                    tracing::warn!(%error, suppressed, "accept failed, retrying");
+                }
+            }
         }
     }
 }

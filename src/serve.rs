@@ -24,20 +24,22 @@ mod connection;
 mod connection_limit;
 mod idle_timeout;
 mod limits;
+mod problem;
 mod transport;
 
-pub use self::{limits::Limits, transport::Transport};
+pub use self::{limits::Limits, problem::Problem, transport::Transport};
 
 /// Pause after a failed accept, for example without a free file descriptor; without the pause the loop would spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then stops accepting, gives requests in flight [`Limits::drain`] to finish, and returns
-/// when the last connection is closed.
+/// when the last connection is closed. `report` is called for each [`Problem`], as often as senders cause one.
 pub async fn serve<S, B>(
     listener: TcpListener,
     transport: Transport,
     service: S,
     limits: Limits,
+    report: impl Fn(Problem) + Clone + Send + Sync + 'static,
     shutdown: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -48,8 +50,11 @@ pub async fn serve<S, B>(
     let slots = Arc::new(Semaphore::new(limits.connections));
     let per_address = ConnectionLimit::new(limits.connections_per_address);
     let connections = TaskTracker::new();
-    while let Some((stream, slot)) = shutdown.run_until_cancelled(accept(&listener, &slots, &per_address)).await {
-        let served = connection::serve_connection(stream, transport.clone(), service.clone(), limits, shutdown.clone());
+    while let Some((stream, slot)) =
+        shutdown.run_until_cancelled(accept(&listener, &slots, &per_address, &report)).await
+    {
+        let (transport, service, report) = (transport.clone(), service.clone(), report.clone());
+        let served = connection::serve_connection(stream, transport, service, limits, report, shutdown.clone());
         connections.spawn(async move {
             served.await;
             drop(slot);
@@ -64,7 +69,12 @@ pub async fn serve<S, B>(
 type Slot = (Option<OwnedSemaphorePermit>, ConnectionGuard);
 
 /// Waits until the total is below its limit, then accepts the next connection whose address is below its own.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>, per_address: &ConnectionLimit) -> (TcpStream, Slot) {
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    per_address: &ConnectionLimit,
+    report: &impl Fn(Problem),
+) -> (TcpStream, Slot) {
     // `acquire_owned` fails only for a closed semaphore, and this one is never closed.
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     loop {
@@ -74,7 +84,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>, per_address: &Co
                 None => tracing::debug!(address = %peer.ip(), "connection rejected: limit per address reached"),
             },
             Err(error) => {
-                tracing::warn!(%error, "accept failed, retrying");
+                report(Problem::Accept(error));
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }

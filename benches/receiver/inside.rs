@@ -19,10 +19,7 @@ use linktree_operator::{
     receiver::{
         self,
         config::Config,
-        ingest::{
-            event::Event,
-            handler::{self, Handler},
-        },
+        ingest::{event::Event, handler::Handler, limits},
         journal::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement},
         stats::{counters::DeliveryStats, metrics::Metrics},
     },
@@ -83,7 +80,8 @@ async fn forgetful(listener: TcpListener, route_file: &Path) -> Result<()> {
         let handler = handler.clone();
         async move { Ok::<_, Infallible>(handler.answer(request).await) }
     });
-    serve::serve(listener, serve::Transport::Tcp, answer, handler::LIMITS, shutdown::on_signal()?).await;
+    let shutdown = shutdown::on_signal()?;
+    serve::serve(listener, serve::Transport::Tcp, answer, limits::LIMITS, |_| {}, shutdown).await;
     Ok(())
 }
 

@@ -280,12 +280,22 @@ pub struct DeliveryCounts {
     pub duplicate: i64,
     /// Accepted deliveries whose id had already been used with another body: stored, and worth investigating.
     pub conflict: i64,
+    /// Accepted events of a type that this version does not know; `verified` and `conflict` include them.
+    #[serde(default)]
+    pub unknown_type: i64,
     /// Deliveries rejected because the signature or timestamp header is missing (401).
     pub rejected_missing_header: i64,
+    /// Deliveries rejected because the signature or timestamp header is malformed or repeated (403).
+    #[serde(default)]
+    pub rejected_malformed: i64,
     /// Deliveries rejected because no key verifies the signature (403).
     pub rejected_signature: i64,
     /// Deliveries rejected because the timestamp is too old or in the future (403).
     pub rejected_stale: i64,
+    /// Requests rejected because they cannot be read: the body is late (408), incomplete (400), too large (413) or
+    /// encoded (415, 501), or the header is too large (431).
+    #[serde(default)]
+    pub rejected_request: i64,
     /// Deliveries answered 503 because they could not be stored; Linktree retries them.
     pub unavailable: i64,
     /// Events accepted by a sink.

@@ -3,7 +3,10 @@
 
 pub mod admit;
 mod body_budget;
+mod codings;
+mod discard;
 pub mod event;
 pub mod handler;
+pub mod limits;
 pub mod redact;
 pub mod verdict;

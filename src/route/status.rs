@@ -93,7 +93,8 @@ pub struct UnverifiedRun {
     pub count: u64,
 }
 
-/// Counts of deliveries by result. Each verdict counts in exactly one field, so the sum is the number received.
+/// Counts of deliveries by result. Each verdict counts in exactly one field; `unknown_type`, `forwarded` and
+/// `dead_lettered` count events, not verdicts. A receiver of an earlier version reports no `default` field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryCounts {
@@ -101,9 +102,19 @@ pub struct DeliveryCounts {
     pub duplicate: u64,
     /// The delivery id had already been used with another body; the delivery is stored and flagged.
     pub conflict: u64,
+    /// Stored events of a type that this version does not know.
+    #[serde(default)]
+    pub unknown_type: u64,
     pub rejected_missing_header: u64,
+    /// The signature or the timestamp is malformed or repeated.
+    #[serde(default)]
+    pub rejected_malformed: u64,
+    /// No key verifies the signature.
     pub rejected_signature: u64,
     pub rejected_stale: u64,
+    /// The request was answered 408, 413, 415, 431 or 501, or its body broke off.
+    #[serde(default)]
+    pub rejected_request: u64,
     /// The delivery was answered 503 because it could not be stored.
     pub unavailable: u64,
     pub forwarded: u64,

@@ -1,6 +1,6 @@
 //! Serves one connection, from its first byte to its end: selects the HTTP version and enforces the timeouts.
 
-use std::{convert::Infallible, fmt::Display, future::Future, pin::pin, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, time::Duration};
 
 use http::{Request, Response};
 use hyper::{
@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{idle_timeout::IdleTimeout, limits::Limits, transport::Transport};
+use super::{idle_timeout::IdleTimeout, limits::Limits, problem::Problem, transport::Transport};
 
 /// The beginning of HTTP/2's first line (RFC 9113, section 3.4). No HTTP/1 method begins so.
 const PREFACE: &[u8] = b"PRI";
@@ -38,6 +38,7 @@ pub(super) async fn serve_connection<S, B>(
     transport: Transport,
     service: S,
     limits: Limits,
+    report: impl Fn(Problem),
     shutdown: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
@@ -56,7 +57,7 @@ pub(super) async fn serve_connection<S, B>(
             let mut first = [0; PREFACE.len()];
             let peek = async { limits.streams > 0 && matches!(stream.peek(&mut first).await, Ok(3)) };
             let Some(Ok(peeked)) = shutdown.run_until_cancelled(timeout(limits.header, peek)).await else { return };
-            serve_http(stream, peeked && first == PREFACE, service, limits, shutdown).await;
+            serve_http(stream, peeked && first == PREFACE, service, limits, report, shutdown).await;
         }
         Transport::Tls(acceptor) => {
             let handshake = timeout(limits.handshake, acceptor.accept(stream));
@@ -66,7 +67,7 @@ pub(super) async fn serve_connection<S, B>(
                 Err(error) => return tracing::debug!(%error, "TLS handshake failed"),
             };
             let negotiated = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-            serve_http(stream, negotiated && limits.streams > 0, service, limits, shutdown).await;
+            serve_http(stream, negotiated && limits.streams > 0, service, limits, report, shutdown).await;
         }
     }
 }
@@ -77,6 +78,7 @@ async fn serve_http<S, B>(
     is_http2: bool,
     service: S,
     limits: Limits,
+    report: impl Fn(Problem),
     shutdown: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
@@ -85,9 +87,9 @@ async fn serve_http<S, B>(
     B::Data: Send,
 {
     if is_http2 {
-        http2(stream, service, limits, shutdown).await;
+        http2(stream, service, limits, report, shutdown).await;
     } else {
-        http1(stream, service, limits, shutdown).await;
+        http1(stream, service, limits, report, shutdown).await;
     }
 }
 
@@ -95,6 +97,7 @@ async fn http1<S, B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     service: S,
     limits: Limits,
+    report: impl Fn(Problem),
     shutdown: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -108,7 +111,7 @@ async fn http1<S, B>(
         .serve_connection(TokioIo::new(stream), idle_timeout.track(service));
     // An incomplete request cannot be answered, so the connection is closed without a response.
     tokio::select! {
-        () = finish(connection, shutdown.cancelled(), limits.drain) => {}
+        () = finish(connection, shutdown.cancelled(), limits.drain, report) => {}
         () = idle_timeout.expired() => {
             tracing::debug!("connection closed: no complete request in time");
         }
@@ -119,6 +122,7 @@ async fn http2<S, B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     service: S,
     limits: Limits,
+    report: impl Fn(Problem),
     shutdown: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
@@ -145,11 +149,16 @@ async fn http2<S, B>(
             () = idle_timeout.expired() => {}
         }
     };
-    finish(connection, stop, limits.drain).await;
+    finish(connection, stop, limits.drain, report).await;
 }
 
 /// Runs a connection to its end. After `stop`, requests in flight have `drain` to finish.
-async fn finish<C: GracefulConnection<Error: Display>>(connection: C, stop: impl Future<Output = ()>, drain: Duration) {
+async fn finish<C: GracefulConnection<Error = hyper::Error>>(
+    connection: C,
+    stop: impl Future<Output = ()>,
+    drain: Duration,
+    report: impl Fn(Problem),
+) {
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Ok(ended),
@@ -160,7 +169,12 @@ async fn finish<C: GracefulConnection<Error: Display>>(connection: C, stop: impl
     };
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "connection failed"),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "connection failed");
+            if let Some(problem) = Problem::of(&error) {
+                report(problem);
+            }
+        }
         Err(_elapsed) => {
             tracing::debug!("connection closed: requests were still in flight at the end of the drain time");
         }

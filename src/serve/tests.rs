@@ -45,7 +45,7 @@ impl Server {
         let service = service_fn(|request: Request<Incoming>| async move {
             Ok(Response::new(Full::new(Bytes::from(format!("{:?}", request.version())))))
         });
-        let task = tokio::spawn(serve(listener, transport, service, limits, shutdown.clone()));
+        let task = tokio::spawn(serve(listener, transport, service, limits, |_| {}, shutdown.clone()));
         Server { address, shutdown: shutdown.drop_guard(), task }
     }
 

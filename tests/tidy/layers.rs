@@ -8,7 +8,8 @@ use super::{
     tree,
 };
 
-const LEAVES: [&str; 8] = ["admin", "ca_bundle", "clock", "jitter", "retry_after", "serve", "shutdown", "telemetry"];
+const LEAVES: [&str; 9] =
+    ["admin", "ca_bundle", "clock", "jitter", "open_files", "retry_after", "serve", "shutdown", "telemetry"];
 
 /// A module at the top, and what it may import besides the leaves.
 const LAYERS: [(&str, &[&str]); 6] = [

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::Config;
 use crate::{
+    clock,
     receiver::{
         journal::{Journal, Settings},
         stats::counters::DeliveryStats,
@@ -91,7 +92,9 @@ impl RouteWatcher {
     async fn apply(&self, config: Config) -> bool {
         let Config { route, digest, .. } = &config;
         if let Err(error) = self.journal.configure(Settings::of(route)).await {
-            tracing::error!(%error, "cannot apply the route to the journal, retrying");
+            if let Some(suppressed) = self.stats.admit_line("cannot apply the route", clock::monotonic()) {
+                tracing::error!(%error, suppressed, "cannot apply the route to the journal, retrying");
+            }
             return false;
         }
         let (keys, sinks) = (route.keys.len(), route.sinks.len());

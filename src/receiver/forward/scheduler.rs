@@ -22,9 +22,9 @@ pub async fn run(mut context: Context, shutdown: CancellationToken) {
             stays
         });
         for name in wanted {
-            let stop = shutdown.child_token();
             running.entry(name).or_insert_with_key(|name| {
-                workers.spawn(Worker::new(name.clone(), context.clone(), stop.clone()).run());
+                let (worker, stop) = Worker::new(name.clone(), context.clone(), shutdown.clone());
+                workers.spawn(worker.run());
                 stop
             });
         }

@@ -1,7 +1,7 @@
 //! Delivers events to one sink, several at a time. A failed event waits for its retry while later events are delivered,
 //! except those that the ordering blocks. A circuit breaker pauses a sink that fails repeatedly.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::watch, time::sleep};
@@ -15,7 +15,7 @@ use super::{
     retry,
 };
 use crate::{
-    clock,
+    clock, jitter,
     receiver::{
         journal::{JournalError, Outcome, Pending, Position, Settlement},
         sink::{
@@ -35,6 +35,9 @@ const IN_FLIGHT: usize = 8;
 /// No attempt of a batch starts later than this after the first: then the outcomes are recorded, so that a crash
 /// repeats little.
 const RECORD_AFTER: Duration = Duration::from_millis(200);
+/// How long a shutdown lets attempts in flight finish. With the drain of the delivery port (15 s) it must fit the pod's
+/// grace period of 30 s.
+const GRACE: Duration = Duration::from_secs(10);
 /// The delay after an error of the journal, and the longest time between two polls of it.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -43,16 +46,21 @@ pub(super) struct Worker {
     sink: String,
     context: Context,
     appended: watch::Receiver<Position>,
+    /// The sink has left the route, or the receiver shuts down.
     stop: CancellationToken,
+    /// The receiver shuts down.
+    shutdown: CancellationToken,
     breaker: Breaker,
     /// `None` if the sink has no ordering, or before the waiting events are loaded.
     order: Option<ResourceOrder>,
 }
 
 impl Worker {
-    pub(super) fn new(sink: String, context: Context, stop: CancellationToken) -> Self {
-        let appended = context.journal.appended();
-        Worker { sink, context, appended, stop, breaker: Breaker::new(), order: None }
+    /// A worker that runs until `shutdown`, or until the token that it returns is cancelled.
+    pub(super) fn new(sink: String, context: Context, shutdown: CancellationToken) -> (Self, CancellationToken) {
+        let (appended, stop) = (context.journal.appended(), shutdown.child_token());
+        let (breaker, order) = (Breaker::new(), None);
+        (Worker { sink, context, appended, stop: stop.clone(), shutdown, breaker, order }, stop)
     }
 
     /// Runs until it is stopped.
@@ -60,7 +68,9 @@ impl Worker {
         while !self.stop.is_cancelled() {
             self.appended.mark_unchanged();
             if let Err(error) = self.step().await {
-                tracing::error!(sink = self.sink, %error, "cannot read due events, retrying");
+                if let Some(suppressed) = self.admit_line("cannot read due events") {
+                    tracing::error!(sink = self.sink, %error, suppressed, "cannot read due events, retrying");
+                }
                 self.pause(JOURNAL_RETRY).await;
             }
         }
@@ -137,13 +147,15 @@ impl Worker {
     }
 
     async fn deliver_batch(&mut self, destination: &Destination, events: Vec<Pending>) {
-        let Worker { sink, context, stop, breaker, order, .. } = self;
+        let Worker { sink, context, stop, shutdown, breaker, order, .. } = self;
         let mut batch = Batch::new(events, order.is_some());
         let order = order.get_or_insert_default();
         let mut in_flight = FuturesUnordered::new();
         let started = clock::monotonic();
+        let mut end = pin!(end_of_attempts(stop.clone(), shutdown.clone()));
         loop {
-            while in_flight.len() < IN_FLIGHT
+            while !stop.is_cancelled()
+                && in_flight.len() < IN_FLIGHT
                 && started.elapsed() < RECORD_AFTER
                 && breaker.open_until().is_none()
                 && let Some(event) = batch.next(order, now())
@@ -151,7 +163,11 @@ impl Worker {
                 in_flight.push(attempt(&context.clients, destination, event));
             }
             // A cancelled attempt counts as not made: the event is sent again.
-            let Some(Some((event, result))) = stop.run_until_cancelled(in_flight.next()).await else { break };
+            let finished = tokio::select! {
+                finished = in_flight.next() => finished,
+                () = end.as_mut() => None,
+            };
+            let Some((event, result)) = finished else { break };
             let outcome = settle_attempt(destination, &event, result, breaker, &context.stats);
             batch.settle(event.position, outcome, order);
         }
@@ -176,11 +192,17 @@ impl Worker {
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(sink = self.sink, %error, "cannot record outcomes, retrying");
+                    if let Some(suppressed) = self.admit_line("cannot record outcomes") {
+                        tracing::warn!(sink = self.sink, %error, suppressed, "cannot record outcomes, retrying");
+                    }
                     self.pause(JOURNAL_RETRY).await;
                 }
             }
         }
+    }
+
+    fn admit_line(&self, kind: &'static str) -> Option<u64> {
+        self.context.stats.admit_line(kind, clock::monotonic())
     }
 
     /// The sink in the current route; `None` if forwarding is paused, the route has no address for the sink, or has the
@@ -188,6 +210,14 @@ impl Worker {
     fn destination(&mut self) -> Option<Arc<Destination>> {
         let config = self.context.config.borrow_and_update().clone().filter(|it| it.route.forwarding.is_on())?;
         config.destinations.iter().find(|destination| destination.sink.name == self.sink).cloned()
+    }
+}
+
+/// Returns when attempts in flight are cancelled: at once if the sink has left the route, [`GRACE`] after a shutdown.
+async fn end_of_attempts(stop: CancellationToken, shutdown: CancellationToken) {
+    stop.cancelled().await;
+    if shutdown.is_cancelled() {
+        sleep(GRACE).await;
     }
 }
 
@@ -233,7 +263,7 @@ fn settle_attempt(
     } else {
         stats.unfit(&sink.name, &failure.to_string());
     }
-    let outcome = retry::after(&failure, &sink.retry, event.attempts.saturating_add(1), rand::random(), now());
+    let outcome = retry::after(&failure, &sink.retry, event.attempts.saturating_add(1), jitter::fraction(), now());
     match &outcome {
         Outcome::DeadLetter { .. } => {
             stats.dead_lettered(&sink.name, &event.id, clock::now().as_second(), clock::monotonic());

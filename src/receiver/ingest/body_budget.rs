@@ -40,7 +40,7 @@ impl BodyBudget {
     ///
     /// # Errors
     /// The verdict on a body that is too large, late or incomplete, or that exceeds the budget.
-    pub(super) async fn read(&self, body: Incoming, limit: u64) -> Result<BodyPermit<'_>, Verdict> {
+    pub(super) async fn read(&self, body: &mut Incoming, limit: u64) -> Result<BodyPermit<'_>, Verdict> {
         if body.size_hint().lower() > limit {
             return Err(Verdict::TooLarge);
         }
@@ -51,7 +51,7 @@ impl BodyBudget {
     async fn fill<'a>(
         &'a self,
         mut held: BodyPermit<'a>,
-        mut body: Incoming,
+        body: &mut Incoming,
         limit: u64,
     ) -> Result<BodyPermit<'a>, Verdict> {
         // A frame shares the connection's buffer, which is larger and which the next request needs.

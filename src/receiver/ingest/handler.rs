@@ -4,11 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, Method, Request, Response, Version,
-    header::{CONTENT_ENCODING, HOST},
-    uri::Authority,
-};
+use http::{HeaderMap, Method, Request, Response, Version, header::HOST, request::Parts, uri::Authority};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,6 +13,8 @@ use tokio::time::{sleep, timeout};
 use super::{
     admit::{self, Credentials},
     body_budget::{BodyBudget, BodyPermit},
+    codings, discard,
+    event::Event,
     verdict::Verdict,
 };
 use crate::{
@@ -27,23 +25,8 @@ use crate::{
         stats::counters::DeliveryStats,
     },
     route,
-    serve::Limits,
 };
 
-/// The limits of the delivery port.
-pub const LIMITS: Limits = Limits {
-    connections: 1024,
-    connections_per_address: 512,
-    streams: 64,
-    handshake: Duration::from_secs(10),
-    header: Duration::from_secs(15),
-    // Longer than the keep-alive of proxies (60 s is common): the proxy closes first, and no delivery meets a closed
-    // connection.
-    idle: Duration::from_secs(120),
-    header_fields: 64,
-    header_bytes: 16 * 1024,
-    drain: Duration::from_secs(15),
-};
 /// Timeout of an append. A disk that is slower does not answer before the sender gives up.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -72,40 +55,30 @@ impl Handler {
         Handler { config, journal, stats, bodies: Arc::default() }
     }
 
-    /// Answers one request and counts it.
+    /// Answers one request and counts it. A body that was not read is discarded after the answer.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.version() == Version::HTTP_11 && !has_host(request.headers()) {
-            return self.account(Verdict::BadHost).response(false);
-        }
+        let (head, mut body) = request.into_parts();
         let config = self.config.borrow().clone();
-        let Some(config) = config else { return self.account(Verdict::NotConfigured).response(false) };
-        if request.uri().path() != config.route.path {
-            return self.account(Verdict::NotFound).response(false);
-        }
-        if request.method() != Method::POST {
-            return self.account(Verdict::MethodNotAllowed).response(true);
-        }
-        let (head, body) = request.into_parts();
-        let verdict = match self.deliver(&config, &head.headers, body).await {
-            Ok(verdict) | Err(verdict) => verdict,
+        let (verdict, on_path) = match address(&head, config.as_deref()) {
+            Ok(config) => match self.deliver(config, &head.headers, &mut body).await {
+                Ok(verdict) | Err(verdict) => (verdict, true),
+            },
+            Err(early) => early,
         };
         if verdict == Verdict::MissingHeader && is_probe(&head.headers) {
             self.stats.probed();
         } else {
             self.account(verdict);
         }
-        verdict.response(true)
+        discard::discard(body, &head.headers, verdict);
+        verdict.response(on_path)
     }
 
     /// Processes a delivery. `Err` is a verdict too: it ends the processing early.
-    async fn deliver(&self, config: &Config, header: &HeaderMap, body: Incoming) -> Result<Verdict, Verdict> {
+    async fn deliver(&self, config: &Config, header: &HeaderMap, body: &mut Incoming) -> Result<Verdict, Verdict> {
         let route = &config.route;
         let credentials = Credentials::read(header)?;
-        if header
-            .get_all(CONTENT_ENCODING)
-            .iter()
-            .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
-        {
+        if codings::is_encoded(header) {
             return Err(Verdict::Encoded);
         }
         if route.keys.is_empty() {
@@ -122,18 +95,42 @@ impl Handler {
         let mut event = admit::admit(&route.keys, config.window, &credentials, bytes, now)?;
         event.body = config.redaction.apply(event.body);
         self.stats.verified(&event.key, event.sent_at, event.received_at);
-        if !event.event_type.is_known() {
-            self.stats.unknown_type(&event.event_type, clock::monotonic());
+        let unknown = (!event.event_type.is_known()).then(|| event.event_type.clone());
+        let verdict = self.append(event).await?;
+        if let Some(event_type) = unknown.filter(|_| verdict.is_stored()) {
+            self.stats.unknown_type(&event_type, now.as_second(), clock::monotonic());
         }
-        let _appending = Appending::begin(appending);
+        Ok(verdict)
+    }
+
+    async fn append(&self, event: Event) -> Result<Verdict, Verdict> {
+        let _appending = Appending::begin(&self.stats.metrics().appending);
         let appended = timeout(JOURNAL_TIMEOUT, self.journal.append(event)).await;
         Ok(appended.unwrap_or(Err(JournalError::Overloaded)).into())
     }
 
-    fn account(&self, verdict: Verdict) -> Verdict {
+    fn account(&self, verdict: Verdict) {
         self.stats.answered(verdict, clock::now().as_second(), clock::monotonic());
-        verdict
     }
+}
+
+/// The configuration, if the request is addressed to its route; otherwise the verdict, and whether the request is on the
+/// route's path.
+fn address<'a>(head: &Parts, config: Option<&'a Config>) -> Result<&'a Config, (Verdict, bool)> {
+    if head.version == Version::HTTP_11 && !has_host(&head.headers) {
+        return Err((Verdict::BadHost, false));
+    }
+    if codings::is_transfer_encoded(&head.headers) {
+        return Err((Verdict::TransferEncoded, false));
+    }
+    let config = config.ok_or((Verdict::NotConfigured, false))?;
+    if head.uri.path() != config.route.path {
+        return Err((Verdict::NotFound, false));
+    }
+    if head.method != Method::POST {
+        return Err((Verdict::MethodNotAllowed, true));
+    }
+    Ok(config)
 }
 
 /// Whether there is exactly one `Host`, and it is empty or a host with an optional port. A proxy may interpret any

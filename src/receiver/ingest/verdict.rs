@@ -48,10 +48,16 @@ pub enum Verdict {
     TooLarge,
     /// The body has a content encoding; the signature covers the plain body, so it must be sent plain.
     Encoded,
+    /// The transfer encoding is not exactly `chunked`.
+    TransferEncoded,
     /// The body was not received in time.
     BodyTimeout,
     /// The connection closed within the body.
     BodyBroken,
+    /// The header is larger than the limits of the server, which answers it itself.
+    HeaderTooLarge,
+    /// Not a valid HTTP request; the server answers it itself.
+    BadRequest,
 }
 
 /// The field of [`crate::route::status::DeliveryCounts`] that counts a request.
@@ -61,12 +67,39 @@ pub enum Bucket {
     Duplicate,
     Conflict,
     RejectedMissingHeader,
+    RejectedMalformed,
     RejectedSignature,
     RejectedStale,
+    RejectedRequest,
     Unavailable,
 }
 
 impl Verdict {
+    /// Every verdict once, so that its metric begins at 0.
+    pub const ALL: [Verdict; 21] = [
+        Verdict::Verified,
+        Verdict::Duplicate,
+        Verdict::Conflict,
+        Verdict::MissingHeader,
+        Verdict::Malformed,
+        Verdict::Unverified { recent: true },
+        Verdict::Stale { off: 0 },
+        Verdict::NotConfigured,
+        Verdict::Overloaded,
+        Verdict::JournalFull,
+        Verdict::JournalFailed,
+        Verdict::BadHost,
+        Verdict::NotFound,
+        Verdict::MethodNotAllowed,
+        Verdict::TooLarge,
+        Verdict::Encoded,
+        Verdict::TransferEncoded,
+        Verdict::BodyTimeout,
+        Verdict::BodyBroken,
+        Verdict::HeaderTooLarge,
+        Verdict::BadRequest,
+    ];
+
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -82,7 +115,9 @@ impl Verdict {
             Verdict::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Verdict::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Verdict::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Verdict::BadHost | Verdict::BodyBroken => StatusCode::BAD_REQUEST,
+            Verdict::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Verdict::TransferEncoded => StatusCode::NOT_IMPLEMENTED,
+            Verdict::BadHost | Verdict::BodyBroken | Verdict::BadRequest => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -104,6 +139,9 @@ impl Verdict {
             Verdict::Encoded => "Unsupported content encoding",
             Verdict::BodyTimeout => "Body not received in time",
             Verdict::BodyBroken => "Body incomplete",
+            Verdict::TransferEncoded => "Unsupported transfer encoding",
+            Verdict::HeaderTooLarge => "Header too large",
+            Verdict::BadRequest => "Bad request",
         }
     }
 
@@ -129,6 +167,9 @@ impl Verdict {
             Verdict::Encoded => "encoded",
             Verdict::BodyTimeout => "body_timeout",
             Verdict::BodyBroken => "body_broken",
+            Verdict::TransferEncoded => "transfer_encoded",
+            Verdict::HeaderTooLarge => "header_too_large",
+            Verdict::BadRequest => "bad_request",
         }
     }
 
@@ -140,19 +181,33 @@ impl Verdict {
             Verdict::Duplicate => Some(Bucket::Duplicate),
             Verdict::Conflict => Some(Bucket::Conflict),
             Verdict::MissingHeader => Some(Bucket::RejectedMissingHeader),
-            Verdict::Malformed | Verdict::Unverified { .. } => Some(Bucket::RejectedSignature),
+            Verdict::Malformed => Some(Bucket::RejectedMalformed),
+            Verdict::Unverified { .. } => Some(Bucket::RejectedSignature),
             Verdict::Stale { .. } => Some(Bucket::RejectedStale),
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
                 Some(Bucket::Unavailable)
             }
-            Verdict::BadHost
-            | Verdict::NotFound
-            | Verdict::MethodNotAllowed
-            | Verdict::TooLarge
+            Verdict::TooLarge
             | Verdict::Encoded
+            | Verdict::TransferEncoded
             | Verdict::BodyTimeout
-            | Verdict::BodyBroken => None,
+            | Verdict::BodyBroken
+            | Verdict::HeaderTooLarge => Some(Bucket::RejectedRequest),
+            Verdict::BadHost | Verdict::NotFound | Verdict::MethodNotAllowed | Verdict::BadRequest => None,
         }
+    }
+
+    /// Whether the event was stored by this request.
+    #[must_use]
+    pub fn is_stored(self) -> bool {
+        matches!(self, Verdict::Verified | Verdict::Conflict)
+    }
+
+    /// Whether the request had the headers of a delivery.
+    #[must_use]
+    pub fn has_delivery_headers(self) -> bool {
+        let unread = [Verdict::MissingHeader, Verdict::TransferEncoded, Verdict::HeaderTooLarge];
+        self.bucket().is_some() && !unread.contains(&self)
     }
 
     /// The answer. On the route's path it carries [`route::RECEIVER_HEADER`], by which the operator's probe recognises
@@ -175,8 +230,14 @@ impl Verdict {
             Verdict::MethodNotAllowed => {
                 header.insert(ALLOW, HeaderValue::from_static("POST"));
             }
-            // The rest of the body is not read.
-            Verdict::BadHost | Verdict::TooLarge | Verdict::BodyTimeout | Verdict::BodyBroken => {
+            // The end of the request is unknown or too far away.
+            Verdict::BadHost
+            | Verdict::TooLarge
+            | Verdict::TransferEncoded
+            | Verdict::BodyTimeout
+            | Verdict::BodyBroken
+            | Verdict::HeaderTooLarge
+            | Verdict::BadRequest => {
                 header.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Verdict::Verified

@@ -12,7 +12,7 @@ use super::{
     message::Message,
     resolver::Resolver,
 };
-use crate::{clock, receiver::journal::Pending, retry_after};
+use crate::{clock, jitter, receiver::journal::Pending, retry_after};
 
 /// Most headers of a response; hyper's default of 100 takes a response with more for a broken connection.
 const HEADERS_MAX: usize = 1024;
@@ -66,7 +66,7 @@ impl Clients {
 /// If the event does not fit, the sink does not answer 2xx within its timeout, or the answer does not satisfy the
 /// success condition. It may have accepted the event anyway.
 pub async fn deliver(clients: &Clients, destination: &Destination, event: &Pending) -> Result<(), Failure> {
-    let Message { header, body } = destination.message(event, rand::random(), clock::now().as_second())?;
+    let Message { header, body } = destination.message(event, jitter::bits(), clock::now().as_second())?;
     let request = clients
         .of(&destination.url)?
         .post(destination.url.clone())

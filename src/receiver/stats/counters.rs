@@ -86,9 +86,9 @@ impl DeliveryStats {
         let mut state = self.lock();
         if let Some(bucket) = verdict.bucket() {
             count(state.snapshot.last_hour.at(now), bucket);
-            if bucket != Bucket::RejectedMissingHeader {
-                state.snapshot.last_received = Some(now);
-            }
+        }
+        if verdict.has_delivery_headers() {
+            state.snapshot.last_received = Some(now);
         }
         match verdict {
             Verdict::Verified | Verdict::Duplicate => return,
@@ -110,8 +110,11 @@ impl DeliveryStats {
             | Verdict::MethodNotAllowed
             | Verdict::TooLarge
             | Verdict::Encoded
+            | Verdict::TransferEncoded
             | Verdict::BodyTimeout
-            | Verdict::BodyBroken => {}
+            | Verdict::BodyBroken
+            | Verdict::HeaderTooLarge
+            | Verdict::BadRequest => {}
         }
         let Some(suppressed) = state.log_limiters.entry(label).or_default().admit(moment) else { return };
         let status = verdict.status().as_u16();
@@ -127,11 +130,19 @@ impl DeliveryStats {
         self.metrics.requests.get_or_create(&VerdictLabel { verdict: "probe" }).inc();
     }
 
-    /// Records a verified event of a type that this version does not know.
-    pub fn unknown_type(&self, event_type: &EventType, moment: Instant) {
-        if let Some(suppressed) = self.lock().log_limiters.entry("unknown_type").or_default().admit(moment) {
+    /// Records a stored event of a type that this version does not know.
+    pub fn unknown_type(&self, event_type: &EventType, now: i64, moment: Instant) {
+        self.metrics.unknown_types.inc();
+        self.lock().snapshot.last_hour.at(now).unknown_type += 1;
+        if let Some(suppressed) = self.admit_line("unknown_type", moment) {
             tracing::warn!(event_type = ?event_type.as_str(), suppressed, "event of unknown type stored");
         }
+    }
+
+    /// Whether a log line of this kind may be written at `moment`; if so, the number of lines suppressed since the
+    /// last one.
+    pub fn admit_line(&self, kind: &'static str, moment: Instant) -> Option<u64> {
+        self.lock().log_limiters.entry(kind).or_default().admit(moment)
     }
 
     /// Records an event that a sink accepted.
@@ -185,8 +196,10 @@ fn count(counts: &mut DeliveryCounts, bucket: Bucket) {
         Bucket::Duplicate => &mut counts.duplicate,
         Bucket::Conflict => &mut counts.conflict,
         Bucket::RejectedMissingHeader => &mut counts.rejected_missing_header,
+        Bucket::RejectedMalformed => &mut counts.rejected_malformed,
         Bucket::RejectedSignature => &mut counts.rejected_signature,
         Bucket::RejectedStale => &mut counts.rejected_stale,
+        Bucket::RejectedRequest => &mut counts.rejected_request,
         Bucket::Unavailable => &mut counts.unavailable,
     };
     *count += 1;
@@ -215,6 +228,48 @@ mod tests {
         assert_eq!(stats.snapshot().unverified_run, None);
         let hour = stats.snapshot().last_hour(5);
         assert_eq!((hour.verified, hour.rejected_signature, hour.rejected_missing_header), (1, 3, 1));
+    }
+
+    #[test]
+    fn every_result_is_counted_by_reason() {
+        let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
+        for verdict in Verdict::ALL {
+            stats.answered(verdict, 1, clock::monotonic());
+        }
+        stats.unknown_type(&EventType::Unknown("collection.created".into()), 1, clock::monotonic());
+        let counted = DeliveryCounts {
+            verified: 1,
+            duplicate: 1,
+            conflict: 1,
+            unknown_type: 1,
+            rejected_missing_header: 1,
+            rejected_malformed: 1,
+            rejected_signature: 1,
+            rejected_stale: 1,
+            // 408, 413, 415, 431, 501 and a broken body.
+            rejected_request: 6,
+            unavailable: 4,
+            forwarded: 0,
+            dead_lettered: 0,
+        };
+        assert_eq!(stats.snapshot().last_hour(1), counted);
+    }
+
+    #[test]
+    fn only_a_request_with_delivery_headers_counts_as_received() {
+        for (verdict, received) in [
+            (Verdict::Duplicate, Some(7)),
+            (Verdict::Malformed, Some(7)),
+            (Verdict::TooLarge, Some(7)),
+            (Verdict::MissingHeader, None),
+            (Verdict::HeaderTooLarge, None),
+            (Verdict::TransferEncoded, None),
+            (Verdict::NotFound, None),
+        ] {
+            let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
+            stats.answered(verdict, 7, clock::monotonic());
+            assert_eq!(stats.snapshot().last_received, received, "{verdict:?}");
+        }
     }
 
     #[test]

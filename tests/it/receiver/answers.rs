@@ -69,7 +69,8 @@ async fn a_delivery_without_a_valid_recent_signature_is_invalid() {
     let doubled = receiver.post(&good).header(headers::SIGNATURE, &good.signature).send().await.unwrap();
     assert_eq!(doubled.status(), 403);
     let status = receiver.status().await;
-    assert_eq!((status.last_hour.rejected_signature, status.last_hour.rejected_stale), (7, 2));
+    let hour = status.last_hour;
+    assert_eq!((hour.rejected_signature, hour.rejected_malformed, hour.rejected_stale), (3, 4, 2));
     assert_eq!(status.unverified_run.map(|run| run.count), Some(3), "well-formed, recent, and signed by no key");
     assert_eq!((status.last_verified_time, status.backlog), (None, 0));
     let upper = Delivery { signature: good.signature.to_uppercase(), ..good };
@@ -115,6 +116,10 @@ async fn a_verified_body_is_received_with_any_content() {
         let delivery = delivery(&format!("d{n}"), body, SECRET);
         assert_eq!(receiver.deliver(&delivery).await, answer(200, r#"{"received":true}"#), "{body}");
     }
+    receiver.deliver(&delivery("d0", "", SECRET)).await;
+    assert_eq!(receiver.status().await.last_hour.unknown_type, 5, "a duplicate is not counted again");
+    let metrics = receiver.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("linktree_receiver_unknown_types_total 5\n"), "{metrics}");
 }
 
 #[tokio::test]
@@ -151,6 +156,8 @@ async fn the_status_requires_the_token() {
     assert_eq!(wrong.send().await.unwrap().status(), 401);
     receiver.deliver(&delivery("d1", BODY, SECRET)).await;
     let metrics = receiver.get("/metrics").await.text().await.unwrap();
-    assert!(metrics.contains(r#"linktree_receiver_requests_total{verdict="verified"} 1"#), "{metrics}");
+    for count in [r#"{verdict="verified"} 1"#, r#"{verdict="duplicate"} 0"#, r#"{verdict="malformed"} 0"#] {
+        assert!(metrics.contains(&format!("linktree_receiver_requests_total{count}")), "{metrics}");
+    }
     assert!(!metrics.contains(SECRET) && !metrics.contains("t0ken"));
 }

@@ -51,7 +51,15 @@ async fn a_body_that_is_too_large_is_rejected_before_and_while_it_is_read() {
 #[tokio::test]
 async fn an_encoded_body_is_rejected() {
     let receiver = Running::start(&route(vec![])).await;
-    for (encoding, status) in [("gzip", 415), ("identity, gzip", 415), ("br", 415), ("Identity", 200)] {
+    for (encoding, status) in [
+        ("gzip", 415),
+        ("identity, gzip", 415),
+        ("br", 415),
+        ("Identity", 200),
+        ("utf-8", 200),
+        ("", 200),
+        ("utf-8, gzip", 415),
+    ] {
         let response = receiver.post(&numbered(1)).header("content-encoding", encoding).send().await.unwrap();
         assert_eq!(response.status(), status, "{encoding}");
     }
@@ -69,6 +77,7 @@ async fn a_slow_body_times_out() {
     let receiver = Running::start(&route(vec![])).await;
     let answer = raw(&receiver, &head("content-length: 10\r\n\r\nx")).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert_eq!(receiver.status().await.last_hour.rejected_request, 1);
 }
 
 #[tokio::test]
@@ -98,5 +107,54 @@ async fn large_headers_are_rejected() {
     for extra in [many, long] {
         let answer = raw(&receiver, &head(&format!("{extra}\r\n"))).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+    until("they are counted", async || receiver.status().await.last_hour.rejected_request == 2).await;
+    let metrics = receiver.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains(r#"requests_total{verdict="header_too_large"} 2"#), "{metrics}");
+    assert!(raw(&receiver, "no request\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+    let counted =
+        async || receiver.get("/metrics").await.text().await.unwrap().contains(r#"{verdict="bad_request"} 1"#);
+    until("it is counted", counted).await;
+}
+
+#[tokio::test]
+async fn a_transfer_encoding_other_than_chunked_is_not_implemented() {
+    let receiver = Running::start(&route(vec![])).await;
+    for coding in ["gzip, chunked", "chunked, chunked", "chunked\r\ntransfer-encoding: chunked"] {
+        let body = format!("{:x}\r\n{BODY}\r\n0\r\n\r\n", BODY.len());
+        let answer = raw(&receiver, &head(&format!("transfer-encoding: {coding}\r\n\r\n{body}"))).await;
+        assert!(answer.starts_with("HTTP/1.1 501"), "{coding}: {answer}");
+    }
+    assert_eq!(receiver.status().await.last_hour.rejected_request, 3);
+}
+
+/// As a proxy does it: the body still comes while the answer is on its way.
+#[tokio::test]
+async fn a_body_that_comes_after_the_answer_is_discarded() {
+    const BODY_BYTES: usize = 1_000_000;
+    let mut route = route(vec![]);
+    route.max_body_bytes = 1000;
+    let receiver = Running::start(&route).await;
+    let unsigned = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\n");
+    let elsewhere = "POST /other HTTP/1.1\r\nhost: x\r\n".to_owned();
+    let encoded = head("content-encoding: gzip\r\n");
+    for (begun, status, stays_open) in
+        [(unsigned, 401, true), (elsewhere, 404, true), (encoded, 415, true), (head(""), 413, false)]
+    {
+        let mut stream = TcpStream::connect(receiver.delivery).await.unwrap();
+        stream.write_all(format!("{begun}content-length: {BODY_BYTES}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = [0; 512];
+        let length = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        for _ in 0..BODY_BYTES / 10_000 {
+            stream.write_all(&[b'x'; 10_000]).await.expect("the connection is not reset");
+        }
+        if stays_open {
+            stream.write_all(b"GET /next HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        }
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.expect("the connection is not reset");
+        assert_eq!(rest.starts_with("HTTP/1.1 404"), stays_open, "{status}: {rest}");
     }
 }

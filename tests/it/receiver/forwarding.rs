@@ -1,12 +1,20 @@
 //! Stored events reach every sink that selects them.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use axum::Router;
 use linktree_operator::{
     clock,
     linktree::{event::EventType, secret::Secret},
     route::SinkUrl,
 };
+use tokio::net::TcpListener;
 
 use super::fixture::{BODY, Collector, Running, SECRET, delivery, numbered, route, sink, until, vacant};
 use crate::canned::{Canned, answer};
@@ -58,6 +66,29 @@ async fn a_redacted_field_reaches_neither_the_journal_nor_a_sink() {
         let kept = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!kept.windows(9).any(|window| window == b"Reykjavik"));
     }
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_an_attempt_in_flight_finish() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let slow = Router::new().fallback(async move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cms = sink("cms", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, slow).into_future());
+    let receiver = Running::start(&route(vec![cms])).await;
+    assert_eq!(receiver.deliver(&numbered(1)).await.0, 200);
+    until("the sink has the request", async || asked.load(Ordering::SeqCst) == 1).await;
+    let receiver = Running::start_in(receiver.stop().await).await;
+    until("nothing waits", async || {
+        let ready = receiver.get("/readyz").await.status() == 200;
+        ready && receiver.status().await.backlog == 0
+    })
+    .await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "the event was sent again");
 }
 
 #[tokio::test]

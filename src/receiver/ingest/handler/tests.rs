@@ -19,7 +19,7 @@ use crate::{
         signature::Signature,
     },
     receiver::{
-        ingest::event::Event,
+        ingest::{event::Event, limits::LIMITS},
         journal::{Appended, Backlog, Due, Pending, Position, Settings, Settlement},
         stats::{counters::DeliveryStats, metrics::Metrics},
     },
@@ -82,7 +82,7 @@ async fn start(route: Route) -> (SocketAddr, Gauge, DropGuard) {
         let handler = handler.clone();
         async move { Ok::<_, Infallible>(handler.answer(request).await) }
     });
-    tokio::spawn(serve::serve(listener, serve::Transport::Tcp, service, LIMITS, shutdown.clone()));
+    tokio::spawn(serve::serve(listener, serve::Transport::Tcp, service, LIMITS, |_| {}, shutdown.clone()));
     (address, appending, shutdown.drop_guard())
 }
 
