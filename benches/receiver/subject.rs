@@ -15,6 +15,7 @@ use linktree_operator::{
 };
 
 use crate::{
+    log_size,
     request::SECRET,
     server::{Server, free_address},
 };
@@ -24,7 +25,9 @@ pub(crate) const PATH: &str = "/webhooks/linktree";
 
 /// The receiver, with a journal in `directory`.
 pub(crate) fn receiver(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result<Server> {
-    start("receiver", directory, sinks, "401")
+    let server = start("receiver", directory, sinks, "401")?;
+    log_size::sample(directory);
+    Ok(server)
 }
 
 /// The receiver with a journal that stores nothing.

@@ -27,6 +27,7 @@ use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth}
 
 mod append;
 mod checkpoint;
+mod commit_size;
 mod due;
 pub mod error;
 mod identities;
@@ -64,7 +65,9 @@ impl SqliteJournal {
         }
         let lock = schema::Lock::acquire(directory)?;
         let mut connection = schema::open(directory)?;
-        let reader = Reader::start(schema::open_for_reading(directory)?)?;
+        let reading = schema::open_for_reading(directory)?;
+        let interrupt = reading.get_interrupt_handle();
+        let reader = Reader::start(reading)?;
         let last = append::last_position(&connection)?;
         let last_identity = identities::last_number(&connection)?;
         let pending = PendingIdentities::load(&connection)?;
@@ -78,12 +81,13 @@ impl SqliteJournal {
             capacity_bytes: u64::MAX,
         };
         let lost = CancellationToken::new();
-        let wal = Wal::watch(&mut connection, directory, lost.clone())?;
+        let wal = Wal::watch(&mut connection, directory, interrupt, lost.clone())?;
         let writer = Writer {
             connection,
             wal,
             lock,
             requests: waiting,
+            postponed: None,
             settings,
             last,
             last_identity,

@@ -4,7 +4,10 @@ use std::{fs::File, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::error::OpenError;
+use super::{
+    commit_size::{LIMIT_BYTES, PAGE_BYTES},
+    error::OpenError,
+};
 
 /// The schema, one step per version; `user_version` counts the applied steps. A released step never changes: a change
 /// is another step.
@@ -139,10 +142,12 @@ impl Lock {
 /// Opens the database for writing; creates or migrates it as needed.
 pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(directory.join(DATABASE))?;
-    connection.pragma_update(None, "page_size", 8192)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // FULL: a commit returns only after fsync. This is what the 200 promises.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // A longer log of an earlier version is cut when it restarts.
+    connection.pragma_update_and_check(None, "journal_size_limit", LIMIT_BYTES, |_| Ok(()))?;
     // The lock file excludes other writers; if one writes anyway, deliveries must not wait for it.
     connection.busy_timeout(Duration::ZERO)?;
     // The container's file system is read-only except for the journal's volume.

@@ -15,6 +15,8 @@ use crate::{
     receiver::journal::{Outcome, inspect::Inspect},
 };
 
+mod log_limit;
+
 /// Identities expire by the real clock, so deliveries arrive now.
 static NOW: LazyLock<i64> = LazyLock::new(|| clock::now().as_second());
 
