@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     checkpoint::Wal,
     error::OpenError,
+    expire::Expiry,
     identities::PendingIdentities,
     reader::Reader,
     writer::{Answer, Request, Work, Writer},
@@ -30,6 +31,8 @@ mod checkpoint;
 mod commit_size;
 mod due;
 pub mod error;
+mod expire;
+mod expiry_clock;
 mod identities;
 mod inspect;
 mod pending_index;
@@ -71,6 +74,7 @@ impl SqliteJournal {
         let last = append::last_position(&connection)?;
         let last_identity = identities::last_number(&connection)?;
         let pending = PendingIdentities::load(&connection)?;
+        let expiry = Expiry::load(&connection)?;
         let (requests, waiting) = mpsc::sync_channel(QUEUE_CAPACITY);
         let (health, health_seen) = watch::channel(JournalHealth::Healthy);
         let (appended, appended_seen) = watch::channel(last);
@@ -78,6 +82,7 @@ impl SqliteJournal {
             sinks: Vec::new(),
             deduplication_window_seconds: u64::MAX,
             retention_seconds: u64::MAX,
+            dead_letter_retention_seconds: u64::MAX,
             capacity_bytes: u64::MAX,
         };
         let lost = CancellationToken::new();
@@ -88,6 +93,7 @@ impl SqliteJournal {
             lock,
             requests: waiting,
             postponed: None,
+            expiry,
             settings,
             last,
             last_identity,

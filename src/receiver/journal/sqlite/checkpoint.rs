@@ -44,7 +44,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How long a restart of the log waits for readers before it interrupts them, and again after that.
 const READER_GRACE: Duration = Duration::from_millis(50);
 /// How many times a restart interrupts readers before it fails: more only if another process reads.
-const INTERRUPTIONS: u32 = 3;
+const INTERRUPTIONS: u32 = 10;
 /// The interval at which a restart is tried while readers prevent it.
 const RESTART_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -131,15 +131,17 @@ impl Wal {
         if let Some(checkpointed) = self.thread.done(true) {
             self.checkpointed = checkpointed?;
         }
-        let began = clock::monotonic();
+        // Without the time of the checkpoint itself, which may be long on a slow disk.
+        let mut waiting_since = None;
         let mut interruptions = 0;
         while !restart_checkpoint(connection)? {
-            if began.elapsed() >= READER_GRACE * (interruptions + 1) {
+            if waiting_since.get_or_insert_with(clock::monotonic).elapsed() >= READER_GRACE {
                 if interruptions == INTERRUPTIONS {
                     return Err(held_by_reader());
                 }
                 self.readers.interrupt();
                 interruptions += 1;
+                waiting_since = None;
             }
             thread::sleep(RESTART_INTERVAL);
         }

@@ -12,13 +12,14 @@ pub(super) const COMMIT_MAX_PAGES: u32 = LIMIT_PAGES / 4;
 
 /// The pages that the deletion of a batch of events writes at most: a page of each event, and the list of free pages.
 pub(super) const EVICT_PAGES: u32 = 600;
-/// The pages that one pass of [`super::prune`] writes at most: expired events, their dead letters, identities in two
-/// indexes, and evicted events.
+/// The pages that one pass writes at most that expires events, dead letters with their indexes, late settlements and
+/// identities in two indexes, and evicts events. Each is a batch of 500, and those that are found together are mostly
+/// stored together.
 pub(super) const PRUNE_PAGES: u32 = 4 * 500 + EVICT_PAGES;
 /// The index pages that each append writes at most, because it also flushes older keys: two in each of two indexes.
 pub(super) const INDEX_PAGES_PER_APPEND: u32 = 4;
-/// The pages that a settlement writes at most: the retry with its two indexes, and the dead letter with its index.
-const PAGES_PER_SETTLEMENT: u32 = 5;
+/// The pages that a settlement writes at most: the retry with its two indexes, and the dead letter with its two.
+const PAGES_PER_SETTLEMENT: u32 = 6;
 
 /// The pages of an event with a body of this length.
 pub(super) fn append_pages(body_bytes: usize) -> u32 {

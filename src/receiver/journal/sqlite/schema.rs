@@ -11,7 +11,7 @@ use super::{
 
 /// The schema, one step per version; `user_version` counts the applied steps. A released step never changes: a change
 /// is another step.
-pub(super) const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4];
+pub(super) const MIGRATIONS: [&str; 5] = [V1, V2, V3, V4, V5];
 
 /// Instead of one row per event and sink, each sink has a position: an append then writes only `events` and
 /// `identities`, however many sinks there are, and in-order delivery updates one number per sink and batch.
@@ -113,6 +113,17 @@ const V4: &str = "
 CREATE TABLE milestones (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER);
 INSERT INTO milestones SELECT 1, max(received_at)
     FROM (SELECT type, received_at FROM events ORDER BY id DESC LIMIT 10000) WHERE type = 'analytics.milestone';
+";
+
+/// The times of settlements, see [`super::expire`]. What is settled in a journal of an earlier version counts as settled
+/// now. From here on the heartbeat is the time that the last process believed, or 0.
+const V5: &str = "
+CREATE TABLE settled (at INTEGER PRIMARY KEY, position INTEGER NOT NULL);
+CREATE TABLE settled_late (event INTEGER PRIMARY KEY, at INTEGER NOT NULL);
+CREATE INDEX settled_late_by_at ON settled_late (at);
+UPDATE heartbeat SET at = coalesce((SELECT received_at FROM events ORDER BY id DESC LIMIT 1), 0);
+CREATE INDEX dead_letters_by_sink ON dead_letters (sink);
+CREATE INDEX dead_letters_by_at ON dead_letters (at);
 ";
 
 /// The writer's page cache.

@@ -31,9 +31,11 @@ use super::{
     checkpoint::Wal,
     commit_size,
     error::sync_failed,
+    expire::Expiry,
+    expiry_clock::ExpiryTime,
     identities::{self, FlushedChunks, IndexKeys, Match, PendingIdentities},
     pending_index::Number,
-    prune,
+    prune::{self, ago},
     schema::Lock,
     settle,
 };
@@ -96,6 +98,7 @@ pub(super) struct Writer {
     pub(super) requests: Receiver<Request>,
     /// A received request that did not fit into the last commit.
     pub(super) postponed: Option<Request>,
+    pub(super) expiry: Expiry,
     pub(super) settings: Settings,
     /// The number of the last event.
     pub(super) last: Position,
@@ -228,6 +231,7 @@ impl Writer {
 
     /// Writes a batch in one transaction. Does not change `self`, because the transaction may fail.
     fn transact(&mut self, batch: &[Request]) -> Result<Committed> {
+        let ExpiryTime { now, ahead } = self.expiry.time();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let appends = batch.iter().filter(|request| matches!(request.work, Work::Append(_))).count();
         let mut committed = Committed {
@@ -247,9 +251,9 @@ impl Writer {
         }
         for Request { work, .. } in batch {
             let answer = match work {
-                Work::Append(event) => committed.append(&transaction, &self.pending, event, &mut free)?,
+                Work::Append(event) => committed.append(&transaction, &self.pending, event, ahead, &mut free)?,
                 Work::Settle { sink, settlements } => {
-                    settle::settle(&transaction, sink, settlements)?;
+                    settle::settle(&transaction, sink, settlements, now)?;
                     committed.nothing_to_evict = false;
                     Ok(None)
                 }
@@ -277,6 +281,9 @@ impl Writer {
             committed;
         self.pending.apply(flushed, &added);
         self.last_identity = last_identity;
+        if self.settings != settings {
+            self.expiry.rescan();
+        }
         self.settings = settings;
         self.nothing_to_evict = nothing_to_evict;
         if answers.contains(&Err(JournalError::Full)) {
@@ -308,6 +315,7 @@ impl Writer {
                 more
             }
             Err(error) => {
+                self.expiry.rescan();
                 self.mark_failed(error);
                 false
             }
@@ -315,13 +323,13 @@ impl Writer {
     }
 
     fn try_prune(&mut self, failed: bool) -> Result<(bool, i128, Vec<IndexKeys>)> {
-        let now = clock::now().as_second();
+        let now = self.expiry.time().now;
         self.make_room(commit_size::PRUNE_PAGES)?;
         let transaction = self.connection.transaction()?;
         if failed {
             transaction.execute("UPDATE heartbeat SET at = ?1", [now])?;
         }
-        let expired = prune::expire_events(&transaction, ago(now, self.settings.retention_seconds))?;
+        let expired = self.expiry.expire(&transaction, &self.settings, now)?;
         let window = self.settings.deduplication_window_seconds;
         let forgotten = identities::forget(&transaction, ago(now, window), prune::DELETE_BATCH)?;
         let mut free = free_bytes(&transaction, &self.settings)?;
@@ -332,8 +340,7 @@ impl Writer {
             free = free_bytes(&transaction, &self.settings)?;
         }
         transaction.commit()?;
-        let more =
-            expired == prune::DELETE_BATCH || forgotten.len() == prune::DELETE_BATCH || (evicted > 0 && free <= 0);
+        let more = expired || forgotten.len() == prune::DELETE_BATCH || (evicted > 0 && free <= 0);
         Ok((more, free, forgotten))
     }
 
@@ -383,9 +390,10 @@ impl Committed {
         transaction: &Transaction<'_>,
         earlier: &PendingIdentities,
         event: &Event,
+        ahead: i64,
         free: &mut i128,
     ) -> Result<Answer> {
-        let since = ago(event.received_at, self.settings.deduplication_window_seconds);
+        let since = ago(event.received_at.saturating_sub(ahead), self.settings.deduplication_window_seconds);
         let conflict = match identities::find_match(transaction, event, since, earlier, &self.added)? {
             Match::Same => return Ok(Ok(Some(Appended::Duplicate))),
             Match::Resigned => {
@@ -418,11 +426,6 @@ impl Committed {
 /// The remaining capacity in bytes; nothing fits unless it is positive.
 fn free_bytes(connection: &Connection, settings: &Settings) -> Result<i128> {
     Ok(i128::from(settings.capacity_bytes) - i128::from(prune::used_bytes(connection)?))
-}
-
-/// The second `seconds` before `now`, or the minimum on overflow.
-fn ago(now: i64, seconds: u64) -> i64 {
-    i64::try_from(seconds).ok().and_then(|seconds| now.checked_sub(seconds)).unwrap_or(i64::MIN)
 }
 
 /// Sets `now` to `next`, logs a change and returns whether there was one.
