@@ -185,9 +185,10 @@ pub struct Receiver {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deduplication {
-    /// Time that a delivery is remembered, in seconds. The default is 7 days.
+    /// Time that a delivery is remembered, in seconds. The default is 7 days. The minimum is twice the largest
+    /// `timestampToleranceSeconds`.
     #[serde(default = "default_week_seconds")]
-    #[schemars(range(min = 3600, max = 2_592_000))]
+    #[schemars(range(min = 7200, max = 2_592_000))]
     pub window_seconds: i64,
 }
 
