@@ -144,8 +144,8 @@ pub enum Outcome {
     Done,
     /// The event failed `attempts` times and must be sent again at `due_at`.
     Retry { attempts: u32, due_at: i64 },
-    /// The event is not retried. It stays in the journal for its own retention, from `at` on (milliseconds since the epoch),
-    /// and at least as long as a delivered event.
+    /// The event is not retried. It stays in the journal for its own retention, from `at` on (milliseconds since the
+    /// epoch), and at least as long as a delivered event.
     DeadLetter { failure: String, at: i64 },
 }
 

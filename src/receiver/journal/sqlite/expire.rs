@@ -25,7 +25,7 @@ const MARKS_PER_RETENTION: u64 = 1000;
 /// The largest interval of marks, in seconds.
 const MARK_INTERVAL_MAX: u64 = 600;
 
-/// What has been scanned, and the time to expire by.
+/// The progress of the scan, and the time to expire by.
 #[derive(Debug)]
 pub(super) struct Expiry {
     clock: ExpiryClock,

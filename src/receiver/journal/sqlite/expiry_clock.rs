@@ -32,7 +32,7 @@ pub(super) struct ExpiryTime {
 }
 
 impl Reading {
-    /// What the wall clock should show at `at`, if it neither jumped nor stood.
+    /// The time that the wall clock shows at `at` if it neither jumps nor stands still.
     fn expected(self, at: Instant) -> i64 {
         let elapsed = at.saturating_duration_since(self.at).as_secs();
         self.wall.saturating_add_unsigned(elapsed)
