@@ -83,7 +83,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let listener = TcpListener::bind(args.metrics_address).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
     let mut registry = Registry::default();
-    let operator = Operator::new(args.controllers, ports, leadership.clone(), &mut registry);
+    let operator = Operator::new(args.controllers, ports, &leadership, &mut registry);
     tracing::info!(admin = %address, "admin port");
     operator.check().await.map_err(Error::Crds)?;
     let router = admin::router(Arc::new(registry), readiness(operator.caches(), leadership));

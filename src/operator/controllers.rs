@@ -60,7 +60,7 @@ pub struct Operator {
 impl Operator {
     /// Creates the controllers and registers their metrics. [`Operator::run`] starts them.
     #[must_use]
-    pub fn new(settings: Settings, ports: Ports, leadership: Leadership, registry: &mut Registry) -> Self {
+    pub fn new(settings: Settings, ports: Ports, leadership: &Leadership, registry: &mut Registry) -> Self {
         let Ports { client, transport, prober, receivers } = ports;
         leadership.register(registry);
         let accounts = Arc::new(Accounts::default());

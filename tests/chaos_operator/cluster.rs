@@ -278,7 +278,7 @@ fn operator(gate: &Gate, kubernetes: &Kubernetes, linktree: &Linktree, node: &No
     let settings =
         Command::parse_from(["operator", "--receiver-image=receiver:1", &format!("--watch-namespace={NAMESPACE}")])
             .settings;
-    Operator::new(settings, ports, Leadership::unopposed(), &mut Registry::default())
+    Operator::new(settings, ports, &Leadership::unopposed(), &mut Registry::default())
 }
 
 pub fn connection_spec() -> Value {
