@@ -108,7 +108,10 @@ async fn a_receiver_that_terminates_tls_waits_for_its_certificate() {
             .await;
         node.start().await;
         let missing = harness.until_condition("links", "ReceiverAvailable", "False", "CertificateUnusable").await;
-        assert!(missing.starts_with("Secret hooks-tls: tls.crt cannot be read"), "{missing}");
+        assert!(
+            missing.starts_with("the certificate in Secret hooks-tls is unusable: tls.crt cannot be read"),
+            "{missing}"
+        );
 
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(vec!["hooks.example.com".to_owned()]).unwrap();
