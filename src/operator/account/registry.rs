@@ -29,7 +29,7 @@ pub struct Credentials {
 }
 
 impl Accounts {
-    /// Whether a connection has these credentials.
+    /// Whether any LinktreeConnection uses these credentials.
     #[must_use]
     pub fn contains(&self, credentials: &Credentials) -> bool {
         self.entries().values().any(|entry| entry.credentials == *credentials)

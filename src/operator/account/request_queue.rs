@@ -18,7 +18,7 @@ const RETRY_BOUNDS: [SignedDuration; 2] = [SignedDuration::from_secs(60), Signed
 const RETRY_FLOOR: SignedDuration = SignedDuration::from_millis(500);
 /// How long after `retry_at` a caller that did not retry keeps its place in the queue.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
-/// Time after which a grant that was not used expires.
+/// Time after which the right to make a call expires if it was not used.
 const GRANT_TTL: SignedDuration = SignedDuration::from_secs(60);
 /// Wait after which an update, deletion or list is promoted to [`Priority::Page`], so that none starves.
 const STARVATION_LIMIT: SignedDuration = SignedDuration::from_mins(30);

@@ -169,7 +169,7 @@ impl WebhookState {
         self.failed.filter(|_| self.failed_generation == generation)
     }
 
-    /// When the last registration with an unknown result ended.
+    /// When the last registration request whose result is unknown, such as after a timeout, ended.
     #[must_use]
     pub fn unresolved(&self) -> Option<Timestamp> {
         self.unresolved

@@ -29,7 +29,7 @@ impl Clock {
         (at - self.offset).as_second()
     }
 
-    /// The difference between simulated time and real time.
+    /// How far simulated time is ahead of real time.
     #[must_use]
     pub fn offset(&self) -> Duration {
         self.offset

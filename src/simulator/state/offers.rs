@@ -1,4 +1,4 @@
-//! The calls that the API offers. Only registration is documented, so a real Linktree may offer fewer than the
+//! The calls that the simulated API supports. Only registration is documented, so a real Linktree may offer fewer than the
 //! simulator.
 
 use serde::{Deserialize, Serialize};

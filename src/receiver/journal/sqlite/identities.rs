@@ -87,7 +87,8 @@ pub(super) struct PendingIdentities {
     signed: PendingIndex<Signed>,
 }
 
-/// The index entries that one transaction flushes, to apply once it is committed.
+/// The chunks of pending index entries that one transaction writes to their tables. Once it has committed, they are
+/// removed from memory.
 #[derive(Debug)]
 pub(super) struct FlushedChunks {
     deliveries: Chunk<Delivery>,

@@ -93,7 +93,7 @@ impl<K: Key> PendingIndex<K> {
         Ok(Chunk { entries, flush: Some(flush) })
     }
 
-    /// Applies a committed chunk.
+    /// Records in memory that the transaction which wrote this chunk has committed: its entries are now in the table.
     pub(super) fn apply(&mut self, Chunk { entries, flush }: Chunk<K>) {
         for entry in entries {
             self.entries.remove(&entry);

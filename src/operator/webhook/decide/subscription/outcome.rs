@@ -39,7 +39,7 @@ pub enum Health<'a> {
         endpoint: &'a Finding,
         keys: &'a Finding,
     },
-    /// An external receiver: only its response to the probe is known.
+    /// A receiver that the operator does not run: only its response to the operator's probe is known.
     External {
         endpoint: &'a Finding,
     },
