@@ -230,7 +230,7 @@ impl Verdict {
             Verdict::MethodNotAllowed => {
                 header.insert(ALLOW, HeaderValue::from_static("POST"));
             }
-            // The end of the request is unknown or too far away.
+            // The rest of the body has an unknown length, or is too long to discard: the connection is closed.
             Verdict::BadHost
             | Verdict::TooLarge
             | Verdict::TransferEncoded
