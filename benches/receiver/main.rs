@@ -22,7 +22,6 @@ mod disk;
 mod goals;
 mod inside;
 mod load;
-mod log_size;
 mod request;
 mod server;
 mod sink;
