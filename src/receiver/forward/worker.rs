@@ -259,6 +259,8 @@ fn settle_attempt(
     };
     if failure.is_the_sinks() {
         breaker.failed(now());
+    }
+    if failure.was_attempted() {
         stats.failed(&sink.name, &failure.to_string());
     } else {
         stats.unfit(&sink.name, &failure.to_string());

@@ -37,6 +37,21 @@ impl Failure {
             Failure::NotAccepted { .. } | Failure::Unfit { .. } => false,
         }
     }
+
+    /// Whether the event was sent, or the sink's address was tried: such a failure counts in the sink's status, so that a
+    /// sink that rejects every event does not look healthy.
+    #[must_use]
+    pub fn was_attempted(&self) -> bool {
+        match self {
+            Failure::Status { .. }
+            | Failure::NotAccepted { .. }
+            | Failure::Malformed
+            | Failure::TimedOut
+            | Failure::Unreachable
+            | Failure::Forbidden { .. } => true,
+            Failure::Unfit { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
