@@ -63,8 +63,11 @@ pub struct Route {
     pub stale_delivery_policy: StaleDeliveryPolicy,
     /// How long the journal remembers a delivery to detect duplicates of it.
     pub deduplication_window_seconds: u64,
-    /// Time that a delivered event stays in the journal.
+    /// Time that an event stays in the journal after all sinks have settled it.
     pub retention_seconds: u64,
+    /// Time that a dead letter stays in the journal, from when it became one.
+    #[serde(default = "dead_letter_retention_seconds")]
+    pub dead_letter_retention_seconds: u64,
     /// Largest size of the journal. Beyond it, new deliveries are answered 503.
     pub capacity_bytes: u64,
     pub max_body_bytes: u64,
@@ -75,6 +78,11 @@ pub struct Route {
     /// Whether events are forwarded to the sinks now.
     #[serde(default, skip_serializing_if = "Forwarding::is_on")]
     pub forwarding: Forwarding,
+}
+
+/// 30 days: the default of the API.
+fn dead_letter_retention_seconds() -> u64 {
+    2_592_000
 }
 
 /// Whether events are forwarded to the sinks.
@@ -190,6 +198,7 @@ pub(crate) mod tests {
             stale_delivery_policy: StaleDeliveryPolicy::Reject,
             deduplication_window_seconds: 604_800,
             retention_seconds: 604_800,
+            dead_letter_retention_seconds: 2_592_000,
             capacity_bytes: 1 << 30,
             max_body_bytes: 262_144,
             redact_fields: BTreeSet::from(["ip_address".into()]),

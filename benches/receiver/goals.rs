@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use crate::{
     Arguments, disk,
     load::{self, Answer, Answers, Load},
+    log_size,
     request::Requests,
     say,
     server::{Server, pin_generator},
@@ -68,6 +69,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
     if arguments.wants("P6") {
         stored::restart(arguments, &mut rows)?;
     }
+    rows.push(Row::at_most("P4", "longest write-ahead log of all runs", log_size::longest(), 32.0, "MiB"));
     Ok(rows)
 }
 

@@ -22,6 +22,7 @@ mod disk;
 mod goals;
 mod inside;
 mod load;
+mod log_size;
 mod request;
 mod server;
 mod sink;

@@ -15,6 +15,7 @@ use linktree_operator::{
 };
 
 use crate::{
+    log_size,
     request::SECRET,
     server::{Server, free_address},
 };
@@ -24,7 +25,9 @@ pub(crate) const PATH: &str = "/webhooks/linktree";
 
 /// The receiver, with a journal in `directory`.
 pub(crate) fn receiver(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result<Server> {
-    start("receiver", directory, sinks, "401")
+    let server = start("receiver", directory, sinks, "401")?;
+    log_size::sample(directory);
+    Ok(server)
 }
 
 /// The receiver with a journal that stores nothing.
@@ -86,6 +89,7 @@ fn route_file(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result<PathBuf>
         stale_delivery_policy: StaleDeliveryPolicy::Reject,
         deduplication_window_seconds: 604_800,
         retention_seconds: 604_800,
+        dead_letter_retention_seconds: 2_592_000,
         capacity_bytes: 64 << 30,
         max_body_bytes: 262_144,
         redact_fields: ["ip_address", "user_agent", "referrer_url", "geo_city"].map(str::to_owned).into(),

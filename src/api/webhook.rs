@@ -185,9 +185,10 @@ pub struct Receiver {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deduplication {
-    /// Time that a delivery is remembered, in seconds. The default is 7 days.
+    /// Time that a delivery is remembered, in seconds. The default is 7 days. The minimum is twice the largest
+    /// `timestampToleranceSeconds`.
     #[serde(default = "default_week_seconds")]
-    #[schemars(range(min = 3600, max = 2_592_000))]
+    #[schemars(range(min = 7200, max = 2_592_000))]
     pub window_seconds: i64,
 }
 
@@ -199,10 +200,16 @@ pub struct Deduplication {
         .message("receiver.journal.storageClassName cannot be changed: create a new LinktreeWebhook, or delete and recreate this one")
 )]
 pub struct Journal {
-    /// Time that a delivered event is kept, in seconds. An event that a sink has not yet accepted is kept regardless.
+    /// Time that an event is kept after the last sink has settled it, in seconds. An event that a sink has not yet
+    /// accepted is kept regardless.
     #[serde(default = "default_week_seconds")]
     #[schemars(range(min = 60, max = 2_592_000))]
     pub retention_seconds: i64,
+    /// Time that a dead letter is kept after it became one, in seconds, but at least `retentionSeconds`. The default is
+    /// 30 days.
+    #[serde(default = "default_month_seconds")]
+    #[schemars(range(min = 60, max = 31_536_000))]
+    pub dead_letter_retention_seconds: i64,
     /// Size of the volume. When it is full, new deliveries are answered 503, so that Linktree retries them; no stored
     /// event is dropped. It cannot be changed later.
     #[serde(default = "default_capacity")]
@@ -252,7 +259,12 @@ impl Default for Deduplication {
 
 impl Default for Journal {
     fn default() -> Self {
-        Journal { retention_seconds: default_week_seconds(), capacity: default_capacity(), storage_class_name: None }
+        Journal {
+            retention_seconds: default_week_seconds(),
+            dead_letter_retention_seconds: default_month_seconds(),
+            capacity: default_capacity(),
+            storage_class_name: None,
+        }
     }
 }
 
@@ -262,6 +274,10 @@ fn default_timestamp_tolerance_seconds() -> i64 {
 
 fn default_week_seconds() -> i64 {
     604_800
+}
+
+fn default_month_seconds() -> i64 {
+    2_592_000
 }
 
 fn default_capacity() -> Quantity {

@@ -92,6 +92,7 @@ pub struct Settings {
     pub sinks: Vec<String>,
     pub deduplication_window_seconds: u64,
     pub retention_seconds: u64,
+    pub dead_letter_retention_seconds: u64,
     pub capacity_bytes: u64,
 }
 
@@ -102,6 +103,7 @@ impl Settings {
             sinks: route.sinks.iter().map(|sink| sink.name.clone()).collect(),
             deduplication_window_seconds: route.deduplication_window_seconds,
             retention_seconds: route.retention_seconds,
+            dead_letter_retention_seconds: route.dead_letter_retention_seconds,
             capacity_bytes: route.capacity_bytes,
         }
     }
@@ -142,7 +144,8 @@ pub enum Outcome {
     Done,
     /// The event failed `attempts` times and must be sent again at `due_at`.
     Retry { attempts: u32, due_at: i64 },
-    /// The event is not retried. It stays in the journal as long as a delivered event.
+    /// The event is not retried. It stays in the journal for its own retention, from `at` on (milliseconds since the
+    /// epoch), and at least as long as a delivered event.
     DeadLetter { failure: String, at: i64 },
 }
 

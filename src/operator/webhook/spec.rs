@@ -92,6 +92,7 @@ pub struct NamedKey {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Journal {
     pub retention_seconds: u64,
+    pub dead_letter_retention_seconds: u64,
     pub capacity: Quantity,
     pub capacity_bytes: u64,
     pub storage_class_name: Option<String>,
@@ -200,7 +201,7 @@ fn stale_delivery_policy(policy: api::StaleDeliveryPolicy) -> StaleDeliveryPolic
 }
 
 fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
-    let api::Journal { retention_seconds, capacity, storage_class_name } = journal;
+    let api::Journal { retention_seconds, dead_letter_retention_seconds, capacity, storage_class_name } = journal;
     let invalid_capacity = |problem| invalid("receiver.journal.capacity", problem);
     let capacity = ByteQuantity::parse(&capacity.0)
         .ok_or_else(|| invalid_capacity("is not a size in bytes: write a quantity such as 1Gi"))?;
@@ -209,6 +210,10 @@ fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
     }
     Ok(Journal {
         retention_seconds: whole("receiver.journal.retentionSeconds", *retention_seconds)?,
+        dead_letter_retention_seconds: whole(
+            "receiver.journal.deadLetterRetentionSeconds",
+            *dead_letter_retention_seconds,
+        )?,
         // In the API server's canonical form: any other would differ from the live object at every comparison.
         capacity: Quantity(capacity.to_string()),
         capacity_bytes: capacity.bytes(),

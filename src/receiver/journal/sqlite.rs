@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     checkpoint::Wal,
     error::OpenError,
+    expire::Expiry,
     identities::PendingIdentities,
     reader::Reader,
     writer::{Answer, Request, Work, Writer},
@@ -27,8 +28,11 @@ use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth}
 
 mod append;
 mod checkpoint;
+mod commit_size;
 mod due;
 pub mod error;
+mod expire;
+mod expiry_clock;
 mod identities;
 mod inspect;
 mod pending_index;
@@ -64,10 +68,13 @@ impl SqliteJournal {
         }
         let lock = schema::Lock::acquire(directory)?;
         let mut connection = schema::open(directory)?;
-        let reader = Reader::start(schema::open_for_reading(directory)?)?;
+        let reading = schema::open_for_reading(directory)?;
+        let interrupt = reading.get_interrupt_handle();
+        let reader = Reader::start(reading)?;
         let last = append::last_position(&connection)?;
         let last_identity = identities::last_number(&connection)?;
         let pending = PendingIdentities::load(&connection)?;
+        let expiry = Expiry::load(&connection)?;
         let (requests, waiting) = mpsc::sync_channel(QUEUE_CAPACITY);
         let (health, health_seen) = watch::channel(JournalHealth::Healthy);
         let (appended, appended_seen) = watch::channel(last);
@@ -75,15 +82,18 @@ impl SqliteJournal {
             sinks: Vec::new(),
             deduplication_window_seconds: u64::MAX,
             retention_seconds: u64::MAX,
+            dead_letter_retention_seconds: u64::MAX,
             capacity_bytes: u64::MAX,
         };
         let lost = CancellationToken::new();
-        let wal = Wal::watch(&mut connection, directory, lost.clone())?;
+        let wal = Wal::watch(&mut connection, directory, interrupt, lost.clone())?;
         let writer = Writer {
             connection,
             wal,
             lock,
             requests: waiting,
+            postponed: None,
+            expiry,
             settings,
             last,
             last_identity,

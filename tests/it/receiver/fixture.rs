@@ -45,6 +45,7 @@ pub fn route(sinks: Vec<Sink>) -> Route {
         stale_delivery_policy: StaleDeliveryPolicy::Reject,
         deduplication_window_seconds: 604_800,
         retention_seconds: 604_800,
+        dead_letter_retention_seconds: 2_592_000,
         capacity_bytes: 1 << 30,
         max_body_bytes: 262_144,
         redact_fields: BTreeSet::new(),

@@ -48,6 +48,7 @@ pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timesta
         stale_delivery_policy: spec.stale_delivery_policy,
         deduplication_window_seconds: spec.deduplication_window_seconds,
         retention_seconds: spec.journal.retention_seconds,
+        dead_letter_retention_seconds: spec.journal.dead_letter_retention_seconds,
         capacity_bytes: spec.journal.capacity_bytes / denominator * numerator,
         max_body_bytes: spec.max_body_bytes,
         redact_fields: spec.redact_fields.clone(),

@@ -3,6 +3,9 @@
 //! passes that become shorter, until one ends before the next write; then the log restarts. If the writer never pauses
 //! that long, it checkpoints the small remainder itself.
 //!
+//! The log has a limit, see [`super::commit_size`]. Before a transaction that could exceed it, the writer restarts the
+//! log itself. A reader's snapshot prevents that, so readers that take too long are interrupted.
+//!
 //! Until its pages are synced in the database, the log has them: a failed checkpoint loses nothing.
 
 use std::{
@@ -16,13 +19,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, InterruptHandle, Result, ffi};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    commit_size::LIMIT_PAGES,
     error::{OpenError, sync_failed},
     schema,
 };
+use crate::clock;
 
 /// Length of the log, in pages of 8 KiB, that starts a checkpoint.
 const CHECKPOINT_AT_PAGES: u32 = 250;
@@ -36,8 +41,14 @@ const BLOCK_AT_PAGES: u32 = 16 * CHECKPOINT_AT_PAGES;
 /// The delay before a failed checkpoint is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// How long a restart of the log waits for readers before it interrupts them, and again after that.
+const READER_GRACE: Duration = Duration::from_millis(50);
+/// How many times a restart interrupts readers before it fails: more only if another process reads.
+const INTERRUPTIONS: u32 = 10;
+/// The interval at which a restart is tried while readers prevent it.
+const RESTART_INTERVAL: Duration = Duration::from_millis(1);
+
 /// The write-ahead log, as the writer sees it.
-#[derive(Debug)]
 pub(super) struct Wal {
     /// The length of the log at the last commit, in pages.
     pages: Arc<AtomicU32>,
@@ -46,13 +57,17 @@ pub(super) struct Wal {
     /// After a failure, when the next attempt is due.
     retry_at: Option<Instant>,
     thread: Checkpointer,
+    /// Interrupts the queries of the reading connection.
+    readers: InterruptHandle,
 }
 
 impl Wal {
-    /// Watches the log of `connection`, the writer's, to the database in `directory`. A failed sync cancels `lost`.
+    /// Watches the log of `connection`, the writer's, to the database in `directory`. `readers` interrupts
+    /// reading queries. A failed sync cancels `lost`.
     pub(super) fn watch(
         connection: &mut Connection,
         directory: &Path,
+        readers: InterruptHandle,
         lost: CancellationToken,
     ) -> std::result::Result<Self, OpenError> {
         let pages = Arc::new(AtomicU32::new(0));
@@ -62,7 +77,8 @@ impl Wal {
             seen.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Wal { pages, checkpointed: 0, retry_at: None, thread: Checkpointer::start(directory.to_owned(), lost)? })
+        let thread = Checkpointer::start(directory.to_owned(), lost)?;
+        Ok(Wal { pages, checkpointed: 0, retry_at: None, thread, readers })
     }
 
     /// Whether the last checkpoint succeeded.
@@ -85,6 +101,53 @@ impl Wal {
             Err(_) => self.retry_at = Some(now + RETRY_DELAY),
         }
         done.map(|_| ())
+    }
+
+    /// Whether a transaction that writes at most `pages` keeps the log within its limit.
+    pub(super) fn has_room(&self, pages: u32) -> bool {
+        self.pages.load(Ordering::Relaxed).saturating_add(pages) <= LIMIT_PAGES
+    }
+
+    /// Makes room for a transaction of `connection`, the writer's, that writes at most `pages`: restarts the log if it
+    /// could exceed its limit otherwise. Called outside of transactions.
+    ///
+    /// # Errors
+    /// If log or database cannot be written or synced, or another process holds a snapshot: then nothing more can be
+    /// written without exceeding the limit.
+    pub(super) fn make_room(&mut self, connection: &Connection, pages: u32, now: Instant) -> Result<()> {
+        if self.has_room(pages) {
+            return Ok(());
+        }
+        if self.retry_at.is_some_and(|retry_at| now < retry_at) {
+            return Err(held_by_reader());
+        }
+        let restarted = self.restart(connection);
+        self.retry_at = restarted.is_err().then(|| clock::monotonic() + RETRY_DELAY);
+        restarted
+    }
+
+    /// Checkpoints the whole log, so that the next commit writes at its start.
+    fn restart(&mut self, connection: &Connection) -> Result<()> {
+        if let Some(checkpointed) = self.thread.done(true) {
+            self.checkpointed = checkpointed?;
+        }
+        // Without the time of the checkpoint itself, which may be long on a slow disk.
+        let mut waiting_since = None;
+        let mut interruptions = 0;
+        while !restart_checkpoint(connection)? {
+            if waiting_since.get_or_insert_with(clock::monotonic).elapsed() >= READER_GRACE {
+                if interruptions == INTERRUPTIONS {
+                    return Err(held_by_reader());
+                }
+                self.readers.interrupt();
+                interruptions += 1;
+                waiting_since = None;
+            }
+            thread::sleep(RESTART_INTERVAL);
+        }
+        self.pages.store(0, Ordering::Relaxed);
+        self.checkpointed = 0;
+        Ok(())
     }
 
     /// Returns whether the log is short or a checkpoint made progress.
@@ -185,101 +248,25 @@ fn passive_checkpoint(connection: &Connection) -> Result<u32> {
     Ok(u32::try_from(checkpointed).unwrap_or(0))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock;
+/// Checkpoints all pages and restarts the log. Returns whether no reader prevented it.
+fn restart_checkpoint(connection: &Connection) -> Result<bool> {
+    let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(RESTART)")?;
+    statement.query_row([], |row| row.get::<_, i64>(0)).map(|busy| busy == 0)
+}
 
-    /// A writer that commits a dozen pages at a time and checks in the end that none is missing.
-    struct Writing {
-        directory: tempfile::TempDir,
-        connection: Connection,
-        wal: Wal,
-        commits: u32,
-    }
+fn held_by_reader() -> rusqlite::Error {
+    let problem = "the write-ahead log is at its limit and another process reads it";
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), Some(problem.to_owned()))
+}
 
-    impl Writing {
-        fn begin() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let mut connection = schema::open(directory.path()).unwrap();
-            // No power cut is simulated here, and a thousand syncs take their time.
-            connection.pragma_update(None, "synchronous", "OFF").unwrap();
-            connection.execute_batch("CREATE TABLE written (id INTEGER PRIMARY KEY, body BLOB)").unwrap();
-            let wal = Wal::watch(&mut connection, directory.path(), CancellationToken::new()).unwrap();
-            Writing { directory, connection, wal, commits: 0 }
-        }
-
-        /// Writes until `enough`; returns the maximum length of the log.
-        fn until(&mut self, enough: impl Fn(&Wal) -> bool) -> u32 {
-            let mut longest = 0;
-            for _ in 0..20_000 {
-                if enough(&self.wal) {
-                    return longest;
-                }
-                self.connection.execute("INSERT INTO written (body) VALUES (zeroblob(100000))", []).unwrap();
-                self.commits += 1;
-                longest = longest.max(self.pages());
-                self.wal.maybe_checkpoint(&self.connection, clock::monotonic()).unwrap();
-            }
-            panic!("not after {} commits: {:?}", self.commits, self.wal)
-        }
-
-        fn pages(&self) -> u32 {
-            self.wal.pages.load(Ordering::Relaxed)
-        }
-
-        /// Checks that the database alone has all commits.
-        fn end(self) {
-            let Writing { directory, connection, wal, commits } = self;
-            drop((wal, connection));
-            let connection = schema::open(directory.path()).unwrap();
-            let there = "SELECT count(*) FROM written WHERE length(body) = 100000";
-            assert_eq!(connection.query_row(there, [], |row| row.get::<_, u32>(0)).unwrap(), commits);
-        }
-    }
-
-    #[test]
-    fn the_log_restarts_repeatedly_while_the_writer_writes() {
-        let mut writing = Writing::begin();
-        for _ in 0..3 {
-            writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES);
-            let longest = writing.until(|wal| wal.pages.load(Ordering::Relaxed) < CHECKPOINT_AT_PAGES);
-            assert!(longest < BLOCK_AT_PAGES + CHECKPOINT_AT_PAGES, "{longest} pages");
-        }
-        writing.end();
-    }
-
-    #[test]
-    fn a_reader_blocks_the_checkpoint_only_while_it_reads() {
-        let mut writing = Writing::begin();
-        writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES / 2);
-        let mut reader = schema::open_for_reading(writing.directory.path()).unwrap();
-        let reading = reader.transaction().unwrap();
-        reading.query_row("SELECT count(*) FROM written", [], |_| Ok(())).unwrap();
-        writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= 2 * CHECKPOINT_AT_PAGES);
-        assert!(writing.wal.checkpointed < CHECKPOINT_AT_PAGES, "pages in use by a reader stay in the log");
-        drop(reading);
-        writing.until(|wal| wal.pages.load(Ordering::Relaxed) < CHECKPOINT_AT_PAGES);
-        drop(reader);
-        writing.end();
-    }
-
-    #[test]
-    fn a_connection_that_cannot_write_is_reopened() {
-        let mut writing = Writing::begin();
-        writing.until(|wal| wal.pages.load(Ordering::Relaxed) >= CHECKPOINT_AT_PAGES / 2);
-        let directory = writing.directory.path();
-        let mut connection = Some(schema::open_for_reading(directory).unwrap());
-        assert!(checkpoint(&mut connection, directory).is_err());
-        assert!(checkpoint(&mut connection, directory).unwrap() >= CHECKPOINT_AT_PAGES / 2);
-    }
-
-    #[test]
-    fn a_short_log_is_healthy_after_earlier_failures() {
-        let mut writing = Writing::begin();
-        writing.wal.retry_at = Some(clock::monotonic());
-        assert!(!writing.wal.is_healthy());
-        writing.until(|wal| wal.is_healthy());
-        assert_eq!(writing.commits, 1);
+impl std::fmt::Debug for Wal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Wal { pages, checkpointed, retry_at, thread, readers: _ } = self;
+        let mut wal = f.debug_struct("Wal");
+        wal.field("pages", pages).field("checkpointed", checkpointed).field("retry_at", retry_at);
+        wal.field("thread", thread).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,14 +45,15 @@ pub(super) fn waiting(
     rows.collect()
 }
 
+const BACKLOG: &str = "SELECT name,
+        max(0, coalesce((SELECT max(id) FROM events), 0) - position)
+            + (SELECT count(*) FROM retries WHERE sink = name),
+        (SELECT count(*) FROM dead_letters WHERE sink = name)
+    FROM sinks ORDER BY name";
+
 /// The backlog of each sink. Events are numbered without gaps, so the events after a position need not be counted.
 pub(super) fn backlog(connection: &Connection) -> Result<Vec<Backlog>> {
-    let backlog = "SELECT name,
-            max(0, coalesce((SELECT max(id) FROM events), 0) - position)
-                + (SELECT count(*) FROM retries WHERE sink = name),
-            (SELECT count(*) FROM dead_letters WHERE sink = name)
-        FROM sinks ORDER BY name";
-    let mut statement = connection.prepare_cached(backlog)?;
+    let mut statement = connection.prepare_cached(BACKLOG)?;
     let rows = statement.query_map([], |row| {
         Ok(Backlog {
             sink: row.get(0)?,
@@ -72,4 +73,22 @@ fn pending(row: &Row<'_>) -> Result<Pending> {
         body: row.get::<_, Vec<u8>>(4)?.into(),
         attempts: row.get(5)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::journal::sqlite::schema;
+
+    #[test]
+    fn the_backlog_is_counted_in_indexes() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::MIGRATIONS.iter().for_each(|step| connection.execute_batch(step).unwrap());
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {BACKLOG}")).unwrap();
+        let plan: Vec<String> = plan.query_map([], |row| row.get(3)).unwrap().collect::<Result<_>>().unwrap();
+        for table in ["retries", "dead_letters"] {
+            let step = plan.iter().find(|step| step.contains(table)).unwrap();
+            assert!(step.starts_with("SEARCH") && step.contains("sink=?"), "{plan:?}");
+        }
+    }
 }

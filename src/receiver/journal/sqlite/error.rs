@@ -19,8 +19,12 @@ pub enum OpenError {
     NoLog { mode: String },
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error(
+        "the database is corrupt ({source}): restore the volume from a backup, or delete it to start with an empty journal"
+    )]
+    Corrupt { source: rusqlite::Error },
     #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
 }
 
 impl OpenError {
@@ -28,8 +32,17 @@ impl OpenError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            OpenError::Network { .. } | OpenError::TooNew { .. } => true,
+            OpenError::Network { .. } | OpenError::TooNew { .. } | OpenError::Corrupt { .. } => true,
             OpenError::Locked | OpenError::NoLog { .. } | OpenError::Io(_) | OpenError::Sqlite(_) => false,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Corrupt { source },
+            Some(_) | None => OpenError::Sqlite(source),
         }
     }
 }

@@ -1,32 +1,12 @@
-//! Deletes events, a bounded batch at a time, inside the caller's transaction: events that all sinks have settled, once
-//! they expire or space is needed. Never one that a sink still waits for.
+//! Deletes events, a bounded batch at a time, inside the caller's transaction: events that all sinks have settled, when
+//! space is needed. Never one that a sink still waits for.
 
-use rusqlite::{Connection, OptionalExtension, Result, params};
+use rusqlite::{Connection, Result, params};
 
 use crate::receiver::journal::Position;
 
 /// How many rows one transaction deletes: a delivery may wait for it.
 pub(super) const DELETE_BATCH: usize = 500;
-/// How many events one transaction scans past events that wait for a retry.
-const SCAN_MAX: i64 = 10 * DELETE_BATCH as i64;
-
-/// Deletes the oldest settled events received before `before` (seconds since the epoch), including dead letters, which
-/// stay as long as a delivered event. Returns the number of deleted events.
-pub(super) fn expire_events(connection: &Connection, before: i64) -> Result<usize> {
-    // Usually no event is that old, and a scan of thousands of events to find that out would delay deliveries.
-    let oldest = "SELECT received_at FROM events ORDER BY id LIMIT 1";
-    let oldest: Option<i64> = connection.prepare_cached(oldest)?.query_row([], |row| row.get(0)).optional()?;
-    if oldest.is_none_or(|oldest| oldest >= before) {
-        return Ok(0);
-    }
-    let old = "SELECT id FROM events
-        WHERE id < (SELECT min(id) FROM events) + ?3 AND id <= coalesce((SELECT min(position) FROM sinks), ?4)
-          AND received_at < ?1 AND NOT EXISTS (SELECT 1 FROM retries WHERE event = id)
-        ORDER BY id LIMIT ?2";
-    let mut statement = connection.prepare_cached(old)?;
-    let old = statement.query_map(params![before, DELETE_BATCH as i64, SCAN_MAX, i64::MAX], |row| row.get(0))?;
-    delete(connection, &old.collect::<Result<Vec<_>>>()?)
-}
 
 /// Deletes the oldest events that all sinks have settled, to free space. Dead letters stay. Returns the number of
 /// deleted events.
@@ -49,12 +29,20 @@ pub(super) fn used_bytes(connection: &Connection) -> Result<u64> {
     Ok(used.unsigned_abs())
 }
 
-fn delete(connection: &Connection, positions: &[Position]) -> Result<usize> {
+/// Deletes events, with their dead letters and times of settlement. Returns their number.
+pub(super) fn delete(connection: &Connection, positions: &[Position]) -> Result<usize> {
+    let mut late = connection.prepare_cached("DELETE FROM settled_late WHERE event = ?1")?;
     let mut letters = connection.prepare_cached("DELETE FROM dead_letters WHERE event = ?1")?;
     let mut events = connection.prepare_cached("DELETE FROM events WHERE id = ?1")?;
     for position in positions {
+        late.execute([position])?;
         letters.execute([position])?;
         events.execute([position])?;
     }
     Ok(positions.len())
+}
+
+/// The second `seconds` before `now`, or the minimum on overflow.
+pub(super) fn ago(now: i64, seconds: u64) -> i64 {
+    i64::try_from(seconds).ok().and_then(|seconds| now.checked_sub(seconds)).unwrap_or(i64::MIN)
 }

@@ -3,15 +3,19 @@
 use std::{
     sync::mpsc::{self, SyncSender},
     thread,
+    time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use crate::receiver::journal::JournalError;
 
 /// The limit of queued reads; there is one per sink, and the occasional status request.
 const QUEUE_CAPACITY: usize = 256;
+
+/// The delay before an interrupted query runs again: the log restarts meanwhile.
+const RERUN_DELAY: Duration = Duration::from_millis(10);
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -30,15 +34,20 @@ impl Reader {
         Ok(Reader(jobs))
     }
 
-    /// Runs `query` on the reading connection.
+    /// Runs `query` on the reading connection; once more if it was interrupted because its snapshot held the log.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, JournalError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
+            let mut result = query(connection);
+            if result.as_ref().is_err_and(interrupted) {
+                thread::sleep(RERUN_DELAY);
+                result = query(connection);
+            }
             // The caller may have gone; then the answer is dropped.
-            let _ = answer.send(query(connection));
+            let _ = answer.send(result);
         });
         self.0.try_send(job).map_err(|error| match error {
             mpsc::TrySendError::Full(_) => JournalError::Overloaded,
@@ -46,4 +55,8 @@ impl Reader {
         })?;
         Ok(answered.await.map_err(|_| JournalError::Closed)??)
     }
+}
+
+fn interrupted(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }

@@ -1,14 +1,22 @@
 //! The database file: opening, locking and schema migrations.
 
-use std::{fs::File, path::Path, time::Duration};
+use std::{
+    fs::{self, File, Permissions},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::error::OpenError;
+use super::{
+    commit_size::{LIMIT_BYTES, PAGE_BYTES},
+    error::OpenError,
+};
 
 /// The schema, one step per version; `user_version` counts the applied steps. A released step never changes: a change
 /// is another step.
-pub(super) const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4];
+pub(super) const MIGRATIONS: [&str; 5] = [V1, V2, V3, V4, V5];
 
 /// Instead of one row per event and sink, each sink has a position: an append then writes only `events` and
 /// `identities`, however many sinks there are, and in-order delivery updates one number per sink and batch.
@@ -112,11 +120,26 @@ INSERT INTO milestones SELECT 1, max(received_at)
     FROM (SELECT type, received_at FROM events ORDER BY id DESC LIMIT 10000) WHERE type = 'analytics.milestone';
 ";
 
+/// The times of settlements, see [`super::expire`]. What is settled in a journal of an earlier version counts as settled
+/// now. From here on the heartbeat is the time that the last process believed, or 0.
+const V5: &str = "
+CREATE TABLE settled (at INTEGER PRIMARY KEY, position INTEGER NOT NULL);
+CREATE TABLE settled_late (event INTEGER PRIMARY KEY, at INTEGER NOT NULL);
+CREATE INDEX settled_late_by_at ON settled_late (at);
+UPDATE heartbeat SET at = coalesce((SELECT received_at FROM events ORDER BY id DESC LIMIT 1), 0);
+CREATE INDEX dead_letters_by_sink ON dead_letters (sink);
+CREATE INDEX dead_letters_by_at ON dead_letters (at);
+";
+
 /// The writer's page cache.
 const CACHE_KIB: i64 = 16 * 1024;
 
+/// The mode of the journal's files: only their owner can read the events.
+const MODE: u32 = 0o600;
+
 const DATABASE: &str = "journal.sqlite";
 const LOG: &str = "journal.sqlite-wal";
+const SHARED_MEMORY: &str = "journal.sqlite-shm";
 const LOCK: &str = "journal.lock";
 
 /// Excludes all other processes from a journal.
@@ -127,7 +150,7 @@ pub(super) struct Lock {
 
 impl Lock {
     pub(super) fn acquire(directory: &Path) -> Result<Self, OpenError> {
-        let file = File::options().create(true).truncate(false).write(true).open(directory.join(LOCK))?;
+        let file = File::options().create(true).truncate(false).write(true).mode(MODE).open(directory.join(LOCK))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { _file: file }),
             Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked),
@@ -138,11 +161,14 @@ impl Lock {
 
 /// Opens the database for writing; creates or migrates it as needed.
 pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
+    restrict(directory)?;
     let mut connection = Connection::open(directory.join(DATABASE))?;
-    connection.pragma_update(None, "page_size", 8192)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // FULL: a commit returns only after fsync. This is what the 200 promises.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // A longer log of an earlier version is cut when it restarts.
+    connection.pragma_update_and_check(None, "journal_size_limit", LIMIT_BYTES, |_| Ok(()))?;
     // The lock file excludes other writers; if one writes anyway, deliveries must not wait for it.
     connection.busy_timeout(Duration::ZERO)?;
     // The container's file system is read-only except for the journal's volume.
@@ -154,6 +180,20 @@ pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     settle_log(&connection, directory)?;
     check_log(&connection)?;
     Ok(connection)
+}
+
+/// Creates the database with the right mode, which SQLite uses for its other files as well, and corrects the mode of
+/// existing files. A file system without modes, or an owner other than this process, is no reason to fail.
+fn restrict(directory: &Path) -> std::io::Result<()> {
+    File::options().create(true).truncate(false).write(true).mode(MODE).open(directory.join(DATABASE))?;
+    for file in [DATABASE, LOG, SHARED_MEMORY, LOCK] {
+        let file = directory.join(file);
+        let wrong = fs::metadata(&file).is_ok_and(|file| file.permissions().mode() & 0o777 != MODE);
+        if wrong && let Err(error) = fs::set_permissions(&file, Permissions::from_mode(MODE)) {
+            tracing::warn!(%error, file = %file.display(), "cannot restrict the mode of a journal file");
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the write-ahead log is on. After an I/O error during the switch, SQLite continues without it and reports
@@ -271,6 +311,38 @@ mod tests {
     fn a_database_without_a_write_ahead_log_is_rejected() {
         let without = Connection::open_in_memory().unwrap();
         assert!(matches!(check_log(&without), Err(OpenError::NoLog { .. })));
+    }
+
+    #[test]
+    fn only_the_owner_can_read_a_journal_new_or_old() {
+        let directory = tempfile::tempdir().unwrap();
+        let modes = || -> Vec<u32> {
+            let files = fs::read_dir(directory.path()).unwrap();
+            files.map(|file| file.unwrap().metadata().unwrap().permissions().mode() & 0o777).collect()
+        };
+        let _lock = Lock::acquire(directory.path()).unwrap();
+        let journal = open(directory.path()).unwrap();
+        journal.execute("UPDATE heartbeat SET at = 1", []).unwrap();
+        assert_eq!(modes(), [MODE; 4], "database, log, shared memory and lock");
+        drop(journal);
+        fs::set_permissions(directory.path().join(DATABASE), Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(directory.path().join(LOCK), Permissions::from_mode(0o644)).unwrap();
+        let journal = open(directory.path()).unwrap();
+        journal.execute("UPDATE heartbeat SET at = 2", []).unwrap();
+        assert_eq!(modes(), [MODE; 4]);
+    }
+
+    #[test]
+    fn a_corrupt_database_is_a_permanent_failure_with_a_remedy() {
+        for (offset, bytes) in [(0, &b"not a database at all"[..]), (100, &[0xff; 4096][..])] {
+            let directory = tempfile::tempdir().unwrap();
+            drop(open(directory.path()).unwrap());
+            let file = File::options().write(true).open(directory.path().join(DATABASE)).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, bytes, offset).unwrap();
+            let error = open(directory.path()).unwrap_err();
+            assert!(matches!(error, OpenError::Corrupt { .. }) && error.is_final(), "{error:?}");
+            assert!(error.to_string().contains("delete"), "{error}");
+        }
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub(super) fn set_sinks(connection: &Connection, names: &[String], last: Positio
     Ok(())
 }
 
-/// Records outcomes of events. A removed sink has nothing to record.
-pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlement]) -> Result<()> {
+/// Records outcomes of events at `now` (seconds since the epoch). A removed sink has nothing to record.
+pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlement], now: i64) -> Result<()> {
     let position = "SELECT position FROM sinks WHERE name = ?1";
     let position: Option<Position> =
         connection.prepare_cached(position)?.query_row([sink], |row| row.get(0)).optional()?;
@@ -31,7 +31,12 @@ pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlem
     };
     for Settlement { position, outcome } in settlements {
         match outcome {
-            Outcome::Done => forget_retry(connection, sink, *position)?,
+            Outcome::Done => {
+                if forget_retry(connection, sink, *position)? {
+                    let late = "INSERT OR REPLACE INTO settled_late VALUES (?1, ?2)";
+                    connection.prepare_cached(late)?.execute((position, now))?;
+                }
+            }
             Outcome::Retry { attempts, due_at } => {
                 let retry = "INSERT OR REPLACE INTO retries VALUES (?1, ?2, ?3, ?4)";
                 connection.prepare_cached(retry)?.execute(params![sink, position, attempts, due_at])?;
@@ -49,8 +54,8 @@ pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlem
     Ok(())
 }
 
-fn forget_retry(connection: &Connection, sink: &str, position: Position) -> Result<()> {
+/// Returns whether the event waited for a retry.
+fn forget_retry(connection: &Connection, sink: &str, position: Position) -> Result<bool> {
     let forget = "DELETE FROM retries WHERE sink = ?1 AND event = ?2";
-    connection.prepare_cached(forget)?.execute(params![sink, position])?;
-    Ok(())
+    Ok(connection.prepare_cached(forget)?.execute(params![sink, position])? > 0)
 }

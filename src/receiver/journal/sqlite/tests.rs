@@ -15,6 +15,8 @@ use crate::{
     receiver::journal::{Outcome, inspect::Inspect},
 };
 
+mod log_limit;
+
 /// Identities expire by the real clock, so deliveries arrive now.
 static NOW: LazyLock<i64> = LazyLock::new(|| clock::now().as_second());
 
@@ -27,6 +29,7 @@ fn settings(sinks: &[&str]) -> Settings {
         sinks: sinks.iter().map(|&name| name.into()).collect(),
         deduplication_window_seconds: 604_800,
         retention_seconds: u64::MAX,
+        dead_letter_retention_seconds: u64::MAX,
         capacity_bytes: u64::MAX,
     }
 }
@@ -158,7 +161,7 @@ async fn a_failed_event_is_due_again_later_and_does_not_block_others() {
 async fn a_full_journal_rejects_new_events_drops_none_and_recovers() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
-    journal.configure(Settings { capacity_bytes: 200_000, ..settings(&["cms"]) }).await.unwrap();
+    journal.configure(Settings { capacity_bytes: 240_000, ..settings(&["cms"]) }).await.unwrap();
     let big = |n: usize| format!("[{n}, \"{}\"]", "x".repeat(20_000));
     let mut kept = 0;
     while journal.append(delivery(&format!("d{kept}"), &big(kept), *NOW)).await.is_ok() {
@@ -199,7 +202,8 @@ async fn the_last_milestone_is_stored_across_a_restart_and_longer_than_its_event
 async fn an_event_that_a_sink_waits_for_outlives_its_retention() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
-    journal.configure(Settings { retention_seconds: 0, ..settings(&["a", "b"]) }).await.unwrap();
+    let short = Settings { retention_seconds: 0, dead_letter_retention_seconds: 0, ..settings(&["a", "b"]) };
+    journal.configure(short).await.unwrap();
     for n in 1..=3 {
         append(&journal, &format!("d{n}"), &format!("[{n}]")).await;
         settle(&journal, "a", n, Outcome::Done).await;
@@ -208,7 +212,22 @@ async fn an_event_that_a_sink_waits_for_outlives_its_retention() {
     settle(&journal, "b", 2, Outcome::DeadLetter { failure: "400".into(), at: *NOW }).await;
     until(async || count(directory.path(), "events") == 2).await;
     assert_eq!(due(&journal, "b").await, ["d1", "d3"]);
-    assert_eq!(count(directory.path(), "dead_letters"), 0, "a dead letter stays as long as a delivered event");
+    assert_eq!(count(directory.path(), "dead_letters"), 0, "a dead letter expires with its event");
+}
+
+#[tokio::test]
+async fn after_a_jump_of_the_clock_across_a_restart_identities_are_not_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let day = 86_400;
+    let journal = open(directory.path());
+    journal.append(delivery("d1", "{}", *NOW - 10 * day)).await.unwrap();
+    journal.close().await.unwrap();
+    let edited = schema::open(directory.path()).unwrap();
+    edited.execute("UPDATE heartbeat SET at = ?1", [*NOW - 10 * day]).unwrap();
+    drop(edited);
+    let journal = open(directory.path());
+    journal.configure(settings(&[])).await.unwrap();
+    assert_eq!(append(&journal, "d1", "{}").await, Appended::Duplicate, "the window ended only if the clock is right");
 }
 
 #[tokio::test]

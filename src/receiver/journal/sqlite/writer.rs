@@ -6,6 +6,8 @@
 //! connection: its WAL index still ends at the last good commit, so the next commit writes and syncs the same frames of
 //! the log again. A failed commit is neither retried nor assumed to be done.
 //!
+//! A commit is bounded in requests and in pages, and before it begins there is room for it in the log.
+//!
 //! A failed sync is worse: the kernel may have dropped dirty pages and now show them as clean, so a later sync that
 //! succeeds proves nothing. Then the writer shuts down and reports it; another process must find out the state of the
 //! disk.
@@ -27,10 +29,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     append,
     checkpoint::Wal,
+    commit_size,
     error::sync_failed,
+    expire::Expiry,
+    expiry_clock::ExpiryTime,
     identities::{self, FlushedChunks, IndexKeys, Match, PendingIdentities},
     pending_index::Number,
-    prune,
+    prune::{self, ago},
     schema::Lock,
     settle,
 };
@@ -75,11 +80,25 @@ pub(super) enum Work {
     Close,
 }
 
+impl Work {
+    /// How many pages it writes at most, without index pages of an append.
+    fn pages(&self) -> u32 {
+        match self {
+            Work::Append(event) => commit_size::append_pages(event.body.len()),
+            Work::Settle { settlements, .. } => commit_size::settle_pages(settlements.len()),
+            Work::Configure(_) | Work::Close => 1,
+        }
+    }
+}
+
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) wal: Wal,
     pub(super) lock: Lock,
     pub(super) requests: Receiver<Request>,
+    /// A received request that did not fit into the last commit.
+    pub(super) postponed: Option<Request>,
+    pub(super) expiry: Expiry,
     pub(super) settings: Settings,
     /// The number of the last event.
     pub(super) last: Position,
@@ -122,7 +141,8 @@ impl Writer {
         let mut more = false;
         loop {
             let wait = if more { Duration::ZERO } else { TICK };
-            let close = match self.requests.recv_timeout(wait) {
+            let next = self.postponed.take().map_or_else(|| self.requests.recv_timeout(wait), Ok);
+            let close = match next {
                 Ok(first) => self.commit(first),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -134,7 +154,7 @@ impl Writer {
                 let _ = closed.send(Ok(None));
                 return;
             }
-            if !self.lost.is_cancelled() && (more || pruned.elapsed() >= TICK) {
+            if !self.lost.is_cancelled() && (more || pruned.elapsed() >= TICK) && self.may_prune(pruned) {
                 pruned = clock::monotonic();
                 more = self.prune();
             }
@@ -153,8 +173,7 @@ impl Writer {
             thread::sleep(GROUP_COMMIT_INTERVAL.saturating_sub(self.began.elapsed()));
         }
         self.began = clock::monotonic();
-        let waiting = std::iter::from_fn(|| self.requests.try_recv().ok());
-        let mut batch: Vec<Request> = std::iter::once(first).chain(waiting.take(BATCH - 1)).collect();
+        let (mut batch, pages) = self.collect(first);
         self.group_commit = batch.len() >= GROUP_COMMIT_MIN;
         let close = batch.iter().position(|request| matches!(request.work, Work::Close));
         let close = close.map(|at| batch.split_off(at).swap_remove(0).answer);
@@ -165,7 +184,7 @@ impl Writer {
             reject(batch, &self.shut_down());
             return close;
         }
-        match self.transact(&batch) {
+        match self.make_room(pages).and_then(|()| self.transact(&batch)) {
             // The sync that failed meanwhile may have been for the pages of this commit.
             Ok(_) if self.lost.is_cancelled() => reject(batch, &self.shut_down()),
             Ok(committed) => {
@@ -180,8 +199,39 @@ impl Writer {
         close
     }
 
+    /// A batch of `first` and the queued requests that fit into one commit, and how many pages it writes at most.
+    fn collect(&mut self, first: Request) -> (Vec<Request>, u32) {
+        let mut pages = first.work.pages();
+        let mut batch = vec![first];
+        while batch.len() < BATCH {
+            let Ok(next) = self.requests.try_recv() else { break };
+            let more = pages.saturating_add(next.work.pages());
+            if more > commit_size::COMMIT_MAX_PAGES {
+                self.postponed = Some(next);
+                break;
+            }
+            pages = more;
+            batch.push(next);
+        }
+        let appends = batch.iter().filter(|request| matches!(request.work, Work::Append(_))).count();
+        let indexes = commit_size::INDEX_PAGES_PER_APPEND.saturating_mul(u32::try_from(appends).unwrap_or(u32::MAX));
+        (batch, pages.saturating_add(indexes).saturating_add(commit_size::EVICT_PAGES))
+    }
+
+    /// Makes room in the log for a transaction that writes at most `pages`.
+    fn make_room(&mut self, pages: u32) -> Result<()> {
+        self.wal.make_room(&self.connection, pages, clock::monotonic())
+    }
+
+    /// Whether to prune now. Under load the log mostly restarts within a tick by itself, so a prune that needs a restart
+    /// first waits that long.
+    fn may_prune(&self, pruned: Instant) -> bool {
+        self.wal.has_room(commit_size::PRUNE_PAGES) || pruned.elapsed() >= 2 * TICK
+    }
+
     /// Writes a batch in one transaction. Does not change `self`, because the transaction may fail.
     fn transact(&mut self, batch: &[Request]) -> Result<Committed> {
+        let ExpiryTime { now, ahead } = self.expiry.time();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let appends = batch.iter().filter(|request| matches!(request.work, Work::Append(_))).count();
         let mut committed = Committed {
@@ -201,9 +251,9 @@ impl Writer {
         }
         for Request { work, .. } in batch {
             let answer = match work {
-                Work::Append(event) => committed.append(&transaction, &self.pending, event, &mut free)?,
+                Work::Append(event) => committed.append(&transaction, &self.pending, event, ahead, &mut free)?,
                 Work::Settle { sink, settlements } => {
-                    settle::settle(&transaction, sink, settlements)?;
+                    settle::settle(&transaction, sink, settlements, now)?;
                     committed.nothing_to_evict = false;
                     Ok(None)
                 }
@@ -231,6 +281,9 @@ impl Writer {
             committed;
         self.pending.apply(flushed, &added);
         self.last_identity = last_identity;
+        if self.settings != settings {
+            self.expiry.rescan();
+        }
         self.settings = settings;
         self.nothing_to_evict = nothing_to_evict;
         if answers.contains(&Err(JournalError::Full)) {
@@ -262,6 +315,7 @@ impl Writer {
                 more
             }
             Err(error) => {
+                self.expiry.rescan();
                 self.mark_failed(error);
                 false
             }
@@ -269,12 +323,13 @@ impl Writer {
     }
 
     fn try_prune(&mut self, failed: bool) -> Result<(bool, i128, Vec<IndexKeys>)> {
-        let now = clock::now().as_second();
+        let now = self.expiry.time().now;
+        self.make_room(commit_size::PRUNE_PAGES)?;
         let transaction = self.connection.transaction()?;
         if failed {
             transaction.execute("UPDATE heartbeat SET at = ?1", [now])?;
         }
-        let expired = prune::expire_events(&transaction, ago(now, self.settings.retention_seconds))?;
+        let expired = self.expiry.expire(&transaction, &self.settings, now)?;
         let window = self.settings.deduplication_window_seconds;
         let forgotten = identities::forget(&transaction, ago(now, window), prune::DELETE_BATCH)?;
         let mut free = free_bytes(&transaction, &self.settings)?;
@@ -285,8 +340,7 @@ impl Writer {
             free = free_bytes(&transaction, &self.settings)?;
         }
         transaction.commit()?;
-        let more =
-            expired == prune::DELETE_BATCH || forgotten.len() == prune::DELETE_BATCH || (evicted > 0 && free <= 0);
+        let more = expired || forgotten.len() == prune::DELETE_BATCH || (evicted > 0 && free <= 0);
         Ok((more, free, forgotten))
     }
 
@@ -336,9 +390,10 @@ impl Committed {
         transaction: &Transaction<'_>,
         earlier: &PendingIdentities,
         event: &Event,
+        ahead: i64,
         free: &mut i128,
     ) -> Result<Answer> {
-        let since = ago(event.received_at, self.settings.deduplication_window_seconds);
+        let since = ago(event.received_at.saturating_sub(ahead), self.settings.deduplication_window_seconds);
         let conflict = match identities::find_match(transaction, event, since, earlier, &self.added)? {
             Match::Same => return Ok(Ok(Some(Appended::Duplicate))),
             Match::Resigned => {
@@ -371,11 +426,6 @@ impl Committed {
 /// The remaining capacity in bytes; nothing fits unless it is positive.
 fn free_bytes(connection: &Connection, settings: &Settings) -> Result<i128> {
     Ok(i128::from(settings.capacity_bytes) - i128::from(prune::used_bytes(connection)?))
-}
-
-/// The second `seconds` before `now`, or the minimum on overflow.
-fn ago(now: i64, seconds: u64) -> i64 {
-    i64::try_from(seconds).ok().and_then(|seconds| now.checked_sub(seconds)).unwrap_or(i64::MIN)
 }
 
 /// Sets `now` to `next`, logs a change and returns whether there was one.

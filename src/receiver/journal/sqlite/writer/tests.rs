@@ -28,17 +28,22 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
     let (health, seen) = watch::channel(JournalHealth::Healthy);
     let lost = CancellationToken::new();
     let mut connection = schema::open(directory.path()).unwrap();
-    let wal = Wal::watch(&mut connection, directory.path(), lost.clone()).unwrap();
+    let readers = schema::open_for_reading(directory.path()).unwrap().get_interrupt_handle();
+    let wal = Wal::watch(&mut connection, directory.path(), readers, lost.clone()).unwrap();
     let pending = PendingIdentities::load(&connection).unwrap();
+    let expiry = Expiry::load(&connection).unwrap();
     let writer = Writer {
         connection,
         wal,
         lock: Lock::acquire(directory.path()).unwrap(),
         requests: waiting,
+        postponed: None,
+        expiry,
         settings: Settings {
             sinks: Vec::new(),
             deduplication_window_seconds: u64::MAX,
             retention_seconds: u64::MAX,
+            dead_letter_retention_seconds: u64::MAX,
             capacity_bytes: u64::MAX,
         },
         last: 0,
