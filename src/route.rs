@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, path::Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use self::sink::{Format, Ordering, Retry, Sink, SinkUrl, TemplateSource};
+pub use self::sink::{BacklogPolicy, Format, Ordering, Retry, Sink, SinkUrl, TemplateSource};
 use crate::linktree::secret::Secret;
 
 pub mod cloudevent;

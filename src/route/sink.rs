@@ -40,6 +40,8 @@ pub struct Sink {
     pub ordering: Ordering,
     pub timeout_seconds: u32,
     pub retry: Retry,
+    #[serde(default)]
+    pub backlog_policy: BacklogPolicy,
 }
 
 /// A URL that may be a credential, such as a chat's incoming webhook. `Debug` shows only scheme, host and port.
@@ -103,6 +105,17 @@ pub enum Ordering {
     ByResource,
 }
 
+/// What becomes of a sink's undelivered events when the journal is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BacklogPolicy {
+    /// They stay: new deliveries are answered 503.
+    #[default]
+    Refuse,
+    /// This sink's dead letters, then its oldest waiting events, are given up.
+    DropOldest,
+}
+
 /// Retries of a failed event: after `delay * 2^n`, at most `max_delay`, with jitter. After `limit` retries the event
 /// becomes a dead letter, which stays in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +142,7 @@ impl Sink {
             ordering: Ordering::default(),
             timeout_seconds: 10,
             retry: Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 },
+            backlog_policy: BacklogPolicy::default(),
         }
     }
 

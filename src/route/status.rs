@@ -26,6 +26,9 @@ pub struct ReceiverStatus {
     /// if the last deliveries do not agree on it, or the offset is small.
     pub clock_offset_seconds: Option<i64>,
     pub last_hour: DeliveryCounts,
+    /// How full the journal is; `None` from a receiver of an earlier version, and while the journal cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal_usage: Option<JournalUsage>,
     /// Events that wait for a sink, summed over all sinks.
     pub backlog: u64,
     pub sinks: Vec<SinkStatus>,
@@ -46,6 +49,7 @@ impl ReceiverStatus {
             unverified_run: None,
             clock_offset_seconds: None,
             last_hour: DeliveryCounts::default(),
+            journal_usage: None,
             backlog: 0,
             sinks: Vec::new(),
         }
@@ -71,6 +75,20 @@ pub enum JournalHealth {
     Failed {
         problem: String,
     },
+}
+
+/// How full the journal is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JournalUsage {
+    pub events: u64,
+    pub bytes: u64,
+    /// The limit: the lesser of the configured capacity and the room of the volume.
+    pub capacity_bytes: u64,
+    /// When the journal is full if undelivered events go on growing as they do; `None` if they do not grow.
+    pub full_time: Option<i64>,
+    /// The sink whose undelivered events use the most; `None` without any.
+    pub filled_by: Option<String>,
 }
 
 /// The TLS certificate of the port for deliveries.
@@ -136,9 +154,35 @@ pub struct SinkStatus {
     pub dead_lettered: u64,
     /// The last failure, without any text from the sink's response.
     pub last_failure: Option<String>,
-    /// When the circuit breaker allows the next attempt, after several in a row failed: nothing is sent to the sink
-    /// before.
-    pub circuit_open_until: Option<i64>,
+    /// The start of the sink's last answer that was not a success, escaped and redacted; at most 256 bytes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_answer: Option<String>,
+    /// The sink is held: it gets no events except for a probe from time to time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<SinkHold>,
+    /// Events given up by `BacklogPolicy::DropOldest`, since the journal was made.
+    #[serde(default)]
+    pub dropped: u64,
+}
+
+/// A sink that gets no events except for a probe from time to time, until it accepts one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SinkHold {
+    pub cause: HoldCause,
+    pub since_time: i64,
+    /// When the next probe may be sent.
+    pub next_attempt_time: i64,
+}
+
+/// Why a sink is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HoldCause {
+    /// The last attempts failed in a way that suspects the sink.
+    Failures,
+    /// The sink answered 429 or 503 with `Retry-After`.
+    RetryAfter,
 }
 
 impl SinkStatus {

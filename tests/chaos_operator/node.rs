@@ -170,7 +170,9 @@ impl Receivers for Node {
             backlog: 0,
             dead_lettered: 0,
             last_failure: None,
-            circuit_open_until: None,
+            last_answer: None,
+            held: None,
+            dropped: 0,
         };
         Some(ReceiverStatus {
             sinks: route.sinks.iter().map(|it| sink(&it.name)).collect(),

@@ -22,7 +22,7 @@ use crate::{
     },
     route::{
         self,
-        status::{JournalHealth, Milestones, ReceiverStatus, SinkStatus},
+        status::{HoldCause, JournalHealth, Milestones, ReceiverStatus, SinkHold, SinkStatus},
     },
 };
 
@@ -112,7 +112,13 @@ fn compose(
             backlog: waiting.map_or(0, |backlog| backlog.waiting),
             dead_lettered: waiting.map_or(0, |backlog| backlog.dead_lettered),
             last_failure: health.last_failure,
-            circuit_open_until: health.circuit_open_until.filter(|until| *until > now),
+            last_answer: None,
+            held: health.circuit_open_until.filter(|until| *until > now).map(|until| SinkHold {
+                cause: HoldCause::Failures,
+                since_time: now,
+                next_attempt_time: until,
+            }),
+            dropped: 0,
         }
     });
     ReceiverStatus {
@@ -126,6 +132,7 @@ fn compose(
         unverified_run: stats.unverified_run.clone(),
         clock_offset_seconds: stats.clock_skew.estimate(),
         last_hour: stats.last_hour(now),
+        journal_usage: None,
         backlog: backlog.iter().map(|backlog| backlog.waiting).sum(),
         sinks: sinks.collect(),
     }

@@ -97,14 +97,14 @@ async fn the_circuit_of_a_failing_sink_opens_and_all_events_arrive_later() {
     for n in 0..40 {
         receiver.deliver(&numbered(n)).await;
     }
-    until("the circuit opens", async || receiver.status().await.sinks[0].circuit_open_until.is_some()).await;
+    until("the circuit opens", async || receiver.status().await.sinks[0].held.is_some()).await;
     // Eight attempts may have been in flight when the fifth failed, followed by one or two probes.
     assert!(collector.asked().len() < 20, "{}", collector.asked().len());
     collector.answers(204);
     until("the backlog is empty", async || receiver.status().await.backlog == 0).await;
     assert_eq!(collector.ids().len(), 40);
     let status = receiver.status().await.sinks.remove(0);
-    assert_eq!((status.circuit_open_until, status.consecutive_failures, status.dead_lettered), (None, 0, 0));
+    assert_eq!((status.held, status.consecutive_failures, status.dead_lettered), (None, 0, 0));
 }
 
 #[tokio::test]

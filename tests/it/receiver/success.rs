@@ -30,7 +30,7 @@ async fn a_200_that_does_not_satisfy_the_success_condition_is_retried_and_then_a
     let status = receiver.status().await;
     assert_eq!(status.sinks[0].last_failure.as_deref(), Some("answered 200, but successCondition is false"));
     assert_eq!((status.sinks[0].consecutive_failures, status.last_hour.forwarded), (2, 0));
-    assert_eq!(status.sinks[0].circuit_open_until, None, "the sink answered: other events may be accepted");
+    assert_eq!(status.sinks[0].held, None, "the sink answered: other events may be accepted");
     assert_eq!(server.requests().len(), 2, "the first attempt and one retry");
 }
 

@@ -108,7 +108,9 @@ fn receiver_status() -> ReceiverStatus {
             backlog: 0,
             dead_lettered: 0,
             last_failure: None,
-            circuit_open_until: None,
+            last_answer: None,
+            held: None,
+            dropped: 0,
         }],
         ..ReceiverStatus::idle("r1".into())
     }

@@ -117,6 +117,7 @@ fn sink(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Sink {
         ordering,
         timeout_seconds,
         retry,
+        backlog_policy,
     } = sink;
     Sink {
         name: name.clone(),
@@ -130,6 +131,7 @@ fn sink(sink: &spec::Sink, secrets: &Secrets, addresses: &Addresses) -> Sink {
         ordering: *ordering,
         timeout_seconds: *timeout_seconds,
         retry: *retry,
+        backlog_policy: *backlog_policy,
     }
 }
 

@@ -12,7 +12,10 @@ use crate::{
         sink::{self as api, AddressableReference},
     },
     linktree::event::EventType,
-    route::{Format, Ordering, Retry, TemplateSource, filter::Filter, success::SuccessCondition, template::Template},
+    route::{
+        BacklogPolicy, Format, Ordering, Retry, TemplateSource, filter::Filter, success::SuccessCondition,
+        template::Template,
+    },
 };
 
 /// A destination that the receiver forwards events to.
@@ -29,6 +32,7 @@ pub struct Sink {
     pub ordering: Ordering,
     pub timeout_seconds: u32,
     pub retry: Retry,
+    pub backlog_policy: BacklogPolicy,
 }
 
 /// Where a sink's URL comes from.
@@ -45,7 +49,7 @@ impl Sink {
     pub(super) fn parse(namespace: &str, sink: &api::Sink) -> Result<Self, InvalidSpec> {
         let api::Sink { name, events, filter, format, template, signing_secret_ref, delivery, .. } = sink;
         let field = |field: &str| format!("sinks[{name}].{field}");
-        let api::Delivery { timeout_seconds, ordering, retry } = delivery.clone().unwrap_or_default();
+        let api::Delivery { timeout_seconds, ordering, retry, backlog_policy } = delivery.clone().unwrap_or_default();
         let retry = retry.unwrap_or_default();
         Ok(Sink {
             name: name.clone(),
@@ -76,6 +80,10 @@ impl Sink {
                     field("delivery.retry.maxDelaySeconds"),
                     retry.max_delay_seconds.unwrap_or(300),
                 )?,
+            },
+            backlog_policy: match backlog_policy {
+                None | Some(api::BacklogPolicy::Refuse) => BacklogPolicy::Refuse,
+                Some(api::BacklogPolicy::DropOldest) => BacklogPolicy::DropOldest,
             },
         })
     }
