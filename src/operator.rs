@@ -5,7 +5,6 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use kube::Config;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -17,7 +16,10 @@ use self::{
     kubernetes::client,
     watch::caches_synced::CachesSynced,
 };
-use crate::admin::{self, Readiness};
+use crate::{
+    admin::{self, Readiness},
+    serve,
+};
 
 pub mod account;
 mod connection;
@@ -80,7 +82,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, Candidate::leadership);
     let ports = Ports::open(&config, &leadership, args.probe_ca_file.as_deref())?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };
-    let listener = TcpListener::bind(args.metrics_address).await.map_err(unusable)?;
+    let listener = serve::listen(args.metrics_address).map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
     let mut registry = Registry::default();
     let operator = Operator::new(args.controllers, ports, &leadership, &mut registry);

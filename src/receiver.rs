@@ -175,8 +175,8 @@ impl Receiver {
             transport: tls.as_ref().map_or(Ok(Transport::Tcp), |tls| tls.certificate().transport())?,
             tls,
             limits: limits::with_open_files(open_files::raise_limit()),
-            delivery: listen(delivery_address).await?,
-            admin: listen(admin_address).await?,
+            delivery: listen(delivery_address)?,
+            admin: listen(admin_address)?,
         })
     }
 
@@ -283,6 +283,6 @@ async fn measure(sources: &Sources) {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ReceiverError> {
-    TcpListener::bind(address).await.map_err(|source| ReceiverError::Listen { address, source })
+fn listen(address: SocketAddr) -> Result<TcpListener, ReceiverError> {
+    serve::listen(address).map_err(|source| ReceiverError::Listen { address, source })
 }

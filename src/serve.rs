@@ -1,36 +1,55 @@
-//! A bounded HTTP server for a port that is open to the internet: HTTP/1.1 and HTTP/2, over TLS where configured. It
-//! limits connections in total and per address, streams, header fields and bytes, and the time for a TLS handshake, a
-//! header, idling and shutdown. Limits on request bodies are left to the handlers of the requests.
+//! A bounded HTTP server: HTTP/1.1 and HTTP/2, over TLS where configured. It limits connections in total and per
+//! address, streams, header fields and bytes, and the time for a TLS handshake, a header, idling and shutdown. Limits on
+//! request bodies are left to the handlers of the requests.
 //!
 //! The limit per address counts the TCP peer's address, because a client can write anything into a `Forwarded` header.
 //! Behind a proxy, all connections come from the proxy's address, and only the proxy can limit each client.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr};
 
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
     service::Service,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::connection_limit::{ConnectionGuard, ConnectionLimit};
+use self::{
+    gate::{Accepted, Gate},
+    idle_timeout::IdleTimeout,
+};
 
 mod connection;
 mod connection_limit;
+mod eviction;
+mod gate;
 mod idle_timeout;
 mod limits;
 mod problem;
 mod transport;
 
-pub use self::{limits::Limits, problem::Problem, transport::Transport};
+pub use self::{
+    limits::{Limits, WhenFull},
+    problem::Problem,
+    transport::Transport,
+};
 
-/// Pause after a failed accept, for example without a free file descriptor; without the pause the loop would spin.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// Number of connections that may wait in the kernel's accept queue. The standard library's 128 are a small burst; for a
+/// client beyond them, the next attempt is a second later.
+const BACKLOG: u32 = 1024;
+
+/// Binds a port. Connections wait in the accept queue until [`serve`] accepts them.
+///
+/// # Errors
+/// If the address is in use or not of this machine.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart may bind the port although connections of the previous process are still closing.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until `shutdown`, then stops accepting, gives requests in flight [`Limits::drain`] to finish, and returns
 /// when the last connection is closed. `report` is called for each [`Problem`], as often as senders cause one.
@@ -47,48 +66,23 @@ pub async fn serve<S, B>(
     B: Body<Error: std::error::Error + Send + Sync> + Send + 'static,
     B::Data: Send,
 {
-    let slots = Arc::new(Semaphore::new(limits.connections));
-    let per_address = ConnectionLimit::new(limits.connections_per_address);
-    let connections = TaskTracker::new();
-    while let Some((stream, slot)) =
-        shutdown.run_until_cancelled(accept(&listener, &slots, &per_address, &report)).await
-    {
+    let (gate, connections) = (Gate::new(&limits), TaskTracker::new());
+    while let Some(accepted) = shutdown.run_until_cancelled(gate.accept(&listener, &report)).await {
+        let Accepted { stream, activity, slot } = accepted;
         let (transport, service, report) = (transport.clone(), service.clone(), report.clone());
-        let served = connection::serve_connection(stream, transport, service, limits, report, shutdown.clone());
+        let idle_timeout = IdleTimeout::new(limits.header, limits.idle, activity);
+        let served =
+            connection::serve_connection(stream, transport, service, limits, idle_timeout, report, shutdown.clone());
         connections.spawn(async move {
-            served.await;
-            drop(slot);
+            tokio::select! {
+                () = served => {}
+                () = slot.evicted() => {}
+            }
         });
     }
     drop(listener);
     connections.close();
     connections.wait().await;
-}
-
-/// A connection's share of both limits, in total and per address; dropping it releases both.
-type Slot = (Option<OwnedSemaphorePermit>, ConnectionGuard);
-
-/// Waits until the total is below its limit, then accepts the next connection whose address is below its own.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    per_address: &ConnectionLimit,
-    report: &impl Fn(Problem),
-) -> (TcpStream, Slot) {
-    // `acquire_owned` fails only for a closed semaphore, and this one is never closed.
-    let slot = Arc::clone(slots).acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => match per_address.try_acquire(peer.ip()) {
-                Some(guard) => return (stream, (slot, guard)),
-                None => tracing::debug!(address = %peer.ip(), "connection rejected: limit per address reached"),
-            },
-            Err(error) => {
-                report(Problem::Accept(error));
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

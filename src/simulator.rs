@@ -27,12 +27,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use axum::Router;
 use reqwest::Certificate;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -41,7 +40,7 @@ use self::{
     shared::Shared,
     state::{Setup, State, ids::Ids, offers::Offers},
 };
-use crate::{admin, ca_bundle, linktree::secret::Secret};
+use crate::{admin, ca_bundle, linktree::secret::Secret, serve};
 
 /// Simulate Linktree: its API on one port, control endpoints on another.
 #[derive(Clone, Debug, clap::Args)]
@@ -152,19 +151,16 @@ pub async fn start(args: &Args, shutdown: CancellationToken) -> Result<Running, 
     let ids = Ids::from_seed(args.seed.unwrap_or_else(rand::random));
     let shared = Shared::new(State::new(setup, ids));
     let mut tasks = JoinSet::new();
-    let api = serve_at(args.listen, args.api_port, api::router(&shared), &shutdown, &mut tasks).await?;
+    let api = serve_at(args.listen, args.api_port, api::router(&shared), &shutdown, &mut tasks)?;
     let sender = Arc::new(Sender::new(shared, trusted).map_err(StartError::Tls)?);
     let control = control::router(Arc::clone(&sender));
-    let control = serve_at(args.listen, args.control_port, control, &shutdown, &mut tasks).await?;
+    let control = serve_at(args.listen, args.control_port, control, &shutdown, &mut tasks)?;
     tasks.spawn(sender.run(shutdown));
     tracing::info!(%api, %control, "simulator started");
     Ok(Running { api, control, tasks })
 }
 
-/// How long requests in flight may take to finish once shutdown has begun: one may advance the clock by days.
-const DRAIN: Duration = Duration::from_secs(5);
-
-async fn serve_at(
+fn serve_at(
     listen: IpAddr,
     port: u16,
     router: Router,
@@ -173,9 +169,9 @@ async fn serve_at(
 ) -> Result<SocketAddr, StartError> {
     let address = SocketAddr::new(listen, port);
     let failed = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = serve::listen(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    tasks.spawn(admin::serve_and_drain(listener, router, DRAIN, shutdown.clone()));
+    tasks.spawn(admin::serve_trusted(listener, router, shutdown.clone()));
     Ok(bound)
 }
 

@@ -66,6 +66,8 @@ impl Operator {
         let accounts = Arc::new(Accounts::default());
         registry.register_collector(Box::new(BudgetCollector(Arc::clone(&accounts))));
         let metrics = Metrics::registered(registry);
+        // In a pod, this is the namespace of its service account.
+        let operator_namespace = client.default_namespace().to_owned();
         let shared = Shared {
             opener: AccountOpener {
                 client: client.clone(),
@@ -82,6 +84,7 @@ impl Operator {
                     image: settings.receiver_image,
                     pull_policy: settings.receiver_image_pull_policy,
                     egress_allow: settings.egress_allow,
+                    operator_namespace,
                 },
             },
             accounts,

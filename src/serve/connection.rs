@@ -38,6 +38,7 @@ pub(super) async fn serve_connection<S, B>(
     transport: Transport,
     service: S,
     limits: Limits,
+    idle_timeout: IdleTimeout,
     report: impl Fn(Problem),
     shutdown: CancellationToken,
 ) where
@@ -55,9 +56,10 @@ pub(super) async fn serve_connection<S, B>(
     match transport {
         Transport::Tcp => {
             let mut first = [0; PREFACE.len()];
-            let peek = async { limits.streams > 0 && matches!(stream.peek(&mut first).await, Ok(3)) };
-            let Some(Ok(peeked)) = shutdown.run_until_cancelled(timeout(limits.header, peek)).await else { return };
-            serve_http(stream, peeked && first == PREFACE, service, limits, report, shutdown).await;
+            let peek = timeout(limits.header, stream.peek(&mut first));
+            let Some(Ok(peeked)) = shutdown.run_until_cancelled(peek).await else { return };
+            let is_http2 = limits.streams > 0 && matches!(peeked, Ok(3)) && first == PREFACE;
+            serve_http(stream, is_http2, service, limits, idle_timeout, report, shutdown).await;
         }
         Transport::Tls(acceptor) => {
             let handshake = timeout(limits.handshake, acceptor.accept(stream));
@@ -67,7 +69,7 @@ pub(super) async fn serve_connection<S, B>(
                 Err(error) => return tracing::debug!(%error, "TLS handshake failed"),
             };
             let negotiated = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-            serve_http(stream, negotiated && limits.streams > 0, service, limits, report, shutdown).await;
+            serve_http(stream, negotiated && limits.streams > 0, service, limits, idle_timeout, report, shutdown).await;
         }
     }
 }
@@ -78,6 +80,7 @@ async fn serve_http<S, B>(
     is_http2: bool,
     service: S,
     limits: Limits,
+    idle_timeout: IdleTimeout,
     report: impl Fn(Problem),
     shutdown: CancellationToken,
 ) where
@@ -87,9 +90,9 @@ async fn serve_http<S, B>(
     B::Data: Send,
 {
     if is_http2 {
-        http2(stream, service, limits, report, shutdown).await;
+        http2(stream, service, limits, idle_timeout, report, shutdown).await;
     } else {
-        http1(stream, service, limits, report, shutdown).await;
+        http1(stream, service, limits, idle_timeout, report, shutdown).await;
     }
 }
 
@@ -97,13 +100,13 @@ async fn http1<S, B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     service: S,
     limits: Limits,
+    idle_timeout: IdleTimeout,
     report: impl Fn(Problem),
     shutdown: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Error: std::error::Error + Send + Sync> + 'static,
 {
-    let idle_timeout = IdleTimeout::new(limits.header, limits.idle);
     let stream = idle_timeout.monitor(stream);
     let connection = http1::Builder::new()
         .max_headers(limits.header_fields)
@@ -122,6 +125,7 @@ async fn http2<S, B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     service: S,
     limits: Limits,
+    idle_timeout: IdleTimeout,
     report: impl Fn(Problem),
     shutdown: CancellationToken,
 ) where
@@ -130,7 +134,6 @@ async fn http2<S, B>(
     B: Body<Error: std::error::Error + Send + Sync> + Send + 'static,
     B::Data: Send,
 {
-    let idle_timeout = IdleTimeout::new(limits.header, limits.idle);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)

@@ -32,8 +32,9 @@ pub(super) struct IdleTimeout {
     activity: Arc<Activity>,
 }
 
+/// The requests of one connection so far.
 #[derive(Debug, Default)]
-struct Activity {
+pub(super) struct Activity {
     /// Number of requests so far whose header was complete.
     begun: AtomicU64,
     /// Number of those requests that are in flight.
@@ -42,10 +43,18 @@ struct Activity {
     received: AtomicBool,
 }
 
+impl Activity {
+    /// Whether a request is in flight: its header is complete, and its response has not begun.
+    pub(super) fn is_busy(&self) -> bool {
+        self.running.load(Ordering::Relaxed) > 0
+    }
+}
+
 impl IdleTimeout {
-    /// `header` limits the time for a request's header, `idle` the silence between two requests.
-    pub(super) fn new(header: Duration, idle: Duration) -> Self {
-        IdleTimeout { header, idle, activity: Arc::default() }
+    /// `header` limits the time for a request's header, `idle` the silence between two requests; `activity` records
+    /// the connection's requests.
+    pub(super) fn new(header: Duration, idle: Duration, activity: Arc<Activity>) -> Self {
+        IdleTimeout { header, idle, activity }
     }
 
     /// Wraps `service` so that its requests in flight are counted.
@@ -86,7 +95,7 @@ impl IdleTimeout {
         loop {
             sleep(*header).await;
             let (begun, received) = (activity.begun.load(Ordering::Relaxed), activity.received.load(Ordering::Relaxed));
-            let busy = begun != begun_before || activity.running.load(Ordering::Relaxed) > 0;
+            let busy = begun != begun_before || activity.is_busy();
             silent = if busy { Duration::ZERO } else { silent + *header };
             if !busy && ((received && received_before) || silent >= *idle) {
                 return;

@@ -1,10 +1,13 @@
 //! The limits, seen from a client.
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     task::JoinHandle,
     time::timeout,
 };
@@ -16,6 +19,7 @@ use super::*;
 const LIMITS: Limits = Limits {
     connections: 8,
     connections_per_address: 4,
+    when_full: WhenFull::Wait,
     streams: 4,
     handshake: Duration::from_millis(300),
     header: Duration::from_millis(300),

@@ -279,7 +279,7 @@ pub(in crate::operator) mod tests {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(admin::serve(listener, router, CancellationToken::new()));
+        tokio::spawn(admin::serve_trusted(listener, router, CancellationToken::new()));
         Client::try_from(kube::Config::new(base.parse().unwrap())).unwrap()
     }
 

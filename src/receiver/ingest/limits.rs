@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::serve::Limits;
+use crate::serve::{Limits, WhenFull};
 
 /// The limits where files are plentiful.
 pub const LIMITS: Limits = Limits {
     connections: 1024,
     connections_per_address: 512,
+    when_full: WhenFull::Wait,
     streams: 64,
     handshake: Duration::from_secs(10),
     header: Duration::from_secs(15),

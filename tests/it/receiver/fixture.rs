@@ -232,7 +232,7 @@ impl Collector {
             answer: Arc::new(AtomicU16::new(204)),
         };
         let router = Router::new().fallback(Collector::take).with_state(collector.clone());
-        tokio::spawn(admin::serve(listener, router, CancellationToken::new()));
+        tokio::spawn(admin::serve_trusted(listener, router, CancellationToken::new()));
         collector
     }
 

@@ -42,6 +42,8 @@ use crate::{
 pub const ADMIN_TOKEN_KEY: &str = "admin-token";
 /// The uid and gid that the receiver runs as.
 const NON_ROOT: i64 = 65_532;
+/// The label with a namespace's name, which the API server sets on each namespace.
+const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 const ROUTE_DIRECTORY: &str = "/etc/linktree";
 const TLS_DIRECTORY: &str = "/etc/linktree-tls";
 const JOURNAL_DIRECTORY: &str = "/var/lib/linktree";
@@ -64,6 +66,8 @@ pub struct ReceiverPodConfig {
     pub pull_policy: Option<String>,
     /// Networks that receivers may connect to, although their egress rules deny them.
     pub egress_allow: Vec<IpNet>,
+    /// The namespace of the operator's own pods.
+    pub operator_namespace: String,
 }
 
 /// Renders the child objects of a webhook, except the route Secret.
@@ -74,7 +78,7 @@ pub fn render(spec: &Spec, config: &ReceiverPodConfig) -> Result<Children, serde
     Ok(Children {
         service_account: Desired::new(&service_account(spec))?,
         service: Desired::new(&service(spec))?,
-        network_policy: Desired::new(&network_policy(spec))?,
+        network_policy: Desired::new(&network_policy(spec, config))?,
         stateful_set: Desired::new(&stateful_set(spec, config))?,
         exposure: super::exposure::render(spec)?,
     })
@@ -128,20 +132,23 @@ fn service(spec: &Spec) -> Service {
     }
 }
 
-/// Allows only pods of the operator to connect to the admin port, and any client to send deliveries. Probes of the
-/// node's kubelet pass any network policy.
-fn network_policy(spec: &Spec) -> NetworkPolicy {
+/// Allows only pods of the operator, in its namespace, to connect to the admin port, and any client to send deliveries.
+/// Any namespace may have pods with the operator's label. Probes of the node's kubelet pass any network policy.
+fn network_policy(spec: &Spec, config: &ReceiverPodConfig) -> NetworkPolicy {
     let port = |port: u16| NetworkPolicyPort {
         port: Some(IntOrString::Int(i32::from(port))),
         protocol: Some("TCP".to_owned()),
         ..NetworkPolicyPort::default()
     };
-    let operator = NetworkPolicyPeer {
-        namespace_selector: Some(LabelSelector::default()),
-        pod_selector: Some(LabelSelector {
-            match_labels: Some([("app.kubernetes.io/name".to_owned(), MANAGED_BY.to_owned())].into()),
+    let labeled = |label: &str, value: &str| {
+        Some(LabelSelector {
+            match_labels: Some([(label.to_owned(), value.to_owned())].into()),
             ..LabelSelector::default()
-        }),
+        })
+    };
+    let operator = NetworkPolicyPeer {
+        namespace_selector: labeled(NAMESPACE_LABEL, &config.operator_namespace),
+        pod_selector: labeled("app.kubernetes.io/name", MANAGED_BY),
         ..NetworkPolicyPeer::default()
     };
     let rule = |from, to| NetworkPolicyIngressRule { from, ports: Some(vec![port(to)]) };
@@ -325,11 +332,35 @@ mod tests {
     use super::*;
     use crate::operator::webhook::spec::tests::webhook;
 
+    fn config() -> ReceiverPodConfig {
+        ReceiverPodConfig {
+            image: "localhost/x:dev".into(),
+            pull_policy: None,
+            egress_allow: Vec::new(),
+            operator_namespace: "linktree-system".into(),
+        }
+    }
+
+    #[test]
+    fn only_the_operators_pods_in_its_own_namespace_reach_the_admin_port() {
+        let spec = Spec::parse(&webhook(|_| {})).unwrap();
+        let policy = serde_json::to_value(network_policy(&spec, &config())).unwrap();
+        // Both selectors in one peer: with two peers, either would do.
+        let operator = json!({
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "linktree-system"}},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "linktree-webhook-operator"}},
+        });
+        let port = |number: u16| json!([{"port": number, "protocol": "TCP"}]);
+        assert_eq!(
+            policy["spec"]["ingress"],
+            json!([{"ports": port(DELIVERY_PORT)}, {"from": [operator], "ports": port(ADMIN_PORT)}])
+        );
+    }
+
     #[test]
     fn the_receivers_pod_is_restricted_and_has_no_credentials() {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
-        let config = ReceiverPodConfig { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
-        insta::assert_yaml_snapshot!(stateful_set(&spec, &config).spec.unwrap().template.spec);
+        insta::assert_yaml_snapshot!(stateful_set(&spec, &config()).spec.unwrap().template.spec);
     }
 
     #[test]
@@ -340,8 +371,7 @@ mod tests {
             }});
         }));
         let spec = spec.unwrap();
-        let config = ReceiverPodConfig { image: "localhost/x:dev".into(), pull_policy: None, egress_allow: Vec::new() };
-        let pod = serde_json::to_value(pod(&spec, &config)).unwrap();
+        let pod = serde_json::to_value(pod(&spec, &config())).unwrap();
         let volume = json!({"name": "certificate", "secret": {
             "secretName": "hooks-tls", "defaultMode": 0o440, "optional": true,
             "items": [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}],
@@ -349,7 +379,7 @@ mod tests {
         assert_eq!(pod["volumes"][1], volume);
         let container = &pod["containers"][0];
         assert_eq!(container["volumeMounts"][2]["mountPath"], TLS_DIRECTORY);
-        assert!(arguments(&spec, &config).contains(&format!("--tls-directory={TLS_DIRECTORY}")));
+        assert!(arguments(&spec, &config()).contains(&format!("--tls-directory={TLS_DIRECTORY}")));
         let port = &serde_json::to_value(service(&spec)).unwrap()["spec"]["ports"][0];
         assert_eq!((&port["port"], &port["appProtocol"]), (&json!(443), &json!("https")));
     }
