@@ -257,8 +257,8 @@ fn reporter(stats: Arc<DeliveryStats>) -> impl Fn(Problem) + Clone + Send + Sync
     move |problem| {
         let (now, moment) = (clock::now().as_second(), clock::monotonic());
         match problem {
-            Problem::HeaderTooLarge => stats.answered(Verdict::HeaderTooLarge, now, moment),
-            Problem::BadRequest => stats.answered(Verdict::BadRequest, now, moment),
+            Problem::HeaderTooLarge => stats.answered(Verdict::HeaderTooLarge, None, now, moment),
+            Problem::BadRequest => stats.answered(Verdict::BadRequest, None, now, moment),
             Problem::Accept(error) => {
                 if let Some(suppressed) = stats.admit_line("accept failed", moment) {
                     tracing::warn!(%error, suppressed, "accept failed, retrying");

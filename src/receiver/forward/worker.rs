@@ -261,7 +261,7 @@ fn settle_attempt(
         breaker.failed(now());
     }
     if failure.was_attempted() {
-        stats.failed(&sink.name, &failure.to_string());
+        stats.failed(&sink.name, &event.id, &failure, clock::monotonic());
     } else {
         stats.unfit(&sink.name, &failure.to_string());
     }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Version, header::HOST, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header::HOST, request::Parts, uri::Authority};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     clock,
+    linktree::headers,
     receiver::{
         config::{Config, Current},
         journal::{self, Journal, JournalError},
@@ -68,7 +69,8 @@ impl Handler {
         if verdict == Verdict::MissingHeader && is_probe(&head.headers) {
             self.stats.probed();
         } else {
-            self.account(verdict);
+            let delivery_id = head.headers.get(headers::DELIVERY_ID).map(HeaderValue::as_bytes);
+            self.stats.answered(verdict, delivery_id, clock::now().as_second(), clock::monotonic());
         }
         discard::discard(body, &head.headers, verdict);
         verdict.response(on_path)
@@ -107,10 +109,6 @@ impl Handler {
         let _appending = Appending::begin(&self.stats.metrics().appending);
         let appended = timeout(JOURNAL_TIMEOUT, self.journal.append(event)).await;
         Ok(appended.unwrap_or(Err(JournalError::Overloaded)).into())
-    }
-
-    fn account(&self, verdict: Verdict) {
-        self.stats.answered(verdict, clock::now().as_second(), clock::monotonic());
     }
 }
 

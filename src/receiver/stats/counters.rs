@@ -16,8 +16,11 @@ use super::{
     snapshot::StatsSnapshot,
 };
 use crate::{
-    linktree::event::EventType,
-    receiver::ingest::verdict::{Bucket, Verdict},
+    linktree::{event::EventType, headers::DELIVERY_ID_MAX},
+    receiver::{
+        ingest::verdict::{Bucket, Verdict},
+        sink::failure::Failure,
+    },
     route::{
         Key,
         status::{DeliveryCounts, UnverifiedRun},
@@ -79,8 +82,8 @@ impl DeliveryStats {
         state.snapshot.last_key = current.map(|current| current.name.clone());
     }
 
-    /// Records the answer to a request.
-    pub fn answered(&self, verdict: Verdict, now: i64, moment: Instant) {
+    /// Records the answer to a request. `delivery_id` is the header of that name, as the sender wrote it.
+    pub fn answered(&self, verdict: Verdict, delivery_id: Option<&[u8]>, now: i64, moment: Instant) {
         let label = verdict.label();
         self.metrics.requests.get_or_create(&VerdictLabel { verdict: label }).inc();
         let mut state = self.lock();
@@ -118,10 +121,11 @@ impl DeliveryStats {
         }
         let Some(suppressed) = state.log_limiters.entry(label).or_default().admit(moment) else { return };
         let status = verdict.status().as_u16();
+        let delivery_id = delivery_id.map(logged_id);
         if verdict == Verdict::Conflict {
-            tracing::warn!(verdict = label, status, suppressed, "event stored with a reused delivery id");
+            tracing::warn!(verdict = label, status, delivery_id, suppressed, "event stored with a reused delivery id");
         } else {
-            tracing::warn!(verdict = label, status, suppressed, "delivery rejected");
+            tracing::warn!(verdict = label, status, delivery_id, suppressed, "delivery rejected");
         }
     }
 
@@ -154,13 +158,16 @@ impl DeliveryStats {
         (health.last_success, health.consecutive_failures) = (Some(now), 0);
     }
 
-    /// Records a failed attempt to send an event to a sink.
-    pub fn failed(&self, sink: &str, failure: &str) {
+    /// Records a failed attempt to send the event `id` to a sink.
+    pub fn failed(&self, sink: &str, id: &str, failure: &Failure, moment: Instant) {
         self.metrics.failed.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
         let mut state = self.lock();
         let health = state.snapshot.sinks.entry(sink.to_owned()).or_default();
         health.consecutive_failures += 1;
-        health.last_failure = Some(failure.to_owned());
+        health.last_failure = Some(failure.to_string());
+        if let Some(suppressed) = state.log_limiters.entry("attempt").or_default().admit(moment) {
+            tracing::warn!(sink, event = ?id, %failure, suppressed, "attempt to deliver an event failed");
+        }
     }
 
     /// Records an event that does not fit a sink's format or filter; this says nothing about the health of the sink.
@@ -190,6 +197,11 @@ impl DeliveryStats {
     }
 }
 
+/// The form of a delivery id in the log. Anyone can send any bytes as an id, so it is escaped and bounded.
+fn logged_id(id: &[u8]) -> String {
+    id[..id.len().min(DELIVERY_ID_MAX)].escape_ascii().to_string()
+}
+
 fn count(counts: &mut DeliveryCounts, bucket: Bucket) {
     let count = match bucket {
         Bucket::Verified => &mut counts.verified,
@@ -207,6 +219,8 @@ fn count(counts: &mut DeliveryCounts, bucket: Bucket) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use prometheus_client::registry::Registry;
 
     use super::*;
@@ -215,7 +229,7 @@ mod tests {
     #[test]
     fn a_run_of_unverified_deliveries_ends_with_a_verified_one() {
         let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
-        let answered = |verdict, now| stats.answered(verdict, now, clock::monotonic());
+        let answered = |verdict, now| stats.answered(verdict, None, now, clock::monotonic());
         answered(Verdict::Unverified { recent: false }, 1);
         assert_eq!(stats.snapshot().unverified_run, None, "an old capture proves nothing about our keys");
         answered(Verdict::Unverified { recent: true }, 2);
@@ -234,7 +248,7 @@ mod tests {
     fn every_result_is_counted_by_reason() {
         let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
         for verdict in Verdict::ALL {
-            stats.answered(verdict, 1, clock::monotonic());
+            stats.answered(verdict, None, 1, clock::monotonic());
         }
         stats.unknown_type(&EventType::Unknown("collection.created".into()), 1, clock::monotonic());
         let counted = DeliveryCounts {
@@ -267,7 +281,7 @@ mod tests {
             (Verdict::NotFound, None),
         ] {
             let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
-            stats.answered(verdict, 7, clock::monotonic());
+            stats.answered(verdict, None, 7, clock::monotonic());
             assert_eq!(stats.snapshot().last_received, received, "{verdict:?}");
         }
     }
@@ -286,7 +300,7 @@ mod tests {
         ] {
             let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
             stats.verified("k1", 5, 5);
-            stats.answered(Verdict::Unverified { recent: true }, 6, clock::monotonic());
+            stats.answered(Verdict::Unverified { recent: true }, None, 6, clock::monotonic());
             stats.keys_changed(&old, &after);
             let snapshot = stats.snapshot();
             assert_eq!(snapshot.unverified_run.map_or(0, |run| run.count), run, "{sentence}");
@@ -297,11 +311,65 @@ mod tests {
     #[test]
     fn a_sink_is_failing_until_it_accepts_an_event() {
         let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
-        stats.failed("cms", "answered 503");
-        stats.failed("cms", "answered 503");
+        stats.failed("cms", "d1", &Failure::TimedOut, clock::monotonic());
+        stats.failed("cms", "d2", &Failure::TimedOut, clock::monotonic());
         assert_eq!(stats.snapshot().sinks["cms"].consecutive_failures, 2);
         stats.forwarded("cms", 7);
         let health = &stats.snapshot().sinks["cms"];
         assert_eq!((health.consecutive_failures, health.last_success), (0, Some(7)));
+    }
+
+    /// A copy of the log.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The log lines that `act` writes.
+    fn logged(act: impl FnOnce(&DeliveryStats)) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
+        tracing::subscriber::with_default(subscriber, || act(&stats));
+        String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn log_lines_have_the_delivery_id_escaped_and_bounded() {
+        let rejected =
+            |id: &'static [u8]| logged(|stats| stats.answered(Verdict::Malformed, Some(id), 1, clock::monotonic()));
+        assert!(rejected(b"dlv_01H").contains("delivery_id=\"dlv_01H\""), "{}", rejected(b"dlv_01H"));
+        let hostile = rejected(b"d1\"\nERROR forged \x1b[31m\xff");
+        assert!(hostile.lines().count() == 1 && hostile.is_ascii() && !hostile.contains('\x1b'), "{hostile}");
+        let long = rejected(&[0xff; 100_000]);
+        assert!(long.len() < 1024, "{} bytes", long.len());
+        let none = logged(|stats| stats.answered(Verdict::BadRequest, None, 1, clock::monotonic()));
+        assert!(none.contains("delivery rejected") && !none.contains("delivery_id"), "{none}");
+        let conflict = logged(|stats| stats.answered(Verdict::Conflict, Some(b"d7"), 1, clock::monotonic()));
+        assert!(conflict.contains("delivery_id=\"d7\""), "{conflict}");
+        let failed = logged(|stats| stats.failed("cms", "d\n8", &Failure::TimedOut, clock::monotonic()));
+        assert!(failed.contains(r#"event="d\n8""#) && failed.contains("did not answer in time"), "{failed}");
+        let dead = logged(|stats| stats.dead_lettered("cms", "d9", 1, clock::monotonic()));
+        assert!(dead.contains("event=\"d9\""), "{dead}");
+    }
+
+    #[test]
+    fn lines_of_a_kind_are_throttled_whatever_their_id() {
+        let lines = logged(|stats| {
+            for id in 0..1000 {
+                stats.answered(Verdict::Malformed, Some(format!("d{id}").as_bytes()), 1, clock::monotonic());
+                stats.failed("cms", &format!("d{id}"), &Failure::TimedOut, clock::monotonic());
+            }
+        });
+        assert_eq!(lines.lines().count(), 2, "{lines}");
     }
 }
