@@ -17,6 +17,7 @@ pub mod endpoint;
 pub mod exposure;
 pub mod reference;
 pub mod sink;
+pub mod sink_status;
 pub mod subscription;
 pub mod webhook;
 pub mod webhook_status;

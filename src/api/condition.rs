@@ -138,8 +138,10 @@ words! {
         // Reasons of Delivering.
         Healthy,
         SinkUnresolved,
+        SinkHeld,
         SinkFailing,
         Backlog,
+        DeadLetters,
         // Reason of Delivering, and of every condition that the operator does not correct while reconciliation is
         // paused.
         Paused,

@@ -6,6 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::sink_status::SinkStatus;
+
 /// The observed state. Counters are updated at most once a minute, or together with another change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -304,29 +306,6 @@ pub struct DeliveryCounts {
     pub dead_lettered: i64,
 }
 
-/// The state of one sink, as the receiver reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SinkStatus {
-    /// The sink's name in the spec.
-    pub name: String,
-    /// Healthy: the last attempt succeeded, or none was made. Failing: the last attempts failed. Unresolved: an object
-    /// that the sink refers to is missing, and its events wait.
-    pub state: SinkState,
-    /// When the sink last accepted an event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_success_time: Option<Time>,
-    /// Why an event was last rejected or could not be sent. It stays after a success.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<String>,
-    /// Failed attempts since the last success.
-    pub consecutive_failures: i64,
-    /// Events waiting for this sink.
-    pub backlog: i64,
-    /// The sink's dead letters; they stay in the journal.
-    pub dead_lettered: i64,
-}
-
 /// Attributes of the CloudEvents of one event type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -336,12 +315,4 @@ pub struct CloudEventAttributes {
     pub event_type: String,
     /// The CloudEvents attribute `source`.
     pub source: String,
-}
-
-/// Whether a sink accepts events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum SinkState {
-    Healthy,
-    Failing,
-    Unresolved,
 }

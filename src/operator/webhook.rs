@@ -17,12 +17,7 @@ use self::{
     rest::Rest,
     spec::{Deletion, InvalidSpec, Spec},
     state::WebhookState,
-    status::{
-        Report,
-        diff::StatusDiff,
-        knative,
-        transitions::{self, Notice},
-    },
+    status::{Report, diff::StatusDiff, knative, notice::Notice, transitions},
     told::Told,
 };
 use super::{
@@ -48,6 +43,7 @@ pub mod probe;
 pub mod receiver_client;
 pub mod render;
 pub mod rest;
+mod sink_failures;
 pub mod spec;
 pub mod state;
 pub mod states;

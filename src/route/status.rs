@@ -141,6 +141,9 @@ pub struct DeliveryCounts {
 
 /// Number of consecutive failed attempts at which a sink counts as failing.
 const FAILURES: u64 = 3;
+/// Seconds for which a sink's own `Retry-After` may hold it before it counts as held: a sink that limits its rate is
+/// healthy.
+const LONG_RETRY_AFTER: i64 = 300;
 
 /// The state of one sink.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -190,6 +193,16 @@ impl SinkStatus {
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.consecutive_failures >= FAILURES
+    }
+
+    /// Whether the sink counts as held at `now`, in seconds since the epoch: its failures hold it, or its `Retry-After`
+    /// has held it for long.
+    #[must_use]
+    pub fn is_held(&self, now: i64) -> bool {
+        self.held.is_some_and(|hold| match hold.cause {
+            HoldCause::Failures => true,
+            HoldCause::RetryAfter => now.saturating_sub(hold.since_time) >= LONG_RETRY_AFTER,
+        })
     }
 }
 

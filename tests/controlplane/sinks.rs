@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use linktree_operator::{
-    api::{webhook::LinktreeWebhook, webhook_status::SinkState},
+    api::{sink_status::SinkState, webhook::LinktreeWebhook},
     route::{self, Route},
 };
 use serde_json::json;

@@ -47,7 +47,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     };
     let subscription = subscription::decide(spec, observed, &health, now);
     let signatures = signing::verified(observed, &subscription, spec);
-    let delivering = sinks::decide(spec, observed);
+    let delivering = sinks::decide(spec, observed, now);
     let awaited_milestones = milestones::awaited(spec, observed, subscription.status.as_ref(), &signatures, now);
 
     let mut steps = Vec::new();
@@ -166,6 +166,8 @@ fn is_settled(condition_type: ConditionType, finding: &Finding) -> bool {
         || matches!(finding.reason, Reason::SecretUnknown | Reason::Unobservable)
         || match condition_type {
             ConditionType::SignaturesVerified => true,
+            // The receiver's status, which is polled, decides it.
+            ConditionType::Delivering => finding.status != Status::Unknown,
             ConditionType::DeliveryAtRisk => finding.status == Status::False,
             ConditionType::Ready
             | ConditionType::TokenAccepted
@@ -177,7 +179,6 @@ fn is_settled(condition_type: ConditionType, finding: &Finding) -> bool {
             | ConditionType::SigningKeysReady
             | ConditionType::ReceiverAvailable
             | ConditionType::EndpointReachable
-            | ConditionType::Delivering
             | ConditionType::Reconciling
             | ConditionType::Stalled => finding.holds(),
         }

@@ -114,6 +114,8 @@ pub async fn observe(
             result
         }
     };
+    let sinks = receiver.status.as_ref().map(|status| status.sinks.as_slice()).unwrap_or_default();
+    let sink_failures = state.sink_failures(sinks, now);
     let (exposure, outdated) = exposure::observe(context, spec, rendered.children.exposure.as_ref()).await?;
     let mut children_outdated = if external { Vec::new() } else { children_outdated(context, spec, rendered).await? };
     children_outdated.extend(outdated);
@@ -129,6 +131,7 @@ pub async fn observe(
         exposure,
         stale_objects: stale_objects::stale_objects(context, spec, state).await?,
         sinks_unresolved: rendered.sinks_unresolved.clone(),
+        sink_failures,
         url_taken_by: url_taken_by(context, spec, &seen),
         probe,
         probed_at: state.probed_at(),
@@ -171,6 +174,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         exposure: observed::Exposure::NotOurs,
         stale_objects: Vec::new(),
         sinks_unresolved: Vec::new(),
+        sink_failures: BTreeMap::new(),
         url_taken_by: None,
         probe: ProbeResult::NotProbed,
         probed_at: None,

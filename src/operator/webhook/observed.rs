@@ -51,6 +51,8 @@ pub struct Observed {
     pub stale_objects: Vec<StaleObject>,
     /// The sinks that refer to missing objects or Secret keys.
     pub sinks_unresolved: Vec<Unresolved>,
+    /// The failure of each held or failing sink, by the sink's name, as messages contain it.
+    pub sink_failures: BTreeMap<String, String>,
     /// Another webhook of the account that has a subscription with this webhook's URL. Only the URL of an external
     /// receiver can be used twice.
     pub url_taken_by: Option<ObjectKey>,

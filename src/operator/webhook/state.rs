@@ -1,6 +1,6 @@
 //! The in-memory state of a webhook between reconciliations. Losing it costs only a probe and an earlier retry.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
@@ -9,11 +9,13 @@ use super::{
     observed::{ProbeResult, SyncRequest},
     plan::Step,
     rest::Rest,
+    sink_failures::SinkFailures,
 };
 use crate::{
     api::condition::ConditionType,
     linktree::error::ApiError,
     operator::{account::backoff::Failures, kubernetes::digest::digest},
+    route::status::SinkStatus,
 };
 
 /// How long the result of a successful probe is reused.
@@ -40,6 +42,7 @@ pub struct WebhookState {
     reported_at: Option<Timestamp>,
     sync_request: Option<SyncRequest>,
     cleanup_done: Option<i64>,
+    sink_failures: SinkFailures,
     /// The time of the next resync, valid only for this generation of the spec.
     valid_until: Option<(Option<i64>, Timestamp)>,
     /// The fingerprint, if the webhook is settled. Shared, so that the admin token in it is not copied at each
@@ -161,6 +164,11 @@ impl WebhookState {
         let new = || value.map(|value| SyncRequest { value: value.to_owned(), noticed_at: now });
         self.sync_request = known.or_else(new);
         self.sync_request.clone()
+    }
+
+    /// The failures of held and failing sinks, as messages contain them, after the receiver reported these `sinks`.
+    pub fn sink_failures(&mut self, sinks: &[SinkStatus], now: Timestamp) -> BTreeMap<String, String> {
+        self.sink_failures.update(sinks, now)
     }
 
     /// The condition that the failed call should have made true, for this generation of the spec.

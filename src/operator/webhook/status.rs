@@ -27,8 +27,10 @@ mod endpoint;
 mod failure;
 pub mod gaps;
 pub mod knative;
+pub mod notice;
 mod receiver;
 mod signing;
+mod sink_notices;
 mod summary;
 pub mod transitions;
 
@@ -102,7 +104,7 @@ impl Report<'_> {
             }),
             endpoint: endpoint::status(observed, reachable),
             receiver: route.and_then(|_| receiver::status(observed)),
-            sinks: route.map(|_| receiver::sinks(observed)).unwrap_or_default(),
+            sinks: route.map(|_| receiver::sinks(observed, now)).unwrap_or_default(),
             conditions: conditions::render(&findings, &previous.conditions, generation, now),
         }
     }

@@ -1,6 +1,8 @@
 //! The finding for `Delivering`: whether the sinks accept events. It does not affect `Ready`, since deliveries from
 //! Linktree are still accepted and stored.
 
+use jiff::Timestamp;
+
 use crate::{
     api::{
         condition::{ConditionType, Reason},
@@ -16,7 +18,8 @@ use crate::{
 /// With at least this many waiting events, a sink has a backlog.
 const BACKLOG: u64 = 1_000;
 
-pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
+/// The finding, by the severity of its reason: of several troubles it has the one that concerns the most events.
+pub(super) fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Finding {
     if spec.sinks.is_empty() {
         return Finding::new(true, Reason::Healthy, "there are no sinks: events are stored in the journal");
     }
@@ -35,7 +38,22 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
         Pause::Forwarding => return paused(observed, status),
         Pause::None | Pause::Reconciliation => {}
     }
-    let failing = names(&status.sinks, SinkStatus::is_failing);
+    let with_failure = |sink: &SinkStatus| match observed.sink_failures.get(&sink.name) {
+        Some(failure) => format!("{} ({failure})", sink.name),
+        None => sink.name.clone(),
+    };
+    let held = list(&status.sinks, |sink| sink.is_held(now.as_second()), with_failure);
+    if !held.is_empty() {
+        return Finding::new(
+            false,
+            Reason::SinkHeld,
+            format!(
+                "sinks fail and are held: {held}; each gets only a probe from time to time, and its events wait in \
+                 the journal: correct the sink, or its address and credentials in the spec"
+            ),
+        );
+    }
+    let failing = list(&status.sinks, SinkStatus::is_failing, with_failure);
     if !failing.is_empty() {
         return Finding::new(
             false,
@@ -45,12 +63,24 @@ pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
             ),
         );
     }
-    let behind = names(&status.sinks, |sink| sink.backlog >= BACKLOG);
+    let name = |sink: &SinkStatus| sink.name.clone();
+    let behind = list(&status.sinks, |sink| sink.backlog >= BACKLOG, name);
     if !behind.is_empty() {
         return Finding::new(
             false,
             Reason::Backlog,
             format!("sinks have a backlog of {BACKLOG} events or more: {behind}"),
+        );
+    }
+    let with_dead_letters = list(&status.sinks, |sink| sink.dead_lettered > 0, name);
+    if !with_dead_letters.is_empty() {
+        return Finding::new(
+            true,
+            Reason::DeadLetters,
+            format!(
+                "the sinks accept events, except for dead letters, which stay in the journal until they expire: \
+                 {with_dead_letters}; see lastFailure in status.sinks"
+            ),
         );
     }
     Finding::new(true, Reason::Healthy, "the sinks accept events")
@@ -69,7 +99,6 @@ fn paused(observed: &Observed, status: &ReceiverStatus) -> Finding {
     }
 }
 
-fn names(sinks: &[SinkStatus], which: impl Fn(&SinkStatus) -> bool) -> String {
-    let names: Vec<_> = sinks.iter().filter(|sink| which(sink)).map(|sink| sink.name.as_str()).collect();
-    names.join(", ")
+fn list(sinks: &[SinkStatus], which: impl Fn(&SinkStatus) -> bool, as_text: impl Fn(&SinkStatus) -> String) -> String {
+    sinks.iter().filter(|sink| which(sink)).map(as_text).collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,10 @@
 //! Tests of decisions: a table of situations with their expected conditions, which covers every reason, and properties
 //! that hold for any mixture of them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use proptest::prelude::*;
@@ -33,7 +36,7 @@ use crate::{
     },
     route::{
         self,
-        status::{Certificate, JournalHealth, ReceiverStatus, SinkStatus, UnverifiedRun},
+        status::{Certificate, HoldCause, JournalHealth, ReceiverStatus, SinkHold, SinkStatus, UnverifiedRun},
     },
 };
 
@@ -43,6 +46,7 @@ mod exposure;
 mod external;
 mod keys;
 mod properties;
+mod sinks;
 mod sync;
 
 pub(super) const NOW: i64 = 1_800_000_000;
@@ -86,6 +90,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
         exposure: Exposure::NotOurs,
         stale_objects: Vec::new(),
         sinks_unresolved: Vec::new(),
+        sink_failures: BTreeMap::new(),
         url_taken_by: None,
         probe: ProbeResult::Succeeded { certificate_expires: None },
         probed_at: Some(at(NOW)),

@@ -2,7 +2,10 @@
 //! due.
 
 use super::endpoint;
-use crate::api::webhook_status::{LinktreeWebhookStatus, SinkState, SinkStatus};
+use crate::api::{
+    sink_status::{SinkState, SinkStatus},
+    webhook_status::LinktreeWebhookStatus,
+};
 
 /// Whether the status must be written now.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,8 +37,9 @@ pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, count
     if only_counters_differ && !counters_due { StatusDiff::Later } else { StatusDiff::Now(Box::new(next)) }
 }
 
-fn sink_states(sinks: &[SinkStatus]) -> Vec<(&str, SinkState)> {
-    sinks.iter().map(|sink| (sink.name.as_str(), sink.state)).collect()
+/// The parts of the sinks' statuses that are not counters: the state, and whether there are dead letters.
+fn sink_states(sinks: &[SinkStatus]) -> Vec<(&str, SinkState, bool)> {
+    sinks.iter().map(|sink| (sink.name.as_str(), sink.state, sink.dead_lettered > 0)).collect()
 }
 
 #[cfg(test)]
@@ -61,8 +65,11 @@ mod tests {
             last_success_time: at(verified),
             consecutive_failures: 0,
             last_failure: None,
+            last_answer: None,
+            held: None,
             backlog: verified,
             dead_lettered: 0,
+            dropped: 0,
         };
         LinktreeWebhookStatus {
             endpoint: probed(0),

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
-    api::webhook_status::{DeliveryCounts, ReceiverStatus, SinkState, SinkStatus},
+    api::{
+        sink_status::{HoldCause, SinkHold, SinkState, SinkStatus},
+        webhook_status::{DeliveryCounts, ReceiverStatus},
+    },
     operator::{
         kubernetes::apply::in_order_kept,
         webhook::observed::{Observed, Unresolved},
@@ -33,15 +36,17 @@ pub(super) fn status(observed: &Observed) -> Option<ReceiverStatus> {
 }
 
 /// `status.sinks` from the receiver's own status; if that cannot be read, the previous values.
-pub(super) fn sinks(observed: &Observed) -> Vec<SinkStatus> {
+pub(super) fn sinks(observed: &Observed, now: Timestamp) -> Vec<SinkStatus> {
     let Some(status) = &observed.receiver.status else { return observed.status.sinks.clone() };
-    let sinks = status.sinks.iter().map(|reported| sink(reported, &observed.sinks_unresolved)).collect();
+    let sinks = status.sinks.iter().map(|reported| sink(reported, &observed.sinks_unresolved, now)).collect();
     in_order_kept(sinks, &observed.status.sinks, |before, sink| before.name == sink.name)
 }
 
-fn sink(sink: &route_status::SinkStatus, unresolved: &[Unresolved]) -> SinkStatus {
+fn sink(sink: &route_status::SinkStatus, unresolved: &[Unresolved], now: Timestamp) -> SinkStatus {
     let state = if unresolved.iter().any(|unresolved| unresolved.sink == sink.name) {
         SinkState::Unresolved
+    } else if sink.is_held(now.as_second()) {
+        SinkState::Held
     } else if sink.is_failing() {
         SinkState::Failing
     } else {
@@ -51,11 +56,23 @@ fn sink(sink: &route_status::SinkStatus, unresolved: &[Unresolved]) -> SinkStatu
         name: sink.name.clone(),
         state,
         last_failure: sink.last_failure.clone(),
+        last_answer: sink.last_answer.clone(),
         last_success_time: sink.last_success_time.and_then(time),
         consecutive_failures: count(sink.consecutive_failures),
+        held: sink.held.and_then(held),
         backlog: count(sink.backlog),
         dead_lettered: count(sink.dead_lettered),
+        dropped: count(sink.dropped),
     }
+}
+
+/// The hold without the time of the next attempt, which changes with every probe.
+fn held(hold: route_status::SinkHold) -> Option<SinkHold> {
+    let cause = match hold.cause {
+        route_status::HoldCause::Failures => HoldCause::Failures,
+        route_status::HoldCause::RetryAfter => HoldCause::RetryAfter,
+    };
+    Some(SinkHold { cause, since_time: time(hold.since_time)? })
 }
 
 fn counts(counts: route_status::DeliveryCounts) -> DeliveryCounts {

@@ -2,8 +2,10 @@
 //!
 //! Pure: an Event results from the difference between two statuses, so each is published once.
 
-use kube::runtime::events::EventType;
-
+use super::{
+    notice::{Notice, warning},
+    sink_notices,
+};
 use crate::{
     api::{
         condition::{ConditionType, Reason},
@@ -11,14 +13,6 @@ use crate::{
     },
     operator::kubernetes::conditions,
 };
-
-/// A Kubernetes Event to publish on the webhook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    pub event_type: EventType,
-    pub reason: &'static str,
-    pub note: String,
-}
 
 /// The Events to publish when the status changes from `previous` to `next`.
 #[must_use]
@@ -56,16 +50,13 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
         let end = gap.end_time.as_ref()?;
         Some(warning("GapDetected", format!("events between {} and {} may be lost", gap.start_time.0, end.0)))
     }));
+    notices.extend(sink_notices::between(&previous.sinks, &next.sinks));
     notices
 }
 
 fn no_milestones_since(awaited: &AwaitedMilestones) -> String {
     let since = awaited.since_time.0;
     format!("no milestone has arrived since {since}: set thresholds in Linktree's dashboard under Analytics")
-}
-
-fn warning(reason: &'static str, note: String) -> Notice {
-    Notice { event_type: EventType::Warning, reason, note }
 }
 
 fn message(status: &LinktreeWebhookStatus, condition_type: ConditionType) -> String {

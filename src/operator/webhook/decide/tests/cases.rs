@@ -122,6 +122,14 @@ pub(super) const CASES: &[Case] = &[
     ("there are no sinks", |v| v["spec"]["sinks"] = json!([]), |_| {}, ConditionType::Delivering, True, Reason::Healthy),
     ("a sink is unresolved", any, sink_unresolved, ConditionType::Delivering, False, Reason::SinkUnresolved),
     ("a sink rejects events", any, |o| receiver_of(o).sinks[0].consecutive_failures = 3, ConditionType::Delivering, False, Reason::SinkFailing),
+    ("a sink is held after failures", any, |o| held(o, HoldCause::Failures, 0), ConditionType::Delivering, False, Reason::SinkHeld),
+    ("a held sink also fails", any, |o| { held(o, HoldCause::Failures, 0); receiver_of(o).sinks[0].consecutive_failures = 5; }, ConditionType::Delivering, False, Reason::SinkHeld),
+    ("a sink has asked for a pause of a minute", any, |o| held(o, HoldCause::RetryAfter, 60), ConditionType::Delivering, True, Reason::Healthy),
+    ("a sink has asked for a pause of five minutes", any, |o| held(o, HoldCause::RetryAfter, 300), ConditionType::Delivering, False, Reason::SinkHeld),
+    ("a held sink does not affect Ready", any, |o| held(o, HoldCause::Failures, 0), ConditionType::Ready, True, Reason::Available),
+    ("an unresolved sink is held, too", any, |o| { held(o, HoldCause::Failures, 0); sink_unresolved(o); }, ConditionType::Delivering, False, Reason::SinkUnresolved),
+    ("a sink has dead letters", any, |o| receiver_of(o).sinks[0].dead_lettered = 1, ConditionType::Delivering, True, Reason::DeadLetters),
+    ("a failing sink has dead letters", any, |o| { receiver_of(o).sinks[0].dead_lettered = 1; receiver_of(o).sinks[0].consecutive_failures = 3; }, ConditionType::Delivering, False, Reason::SinkFailing),
     ("a sink is slow", any, |o| receiver_of(o).sinks[0].backlog = 1000, ConditionType::Delivering, False, Reason::Backlog),
     ("forwarding is paused", |v| v["spec"]["pause"] = "Forwarding".into(), |_| {}, ConditionType::Delivering, False, Reason::Paused),
     ("the receiver has not loaded the pause yet", |v| v["spec"]["pause"] = "Forwarding".into(), |o| receiver_of(o).route_digest = "r0".into(), ConditionType::Delivering, Unknown, Reason::Pending),
@@ -251,6 +259,11 @@ fn failing(observed: &mut Observed) {
 fn sink_unresolved(observed: &mut Observed) {
     let problem = "there is no Service cms".into();
     observed.sinks_unresolved = vec![Unresolved { sink: "cms".into(), problem }];
+}
+
+pub(super) fn held(observed: &mut Observed, cause: HoldCause, seconds: i64) {
+    let hold = SinkHold { cause, since_time: NOW - seconds, next_attempt_time: NOW + 60 };
+    receiver_of(observed).sinks[0].held = Some(hold);
 }
 
 fn mismatched(observed: &mut Observed) {
