@@ -183,7 +183,7 @@ pub struct Delivery {
     /// Retries of failed events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// What becomes of this sink's undelivered events when the journal is full. Refuse, the default: they stay, and new
+    /// The fate of this sink's undelivered events when the journal is full. Refuse, the default: they stay, and new
     /// deliveries are answered 503 until there is room, so one sink that is down for long ends the intake for all sinks.
     /// DropOldest: this sink's dead letters, then its oldest waiting events, are given up, so that the intake continues
     /// for the other sinks.
@@ -191,7 +191,7 @@ pub struct Delivery {
     pub backlog_policy: Option<BacklogPolicy>,
 }
 
-/// What becomes of a sink's undelivered events when the journal is full.
+/// The fate of a sink's undelivered events when the journal is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BacklogPolicy {
     Refuse,

@@ -105,7 +105,7 @@ pub enum Ordering {
     ByResource,
 }
 
-/// What becomes of a sink's undelivered events when the journal is full.
+/// The fate of a sink's undelivered events when the journal is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BacklogPolicy {
