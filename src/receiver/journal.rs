@@ -52,6 +52,11 @@ pub trait Journal: Send + Sync + 'static {
     /// Whether deliveries can be stored right now.
     fn health(&self) -> JournalHealth;
 
+    /// The greatest body that can be stored, in bytes.
+    fn body_limit(&self) -> u64 {
+        u64::MAX
+    }
+
     /// A watch on the position of the newest event, to wake the forwarding to the sinks.
     fn appended(&self) -> watch::Receiver<Position>;
 

@@ -15,6 +15,7 @@ mod deliveries;
 mod disk;
 mod duplicates;
 mod egress;
+mod full_volume;
 mod fuzz;
 mod http_abuse;
 mod http_cases;
@@ -26,6 +27,7 @@ mod signatures;
 mod sink;
 mod storage_faults;
 mod trace;
+mod volume;
 
 /// The parts of `tests/support` that this binary uses.
 #[path = "../support"]

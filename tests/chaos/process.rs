@@ -93,6 +93,11 @@ impl Process {
         Process::spawn(&mut command, directory, LOCAL)
     }
 
+    /// As [`Process::start`], by a `command` that runs its arguments.
+    pub fn within(command: &mut Command, directory: &Path) -> Result<Self, String> {
+        Process::spawn(command.arg(binary()), directory, LOCAL)
+    }
+
     /// As [`Process::start`], without sinks on this machine, and with its own `hosts` file in `directory`.
     pub fn with_hosts(directory: &Path) -> Result<Self, String> {
         let mut command = Command::new("unshare");

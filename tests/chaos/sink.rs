@@ -4,20 +4,25 @@ use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
-/// A sink that accepts everything, for the lifetime of the process.
+/// A sink for the lifetime of the process. It accepts everything, or answers with another status.
 #[derive(Clone)]
 pub struct Sink {
     pub address: SocketAddr,
     taken: Arc<Mutex<HashMap<String, u32>>>,
+    status: Arc<AtomicU16>,
 }
 
 impl Sink {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let sink = Sink { address: listener.local_addr().unwrap(), taken: Arc::default() };
+        let sink =
+            Sink { address: listener.local_addr().unwrap(), taken: Arc::default(), status: Arc::new(204.into()) };
         let here = sink.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -28,7 +33,12 @@ impl Sink {
         sink
     }
 
-    /// The count of each id.
+    /// Answers with `status` from now on.
+    pub fn answer(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    /// The count of each accepted id.
     pub fn taken(&self) -> HashMap<String, u32> {
         self.taken.lock().unwrap().clone()
     }
@@ -57,8 +67,12 @@ impl Sink {
                 }
             }
             requests.read_exact(&mut vec![0; length]).ok()?;
-            *self.taken.lock().unwrap().entry(id).or_default() += 1;
-            answers.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
+            let status = self.status.load(Ordering::Relaxed);
+            if status == 204 {
+                *self.taken.lock().unwrap().entry(id).or_default() += 1;
+            }
+            let length = if status == 204 { "" } else { "content-length: 0\r\n" };
+            answers.write_all(format!("HTTP/1.1 {status} Status\r\n{length}\r\n").as_bytes()).ok()?;
         }
     }
 }

@@ -82,8 +82,9 @@ fn step(call: &str, root: &Path) -> Option<Step> {
         "mkdir" | "unlink" => Path::new(arguments.split('"').nth(1)?),
         _ => Path::new(arguments.split_once('<')?.1.split_once('>')?.0),
     };
-    // SQLite rebuilds the -shm file, an index, when the first process opens a database.
-    if !path.starts_with(root) || path.to_string_lossy().ends_with("-shm") {
+    // SQLite rebuilds the -shm file, an index, when the first process opens a database. The ballast has no content.
+    let ignored = ["-shm", ".ballast"].iter().any(|end| path.to_string_lossy().ends_with(end));
+    if !path.starts_with(root) || ignored {
         return None;
     }
     let path = path.to_owned();

@@ -99,6 +99,14 @@ impl RouteWatcher {
         }
         let (keys, sinks) = (route.keys.len(), route.sinks.len());
         tracing::info!(digest, path = route.path, keys, sinks, "route loaded");
+        let body_limit = self.journal.body_limit();
+        if route.max_body_bytes > body_limit {
+            tracing::warn!(
+                max_body_bytes = route.max_body_bytes,
+                body_limit,
+                "maxBodyBytes is more than this journal volume can store, larger bodies are rejected: enlarge the volume"
+            );
+        }
         let after = route.keys.clone();
         // The statistics about the old keys are reset only after no delivery is verified with these keys any more.
         if let Some(before) = self.config.send_replace(Some(Arc::new(config))) {

@@ -92,7 +92,8 @@ impl Handler {
             sleep(OVERLOAD_DELAY).await;
             return Err(Verdict::Overloaded);
         }
-        let BodyPermit { bytes, permit: _permit } = self.bodies.read(body, route.max_body_bytes).await?;
+        let limit = route.max_body_bytes.min(self.journal.body_limit());
+        let BodyPermit { bytes, permit: _permit } = self.bodies.read(body, limit).await?;
         let now = clock::now();
         let mut event = admit::admit(&route.keys, config.window, &credentials, bytes, now)?;
         event.body = config.redaction.apply(event.body);

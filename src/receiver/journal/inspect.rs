@@ -29,6 +29,8 @@ pub struct Inventory {
     pub identities: u64,
     /// The used bytes of the volume, without the write-ahead log.
     pub bytes: u64,
+    /// The limit of the used bytes: the lesser of the configured capacity and the room of the volume.
+    pub capacity_bytes: u64,
     /// When a milestone was last stored, in seconds since the epoch; also after its event has expired.
     pub last_milestone: Option<i64>,
     /// When the oldest undelivered event was received, in seconds since the epoch, by sink.

@@ -3,7 +3,11 @@
 use std::{
     fs,
     path::Path,
-    sync::mpsc::{self, SyncSender, TrySendError},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{self, SyncSender, TrySendError},
+    },
     thread,
 };
 
@@ -21,12 +25,15 @@ use self::{
     expire::Expiry,
     identities::PendingIdentities,
     reader::Reader,
+    volume_room::{Reported, VolumeRoom},
     writer::{Answer, Request, Work, Writer},
 };
 use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, QUEUE_CAPACITY, Settings, Settlement};
 use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth};
 
 mod append;
+mod ballast;
+mod bounds;
 mod checkpoint;
 mod commit_size;
 mod due;
@@ -38,9 +45,11 @@ mod inspect;
 mod pending_index;
 mod prune;
 mod reader;
+mod room;
 mod schema;
 mod settle;
 mod volume;
+mod volume_room;
 mod writer;
 
 /// A journal in a directory. Dropping it ends its threads; [`Journal::close`] also waits for writes that have started.
@@ -51,6 +60,7 @@ pub struct SqliteJournal {
     health: watch::Receiver<JournalHealth>,
     appended: watch::Receiver<Position>,
     lost: CancellationToken,
+    limits: Arc<Reported>,
 }
 
 impl SqliteJournal {
@@ -67,7 +77,8 @@ impl SqliteJournal {
             return Err(OpenError::Network { kind });
         }
         let lock = schema::Lock::acquire(directory)?;
-        let mut connection = schema::open(directory)?;
+        let room = VolumeRoom::new(directory);
+        let mut connection = schema::open(directory, room.bounds())?;
         let reading = schema::open_for_reading(directory)?;
         let interrupt = reading.get_interrupt_handle();
         let reader = Reader::start(reading)?;
@@ -86,10 +97,12 @@ impl SqliteJournal {
             capacity_bytes: u64::MAX,
         };
         let lost = CancellationToken::new();
-        let wal = Wal::watch(&mut connection, directory, interrupt, lost.clone())?;
+        let limits = room.reported();
+        let wal = Wal::watch(&mut connection, directory, interrupt, lost.clone(), room.bounds())?;
         let writer = Writer {
             connection,
             wal,
+            room,
             lock,
             requests: waiting,
             postponed: None,
@@ -108,7 +121,7 @@ impl SqliteJournal {
             lost: lost.clone(),
         };
         thread::Builder::new().name("journal-writer".into()).spawn(move || writer.run())?;
-        Ok(SqliteJournal { requests, reader, health: health_seen, appended: appended_seen, lost })
+        Ok(SqliteJournal { requests, reader, health: health_seen, appended: appended_seen, lost, limits })
     }
 
     /// Cancelled once a sync has failed. From then on nothing is written; only another process can continue, because it
@@ -162,6 +175,10 @@ impl Journal for SqliteJournal {
             Ok(_) => self.health.borrow().clone(),
             Err(_) => JournalHealth::Failed { problem: "the journal's writer thread has ended".to_owned() },
         }
+    }
+
+    fn body_limit(&self) -> u64 {
+        self.limits.body.load(Ordering::Relaxed)
     }
 
     fn appended(&self) -> watch::Receiver<Position> {

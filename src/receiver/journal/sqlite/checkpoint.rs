@@ -3,7 +3,7 @@
 //! passes that become shorter, until one ends before the next write; then the log restarts. If the writer never pauses
 //! that long, it checkpoints the small remainder itself.
 //!
-//! The log has a limit, see [`super::commit_size`]. Before a transaction that could exceed it, the writer restarts the
+//! The log has a limit, see [`super::bounds`]. Before a transaction that could exceed it, the writer restarts the
 //! log itself. A reader's snapshot prevents that, so readers that take too long are interrupted.
 //!
 //! Until its pages are synced in the database, the log has them: a failed checkpoint loses nothing.
@@ -23,13 +23,14 @@ use rusqlite::{Connection, InterruptHandle, Result, ffi};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    commit_size::LIMIT_PAGES,
+    bounds::Bounds,
     error::{OpenError, sync_failed},
     schema,
 };
 use crate::clock;
 
-/// Length of the log, in pages of 8 KiB, that starts a checkpoint.
+/// Length of the log, in pages of 8 KiB, that starts a checkpoint. This and the other lengths are parts of the log on a
+/// small volume, see [`Wal::part`].
 const CHECKPOINT_AT_PAGES: u32 = 250;
 /// Length from which the writer checkpoints the rest itself, once that is at most [`INLINE_MAX_PAGES`]: one write and
 /// one sync of the database.
@@ -50,6 +51,7 @@ const RESTART_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The write-ahead log, as the writer sees it.
 pub(super) struct Wal {
+    bounds: Bounds,
     /// The length of the log at the last commit, in pages.
     pages: Arc<AtomicU32>,
     /// How many of them are in the database.
@@ -69,6 +71,7 @@ impl Wal {
         directory: &Path,
         readers: InterruptHandle,
         lost: CancellationToken,
+        bounds: Bounds,
     ) -> std::result::Result<Self, OpenError> {
         let pages = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&pages);
@@ -78,7 +81,31 @@ impl Wal {
             Ok(())
         }))?;
         let thread = Checkpointer::start(directory.to_owned(), lost)?;
-        Ok(Wal { pages, checkpointed: 0, retry_at: None, thread, readers })
+        Ok(Wal { bounds, pages, checkpointed: 0, retry_at: None, thread, readers })
+    }
+
+    /// Changes the limit of the log of `connection`, the writer's. A longer log is cut when it restarts.
+    ///
+    /// # Errors
+    /// If SQLite rejects the limit.
+    pub(super) fn limit(&mut self, connection: &Connection, bounds: Bounds) -> Result<()> {
+        if self.bounds != bounds {
+            schema::limit_log(connection, bounds)?;
+            self.bounds = bounds;
+        }
+        Ok(())
+    }
+
+    /// Makes the next attempt due at once, after the cause of a failure is removed.
+    pub(super) fn retry_now(&mut self) {
+        self.retry_at = None;
+    }
+
+    /// A length, or the same part of a shorter log.
+    fn part(&self, pages: u32) -> u32 {
+        let longest = 16 * CHECKPOINT_AT_PAGES;
+        let part = u64::from(pages) * u64::from(self.bounds.log_pages().min(longest)) / u64::from(longest);
+        u32::try_from(part).unwrap_or(pages)
     }
 
     /// Whether the last checkpoint succeeded.
@@ -105,7 +132,7 @@ impl Wal {
 
     /// Whether a transaction that writes at most `pages` keeps the log within its limit.
     pub(super) fn has_room(&self, pages: u32) -> bool {
-        self.pages.load(Ordering::Relaxed).saturating_add(pages) <= LIMIT_PAGES
+        self.pages.load(Ordering::Relaxed).saturating_add(pages) <= self.bounds.log_pages()
     }
 
     /// Makes room for a transaction of `connection`, the writer's, that writes at most `pages`: restarts the log if it
@@ -155,15 +182,16 @@ impl Wal {
         let pages = self.pages.load(Ordering::Relaxed);
         // Fewer pages than are in the database: the log has restarted.
         self.checkpointed = self.checkpointed.min(pages);
-        let mut fine = pages < CHECKPOINT_AT_PAGES;
-        if let Some(checkpointed) = self.thread.done(pages >= BLOCK_AT_PAGES) {
+        let start = self.part(CHECKPOINT_AT_PAGES);
+        let mut fine = pages < start;
+        if let Some(checkpointed) = self.thread.done(pages >= self.part(BLOCK_AT_PAGES)) {
             self.checkpointed = checkpointed?;
             fine = true;
         }
-        if pages < CHECKPOINT_AT_PAGES || self.thread.running {
+        if pages < start || self.thread.running {
             return Ok(fine);
         }
-        let inline = pages >= INLINE_AT_PAGES && pages - self.checkpointed <= INLINE_MAX_PAGES;
+        let inline = pages >= self.part(INLINE_AT_PAGES) && pages - self.checkpointed <= INLINE_MAX_PAGES;
         if inline || !self.thread.begin() {
             self.checkpointed = passive_checkpoint(connection)?;
             fine = true;
@@ -261,9 +289,12 @@ fn held_by_reader() -> rusqlite::Error {
 
 impl std::fmt::Debug for Wal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Wal { pages, checkpointed, retry_at, thread, readers: _ } = self;
+        let Wal { bounds, pages, checkpointed, retry_at, thread, readers: _ } = self;
         let mut wal = f.debug_struct("Wal");
-        wal.field("pages", pages).field("checkpointed", checkpointed).field("retry_at", retry_at);
+        wal.field("bounds", bounds)
+            .field("pages", pages)
+            .field("checkpointed", checkpointed)
+            .field("retry_at", retry_at);
         wal.field("thread", thread).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 //! Errors of the embedded journal.
 
+use std::io::ErrorKind;
+
 use rusqlite::{ErrorCode, ffi};
 
 use crate::receiver::journal::JournalError;
@@ -34,6 +36,21 @@ impl OpenError {
         match self {
             OpenError::Network { .. } | OpenError::TooNew { .. } | OpenError::Corrupt { .. } => true,
             OpenError::Locked | OpenError::NoLog { .. } | OpenError::Io(_) | OpenError::Sqlite(_) => false,
+        }
+    }
+}
+
+impl OpenError {
+    /// Whether the volume is full.
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            OpenError::Io(error) => matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+            OpenError::Sqlite(error) => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            OpenError::Locked
+            | OpenError::Network { .. }
+            | OpenError::TooNew { .. }
+            | OpenError::NoLog { .. }
+            | OpenError::Corrupt { .. } => false,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Queries of the reading connection for metrics and tools.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
@@ -16,7 +18,8 @@ use crate::{
 #[async_trait]
 impl Inspect for SqliteJournal {
     async fn inventory(&self) -> std::result::Result<Inventory, JournalError> {
-        self.reader.read(inventory).await
+        let inventory = self.reader.read(inventory).await?;
+        Ok(Inventory { capacity_bytes: self.limits.capacity.load(Ordering::Relaxed), ..inventory })
     }
 
     async fn list(&self, after: Position, limit: usize) -> std::result::Result<Vec<Entry>, JournalError> {

@@ -9,10 +9,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{
-    commit_size::{LIMIT_BYTES, PAGE_BYTES},
-    error::OpenError,
-};
+use super::{ballast::Ballast, bounds::Bounds, commit_size::PAGE_BYTES, error::OpenError};
 
 /// The schema, one step per version; `user_version` counts the applied steps. A released step never changes: a change
 /// is another step.
@@ -137,8 +134,8 @@ const CACHE_KIB: i64 = 16 * 1024;
 /// The mode of the journal's files: only their owner can read the events.
 const MODE: u32 = 0o600;
 
-const DATABASE: &str = "journal.sqlite";
-const LOG: &str = "journal.sqlite-wal";
+pub(super) const DATABASE: &str = "journal.sqlite";
+pub(super) const LOG: &str = "journal.sqlite-wal";
 const SHARED_MEMORY: &str = "journal.sqlite-shm";
 const LOCK: &str = "journal.lock";
 
@@ -159,16 +156,28 @@ impl Lock {
     }
 }
 
-/// Opens the database for writing; creates or migrates it as needed.
-pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
+/// Opens the database for writing; creates or migrates it as needed. On a full volume it gives up the ballast.
+pub(super) fn open(directory: &Path, bounds: Bounds) -> Result<Connection, OpenError> {
+    match try_open(directory, bounds) {
+        Err(error) if error.is_full() && Ballast::new(directory).give_up() => try_open(directory, bounds),
+        result => result,
+    }
+}
+
+/// Limits the length to which the log is cut when it restarts.
+pub(super) fn limit_log(connection: &Connection, bounds: Bounds) -> rusqlite::Result<()> {
+    let bytes = i64::try_from(bounds.log_bytes()).unwrap_or(i64::MAX);
+    connection.pragma_update_and_check(None, "journal_size_limit", bytes, |_| Ok(()))
+}
+
+fn try_open(directory: &Path, bounds: Bounds) -> Result<Connection, OpenError> {
     restrict(directory)?;
     let mut connection = Connection::open(directory.join(DATABASE))?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // FULL: a commit returns only after fsync. This is what the 200 promises.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // A longer log of an earlier version is cut when it restarts.
-    connection.pragma_update_and_check(None, "journal_size_limit", LIMIT_BYTES, |_| Ok(()))?;
+    limit_log(&connection, bounds)?;
     // The lock file excludes other writers; if one writes anyway, deliveries must not wait for it.
     connection.busy_timeout(Duration::ZERO)?;
     // The container's file system is read-only except for the journal's volume.
@@ -209,8 +218,14 @@ fn check_log(connection: &Connection) -> Result<(), OpenError> {
 /// replay it over the newer database. A full volume is no reason to stop here: its events can still be delivered, which
 /// frees space.
 fn settle_log(connection: &Connection, directory: &Path) -> Result<(), OpenError> {
-    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+    let checkpoint = || connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    let full = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+    let settled = match checkpoint() {
+        Err(error) if full(&error) && Ballast::new(directory).give_up() => checkpoint(),
+        result => result,
+    };
+    match settled {
+        Err(error) if full(&error) => {
             tracing::warn!("journal volume full");
             return Ok(());
         }
@@ -262,6 +277,8 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
 mod tests {
     use super::*;
 
+    const BOUNDS: Bounds = Bounds::LARGEST;
+
     #[test]
     fn a_journal_is_opened_once() {
         let directory = tempfile::tempdir().unwrap();
@@ -274,10 +291,10 @@ mod tests {
     #[test]
     fn a_journal_of_a_later_version_is_not_opened() {
         let directory = tempfile::tempdir().unwrap();
-        let journal = open(directory.path()).unwrap();
+        let journal = open(directory.path(), BOUNDS).unwrap();
         journal.pragma_update(None, "user_version", 99).unwrap();
         drop(journal);
-        assert!(matches!(open(directory.path()), Err(OpenError::TooNew { version: 99, .. })));
+        assert!(matches!(open(directory.path(), BOUNDS), Err(OpenError::TooNew { version: 99, .. })));
     }
 
     #[test]
@@ -298,7 +315,7 @@ mod tests {
             old.execute(event, rusqlite::params![id as i64, event_type, 1000 + id as i64]).unwrap();
         }
         drop(old);
-        let journal = open(directory.path()).unwrap();
+        let journal = open(directory.path(), BOUNDS).unwrap();
         let kept = "SELECT delivery, hex(body || signature), sent_at, delay FROM identities WHERE id = 7";
         let kept: (i64, String, i64, i64) =
             journal.query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
@@ -321,13 +338,13 @@ mod tests {
             files.map(|file| file.unwrap().metadata().unwrap().permissions().mode() & 0o777).collect()
         };
         let _lock = Lock::acquire(directory.path()).unwrap();
-        let journal = open(directory.path()).unwrap();
+        let journal = open(directory.path(), BOUNDS).unwrap();
         journal.execute("UPDATE heartbeat SET at = 1", []).unwrap();
         assert_eq!(modes(), [MODE; 4], "database, log, shared memory and lock");
         drop(journal);
         fs::set_permissions(directory.path().join(DATABASE), Permissions::from_mode(0o644)).unwrap();
         fs::set_permissions(directory.path().join(LOCK), Permissions::from_mode(0o644)).unwrap();
-        let journal = open(directory.path()).unwrap();
+        let journal = open(directory.path(), BOUNDS).unwrap();
         journal.execute("UPDATE heartbeat SET at = 2", []).unwrap();
         assert_eq!(modes(), [MODE; 4]);
     }
@@ -336,10 +353,10 @@ mod tests {
     fn a_corrupt_database_is_a_permanent_failure_with_a_remedy() {
         for (offset, bytes) in [(0, &b"not a database at all"[..]), (100, &[0xff; 4096][..])] {
             let directory = tempfile::tempdir().unwrap();
-            drop(open(directory.path()).unwrap());
+            drop(open(directory.path(), BOUNDS).unwrap());
             let file = File::options().write(true).open(directory.path().join(DATABASE)).unwrap();
             std::os::unix::fs::FileExt::write_all_at(&file, bytes, offset).unwrap();
-            let error = open(directory.path()).unwrap_err();
+            let error = open(directory.path(), BOUNDS).unwrap_err();
             assert!(matches!(error, OpenError::Corrupt { .. }) && error.is_final(), "{error:?}");
             assert!(error.to_string().contains("delete"), "{error}");
         }
@@ -348,7 +365,7 @@ mod tests {
     #[test]
     fn a_commit_syncs() {
         let directory = tempfile::tempdir().unwrap();
-        let journal = open(directory.path()).unwrap();
+        let journal = open(directory.path(), BOUNDS).unwrap();
         let mode: String = journal.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         let synchronous: u8 = journal.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         assert_eq!((mode.as_str(), synchronous), ("wal", 2));

@@ -4,7 +4,7 @@ use std::{path::Path, sync::LazyLock};
 
 use bytes::Bytes;
 
-use super::*;
+use super::{bounds::Bounds, *};
 use crate::{
     clock,
     linktree::{
@@ -222,7 +222,7 @@ async fn after_a_jump_of_the_clock_across_a_restart_identities_are_not_forgotten
     let journal = open(directory.path());
     journal.append(delivery("d1", "{}", *NOW - 10 * day)).await.unwrap();
     journal.close().await.unwrap();
-    let edited = schema::open(directory.path()).unwrap();
+    let edited = schema::open(directory.path(), Bounds::LARGEST).unwrap();
     edited.execute("UPDATE heartbeat SET at = ?1", [*NOW - 10 * day]).unwrap();
     drop(edited);
     let journal = open(directory.path());
@@ -235,7 +235,7 @@ async fn a_failed_database_is_reported_and_recovers() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     append(&journal, "d1", "{}").await;
-    let intruder = schema::open(directory.path()).unwrap();
+    let intruder = schema::open(directory.path(), Bounds::LARGEST).unwrap();
     intruder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = append_error(&journal).await;
     assert!(matches!(error, JournalError::Failed { .. }), "{error:?}");

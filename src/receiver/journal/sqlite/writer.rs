@@ -19,7 +19,7 @@ use std::{
 };
 
 use prometheus_client::metrics::histogram::Histogram;
-use rusqlite::{Connection, Result, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Result, Transaction, TransactionBehavior};
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -36,8 +36,10 @@ use super::{
     identities::{self, FlushedChunks, IndexKeys, Match, PendingIdentities},
     pending_index::Number,
     prune::{self, ago},
+    room,
     schema::Lock,
     settle,
+    volume_room::VolumeRoom,
 };
 use crate::{
     clock,
@@ -49,8 +51,6 @@ use crate::{
     route::status::JournalHealth,
 };
 
-/// The maximum of requests in one commit: bounds how long the first of them waits for the last.
-const BATCH: usize = 256;
 /// Once a commit batched this many requests, the next commit waits to batch more (group commit).
 const GROUP_COMMIT_MIN: usize = 4;
 /// The minimum interval between the starts of group commits. The writer sleeps meanwhile: a wake-up per request would
@@ -58,8 +58,8 @@ const GROUP_COMMIT_MIN: usize = 4;
 const GROUP_COMMIT_INTERVAL: Duration = Duration::from_millis(1);
 /// How often the writer prunes and, after a failure, probes for recovery.
 const TICK: Duration = Duration::from_secs(1);
-/// The estimated space of an event besides its body.
-const OVERHEAD_BYTES: i128 = 512;
+/// What is reserved for the settlement of an event, for each sink.
+const SETTLEMENT_BYTES: i128 = room::SETTLEMENT_BYTES as i128;
 
 /// A write, and the channel for its answer. Only [`Work::Append`] is answered with an [`Appended`].
 pub(super) struct Request {
@@ -94,6 +94,7 @@ impl Work {
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) wal: Wal,
+    pub(super) room: VolumeRoom,
     pub(super) lock: Lock,
     pub(super) requests: Receiver<Request>,
     /// A received request that did not fit into the last commit.
@@ -160,7 +161,9 @@ impl Writer {
             }
             if self.lost.is_cancelled() {
                 self.shut_down();
-            } else if let Err(error) = self.wal.maybe_checkpoint(&self.connection, clock::monotonic()) {
+            } else if let Err(error) = self.wal.maybe_checkpoint(&self.connection, clock::monotonic())
+                && !self.give_way(&error)
+            {
                 self.mark_failed(error);
             }
         }
@@ -184,7 +187,7 @@ impl Writer {
             reject(batch, &self.shut_down());
             return close;
         }
-        match self.make_room(pages).and_then(|()| self.transact(&batch)) {
+        match self.write(&batch, pages) {
             // The sync that failed meanwhile may have been for the pages of this commit.
             Ok(_) if self.lost.is_cancelled() => reject(batch, &self.shut_down()),
             Ok(committed) => {
@@ -199,14 +202,33 @@ impl Writer {
         close
     }
 
+    /// Writes a batch of at most `pages`; once more without new events, if the volume was full and the ballast made way.
+    fn write(&mut self, batch: &[Request], pages: u32) -> Result<Committed> {
+        let written = self.make_room(pages).and_then(|()| self.transact(batch));
+        match written {
+            Err(error) if self.give_way(&error) => self.make_room(pages).and_then(|()| self.transact(batch)),
+            written => written,
+        }
+    }
+
+    /// Gives up the ballast after an error of a full volume. Returns whether another attempt is worth it.
+    fn give_way(&mut self, error: &rusqlite::Error) -> bool {
+        if error.sqlite_error_code() != Some(ErrorCode::DiskFull) || !self.room.give_up() {
+            return false;
+        }
+        self.wal.retry_now();
+        true
+    }
+
     /// A batch of `first` and the queued requests that fit into one commit, and how many pages it writes at most.
     fn collect(&mut self, first: Request) -> (Vec<Request>, u32) {
         let mut pages = first.work.pages();
         let mut batch = vec![first];
-        while batch.len() < BATCH {
+        let bounds = self.room.bounds();
+        while batch.len() < bounds.requests() {
             let Ok(next) = self.requests.try_recv() else { break };
             let more = pages.saturating_add(next.work.pages());
-            if more > commit_size::COMMIT_MAX_PAGES {
+            if more > bounds.commit_pages() {
                 self.postponed = Some(next);
                 break;
             }
@@ -215,7 +237,7 @@ impl Writer {
         }
         let appends = batch.iter().filter(|request| matches!(request.work, Work::Append(_))).count();
         let indexes = commit_size::INDEX_PAGES_PER_APPEND.saturating_mul(u32::try_from(appends).unwrap_or(u32::MAX));
-        (batch, pages.saturating_add(indexes).saturating_add(commit_size::EVICT_PAGES))
+        (batch, pages.saturating_add(indexes).saturating_add(bounds.evict_pages()))
     }
 
     /// Makes room in the log for a transaction that writes at most `pages`.
@@ -226,7 +248,7 @@ impl Writer {
     /// Whether to prune now. Under load the log mostly restarts within a tick by itself, so a prune that needs a restart
     /// first waits that long.
     fn may_prune(&self, pruned: Instant) -> bool {
-        self.wal.has_room(commit_size::PRUNE_PAGES) || pruned.elapsed() >= 2 * TICK
+        self.wal.has_room(self.room.bounds().prune_pages()) || pruned.elapsed() >= 2 * TICK
     }
 
     /// Writes a batch in one transaction. Does not change `self`, because the transaction may fail.
@@ -244,10 +266,11 @@ impl Writer {
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
         };
-        let mut free = free_bytes(&transaction, &committed.settings)?;
-        if free <= 0 && !committed.nothing_to_evict {
+        let capacity = self.settings.capacity_bytes;
+        let mut free = self.room.free(&transaction, capacity, self.last)?;
+        if free <= self.room.low_bytes() && !committed.nothing_to_evict {
             committed.nothing_to_evict = prune::evict_events(&transaction)? == 0;
-            free = free_bytes(&transaction, &committed.settings)?;
+            free = self.room.free(&transaction, capacity, self.last)?;
         }
         for Request { work, .. } in batch {
             let answer = match work {
@@ -261,7 +284,7 @@ impl Writer {
                     settle::set_sinks(&transaction, &settings.sinks, committed.last)?;
                     committed.settings = settings.clone();
                     committed.nothing_to_evict = false;
-                    free = free_bytes(&transaction, settings)?;
+                    free = self.room.free(&transaction, settings.capacity_bytes, committed.last)?;
                     Ok(None)
                 }
                 Work::Close => Err(JournalError::Closed),
@@ -283,6 +306,8 @@ impl Writer {
         self.last_identity = last_identity;
         if self.settings != settings {
             self.expiry.rescan();
+            self.room.configure(settings.capacity_bytes, &self.connection);
+            self.limit_log();
         }
         self.settings = settings;
         self.nothing_to_evict = nothing_to_evict;
@@ -308,7 +333,13 @@ impl Writer {
     /// delete.
     fn prune(&mut self) -> bool {
         let failed = *self.health.borrow() != JournalHealth::Healthy;
-        match self.try_prune(failed) {
+        self.room.remeasure(&self.connection);
+        self.limit_log();
+        let pruned = match self.try_prune(failed) {
+            Err(error) if self.give_way(&error) => self.try_prune(failed),
+            pruned => pruned,
+        };
+        match pruned {
             Ok((more, free, forgotten)) => {
                 self.pending.forget(&forgotten);
                 self.set_health(if free > 0 { JournalHealth::Healthy } else { JournalHealth::Full });
@@ -322,9 +353,16 @@ impl Writer {
         }
     }
 
+    /// Applies the bounds of the last measurement to the log.
+    fn limit_log(&mut self) {
+        if let Err(error) = self.wal.limit(&self.connection, self.room.bounds()) {
+            tracing::warn!(%error, "cannot limit the write-ahead log");
+        }
+    }
+
     fn try_prune(&mut self, failed: bool) -> Result<(bool, i128, Vec<IndexKeys>)> {
         let now = self.expiry.time().now;
-        self.make_room(commit_size::PRUNE_PAGES)?;
+        self.make_room(self.room.bounds().prune_pages())?;
         let transaction = self.connection.transaction()?;
         if failed {
             transaction.execute("UPDATE heartbeat SET at = ?1", [now])?;
@@ -332,15 +370,16 @@ impl Writer {
         let expired = self.expiry.expire(&transaction, &self.settings, now)?;
         let window = self.settings.deduplication_window_seconds;
         let forgotten = identities::forget(&transaction, ago(now, window), prune::DELETE_BATCH)?;
-        let mut free = free_bytes(&transaction, &self.settings)?;
+        let capacity = self.settings.capacity_bytes;
+        let mut free = self.room.free(&transaction, capacity, self.last)?;
         let mut evicted = 0;
-        if free <= 0 && !self.nothing_to_evict {
+        if free <= self.room.low_bytes() && !self.nothing_to_evict {
             evicted = prune::evict_events(&transaction)?;
             self.nothing_to_evict = evicted == 0;
-            free = free_bytes(&transaction, &self.settings)?;
+            free = self.room.free(&transaction, capacity, self.last)?;
         }
         transaction.commit()?;
-        let more = expired || forgotten.len() == prune::DELETE_BATCH || (evicted > 0 && free <= 0);
+        let more = expired || forgotten.len() == prune::DELETE_BATCH || (evicted > 0 && free <= self.room.low_bytes());
         Ok((more, free, forgotten))
     }
 
@@ -407,7 +446,7 @@ impl Committed {
         if *free <= 0 {
             return Ok(Err(JournalError::Full));
         }
-        *free -= event.body.len() as i128 + OVERHEAD_BYTES;
+        *free -= commit_size::append_bytes(event.body.len()) + self.settings.sinks.len() as i128 * SETTLEMENT_BYTES;
         self.last += 1;
         self.remember(transaction, event)?;
         if event.event_type == EventType::AnalyticsMilestone {
@@ -421,11 +460,6 @@ impl Committed {
         self.added.push(identities::remember(transaction, self.last_identity, event)?);
         Ok(())
     }
-}
-
-/// The remaining capacity in bytes; nothing fits unless it is positive.
-fn free_bytes(connection: &Connection, settings: &Settings) -> Result<i128> {
-    Ok(i128::from(settings.capacity_bytes) - i128::from(prune::used_bytes(connection)?))
 }
 
 /// Sets `now` to `next`, logs a change and returns whether there was one.

@@ -19,12 +19,18 @@ struct Writing {
 impl Writing {
     fn begin() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut connection = schema::open(directory.path()).unwrap();
+        let mut connection = schema::open(directory.path(), Bounds::LARGEST).unwrap();
         // No power cut is simulated here, and a thousand syncs take their time.
         connection.pragma_update(None, "synchronous", "OFF").unwrap();
         connection.execute_batch("CREATE TABLE written (id INTEGER PRIMARY KEY, body BLOB)").unwrap();
-        let wal =
-            Wal::watch(&mut connection, directory.path(), readers(directory.path()), CancellationToken::new()).unwrap();
+        let wal = Wal::watch(
+            &mut connection,
+            directory.path(),
+            readers(directory.path()),
+            CancellationToken::new(),
+            Bounds::LARGEST,
+        )
+        .unwrap();
         Writing { directory, connection, wal, commits: 0 }
     }
 
@@ -51,7 +57,7 @@ impl Writing {
     fn end(self) {
         let Writing { directory, connection, wal, commits } = self;
         drop((wal, connection));
-        let connection = schema::open(directory.path()).unwrap();
+        let connection = schema::open(directory.path(), Bounds::LARGEST).unwrap();
         let there = "SELECT count(*) FROM written WHERE length(body) = 100000";
         assert_eq!(connection.query_row(there, [], |row| row.get::<_, u32>(0)).unwrap(), commits);
     }

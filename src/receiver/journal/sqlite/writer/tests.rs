@@ -8,7 +8,7 @@ use rusqlite::ffi;
 use super::*;
 use crate::{
     linktree::{headers::SentAt, secret::Secret, signature::Signature},
-    receiver::journal::sqlite::schema,
+    receiver::journal::sqlite::{bounds::Bounds, schema},
 };
 
 fn failure(extended_code: i32) -> rusqlite::Error {
@@ -27,14 +27,15 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
     let (requests, waiting) = mpsc::sync_channel(4);
     let (health, seen) = watch::channel(JournalHealth::Healthy);
     let lost = CancellationToken::new();
-    let mut connection = schema::open(directory.path()).unwrap();
+    let mut connection = schema::open(directory.path(), Bounds::LARGEST).unwrap();
     let readers = schema::open_for_reading(directory.path()).unwrap().get_interrupt_handle();
-    let wal = Wal::watch(&mut connection, directory.path(), readers, lost.clone()).unwrap();
+    let wal = Wal::watch(&mut connection, directory.path(), readers, lost.clone(), Bounds::LARGEST).unwrap();
     let pending = PendingIdentities::load(&connection).unwrap();
     let expiry = Expiry::load(&connection).unwrap();
     let writer = Writer {
         connection,
         wal,
+        room: VolumeRoom::new(directory.path()),
         lock: Lock::acquire(directory.path()).unwrap(),
         requests: waiting,
         postponed: None,
