@@ -48,24 +48,31 @@ impl Delivery {
 
     /// The request's bytes.
     pub fn request(&self) -> Vec<u8> {
-        let (sent_at, signature) = self.signed();
-        format!(
-            "POST {PATH} HTTP/1.1\r\nhost: x\r\nx-linktree-signature: {}\r\nx-linktree-timestamp: {}\r\n\
-             x-linktree-delivery-id: {}\r\ncontent-length: {}\r\n\r\n{}",
-            signature.to_hex(),
-            sent_at.as_str(),
-            self.id,
-            self.body.len(),
-            self.body
-        )
-        .into_bytes()
+        request(&self.id, self.sent_at, self.body.as_bytes())
     }
 
     fn signed(&self) -> (SentAt, Signature) {
-        let sent_at = SentAt::from_seconds(self.sent_at).unwrap();
-        let signature = Signature::sign(&Secret::new(SECRET), &sent_at, self.body.as_bytes());
-        (sent_at, signature)
+        signed(self.sent_at, self.body.as_bytes())
     }
+}
+
+/// The bytes of a request with this body, which may be of any bytes.
+pub fn request(id: &str, sent_at: i64, body: &[u8]) -> Vec<u8> {
+    let (sent_at, signature) = signed(sent_at, body);
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: x\r\nx-linktree-signature: {}\r\nx-linktree-timestamp: {}\r\n\
+         x-linktree-delivery-id: {id}\r\ncontent-length: {}\r\n\r\n",
+        signature.to_hex(),
+        sent_at.as_str(),
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+fn signed(sent_at: i64, body: &[u8]) -> (SentAt, Signature) {
+    let sent_at = SentAt::from_seconds(sent_at).unwrap();
+    let signature = Signature::sign(&Secret::new(SECRET), &sent_at, body);
+    (sent_at, signature)
 }
 
 /// A status and a body.
@@ -132,6 +139,12 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     let mut connection = Connection::open(address)?;
     connection.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t0ken\r\n\r\n").as_bytes())?;
     connection.answer()
+}
+
+/// The JSON of a page of the admin port; null without a response.
+pub fn page(address: SocketAddr, path: &str) -> serde_json::Value {
+    let answer = get(address, path).map(|(_, body)| body);
+    answer.ok().and_then(|body| serde_json::from_str(&body).ok()).unwrap_or_default()
 }
 
 /// Waits until `condition` holds.

@@ -10,6 +10,8 @@
 
 use support::row;
 
+mod answer_bodies;
+mod answers;
 mod crash_images;
 mod deliveries;
 mod disk;
@@ -20,9 +22,14 @@ mod fuzz;
 mod http_abuse;
 mod http_cases;
 mod kill;
+mod log_bound;
+mod odd_bodies;
+mod odd_scalars;
+mod open_files;
 mod power_cut;
 mod process;
 mod rapid_reset;
+mod recorder;
 mod signatures;
 mod sink;
 mod storage_faults;

@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -57,6 +58,7 @@ pub struct Process {
     child: Child,
     /// The id of its tracer.
     tracer: Option<u32>,
+    log: Arc<Mutex<Vec<String>>>,
     pub delivery: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -106,6 +108,13 @@ impl Process {
         Process::spawn(&mut command, directory, &[])
     }
 
+    /// As [`Process::start`], with these limits on open files, soft and hard.
+    pub fn with_files(directory: &Path, soft: usize, hard: usize) -> Result<Self, String> {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={soft}:{hard}")).arg(binary());
+        Process::spawn(&mut command, directory, LOCAL)
+    }
+
     fn spawn(command: &mut Command, directory: &Path, more: &[&str]) -> Result<Self, String> {
         let traced = command.get_program() == "strace";
         let mut child = command
@@ -125,13 +134,27 @@ impl Process {
             let said: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             if let (Some(delivery), Some(admin)) = (said["delivery"].as_str(), said["admin"].as_str()) {
                 let (delivery, admin) = (delivery.parse().unwrap(), admin.parse().unwrap());
-                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-                return Ok(Process { child, tracer, delivery, admin });
+                let log: Arc<Mutex<Vec<String>>> = Arc::default();
+                let kept = Arc::clone(&log);
+                std::thread::spawn(move || {
+                    lines.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line))
+                });
+                return Ok(Process { child, tracer, log, delivery, admin });
             }
         }
         child.wait().unwrap();
         until_gone(tracer);
         Err(log)
+    }
+
+    /// Its log since it listens, so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The response of `/status`; null without one.
+    pub fn status(&self) -> serde_json::Value {
+        deliveries::page(self.admin, "/status")
     }
 
     pub fn ready(&self) -> bool {
