@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, ensure};
 
 use crate::{
-    Arguments, disk,
+    Arguments, beside, disk,
     load::{self, Answer, Answers, Load},
     log_size,
     request::Requests,
@@ -65,6 +65,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
     }
     if arguments.wants("P5") {
         black_holed(arguments, &mut rows)?;
+        beside::measure(arguments, &mut rows)?;
     }
     if arguments.wants("P6") {
         stored::restart(arguments, &mut rows)?;

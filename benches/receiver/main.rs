@@ -18,6 +18,7 @@ use clap::Parser;
 
 use self::support::{benchmark_page, benchmark_report};
 
+mod beside;
 mod disk;
 mod goals;
 mod inside;

@@ -25,6 +25,12 @@ pub(crate) const PATH: &str = "/webhooks/linktree";
 
 /// The receiver, with a journal in `directory`.
 pub(crate) fn receiver(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result<Server> {
+    let sinks = sinks.iter().map(|(name, address)| Ok(Sink::new(name, format!("http://{address}/").parse()?)));
+    receiver_with(directory, sinks.collect::<Result<_>>()?)
+}
+
+/// The receiver with these sinks.
+pub(crate) fn receiver_with(directory: &Path, sinks: Vec<Sink>) -> Result<Server> {
     let server = start("receiver", directory, sinks, "401")?;
     log_size::sample(directory);
     Ok(server)
@@ -32,16 +38,16 @@ pub(crate) fn receiver(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result
 
 /// The receiver with a journal that stores nothing.
 pub(crate) fn forgetful(directory: &Path) -> Result<Server> {
-    start("forgetful", directory, &[], "401")
+    start("forgetful", directory, Vec::new(), "401")
 }
 
 /// A bare hyper.
 pub(crate) fn bare(directory: &Path) -> Result<Server> {
-    start("bare", directory, &[], "200")
+    start("bare", directory, Vec::new(), "200")
 }
 
 /// A server of this program, see [`crate::inside`].
-fn start(name: &str, directory: &Path, sinks: &[(&str, SocketAddr)], ready: &str) -> Result<Server> {
+fn start(name: &str, directory: &Path, sinks: Vec<Sink>, ready: &str) -> Result<Server> {
     let address = free_address()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["serve", name, &address.to_string()]).arg(route_file(directory, sinks)?);
@@ -77,8 +83,7 @@ pub(crate) fn qhook(program: &Path, directory: &Path, sink: SocketAddr) -> Resul
     Server::start(command, address, PATH, &["400"])
 }
 
-fn route_file(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result<PathBuf> {
-    let sinks = sinks.iter().map(|(name, address)| Ok(Sink::new(name, format!("http://{address}/").parse()?)));
+fn route_file(directory: &Path, sinks: Vec<Sink>) -> Result<PathBuf> {
     let route = Route {
         version: route::VERSION,
         webhook: WebhookName { namespace: "bench".to_owned(), name: "bench".to_owned() },
@@ -93,7 +98,7 @@ fn route_file(directory: &Path, sinks: &[(&str, SocketAddr)]) -> Result<PathBuf>
         capacity_bytes: 64 << 30,
         max_body_bytes: 262_144,
         redact_fields: ["ip_address", "user_agent", "referrer_url", "geo_city"].map(str::to_owned).into(),
-        sinks: sinks.collect::<Result<_>>()?,
+        sinks,
         forwarding: route::Forwarding::On,
     };
     let file = directory.join(route::FILE);
