@@ -158,7 +158,7 @@ impl VolumeRoom {
 /// The volume of a directory.
 fn space_of(directory: &Path) -> std::io::Result<Space> {
     let volume = statvfs(directory)?;
-    let bytes = |blocks| u64::from(blocks).saturating_mul(u64::from(volume.fragment_size()));
+    let bytes = |blocks: u64| blocks.saturating_mul(volume.fragment_size());
     // A file system without a limit, such as a tmpfs of size 0, has no blocks.
     let total = Some(bytes(volume.blocks())).filter(|total| *total > 0);
     Ok(Space { volume: total, available: bytes(volume.blocks_available()), ..Space::default() })
