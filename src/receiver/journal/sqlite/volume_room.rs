@@ -25,7 +25,7 @@ use crate::receiver::journal::Position;
 /// SQLite's own limit of pages.
 const PAGES_MAX: u64 = 4_294_967_294;
 
-/// What other threads report of a journal's limits, in bytes.
+/// The limits of a journal that other threads read, in bytes.
 #[derive(Debug)]
 pub(super) struct Reported {
     /// The lesser of the capacity and the room of the volume.

@@ -58,7 +58,7 @@ const GROUP_COMMIT_MIN: usize = 4;
 const GROUP_COMMIT_INTERVAL: Duration = Duration::from_millis(1);
 /// How often the writer prunes and, after a failure, probes for recovery.
 const TICK: Duration = Duration::from_secs(1);
-/// What is reserved for the settlement of an event, for each sink.
+/// The space that is reserved for the settlement of an event, for each sink.
 const SETTLEMENT_BYTES: i128 = room::SETTLEMENT_BYTES as i128;
 
 /// A write, and the channel for its answer. Only [`Work::Append`] is answered with an [`Appended`].
