@@ -15,6 +15,7 @@ pub mod condition;
 pub mod connection;
 pub mod endpoint;
 pub mod exposure;
+pub mod journal_status;
 pub mod reference;
 pub mod sink;
 pub mod sink_status;

@@ -54,7 +54,8 @@ words! {
         SignaturesVerified,
         /// The sinks accept the events that are forwarded to them.
         Delivering,
-        /// Linktree's deliveries fail or have stopped: events may be lost.
+        /// Linktree's deliveries fail or have stopped, or will be answered 503 when the journal is full: events may be
+        /// lost.
         DeliveryAtRisk,
         /// kstatus: the operator is still working towards the spec. Present only while true.
         Reconciling,
@@ -149,6 +150,7 @@ words! {
         DeliveriesSucceeding,
         DeliveriesFailing,
         SubscriptionDisabled,
+        BacklogFillsJournal,
         // Reasons of Stalled and Reconciling.
         InvalidSpec,
         Terminating,

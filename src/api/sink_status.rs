@@ -38,6 +38,9 @@ pub struct SinkStatus {
     /// neither accepted nor are they dead letters.
     #[serde(default)]
     pub dropped: i64,
+    /// When the operator last saw dropped increase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_drop_time: Option<Time>,
 }
 
 /// Whether a sink accepts events.

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::sink_status::SinkStatus;
+use super::{journal_status::JournalStatus, sink_status::SinkStatus};
 
 /// The observed state. Counters are updated at most once a minute, or together with another change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -52,7 +52,8 @@ pub struct LinktreeWebhookStatus {
     /// The type and source of the CloudEvents sent to sinks, for each subscribed event type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ce_attributes: Vec<CloudEventAttributes>,
-    /// The last ten intervals in which events may have been lost.
+    /// The last ten intervals in which events may have been lost: the subscription was disabled, or undelivered events
+    /// were given up. An interval of the second kind ends with the last of them, and is closed ten minutes later.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
     /// Ready is True if a signed event sent now would be accepted and stored. docs/conditions.md lists every reason
@@ -204,6 +205,8 @@ pub struct Gap {
 pub enum GapReason {
     /// The subscription was disabled.
     SubscriptionDisabled,
+    /// The journal was full, and undelivered events of sinks with backlogPolicy DropOldest were given up.
+    EventsDropped,
 }
 
 /// The signing keys in use.
@@ -267,6 +270,9 @@ pub struct ReceiverStatus {
     /// Events that wait for a sink, summed over all sinks.
     #[serde(default)]
     pub backlog: i64,
+    /// How full the journal is; absent until the receiver has reported it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalStatus>,
     /// Counts of the last hour's deliveries.
     #[serde(default)]
     pub last_hour: DeliveryCounts,

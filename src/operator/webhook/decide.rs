@@ -14,12 +14,16 @@ use super::{
     spec::{Endpoint, Spec},
 };
 use crate::{
-    api::condition::{ConditionType, Reason},
+    api::{
+        condition::{ConditionType, Reason},
+        webhook_status::GapReason,
+    },
     operator::kubernetes::conditions::{self, Finding, Status},
 };
 
 mod deletion;
 mod endpoint;
+mod journal;
 mod milestones;
 mod mismatch;
 mod paused;
@@ -48,6 +52,8 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let subscription = subscription::decide(spec, observed, &health, now);
     let signatures = signing::verified(observed, &subscription, spec);
     let delivering = sinks::decide(spec, observed, now);
+    let journal_forecast = journal::forecast(observed, now);
+    let at_risk = journal::at_risk(spec, journal_forecast.as_ref(), subscription.at_risk.clone());
     let awaited_milestones = milestones::awaited(spec, observed, subscription.status.as_ref(), &signatures, now);
 
     let mut steps = Vec::new();
@@ -73,7 +79,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         (ConditionType::SubscriptionEnabled, subscription.enabled),
         (ConditionType::SignaturesVerified, signatures),
         (ConditionType::Delivering, delivering),
-        (ConditionType::DeliveryAtRisk, subscription.at_risk),
+        (ConditionType::DeliveryAtRisk, at_risk),
     ];
     findings.retain(|(condition_type, _)| applies(spec, *condition_type));
     carry_over_failure(observed, now, &mut findings);
@@ -81,16 +87,21 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let settled =
         steps.is_empty() && findings.iter().all(|(condition_type, finding)| is_settled(*condition_type, finding));
     let requeue = until_key_expires(observed, now, if settled { SETTLED } else { unsettled_delay(observed, now) });
-    let time_matters = subscription.status.as_ref().is_some_and(|status| {
-        // Time alone changes the plan: while deliveries fail, as the deadline approaches; and for an external receiver,
-        // when the record of re-enable attempts expires.
-        status.failing_since_time.is_some() || (spec.is_external() && status.recovery.is_some())
-    });
+    // Such a gap ends some time after the last event was given up.
+    let mut open_gaps = observed.status.gaps.iter().filter(|gap| gap.end_time.is_none());
+    let drops_events = open_gaps.any(|gap| gap.reason == GapReason::EventsDropped);
+    let time_matters = drops_events
+        || subscription.status.as_ref().is_some_and(|status| {
+            // Time alone changes the plan: while deliveries fail, as the deadline approaches; and for an external receiver,
+            // when the record of re-enable attempts expires.
+            status.failing_since_time.is_some() || (spec.is_external() && status.recovery.is_some())
+        });
     Plan {
         steps,
         findings,
         subscription: subscription.status,
         awaited_milestones,
+        journal_forecast,
         handled_sync_request,
         requeue,
         rests: settled && !time_matters,
@@ -168,7 +179,9 @@ fn is_settled(condition_type: ConditionType, finding: &Finding) -> bool {
             ConditionType::SignaturesVerified => true,
             // The receiver's status, which is polled, decides it.
             ConditionType::Delivering => finding.status != Status::Unknown,
-            ConditionType::DeliveryAtRisk => finding.status == Status::False,
+            ConditionType::DeliveryAtRisk => {
+                finding.status == Status::False || finding.reason == Reason::BacklogFillsJournal
+            }
             ConditionType::Ready
             | ConditionType::TokenAccepted
             | ConditionType::QuotaAvailable

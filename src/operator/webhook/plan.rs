@@ -8,6 +8,7 @@ use super::observed::{Child, StaleObject};
 use crate::{
     api::{
         condition::ConditionType,
+        journal_status::JournalForecast,
         webhook_status::{AwaitedMilestones, SubscriptionStatus},
     },
     linktree::wire::{SubscriptionId, UpdateSubscription},
@@ -99,6 +100,8 @@ pub struct Plan {
     pub findings: Vec<(ConditionType, Finding)>,
     pub subscription: Option<SubscriptionStatus>,
     pub awaited_milestones: Option<AwaitedMilestones>,
+    /// When undelivered events fill the journal, if that is soon.
+    pub journal_forecast: Option<JournalForecast>,
     /// The value of the sync request that this reconciliation completes.
     pub handled_sync_request: Option<String>,
     /// The delay until the next reconciliation, unless a watch event enqueues the webhook earlier.

@@ -58,6 +58,7 @@ impl Report<'_> {
             mut findings,
             mut subscription,
             awaited_milestones,
+            journal_forecast,
             handled_sync_request,
             requeue: _,
             rests: _,
@@ -85,6 +86,7 @@ impl Report<'_> {
             subscription.recovery = Some(attempted(subscription.recovery.take(), succeeded, now));
         }
         summary::summarize(&mut findings, !steps.is_empty());
+        let sinks = route.map(|_| receiver::sinks(observed, now)).unwrap_or_default();
         let has_admin_token = signing::has_admin_token(observed, &steps, outcome);
         LinktreeWebhookStatus {
             observed_generation: generation,
@@ -96,15 +98,15 @@ impl Report<'_> {
             address: Some(Address { url: url.to_owned() }),
             sink_uri: previous.sink_uri.clone(),
             ce_attributes: previous.ce_attributes.clone(),
-            gaps: gaps::update(&previous.gaps, subscription.as_ref(), now),
+            gaps: gaps::update(&previous.gaps, subscription.as_ref(), (&previous.sinks, &sinks), now),
             subscription,
             awaited_milestones,
             signing: route.and_then(|route| {
                 if has_admin_token { Some(signing::status(route, observed)) } else { previous.signing.clone() }
             }),
             endpoint: endpoint::status(observed, reachable),
-            receiver: route.and_then(|_| receiver::status(observed)),
-            sinks: route.map(|_| receiver::sinks(observed, now)).unwrap_or_default(),
+            receiver: route.and_then(|_| receiver::status(observed, journal_forecast)),
+            sinks,
             conditions: conditions::render(&findings, &previous.conditions, generation, now),
         }
     }

@@ -40,6 +40,7 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
         ],
         subscription: observed.status.subscription.clone(),
         awaited_milestones: observed.status.awaited_milestones.clone(),
+        journal_forecast: None,
         handled_sync_request: None,
         requeue: RETRY,
         rests: false,

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use self::outcome::{Health, Subscription};
+use super::journal;
 use crate::{
     api::{condition::ConditionType, subscription::ManagementPolicy, webhook_status::SubscriptionStatus},
     linktree::event::EventType,
@@ -45,7 +46,7 @@ fn unlisted(observed: &Observed) -> Subscription {
         registered: observed.carry_over(ConditionType::Registered),
         up_to_date: observed.carry_over(ConditionType::UpToDate),
         enabled: observed.carry_over(ConditionType::SubscriptionEnabled),
-        at_risk: observed.carry_over(ConditionType::DeliveryAtRisk),
+        at_risk: journal::last_reported(observed),
         steps: Vec::new(),
     }
 }

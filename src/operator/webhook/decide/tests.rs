@@ -36,7 +36,9 @@ use crate::{
     },
     route::{
         self,
-        status::{Certificate, HoldCause, JournalHealth, ReceiverStatus, SinkHold, SinkStatus, UnverifiedRun},
+        status::{
+            Certificate, HoldCause, JournalHealth, JournalUsage, ReceiverStatus, SinkHold, SinkStatus, UnverifiedRun,
+        },
     },
 };
 

@@ -26,7 +26,11 @@ pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, count
         return StatusDiff::Nothing;
     }
     let only_counters_differ = LinktreeWebhookStatus {
-        receiver: next.receiver.as_ref().and(previous.receiver.clone()),
+        receiver: if has_forecast(&next) == has_forecast(previous) {
+            next.receiver.as_ref().and(previous.receiver.clone())
+        } else {
+            next.receiver.clone()
+        },
         sinks: if sink_states(&next.sinks) == sink_states(&previous.sinks) {
             previous.sinks.clone()
         } else {
@@ -35,6 +39,12 @@ pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, count
         ..settled
     } == *previous;
     if only_counters_differ && !counters_due { StatusDiff::Later } else { StatusDiff::Now(Box::new(next)) }
+}
+
+/// Whether a forecast of a full journal is in the status. Its values change like counters.
+pub(super) fn has_forecast(status: &LinktreeWebhookStatus) -> bool {
+    let journal = status.receiver.as_ref().and_then(|receiver| receiver.journal.as_ref());
+    journal.is_some_and(|journal| journal.forecast.is_some())
 }
 
 /// The parts of the sinks' statuses that are not counters: the state, and whether there are dead letters.
@@ -70,6 +80,7 @@ mod tests {
             backlog: verified,
             dead_lettered: 0,
             dropped: 0,
+            last_drop_time: None,
         };
         LinktreeWebhookStatus {
             endpoint: probed(0),

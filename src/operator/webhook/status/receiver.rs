@@ -5,18 +5,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{
+        journal_status::{JournalForecast, JournalStatus},
         sink_status::{HoldCause, SinkHold, SinkState, SinkStatus},
         webhook_status::{DeliveryCounts, ReceiverStatus},
     },
     operator::{
-        kubernetes::apply::in_order_kept,
+        kubernetes::{apply::in_order_kept, conditions::whole_seconds},
         webhook::observed::{Observed, Unresolved},
     },
     route::status as route_status,
 };
 
 /// `status.receiver` from the receiver's own status; if that cannot be read, the previous values.
-pub(super) fn status(observed: &Observed) -> Option<ReceiverStatus> {
+pub(super) fn status(observed: &Observed, forecast: Option<JournalForecast>) -> Option<ReceiverStatus> {
     let ready_replicas = i64::from(observed.receiver.pod.as_ref().is_some_and(|pod| pod.ready));
     let known = observed.status.receiver.clone().unwrap_or_default();
     Some(match &observed.receiver.status {
@@ -30,19 +31,35 @@ pub(super) fn status(observed: &Observed) -> Option<ReceiverStatus> {
                 .and_then(|milestones| time(milestones.last_time?))
                 .or(known.last_milestone_time),
             backlog: count(status.backlog),
+            journal: match &status.journal_usage {
+                Some(usage) => Some(journal(usage, forecast)),
+                None => known.journal.map(|known| JournalStatus { forecast, ..known }),
+            },
             last_hour: counts(status.last_hour),
         },
     })
 }
 
+fn journal(usage: &route_status::JournalUsage, forecast: Option<JournalForecast>) -> JournalStatus {
+    let route_status::JournalUsage { events, bytes, capacity_bytes, full_time: _, filled_by: _ } = usage;
+    JournalStatus { events: count(*events), bytes: count(*bytes), capacity_bytes: count(*capacity_bytes), forecast }
+}
+
 /// `status.sinks` from the receiver's own status; if that cannot be read, the previous values.
 pub(super) fn sinks(observed: &Observed, now: Timestamp) -> Vec<SinkStatus> {
     let Some(status) = &observed.receiver.status else { return observed.status.sinks.clone() };
-    let sinks = status.sinks.iter().map(|reported| sink(reported, &observed.sinks_unresolved, now)).collect();
+    let known = |name: &str| observed.status.sinks.iter().find(|sink| sink.name == name);
+    let sinks = status.sinks.iter();
+    let sinks = sinks.map(|reported| sink(reported, known(&reported.name), &observed.sinks_unresolved, now)).collect();
     in_order_kept(sinks, &observed.status.sinks, |before, sink| before.name == sink.name)
 }
 
-fn sink(sink: &route_status::SinkStatus, unresolved: &[Unresolved], now: Timestamp) -> SinkStatus {
+fn sink(
+    sink: &route_status::SinkStatus,
+    known: Option<&SinkStatus>,
+    unresolved: &[Unresolved],
+    now: Timestamp,
+) -> SinkStatus {
     let state = if unresolved.iter().any(|unresolved| unresolved.sink == sink.name) {
         SinkState::Unresolved
     } else if sink.is_held(now.as_second()) {
@@ -63,6 +80,10 @@ fn sink(sink: &route_status::SinkStatus, unresolved: &[Unresolved], now: Timesta
         backlog: count(sink.backlog),
         dead_lettered: count(sink.dead_lettered),
         dropped: count(sink.dropped),
+        last_drop_time: known.and_then(|known| {
+            let drops = count(sink.dropped) > known.dropped;
+            if drops { Some(Time(whole_seconds(now))) } else { known.last_drop_time.clone() }
+        }),
     }
 }
 

@@ -47,10 +47,15 @@ fn failure(sink: &SinkStatus) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn sink(state: SinkState, dead_lettered: i64) -> SinkStatus {
+    /// A sink that accepts events.
+    pub(in crate::operator::webhook::status) fn sink() -> SinkStatus {
+        with(SinkState::Healthy, 0)
+    }
+
+    fn with(state: SinkState, dead_lettered: i64) -> SinkStatus {
         SinkStatus {
             name: "cms".into(),
             state,
@@ -62,20 +67,21 @@ mod tests {
             backlog: 3,
             dead_lettered,
             dropped: 0,
+            last_drop_time: None,
         }
     }
 
     #[test]
     fn a_hold_its_end_and_the_first_dead_letters_are_reported_once() {
         let cases = [
-            (None, sink(SinkState::Healthy, 0), vec![]),
-            (None, sink(SinkState::Held, 1), vec!["SinkHeld", "DeadLettered"]),
-            (Some(sink(SinkState::Failing, 0)), sink(SinkState::Held, 0), vec!["SinkHeld"]),
-            (Some(sink(SinkState::Held, 1)), sink(SinkState::Held, 2), vec![]),
-            (Some(sink(SinkState::Held, 0)), sink(SinkState::Failing, 0), vec![]),
-            (Some(sink(SinkState::Held, 0)), sink(SinkState::Healthy, 0), vec!["SinkRecovered"]),
-            (Some(sink(SinkState::Healthy, 0)), sink(SinkState::Healthy, 1), vec!["DeadLettered"]),
-            (Some(sink(SinkState::Healthy, 1)), sink(SinkState::Healthy, 0), vec![]),
+            (None, with(SinkState::Healthy, 0), vec![]),
+            (None, with(SinkState::Held, 1), vec!["SinkHeld", "DeadLettered"]),
+            (Some(with(SinkState::Failing, 0)), with(SinkState::Held, 0), vec!["SinkHeld"]),
+            (Some(with(SinkState::Held, 1)), with(SinkState::Held, 2), vec![]),
+            (Some(with(SinkState::Held, 0)), with(SinkState::Failing, 0), vec![]),
+            (Some(with(SinkState::Held, 0)), with(SinkState::Healthy, 0), vec!["SinkRecovered"]),
+            (Some(with(SinkState::Healthy, 0)), with(SinkState::Healthy, 1), vec!["DeadLettered"]),
+            (Some(with(SinkState::Healthy, 1)), with(SinkState::Healthy, 0), vec![]),
         ];
         for (before, next, expected) in cases {
             let before: Vec<_> = before.into_iter().collect();

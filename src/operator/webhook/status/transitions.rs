@@ -3,13 +3,15 @@
 //! Pure: an Event results from the difference between two statuses, so each is published once.
 
 use super::{
+    diff::has_forecast,
+    gaps,
     notice::{Notice, warning},
     sink_notices,
 };
 use crate::{
     api::{
         condition::{ConditionType, Reason},
-        webhook_status::{AwaitedMilestones, LinktreeWebhookStatus, SubscriptionState},
+        webhook_status::{AwaitedMilestones, GapReason, LinktreeWebhookStatus, SubscriptionState},
     },
     operator::kubernetes::conditions,
 };
@@ -45,10 +47,37 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
     {
         notices.push(warning("NoMilestonesSeen", no_milestones_since(awaited)));
     }
+    if has_forecast(next) && !has_forecast(previous) {
+        let known =
+            conditions::has_reason(&next.conditions, ConditionType::DeliveryAtRisk, Reason::BacklogFillsJournal);
+        let note = if known {
+            message(next, ConditionType::DeliveryAtRisk)
+        } else {
+            "undelivered events fill the journal: see status.receiver.journal.forecast".to_owned()
+        };
+        notices.push(warning("BacklogFillsJournal", note));
+    }
+    let began = next.gaps.iter().filter(|gap| gap.end_time.is_none() && !previous.gaps.contains(gap));
+    notices.extend(began.filter(|gap| gap.reason == GapReason::EventsDropped).map(|_| {
+        let sinks: Vec<_> = gaps::dropping(&previous.sinks, &next.sinks).collect();
+        let note = format!(
+            "the journal is full, and the dead letters and oldest events of these sinks are given up \
+             (backlogPolicy: DropOldest): {}; see dropped in status.sinks",
+            sinks.join(", ")
+        );
+        warning("EventsDropped", note)
+    }));
     let ended_gaps = next.gaps.iter().filter(|gap| gap.end_time.is_some() && !previous.gaps.contains(gap));
     notices.extend(ended_gaps.filter_map(|gap| {
         let end = gap.end_time.as_ref()?;
-        Some(warning("GapDetected", format!("events between {} and {} may be lost", gap.start_time.0, end.0)))
+        let interval = format!("between {} and {}", gap.start_time.0, end.0);
+        Some(match gap.reason {
+            GapReason::SubscriptionDisabled => warning("GapDetected", format!("events {interval} may be lost")),
+            GapReason::EventsDropped => warning(
+                "GapDetected",
+                format!("undelivered events were given up {interval}, see dropped in status.sinks"),
+            ),
+        })
     }));
     notices.extend(sink_notices::between(&previous.sinks, &next.sinks));
     notices
@@ -70,8 +99,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::webhook_status::{Gap, GapReason, SubscriptionStatus},
-        operator::{kubernetes::conditions::Finding, webhook::subscription_record::registering},
+        api::{
+            journal_status::{JournalForecast, JournalStatus},
+            sink_status::SinkStatus,
+            webhook_status::{Gap, ReceiverStatus, SubscriptionStatus},
+        },
+        operator::{
+            kubernetes::conditions::Finding,
+            webhook::{status::sink_notices::tests::sink, subscription_record::registering},
+        },
     };
 
     fn status(state: SubscriptionState, enabled: Reason, gap: Option<Gap>) -> LinktreeWebhookStatus {
@@ -115,6 +151,29 @@ mod tests {
         assert_eq!(reasons(&reported, &LinktreeWebhookStatus::default()), [""; 0], "a milestone arrived");
         let note = between(&waiting, &reported).remove(0).note;
         assert!(note.contains("no milestone has arrived since 1970-01-01T00:00:00Z"), "{note}");
+    }
+
+    #[test]
+    fn a_forecast_of_a_full_journal_and_given_up_events_are_reported_once() {
+        let epoch = || Time(Timestamp::UNIX_EPOCH);
+        let quiet = LinktreeWebhookStatus { sinks: vec![sink()], ..LinktreeWebhookStatus::default() };
+        let forecast = Some(JournalForecast { time: epoch(), full_time: Some(epoch()), sink: Some("cms".into()) });
+        let journal = Some(JournalStatus { forecast, ..JournalStatus::default() });
+        let receiver = Some(ReceiverStatus { journal, ..ReceiverStatus::default() });
+        let fills = LinktreeWebhookStatus { receiver, ..quiet.clone() };
+        assert_eq!(reasons(&quiet, &fills), ["BacklogFillsJournal"]);
+        assert_eq!(reasons(&fills, &fills), [""; 0]);
+        assert_eq!(reasons(&fills, &quiet), [""; 0]);
+
+        let gap = Gap { start_time: epoch(), end_time: None, reason: GapReason::EventsDropped };
+        let sinks = vec![SinkStatus { dropped: 7, last_drop_time: Some(epoch()), ..sink() }];
+        let drops = LinktreeWebhookStatus { sinks, gaps: vec![gap.clone()], ..quiet.clone() };
+        let notice = between(&quiet, &drops).remove(0);
+        assert_eq!(notice.reason, "EventsDropped");
+        assert!(notice.note.contains("(backlogPolicy: DropOldest): cms;"), "{}", notice.note);
+        assert_eq!(reasons(&drops, &drops), [""; 0]);
+        let closed = LinktreeWebhookStatus { gaps: vec![Gap { end_time: Some(epoch()), ..gap }], ..drops.clone() };
+        assert_eq!(reasons(&drops, &closed), ["GapDetected"]);
     }
 
     #[test]

@@ -145,6 +145,10 @@ pub(super) const CASES: &[Case] = &[
     ("deliveries arrive", any, |_| {}, ConditionType::DeliveryAtRisk, False, Reason::DeliveriesSucceeding),
     ("deliveries fail", any, failing, ConditionType::DeliveryAtRisk, True, Reason::DeliveriesFailing),
     ("the subscription is disabled", any, disabled, ConditionType::DeliveryAtRisk, True, Reason::SubscriptionDisabled),
+    ("undelivered events fill the journal", any, |o| fills(o), ConditionType::DeliveryAtRisk, True, Reason::BacklogFillsJournal),
+    ("deliveries fail, and undelivered events fill the journal", any, |o| { fills(o); failing(o); }, ConditionType::DeliveryAtRisk, True, Reason::DeliveriesFailing),
+    ("a filling journal is neither Stalled nor a wrong secret", any, |o| { fills(o); mismatched(o); }, ConditionType::SignaturesVerified, True, Reason::Verified),
+    ("a filling journal accepts deliveries until it is full", any, |o| fills(o), ConditionType::Ready, True, Reason::Available),
     // The summary: root causes first.
     ("everything works", any, |_| {}, ConditionType::Ready, True, Reason::Available),
     ("no traffic yet does not affect Ready", any, |o| receiver_of(o).last_verified_key = None, ConditionType::Ready, True, Reason::Available),
@@ -264,6 +268,17 @@ fn sink_unresolved(observed: &mut Observed) {
 pub(super) fn held(observed: &mut Observed, cause: HoldCause, seconds: i64) {
     let hold = SinkHold { cause, since_time: NOW - seconds, next_attempt_time: NOW + 60 };
     receiver_of(observed).sinks[0].held = Some(hold);
+}
+
+/// Undelivered events of the sink fill the journal within a day.
+fn fills(observed: &mut Observed) {
+    receiver_of(observed).journal_usage = Some(JournalUsage {
+        events: 300,
+        bytes: 300_000,
+        capacity_bytes: 1_000_000,
+        full_time: Some(NOW + 86_400),
+        filled_by: Some("cms".into()),
+    });
 }
 
 fn mismatched(observed: &mut Observed) {
