@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::{
     deliveries::Delivery,
     disk::{Disk, Fate, Image},
-    trace::{Ports, Step},
+    trace::{self, Ports, Step},
 };
 
 const FATES: [Fate; 6] =
@@ -45,7 +45,7 @@ impl Run {
         self.steps.iter().for_each(|step| disk.apply(step));
         for entry in fs::read_dir(root.join("journal")).into_iter().flatten() {
             let path = entry.unwrap().path();
-            if !path.to_string_lossy().ends_with("-shm") {
+            if !trace::is_ignored(&path) {
                 self.steps.extend(disk.differences(&path, &fs::read(&path).unwrap()));
             }
         }

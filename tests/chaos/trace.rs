@@ -82,9 +82,7 @@ fn step(call: &str, root: &Path) -> Option<Step> {
         "mkdir" | "unlink" => Path::new(arguments.split('"').nth(1)?),
         _ => Path::new(arguments.split_once('<')?.1.split_once('>')?.0),
     };
-    // SQLite rebuilds the -shm file, an index, when the first process opens a database. The ballast has no content.
-    let ignored = ["-shm", ".ballast"].iter().any(|end| path.to_string_lossy().ends_with(end));
-    if !path.starts_with(root) || ignored {
+    if !path.starts_with(root) || is_ignored(path) {
         return None;
     }
     let path = path.to_owned();
@@ -108,6 +106,12 @@ fn step(call: &str, root: &Path) -> Option<Step> {
         }
         _ => panic!("not understood: {}", &call[..call.len().min(200)]),
     }
+}
+
+/// Whether the content of a file is irrelevant: SQLite rebuilds the -shm file, an index, when the first process opens a
+/// database, and the ballast has none.
+pub fn is_ignored(path: &Path) -> bool {
+    ["-shm", ".ballast", ".probe"].iter().any(|end| path.to_string_lossy().ends_with(end))
 }
 
 /// `writev(18<TCP:[127.0.0.1:8080->127.0.0.1:49608]>, [{iov_base="HTTP/1.1 200 OK…`

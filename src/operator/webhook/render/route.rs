@@ -25,15 +25,10 @@ pub const PROVIDER_KEY: &str = "provider";
 /// The name of the previous signing key from Linktree's API.
 const PREVIOUS_PROVIDER_KEY: &str = "provider-previous";
 
-/// Fraction of its volume that the journal may use, nine tenths: SQLite needs the rest to checkpoint its write-ahead
-/// log.
-const CAPACITY_SHARE: (u64, u64) = (9, 10);
-
 /// The receiver's desired route. It omits missing and expired signing keys. A sink with an unresolved reference has no
 /// URL, so its events wait in the journal.
 #[must_use]
 pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timestamp) -> Route {
-    let (numerator, denominator) = CAPACITY_SHARE;
     Route {
         version: VERSION,
         webhook: spec.name.clone(),
@@ -49,7 +44,7 @@ pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timesta
         deduplication_window_seconds: spec.deduplication_window_seconds,
         retention_seconds: spec.journal.retention_seconds,
         dead_letter_retention_seconds: spec.journal.dead_letter_retention_seconds,
-        capacity_bytes: spec.journal.capacity_bytes / denominator * numerator,
+        capacity_bytes: spec.journal.capacity_bytes,
         max_body_bytes: spec.max_body_bytes,
         redact_fields: spec.redact_fields.clone(),
         sinks: spec.sinks.iter().map(|spec| sink(spec, secrets, addresses)).collect(),

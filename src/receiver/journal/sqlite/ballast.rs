@@ -17,6 +17,8 @@ use nix::{
 use super::room::BallastState;
 
 const BALLAST: &str = "journal.ballast";
+const PROBE: &str = "journal.probe";
+const PROBE_BYTES: u64 = 64 << 10;
 /// `st_blocks` counts these, whatever the file system's blocks are.
 const BLOCK_BYTES: u64 = 512;
 /// The length of one write where blocks cannot be allocated otherwise.
@@ -125,8 +127,24 @@ pub(super) fn allocated(file: &fs::Metadata) -> u64 {
 }
 
 /// Whether the volume or the quota is exhausted.
-fn is_full(error: &io::Error) -> bool {
+pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether a few blocks cannot be allocated in `directory` because the volume or a quota is exhausted. SQLite reports a
+/// quota, and a full volume where it cannot extend its shared memory, as any other I/O error.
+pub(super) fn out_of_space(directory: &Path) -> bool {
+    let probe = directory.join(PROBE);
+    let probed =
+        File::options().create(true).truncate(false).write(true).mode(0o600).open(&probe).and_then(|mut file| {
+            match allocate(&file, PROBE_BYTES) {
+                Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => write(&mut file, PROBE_BYTES).and_then(|()| file.sync_data()),
+                result => Ok(result?),
+            }
+        });
+    // If it cannot be removed, the next probe uses the same blocks.
+    let _ = fs::remove_file(&probe);
+    probed.is_err_and(|error| is_full(&error))
 }
 
 #[cfg(test)]
@@ -146,6 +164,14 @@ mod tests {
         }
         assert!(Ballast::new(directory.path()).give_up(), "a new process finds it");
         assert_eq!(ballast.allocated(), 0);
+    }
+
+    #[test]
+    fn a_volume_with_space_is_not_full() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!out_of_space(directory.path()));
+        assert!(!out_of_space(&directory.path().join("missing")), "another failure");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]

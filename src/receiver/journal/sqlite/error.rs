@@ -1,9 +1,10 @@
 //! Errors of the embedded journal.
 
-use std::io::ErrorKind;
+use std::path::Path;
 
 use rusqlite::{ErrorCode, ffi};
 
+use super::ballast;
 use crate::receiver::journal::JournalError;
 
 /// Why a journal could not be opened.
@@ -41,11 +42,11 @@ impl OpenError {
 }
 
 impl OpenError {
-    /// Whether the volume is full.
-    pub(super) fn is_full(&self) -> bool {
+    /// Whether the volume of `directory` is full.
+    pub(super) fn is_full(&self, directory: &Path) -> bool {
         match self {
-            OpenError::Io(error) => matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
-            OpenError::Sqlite(error) => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            OpenError::Io(error) => ballast::is_full(error),
+            OpenError::Sqlite(error) => volume_full(error, directory),
             OpenError::Locked
             | OpenError::Network { .. }
             | OpenError::TooNew { .. }
@@ -70,6 +71,15 @@ impl From<rusqlite::Error> for JournalError {
             Some(ErrorCode::DiskFull) => JournalError::Full,
             Some(_) | None => JournalError::Failed { problem: error.to_string() },
         }
+    }
+}
+
+/// Whether an operation failed because the volume of `directory` is full, or a quota is exhausted.
+pub(super) fn volume_full(error: &rusqlite::Error, directory: &Path) -> bool {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => true,
+        Some(ErrorCode::SystemIoFailure) => !sync_failed(error) && ballast::out_of_space(directory),
+        Some(_) | None => false,
     }
 }
 

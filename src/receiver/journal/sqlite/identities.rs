@@ -195,6 +195,10 @@ pub(super) fn remember(connection: &Connection, number: Number, event: &Event) -
     Ok(IndexKeys { number, delivery, signed })
 }
 
+/// The deduplication window while the journal is full and has no delivered event to evict: the shortest that the API
+/// admits. Otherwise the identities alone could fill a small volume, and all deliveries would be rejected for a week.
+pub(super) const SHORTEST_WINDOW_SECONDS: u64 = 7200;
+
 /// Deletes the oldest identities seen before `before` (seconds since the epoch), at most `limit`. Returns them.
 pub(super) fn forget(connection: &Connection, before: i64, limit: usize) -> Result<Vec<IndexKeys>> {
     let old = "SELECT id, delivery, sent_at, substr(body, 1, 8) FROM (SELECT * FROM identities ORDER BY id LIMIT ?2)

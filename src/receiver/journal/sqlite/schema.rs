@@ -7,9 +7,14 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
-use super::{ballast::Ballast, bounds::Bounds, commit_size::PAGE_BYTES, error::OpenError};
+use super::{
+    ballast::Ballast,
+    bounds::Bounds,
+    commit_size::PAGE_BYTES,
+    error::{OpenError, volume_full},
+};
 
 /// The schema, one step per version; `user_version` counts the applied steps. A released step never changes: a change
 /// is another step.
@@ -159,7 +164,7 @@ impl Lock {
 /// Opens the database for writing; creates or migrates it as needed. On a full volume it gives up the ballast.
 pub(super) fn open(directory: &Path, bounds: Bounds) -> Result<Connection, OpenError> {
     match try_open(directory, bounds) {
-        Err(error) if error.is_full() && Ballast::new(directory).give_up() => try_open(directory, bounds),
+        Err(error) if error.is_full(directory) && Ballast::new(directory).give_up() => try_open(directory, bounds),
         result => result,
     }
 }
@@ -219,7 +224,7 @@ fn check_log(connection: &Connection) -> Result<(), OpenError> {
 /// frees space.
 fn settle_log(connection: &Connection, directory: &Path) -> Result<(), OpenError> {
     let checkpoint = || connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    let full = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+    let full = |error: &rusqlite::Error| volume_full(error, directory);
     let settled = match checkpoint() {
         Err(error) if full(&error) && Ballast::new(directory).give_up() => checkpoint(),
         result => result,

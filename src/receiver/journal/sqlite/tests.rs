@@ -15,6 +15,7 @@ use crate::{
     receiver::journal::{Outcome, inspect::Inspect},
 };
 
+mod full;
 mod log_limit;
 
 /// Identities expire by the real clock, so deliveries arrive now.

@@ -16,7 +16,7 @@ use super::{
     ballast::{self, Ballast},
     bounds::Bounds,
     commit_size::PAGE_BYTES,
-    prune,
+    error, prune,
     room::{BallastState, Room, Space, ballast_fits},
     schema,
 };
@@ -114,6 +114,11 @@ impl VolumeRoom {
         self.reported.capacity.store(self.capacity_bytes.min(self.room.events), Ordering::Relaxed);
         self.reported.body.store(self.bounds.body_bytes(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether an operation failed because the volume is full.
+    pub(super) fn is_full(&self, error: &rusqlite::Error) -> bool {
+        error::volume_full(error, &self.directory)
     }
 
     /// Gives up the ballast after the volume was full. Returns whether that freed blocks, so that another attempt is

@@ -19,7 +19,7 @@ use std::{
 };
 
 use prometheus_client::metrics::histogram::Histogram;
-use rusqlite::{Connection, ErrorCode, Result, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Result, Transaction, TransactionBehavior};
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -213,7 +213,7 @@ impl Writer {
 
     /// Gives up the ballast after an error of a full volume. Returns whether another attempt is worth it.
     fn give_way(&mut self, error: &rusqlite::Error) -> bool {
-        if error.sqlite_error_code() != Some(ErrorCode::DiskFull) || !self.room.give_up() {
+        if !self.room.is_full(error) || !self.room.give_up() {
             return false;
         }
         self.wal.retry_now();
@@ -369,6 +369,8 @@ impl Writer {
         }
         let expired = self.expiry.expire(&transaction, &self.settings, now)?;
         let window = self.settings.deduplication_window_seconds;
+        let pressed = self.nothing_to_evict && *self.health.borrow() == JournalHealth::Full;
+        let window = if pressed { window.min(identities::SHORTEST_WINDOW_SECONDS) } else { window };
         let forgotten = identities::forget(&transaction, ago(now, window), prune::DELETE_BATCH)?;
         let capacity = self.settings.capacity_bytes;
         let mut free = self.room.free(&transaction, capacity, self.last)?;
@@ -389,7 +391,7 @@ impl Writer {
             tracing::error!(%error, "sync failed, shutting down the journal");
             return self.shut_down();
         }
-        let error = JournalError::from(error);
+        let error = if self.room.is_full(&error) { JournalError::Full } else { JournalError::from(error) };
         self.set_health(match &error {
             JournalError::Full => JournalHealth::Full,
             JournalError::Overloaded | JournalError::Failed { .. } | JournalError::Closed => {
