@@ -165,7 +165,9 @@ pub struct Receiver {
     /// The store of accepted events.
     #[serde(default)]
     pub journal: Journal,
-    /// Largest accepted delivery, in bytes. A larger one is answered 413.
+    /// Largest accepted delivery, in bytes. A larger one is answered 413. It is at most a thirty-second of
+    /// `journal.capacity`, since the journal's write-ahead log has a sixteenth of the volume and must hold two of the
+    /// largest deliveries. Where the volume turns out to be smaller than its capacity, the limit is lower as well.
     #[serde(default = "default_max_body_bytes")]
     #[schemars(range(min = 1024, max = 16_777_216))]
     pub max_body_bytes: i64,
@@ -210,8 +212,10 @@ pub struct Journal {
     #[serde(default = "default_month_seconds")]
     #[schemars(range(min = 60, max = 31_536_000))]
     pub dead_letter_retention_seconds: i64,
-    /// Size of the volume. When it is full, new deliveries are answered 503, so that Linktree retries them; no stored
-    /// event is dropped. It cannot be changed later.
+    /// Size of the volume. The journal uses the whole volume, whatever its real size is, but not more than this: a
+    /// sixteenth, at most 32 MiB, for its write-ahead log, as much for a ballast, and the rest for events. When that is
+    /// full, new deliveries are answered 503, so that Linktree retries them; no stored event is dropped, and deliveries
+    /// are accepted again as soon as the sinks take their events. It cannot be changed later.
     #[serde(default = "default_capacity")]
     #[x_kube(
         validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('64Mi')) >= 0")

@@ -22,8 +22,10 @@ use super::{
     volume::Volume,
 };
 
-/// Concurrent senders.
-const SENDERS: usize = 24;
+/// Concurrent cases: much of a case is waiting.
+const AT_ONCE: usize = 3;
+/// Concurrent senders of a case.
+const SENDERS: usize = 16;
 /// After this many rejections in a row, a sender takes the journal for full.
 const REJECTIONS: usize = 20;
 /// How long a drain may take without any progress.
@@ -47,6 +49,10 @@ enum Meanwhile {
     Kill,
     KillTwice,
     Retention,
+    /// A foreign file takes every block that is left.
+    Foreign,
+    /// The same while the receiver is down.
+    ForeignAndKill,
 }
 
 #[derive(Clone, Copy)]
@@ -79,15 +85,21 @@ fn cases() -> Vec<Case> {
             }
         }
     }
+    for body_bytes in [1_000, 250_000] {
+        for meanwhile in [Meanwhile::Foreign, Meanwhile::ForeignAndKill] {
+            cases.push(Case { mib: 64, reserve: 0, body_bytes, before: Before::Paused, meanwhile });
+        }
+    }
     if full() {
         return cases;
     }
     // A smaller volume than a webhook may have: this build takes its time for each byte.
     let quick = |before, meanwhile, reserve| Case { mib: 24, reserve, body_bytes: 20_000, before, meanwhile };
     vec![
-        quick(Before::Paused, Meanwhile::Kill, 5),
         quick(Before::Dead(503), Meanwhile::Nothing, 0),
-        quick(Before::Healthy, Meanwhile::Nothing, 5),
+        quick(Before::Healthy, Meanwhile::KillTwice, 5),
+        quick(Before::Rejecting, Meanwhile::Nothing, 0),
+        quick(Before::Paused, Meanwhile::ForeignAndKill, 0),
     ]
 }
 
@@ -95,15 +107,22 @@ fn cases() -> Vec<Case> {
 fn full_volumes_heal() {
     let mut row = Row::new("full volumes", "full_volumes_heal");
     let only = std::env::var("CHAOS_ONLY").unwrap_or_default();
-    for case in cases().into_iter().filter(|case| case.to_string().contains(&only)) {
-        let began = Instant::now();
-        let (acknowledged, wrong) = run(case);
-        if full() {
-            println!("{case}: {acknowledged} acknowledged, {} s, {wrong:?}", began.elapsed().as_secs());
+    let cases: Vec<Case> = cases().into_iter().filter(|case| case.to_string().contains(&only)).collect();
+    row.tried(cases.len());
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let began = Instant::now();
+                    let (acknowledged, violations) = run(*case);
+                    println!("{case}: {acknowledged} acknowledged, {} s, {violations:?}", began.elapsed().as_secs());
+                    wrong.lock().unwrap().extend(violations.into_iter().map(|what| format!("{case}: {what}")));
+                }
+            });
         }
-        wrong.into_iter().for_each(|what| row.violated(format!("{case}: {what}")));
-        row.tried(1);
-    }
+    });
+    wrong.into_inner().unwrap().into_iter().for_each(|what| row.violated(what));
     row.finish();
 }
 
@@ -152,12 +171,18 @@ fn fill_and_heal(case: Case, volume: &Volume, sink: &Sink, mut route: Route) -> 
         wrong.push(format!("answers of a full journal: {:?}", filling.other));
     }
     let kills = match case.meanwhile {
-        Meanwhile::Nothing | Meanwhile::Retention => 0,
-        Meanwhile::Kill => 1,
+        Meanwhile::Nothing | Meanwhile::Retention | Meanwhile::Foreign => 0,
+        Meanwhile::Kill | Meanwhile::ForeignAndKill => 1,
         Meanwhile::KillTwice => 2,
     };
+    if case.meanwhile == Meanwhile::Foreign {
+        volume.take_all_space();
+    }
     for _ in 0..kills {
         receiver.kill();
+        if case.meanwhile == Meanwhile::ForeignAndKill {
+            volume.take_all_space();
+        }
         receiver = match volume.start() {
             Ok(receiver) => receiver,
             Err(log) => {

@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -71,6 +71,14 @@ impl Volume {
         let space = nix::sys::statvfs::statvfs(&self.inside()).unwrap();
         let unit = space.fragment_size();
         (space.blocks() * unit, space.blocks_available() * unit)
+    }
+
+    /// Fills the volume to its last block with a file that is not the journal's, the reserve for root included.
+    pub fn take_all_space(&self) {
+        let mut file = fs::File::options().create(true).append(true).open(self.inside().join("foreign")).unwrap();
+        for length in [1 << 20, 1 << 12, 1 << 10] {
+            while file.write_all(&vec![1; length]).and_then(|()| file.sync_data()).is_ok() {}
+        }
     }
 
     fn inside(&self) -> PathBuf {

@@ -42,6 +42,8 @@ pub const SIGNING_SECRET_KEY: &str = "secret";
 /// The key of the previous signing secret in that Secret.
 pub const PREVIOUS_SECRET_KEY: &str = "previous";
 
+/// The smallest ratio of a journal's capacity and a body that it stores.
+const CAPACITY_PER_BODY: u64 = 32;
 /// Minimum capacity of a journal's volume in bytes, as in the schema's CEL rule.
 const CAPACITY_MIN_BYTES: u64 = 64 << 20;
 
@@ -117,6 +119,7 @@ impl Spec {
         } = &webhook.spec;
         let api::Receiver { deduplication, journal, max_body_bytes, redact_fields } = receiver;
         let (endpoint, url) = Endpoint::parse(&name, endpoint)?;
+        let journal = parse_journal(journal)?;
         Ok(Spec {
             connection: connection_ref.name.clone(),
             events: event_types(events),
@@ -130,8 +133,8 @@ impl Spec {
             stale_delivery_policy: stale_delivery_policy(signing.stale_delivery_policy),
             deduplication_window_seconds: whole("receiver.deduplication.windowSeconds", deduplication.window_seconds)?,
             policies: Policies::parse(subscription)?,
-            journal: parse_journal(journal)?,
-            max_body_bytes: whole("receiver.maxBodyBytes", *max_body_bytes)?,
+            max_body_bytes: parse_max_body_bytes(*max_body_bytes, &journal)?,
+            journal,
             redact_fields: redact_fields.iter().cloned().collect(),
             sinks: sinks.iter().map(|sink| Sink::parse(&name.namespace, sink)).collect::<Result<_, _>>()?,
             pause: *pause,
@@ -198,6 +201,17 @@ fn stale_delivery_policy(policy: api::StaleDeliveryPolicy) -> StaleDeliveryPolic
         api::StaleDeliveryPolicy::Reject => StaleDeliveryPolicy::Reject,
         api::StaleDeliveryPolicy::AcceptOnce => StaleDeliveryPolicy::AcceptOnce,
     }
+}
+
+/// A body that the journal can store: its log has a sixteenth of the volume, and a body half of the log.
+fn parse_max_body_bytes(max_body_bytes: i64, journal: &Journal) -> Result<u64, InvalidSpec> {
+    let bytes = whole("receiver.maxBodyBytes", max_body_bytes)?;
+    if bytes > journal.capacity_bytes / CAPACITY_PER_BODY {
+        let problem = "is above a thirty-second of receiver.journal.capacity, the largest body that such a journal can \
+            store: write a smaller number, or create the webhook with a larger journal";
+        return Err(invalid("receiver.maxBodyBytes", problem));
+    }
+    Ok(bytes)
 }
 
 fn parse_journal(journal: &api::Journal) -> Result<Journal, InvalidSpec> {
@@ -276,10 +290,14 @@ pub(in crate::operator) mod tests {
     #[test]
     fn an_invalid_value_that_passes_the_schema_is_rejected_with_its_field() {
         type Edit = fn(&mut Value);
-        let cases: [(Edit, &str); 3] = [
+        let cases: [(Edit, &str); 4] = [
             (
                 |o| o["spec"]["receiver"] = json!({"journal": {"capacity": "lots"}}),
                 "spec.receiver.journal.capacity is not a size",
+            ),
+            (
+                |o| o["spec"]["receiver"] = json!({"journal": {"capacity": "64Mi"}, "maxBodyBytes": (2 << 20) + 1}),
+                "spec.receiver.maxBodyBytes is above a thirty-second of receiver.journal.capacity",
             ),
             (
                 |o| o["spec"]["sinks"][0]["http"]["url"] = "ftp://x/".into(),
