@@ -1,8 +1,10 @@
 //! Sends one event to one sink, once. [`super::forward::retry`] decides whether and when an attempt is repeated.
 
 pub mod cloudevent;
+mod credential_pattern;
 pub mod destination;
 pub mod egress;
+pub mod excerpt;
 pub mod failure;
 pub mod http;
 pub mod message;

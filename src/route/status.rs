@@ -155,9 +155,10 @@ pub struct SinkStatus {
     /// Events waiting for this sink, including those that wait for a retry.
     pub backlog: u64,
     pub dead_lettered: u64,
-    /// The last failure, without any text from the sink's response.
+    /// The last failure, with the response's status but no text of the sink's response.
     pub last_failure: Option<String>,
-    /// The start of the sink's last answer that was not a success, escaped and redacted; at most 256 bytes of it.
+    /// The start of the sink's response to the last failed attempt, escaped and redacted, at most 256 bytes; `None` if
+    /// that attempt had no response, or the response no body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer: Option<String>,
     /// The sink is held: it gets no events except for a probe from time to time.

@@ -3,6 +3,7 @@
 mod answers;
 mod bounds;
 mod browsing;
+mod excerpts;
 pub mod fixture;
 mod forwarding;
 mod http2;

@@ -112,7 +112,7 @@ fn compose(
             backlog: waiting.map_or(0, |backlog| backlog.waiting),
             dead_lettered: waiting.map_or(0, |backlog| backlog.dead_lettered),
             last_failure: health.last_failure,
-            last_answer: None,
+            last_answer: health.last_answer,
             held: health.circuit_open_until.filter(|until| *until > now).map(|until| SinkHold {
                 cause: HoldCause::Failures,
                 since_time: now,

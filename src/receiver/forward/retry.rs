@@ -60,11 +60,12 @@ fn retry_after(failure: &Failure) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::receiver::sink::excerpt::Excerpt;
 
     const RETRY: Retry = Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 };
 
     fn status(code: u16) -> Failure {
-        Failure::Status { code, retry_after: None }
+        Failure::Status { code, retry_after: None, answer: Excerpt::default() }
     }
 
     /// Milliseconds until the next attempt; `None` for a dead letter.
@@ -82,7 +83,7 @@ mod tests {
         }
         assert!(delay(&Failure::TimedOut, 1, 0.0).is_some());
         assert!(delay(&Failure::Unreachable, 1, 0.0).is_some());
-        let not_accepted = Failure::NotAccepted { code: 200, problem: String::new() };
+        let not_accepted = Failure::NotAccepted { code: 200, problem: String::new(), answer: Excerpt::default() };
         assert!(delay(&not_accepted, 1, 0.0).is_some());
         assert!(delay(&Failure::Unfit { problem: String::new() }, 1, 0.0).is_none());
         for dead in [status(301), status(307), status(400), status(401), status(404), status(413), status(422)] {
@@ -112,7 +113,11 @@ mod tests {
 
     #[test]
     fn retry_after_extends_the_delay() {
-        let after_seconds = |seconds| Failure::Status { code: 429, retry_after: Some(Duration::from_secs(seconds)) };
+        let after_seconds = |seconds| Failure::Status {
+            code: 429,
+            retry_after: Some(Duration::from_secs(seconds)),
+            answer: Excerpt::default(),
+        };
         assert_eq!(delay(&after_seconds(60), 1, 1.0), Some(60_000));
         assert_eq!(delay(&after_seconds(1), 3, 0.0), Some(8000), "but not sooner than the backoff");
     }

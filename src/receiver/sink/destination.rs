@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use url::Url;
 
-use super::{cloudevent, failure::Failure};
+use super::{cloudevent, excerpt::Redactor, failure::Failure};
 use crate::{
     receiver::journal::Pending,
     route::{
@@ -25,6 +25,7 @@ pub struct Destination {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) signing_key: Option<SigningKey>,
     pub(super) webhook: WebhookName,
+    pub(super) redactor: Redactor,
     pub(super) form: Form,
 }
 
@@ -70,6 +71,7 @@ impl Destination {
             authorization,
             signing_key,
             webhook: webhook.clone(),
+            redactor: Redactor::new(sink),
             form,
         }))
     }

@@ -2,15 +2,16 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
-use super::egress::Denied;
+use super::{egress::Denied, excerpt::Excerpt};
 
-/// Why an attempt failed. Of the response it contains only the status and `Retry-After`.
+/// Why an attempt failed. Of the response it contains the status, `Retry-After` and an excerpt of the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The response is not 2xx.
-    Status { code: u16, retry_after: Option<Duration> },
-    /// The response is 2xx, but does not satisfy the sink's success condition. Contains no part of the response's body.
-    NotAccepted { code: u16, problem: String },
+    Status { code: u16, retry_after: Option<Duration>, answer: Excerpt },
+    /// The response is 2xx, but does not satisfy the sink's success condition. `problem` contains no part of the
+    /// response's body.
+    NotAccepted { code: u16, problem: String, answer: Excerpt },
     /// The response cannot be parsed as HTTP, or has a head that is too large.
     Malformed,
     /// No response within the timeout.
@@ -54,17 +55,41 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The failure without text of the sink's response: it stays the same while the same failure repeats, so that a
+    /// condition or a log line can contain it.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Failure::Status { code, .. } => format!("answered {code}"),
+            Failure::NotAccepted { code, problem, .. } => format!("answered {code}, but {problem}"),
+            Failure::Malformed => "answered with a head that is too large or is not HTTP".to_owned(),
+            Failure::TimedOut => "did not answer in time".to_owned(),
+            Failure::Unreachable => "could not be reached".to_owned(),
+            Failure::Forbidden { address } => format!("not sent: {}", Denied { address: *address }),
+            Failure::Unfit { problem } => format!("not sent: {problem}"),
+        }
+    }
+
+    /// The start of the sink's response; `None` without a response, or if it has no body.
+    #[must_use]
+    pub fn answer(&self) -> Option<&str> {
+        match self {
+            Failure::Status { answer, .. } | Failure::NotAccepted { answer, .. } => answer.text(),
+            Failure::Malformed
+            | Failure::TimedOut
+            | Failure::Unreachable
+            | Failure::Forbidden { .. }
+            | Failure::Unfit { .. } => None,
+        }
+    }
+}
+
+/// The summary and the start of the sink's response.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Status { code, .. } => write!(f, "answered {code}"),
-            Failure::NotAccepted { code, problem } => write!(f, "answered {code}, but {problem}"),
-            Failure::Malformed => f.write_str("answered with a head that is too large or is not HTTP"),
-            Failure::TimedOut => f.write_str("did not answer in time"),
-            Failure::Unreachable => f.write_str("could not be reached"),
-            Failure::Forbidden { address } => write!(f, "not sent: {}", Denied { address: *address }),
-            Failure::Unfit { problem } => write!(f, "not sent: {problem}"),
-        }
+        f.write_str(&self.summary())?;
+        self.answer().map_or(Ok(()), |answer| write!(f, ": {answer}"))
     }
 }
 

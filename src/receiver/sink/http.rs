@@ -74,30 +74,44 @@ pub async fn deliver(clients: &Clients, destination: &Destination, event: &Pendi
         .headers(header)
         .body(body);
     let mut answer = request.send().await.map_err(|error| failure(&error))?;
-    let status = answer.status();
+    let (status, mut body) = (answer.status(), Vec::new());
     let code = status.as_u16();
-    if !status.is_success() {
-        let retry_after = retry_after::read(answer.headers(), clock::now());
-        // The response has arrived, whatever becomes of its body.
-        let _ = read(&mut answer).await;
-        return Err(Failure::Status { code, retry_after });
+    let read = read(&mut answer, &mut body).await;
+    // A response that trickles is one that hangs: the timeout covers all of it.
+    if read.as_ref().is_err_and(reqwest::Error::is_timeout) {
+        return Err(Failure::TimedOut);
     }
-    let body = read(&mut answer).await;
+    let excerpt = || destination.redactor.excerpt(&body);
+    if !status.is_success() {
+        // The response has arrived, whatever became of its body.
+        let retry_after = retry_after::read(answer.headers(), clock::now());
+        return Err(Failure::Status { code, retry_after, answer: excerpt() });
+    }
     let Some(condition) = &destination.success else { return Ok(()) };
-    let body = body.map_err(|error| failure(&error))?.unwrap_or_default();
-    condition.check(code, &body).map_err(|problem| Failure::NotAccepted { code, problem })
+    let checked = match read.map_err(|error| failure(&error))? {
+        Read::Whole => condition.check(code, &body),
+        Read::TooLong => condition.check(code, b""),
+    };
+    checked.map_err(|problem| Failure::NotAccepted { code, problem, answer: excerpt() })
 }
 
-/// Reads the body of a response; `None` if it is longer than [`ANSWER_MAX`].
-async fn read(answer: &mut Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let mut body = Vec::new();
+/// How much of a response's body was read.
+enum Read {
+    Whole,
+    /// It is longer than [`ANSWER_MAX`].
+    TooLong,
+}
+
+/// Reads the body of a response, at most [`ANSWER_MAX`] bytes of it.
+async fn read(answer: &mut Response, body: &mut Vec<u8>) -> Result<Read, reqwest::Error> {
     while let Some(chunk) = answer.chunk().await? {
-        if chunk.len() > ANSWER_MAX.saturating_sub(body.len()) {
-            return Ok(None);
+        let room = ANSWER_MAX - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() > room {
+            return Ok(Read::TooLong);
         }
-        body.extend_from_slice(&chunk);
     }
-    Ok(Some(body))
+    Ok(Read::Whole)
 }
 
 fn failure(error: &reqwest::Error) -> Failure {

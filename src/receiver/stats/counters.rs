@@ -164,9 +164,10 @@ impl DeliveryStats {
         let mut state = self.lock();
         let health = state.snapshot.sinks.entry(sink.to_owned()).or_default();
         health.consecutive_failures += 1;
-        health.last_failure = Some(failure.to_string());
+        health.last_failure = Some(failure.summary());
+        health.last_answer = failure.answer().map(str::to_owned);
         if let Some(suppressed) = state.log_limiters.entry("attempt").or_default().admit(moment) {
-            tracing::warn!(sink, event = ?id, %failure, suppressed, "attempt to deliver an event failed");
+            tracing::warn!(sink, event = ?id, failure = failure.summary(), suppressed, "attempt to deliver an event failed");
         }
     }
 

@@ -24,6 +24,8 @@ pub struct SinkHealth {
     pub last_success: Option<i64>,
     pub consecutive_failures: u64,
     pub last_failure: Option<String>,
+    /// The start of the sink's response to the last failed attempt, if it had one.
+    pub last_answer: Option<String>,
     /// When the circuit breaker lets the next attempt through; `None` while it is closed.
     pub circuit_open_until: Option<i64>,
 }
