@@ -20,7 +20,7 @@ pub struct ReceiverStatus {
     /// The last milestone event; `None` from a receiver of an earlier version, and while the journal cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milestones: Option<Milestones>,
-    /// Well-formed deliveries that no key verified, since the last verified one.
+    /// Recent deliveries that no key verified, since the last verified one.
     pub unverified_run: Option<UnverifiedRun>,
     /// Offset of the receiver's clock from the timestamps that Linktree signs; positive if the clock is ahead. `None`
     /// if the last deliveries do not agree on it, or the offset is small.
@@ -103,7 +103,8 @@ pub struct Certificate {
     pub problem: Option<String>,
 }
 
-/// A series of deliveries that were well-formed and recent but that no key verified.
+/// A series of recent deliveries that no key verified: their signature is wrong, or has another form than ours, such as
+/// the length of another algorithm.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnverifiedRun {

@@ -61,9 +61,9 @@ fn fuzz_headers() {
         count(200_000, 2_000),
         (vec((0usize..4, value()), 0..6), vec(any::<u8>(), 0..64)),
         |(pairs, body)| {
-            let Ok(credentials) = Credentials::read(&header(&pairs)) else { return Ok(()) };
-            let admitted =
-                admit(&route.keys, Window::of(&route), &credentials, Bytes::from(body), Timestamp::UNIX_EPOCH);
+            let (window, now) = (Window::of(&route), Timestamp::UNIX_EPOCH);
+            let Ok(credentials) = Credentials::read(&header(&pairs), window, now) else { return Ok(()) };
+            let admitted = admit(&route.keys, window, &credentials, Bytes::from(body), now);
             prop_assert!(admitted.is_err(), "an unsigned delivery was admitted");
             Ok(())
         },
@@ -121,7 +121,9 @@ fn a_signed_delivery_is_admitted() {
         |name: &str| text.split_once(&format!("{name}: ")).unwrap().1.lines().next().unwrap().as_bytes().to_vec();
     let header = header(&[(0, value("x-linktree-signature")), (1, value("x-linktree-timestamp"))]);
     let at = Timestamp::from_second(delivery.sent_at).unwrap();
-    let (route, credentials) = (process::route(None), Credentials::read(&header).unwrap());
-    let admitted = admit(&route.keys, Window::of(&route), &credentials, delivery.body.into(), at);
+    let route = process::route(None);
+    let window = Window::of(&route);
+    let credentials = Credentials::read(&header, window, at).unwrap();
+    let admitted = admit(&route.keys, window, &credentials, delivery.body.into(), at);
     assert!(admitted.is_ok());
 }

@@ -31,8 +31,9 @@ pub struct Credentials {
 pub enum Rejection {
     /// The signature or the timestamp header is absent or empty (the Linktree page: 401).
     MissingHeader,
-    /// The signature or the timestamp is malformed or repeated.
-    Malformed,
+    /// The signature or the timestamp is malformed or repeated. `recent` if only the form of the signature is wrong, such
+    /// as its length, and the timestamp is inside the window: as for an unverified one, our keys may not be Linktree's.
+    Malformed { recent: bool },
     /// No key verifies the signature. `recent` if its timestamp is inside the window: then either the request is
     /// forged, or our keys are not Linktree's.
     Unverified { recent: bool },
@@ -43,16 +44,18 @@ pub enum Rejection {
 }
 
 impl Credentials {
-    /// Parses the credentials of a request.
+    /// Parses the credentials of a request that arrived at `now`.
     ///
     /// # Errors
     /// [`Rejection::MissingHeader`] or [`Rejection::Malformed`].
-    pub fn read(header: &HeaderMap) -> Result<Self, Rejection> {
+    pub fn read(header: &HeaderMap, window: Window, now: Timestamp) -> Result<Self, Rejection> {
         let signature = single(header, headers::SIGNATURE)?;
         let sent_at = single(header, headers::TIMESTAMP)?;
+        let sent_at = SentAt::parse(sent_at).ok_or(Rejection::Malformed { recent: false })?;
+        let recent = window.is_recent(age(&sent_at, now));
         Ok(Credentials {
-            signature: Signature::from_hex(signature).ok_or(Rejection::Malformed)?,
-            sent_at: SentAt::parse(sent_at).ok_or(Rejection::Malformed)?,
+            signature: Signature::from_hex(signature).ok_or(Rejection::Malformed { recent })?,
+            sent_at,
             delivery_id: single(header, headers::DELIVERY_ID).ok().and_then(DeliveryId::parse),
         })
     }
@@ -104,12 +107,17 @@ pub fn admit(
         return Err(Rejection::NoKeys);
     }
     let Credentials { signature, sent_at, delivery_id } = credentials;
-    let age = now.as_second().saturating_sub(sent_at.seconds());
+    let age = age(sent_at, now);
     match keys.iter().find(|key| signature.verifies(&key.secret, sent_at, &body)) {
         None => Err(Rejection::Unverified { recent: window.is_recent(age) }),
         Some(_) if !window.allows(age) => Err(Rejection::Stale { off: age }),
         Some(key) => Ok(Event::new(delivery_id.as_ref(), signature, sent_at, &key.name, body, now.as_second())),
     }
+}
+
+/// Seconds from the signing of a delivery to its arrival.
+fn age(sent_at: &SentAt, now: Timestamp) -> i64 {
+    now.as_second().saturating_sub(sent_at.seconds())
 }
 
 /// The single value of a header. An empty value counts as absent, as in the Linktree page's own handler.
@@ -118,7 +126,7 @@ fn single<'a>(header: &'a HeaderMap, name: &str) -> Result<&'a [u8], Rejection> 
     match (values.next().map(HeaderValue::as_bytes), values.next()) {
         (None | Some([]), None) => Err(Rejection::MissingHeader),
         (Some(value), None) => Ok(value),
-        (_, Some(_)) => Err(Rejection::Malformed),
+        (_, Some(_)) => Err(Rejection::Malformed { recent: false }),
     }
 }
 

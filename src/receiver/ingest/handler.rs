@@ -79,7 +79,7 @@ impl Handler {
     /// Processes a delivery. `Err` is a verdict too: it ends the processing early.
     async fn deliver(&self, config: &Config, header: &HeaderMap, body: &mut Incoming) -> Result<Verdict, Verdict> {
         let route = &config.route;
-        let credentials = Credentials::read(header)?;
+        let credentials = Credentials::read(header, config.window, clock::now())?;
         if codings::is_encoded(header) {
             return Err(Verdict::Encoded);
         }

@@ -28,7 +28,9 @@ pub enum Verdict {
     Conflict,
     MissingHeader,
     /// Malformed credentials.
-    Malformed,
+    Malformed {
+        recent: bool,
+    },
     Unverified {
         recent: bool,
     },
@@ -81,7 +83,7 @@ impl Verdict {
         Verdict::Duplicate,
         Verdict::Conflict,
         Verdict::MissingHeader,
-        Verdict::Malformed,
+        Verdict::Malformed { recent: true },
         Verdict::Unverified { recent: true },
         Verdict::Stale { off: 0 },
         Verdict::NotConfigured,
@@ -105,7 +107,7 @@ impl Verdict {
         match self {
             Verdict::Verified | Verdict::Duplicate | Verdict::Conflict => StatusCode::OK,
             Verdict::MissingHeader => StatusCode::UNAUTHORIZED,
-            Verdict::Malformed | Verdict::Unverified { .. } | Verdict::Stale { .. } => StatusCode::FORBIDDEN,
+            Verdict::Malformed { .. } | Verdict::Unverified { .. } | Verdict::Stale { .. } => StatusCode::FORBIDDEN,
             // Every other status than 2xx feeds Linktree's failure clock, but a 4xx would also blame the sender.
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -128,7 +130,7 @@ impl Verdict {
             Verdict::Verified | Verdict::Conflict => r#"{"received":true}"#,
             Verdict::Duplicate => r#"{"duplicate":true}"#,
             Verdict::MissingHeader => route::UNSIGNED_ANSWER,
-            Verdict::Malformed | Verdict::Unverified { .. } | Verdict::Stale { .. } => "Invalid signature",
+            Verdict::Malformed { .. } | Verdict::Unverified { .. } | Verdict::Stale { .. } => "Invalid signature",
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
                 "Unavailable"
             }
@@ -153,7 +155,7 @@ impl Verdict {
             Verdict::Duplicate => "duplicate",
             Verdict::Conflict => "conflict",
             Verdict::MissingHeader => "missing_header",
-            Verdict::Malformed => "malformed",
+            Verdict::Malformed { .. } => "malformed",
             Verdict::Unverified { .. } => "unverified",
             Verdict::Stale { .. } => "stale",
             Verdict::NotConfigured => "not_configured",
@@ -181,7 +183,7 @@ impl Verdict {
             Verdict::Duplicate => Some(Bucket::Duplicate),
             Verdict::Conflict => Some(Bucket::Conflict),
             Verdict::MissingHeader => Some(Bucket::RejectedMissingHeader),
-            Verdict::Malformed => Some(Bucket::RejectedMalformed),
+            Verdict::Malformed { .. } => Some(Bucket::RejectedMalformed),
             Verdict::Unverified { .. } => Some(Bucket::RejectedSignature),
             Verdict::Stale { .. } => Some(Bucket::RejectedStale),
             Verdict::NotConfigured | Verdict::Overloaded | Verdict::JournalFull | Verdict::JournalFailed => {
@@ -244,7 +246,7 @@ impl Verdict {
             | Verdict::Duplicate
             | Verdict::Conflict
             | Verdict::MissingHeader
-            | Verdict::Malformed
+            | Verdict::Malformed { .. }
             | Verdict::Unverified { .. }
             | Verdict::Stale { .. }
             | Verdict::NotConfigured
@@ -262,7 +264,7 @@ impl From<Rejection> for Verdict {
     fn from(rejection: Rejection) -> Self {
         match rejection {
             Rejection::MissingHeader => Verdict::MissingHeader,
-            Rejection::Malformed => Verdict::Malformed,
+            Rejection::Malformed { recent } => Verdict::Malformed { recent },
             Rejection::Unverified { recent } => Verdict::Unverified { recent },
             Rejection::Stale { off } => Verdict::Stale { off },
             Rejection::NoKeys => Verdict::NotConfigured,

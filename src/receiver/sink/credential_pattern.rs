@@ -1,4 +1,4 @@
-//! Finds text that looks like a credential, whoever's it is: a sink's response may quote the credentials of its own
+//! Finds text that looks like a credential, of any owner: a sink's response may quote the credentials of its own
 //! backends. Pure.
 
 /// Words whose value is a credential, and whether the value may contain spaces, such as `Basic dXNlcjpwYXNz`.

@@ -95,14 +95,14 @@ impl DeliveryStats {
         }
         match verdict {
             Verdict::Verified | Verdict::Duplicate => return,
-            Verdict::Unverified { recent: true } => {
+            Verdict::Unverified { recent: true } | Verdict::Malformed { recent: true } => {
                 let run = state.snapshot.unverified_run.get_or_insert(UnverifiedRun { since: now, count: 0 });
                 run.count += 1;
             }
             Verdict::Stale { off } => state.snapshot.clock_skew.observe(now.saturating_sub(off), now),
             Verdict::Conflict
             | Verdict::MissingHeader
-            | Verdict::Malformed
+            | Verdict::Malformed { recent: false }
             | Verdict::Unverified { recent: false }
             | Verdict::NotConfigured
             | Verdict::Overloaded
@@ -246,6 +246,20 @@ mod tests {
     }
 
     #[test]
+    fn signatures_of_another_form_are_unverified_deliveries_too() {
+        let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
+        let answered = |verdict, now| stats.answered(verdict, None, now, clock::monotonic());
+        answered(Verdict::Malformed { recent: false }, 1);
+        assert_eq!(stats.snapshot().unverified_run, None, "the timestamp or a repeated header says nothing about keys");
+        answered(Verdict::Malformed { recent: true }, 2);
+        answered(Verdict::Unverified { recent: true }, 3);
+        answered(Verdict::Malformed { recent: true }, 4);
+        assert_eq!(stats.snapshot().unverified_run, Some(UnverifiedRun { since: 2, count: 3 }));
+        let hour = stats.snapshot().last_hour(5);
+        assert_eq!((hour.rejected_malformed, hour.rejected_signature), (3, 1), "each in its own count");
+    }
+
+    #[test]
     fn every_result_is_counted_by_reason() {
         let stats = DeliveryStats::new(Metrics::register(&mut Registry::default()));
         for verdict in Verdict::ALL {
@@ -274,7 +288,7 @@ mod tests {
     fn only_a_request_with_delivery_headers_counts_as_received() {
         for (verdict, received) in [
             (Verdict::Duplicate, Some(7)),
-            (Verdict::Malformed, Some(7)),
+            (Verdict::Malformed { recent: false }, Some(7)),
             (Verdict::TooLarge, Some(7)),
             (Verdict::MissingHeader, None),
             (Verdict::HeaderTooLarge, None),
@@ -346,8 +360,9 @@ mod tests {
 
     #[test]
     fn log_lines_have_the_delivery_id_escaped_and_bounded() {
-        let rejected =
-            |id: &'static [u8]| logged(|stats| stats.answered(Verdict::Malformed, Some(id), 1, clock::monotonic()));
+        let rejected = |id: &'static [u8]| {
+            logged(|stats| stats.answered(Verdict::Malformed { recent: true }, Some(id), 1, clock::monotonic()))
+        };
         assert!(rejected(b"dlv_01H").contains("delivery_id=\"dlv_01H\""), "{}", rejected(b"dlv_01H"));
         let hostile = rejected(b"d1\"\nERROR forged \x1b[31m\xff");
         assert!(hostile.lines().count() == 1 && hostile.is_ascii() && !hostile.contains('\x1b'), "{hostile}");
@@ -367,7 +382,12 @@ mod tests {
     fn lines_of_a_kind_are_throttled_whatever_their_id() {
         let lines = logged(|stats| {
             for id in 0..1000 {
-                stats.answered(Verdict::Malformed, Some(format!("d{id}").as_bytes()), 1, clock::monotonic());
+                stats.answered(
+                    Verdict::Malformed { recent: true },
+                    Some(format!("d{id}").as_bytes()),
+                    1,
+                    clock::monotonic(),
+                );
                 stats.failed("cms", &format!("d{id}"), &Failure::TimedOut, clock::monotonic());
             }
         });

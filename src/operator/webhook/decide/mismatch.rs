@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// After this many consecutive well-formed deliveries that no signing key verifies, there is a mismatch.
+/// After this many consecutive recent deliveries that no signing key verifies, there is a mismatch.
 const MISMATCHES: u64 = 3;
 
 /// The finding `SecretMismatch`: the secret was rotated in the dashboard and the new one was not copied into its

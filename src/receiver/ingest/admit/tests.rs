@@ -39,14 +39,9 @@ fn window(policy: StaleDeliveryPolicy, remembered: u64) -> Window {
 
 /// The result for a request with these fields, at [`NOW`] and with 300 s of tolerance.
 fn verdict(fields: &[(&'static str, &str)], body: &[u8]) -> Result<Event, Rejection> {
-    let credentials = Credentials::read(&header(fields))?;
-    admit(
-        &keys(),
-        window(StaleDeliveryPolicy::Reject, 604_800),
-        &credentials,
-        Bytes::copy_from_slice(body),
-        Timestamp::from_second(NOW).unwrap(),
-    )
+    let (window, now) = (window(StaleDeliveryPolicy::Reject, 604_800), Timestamp::from_second(NOW).unwrap());
+    let credentials = Credentials::read(&header(fields), window, now)?;
+    admit(&keys(), window, &credentials, Bytes::copy_from_slice(body), now)
 }
 
 fn signed(secret: &str, sent_at: i64, body: &[u8]) -> Result<Event, Rejection> {
@@ -121,12 +116,20 @@ fn credentials_follow_one_grammar() {
         format!("{good},{good}"),
         format!("{}é", &good[2..]),
         "z".repeat(64),
+        "ab".repeat(20),
+        "ab".repeat(64),
+        "FpilC8dNHP8dueXA4OKXfCrZ/bokXVc3zbeJ5MxuCYk=".to_owned(),
     ] {
-        assert_eq!(verdict(&[(headers::SIGNATURE, &bad), time], BODY).unwrap_err(), Rejection::Malformed, "{bad}");
+        let of_age = |age: i64| {
+            let sent_at = (NOW - age).to_string();
+            verdict(&[(headers::SIGNATURE, &bad), (headers::TIMESTAMP, &sent_at)], BODY).unwrap_err()
+        };
+        assert_eq!(of_age(300), Rejection::Malformed { recent: true }, "another key or algorithm: {bad}");
+        assert_eq!(of_age(301), Rejection::Malformed { recent: false }, "{bad}");
     }
     for bad in ["+1700000000", "01700000000", "1700000000.0", "１７０００００００", "1700000000,1700000000"] {
         let fields = [(headers::SIGNATURE, good.as_str()), (headers::TIMESTAMP, bad)];
-        assert_eq!(verdict(&fields, BODY).unwrap_err(), Rejection::Malformed, "{bad}");
+        assert_eq!(verdict(&fields, BODY).unwrap_err(), Rejection::Malformed { recent: false }, "{bad}");
     }
 }
 
@@ -135,7 +138,7 @@ fn a_repeated_header_is_rejected_even_with_equal_values() {
     let signature = signature("secret-new", NOW, BODY);
     let (sign, time) = ((headers::SIGNATURE, signature.as_str()), (headers::TIMESTAMP, "1700000000"));
     for fields in [vec![sign, sign, time], vec![sign, time, time]] {
-        assert_eq!(verdict(&fields, BODY).unwrap_err(), Rejection::Malformed);
+        assert_eq!(verdict(&fields, BODY).unwrap_err(), Rejection::Malformed { recent: false });
     }
 }
 
@@ -156,12 +159,9 @@ fn a_verified_delivery_without_a_valid_id_gets_an_id_from_its_signature() {
 fn without_keys_a_delivery_is_rejected_as_no_keys() {
     let signature = signature("secret-new", NOW, BODY);
     let header = header(&[(headers::SIGNATURE, &signature), (headers::TIMESTAMP, "1700000000")]);
-    let credentials = Credentials::read(&header).unwrap();
-    let now = Timestamp::from_second(NOW).unwrap();
-    assert_eq!(
-        admit(&[], window(StaleDeliveryPolicy::Reject, 604_800), &credentials, BODY.into(), now).unwrap_err(),
-        Rejection::NoKeys
-    );
+    let (window, now) = (window(StaleDeliveryPolicy::Reject, 604_800), Timestamp::from_second(NOW).unwrap());
+    let credentials = Credentials::read(&header, window, now).unwrap();
+    assert_eq!(admit(&[], window, &credentials, BODY.into(), now).unwrap_err(), Rejection::NoKeys);
 }
 
 #[test]
@@ -193,9 +193,9 @@ proptest! {
         if let Ok(time) = HeaderValue::from_bytes(&time) {
             fields.insert(headers::TIMESTAMP, time);
         }
-        let verdict = Credentials::read(&fields).and_then(|credentials| {
-            admit(&keys(), window(StaleDeliveryPolicy::Reject, 604_800), &credentials, Bytes::from(body), Timestamp::from_second(NOW).unwrap())
-        });
+        let (window, now) = (window(StaleDeliveryPolicy::Reject, 604_800), Timestamp::from_second(NOW).unwrap());
+        let verdict = Credentials::read(&fields, window, now)
+            .and_then(|credentials| admit(&keys(), window, &credentials, Bytes::from(body), now));
         prop_assert!(verdict.is_err());
     }
 
