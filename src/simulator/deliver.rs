@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::header::CONTENT_TYPE};
+use futures::{StreamExt, stream};
 use reqwest::{Certificate, redirect::Policy};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +36,10 @@ pub(super) type SenderState = State<Arc<Sender>>;
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) shared: Arc<Shared>,
+    /// Opens a connection for each request, so that a receiver that is gone is noticed at once.
     http: reqwest::Client,
+    /// Keeps connections alive.
+    http_keep_alive: reqwest::Client,
 }
 
 /// An attempt or a disabled subscription while the clock advanced, and its time since the start of the advance.
@@ -52,24 +56,30 @@ pub(super) enum StepEvent {
 }
 
 impl Sender {
-    /// A sender that follows no redirect, uses no proxy and opens a connection for each request, so that a receiver
-    /// that is gone is noticed at once. It trusts the authorities in `trusted` besides those of the machine.
+    /// A sender that follows no redirect and uses no proxy. It trusts the authorities in `trusted` besides those of the
+    /// machine.
     ///
     /// # Errors
     /// If TLS cannot be configured on this machine.
     pub(super) fn new(shared: Arc<Shared>, trusted: Vec<Certificate>) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .tls_certs_merge(trusted)
-            .user_agent("Linktree-Webhooks (simulator)")
-            .build()?;
-        Ok(Sender { shared, http })
+        let client = |idle_connections| {
+            reqwest::Client::builder()
+                .redirect(Policy::none())
+                .no_proxy()
+                .pool_max_idle_per_host(idle_connections)
+                .tls_certs_merge(trusted.clone())
+                .user_agent("Linktree-Webhooks (simulator)")
+                .build()
+        };
+        Ok(Sender { shared, http: client(0)?, http_keep_alive: client(CONCURRENCY)? })
     }
 
-    /// Runs the attempts as they fall due, until `shutdown`.
+    /// Runs the attempts as they fall due, until `shutdown`; it does not wait for attempts in flight.
     pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        shutdown.run_until_cancelled(self.send_due()).await;
+    }
+
+    async fn send_due(self: Arc<Self>) {
         let slots = Arc::new(Semaphore::new(CONCURRENCY));
         let mut attempts = JoinSet::new();
         loop {
@@ -95,7 +105,6 @@ impl Sender {
             tokio::select! {
                 () = self.shared.changed.notified() => {}
                 () = tokio::time::sleep(self.until_next_due()) => {}
-                () = shutdown.cancelled() => return,
             }
         }
     }
@@ -136,10 +145,9 @@ impl Sender {
     /// Runs one attempt and records its outcome.
     async fn attempt(&self, plan: Plan) -> Answer {
         tokio::time::sleep(plan.delay).await;
-        let mut answers = Vec::with_capacity(plan.requests.len());
-        for request in &plan.requests {
-            answers.push(self.send(request).await);
-        }
+        let at_once = if plan.at_once { plan.requests.len() } else { 1 };
+        let answers = stream::iter(&plan.requests).map(|request| self.send(request)).buffered(at_once.max(1));
+        let answers = answers.collect().await;
         let delivery = plan.delivery.clone();
         let answer = self.shared.with(|state, real| state.finish(plan, answers, real));
         tracing::info!(delivery, ?answer, "delivery attempted");
@@ -148,8 +156,9 @@ impl Sender {
 
     /// Sends one request and reads the response.
     pub(super) async fn send(&self, request: &Request) -> Answer {
-        let mut builder = self
-            .http
+        let keep_alive = self.shared.without_notify(|state, _| state.keep_alive);
+        let http = if keep_alive { &self.http_keep_alive } else { &self.http };
+        let mut builder = http
             .post(&request.url)
             .header(CONTENT_TYPE, "application/json")
             .header(headers::DELIVERY_ID, &request.delivery_id)

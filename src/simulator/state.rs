@@ -6,7 +6,7 @@
 //! | [`accounts`], [`limits`] | tokens and plans, request budgets |
 //! | [`subscriptions`], [`endpoint`], [`webhooks`] | subscriptions, their valid urls, the calls on them |
 //! | [`catalog`] | links, profile and milestones, which events come from |
-//! | [`deliveries`], [`sending`], [`sender`] | retries, requests and faults on the wire, due times |
+//! | [`deliveries`], [`sending`], [`spelling`], [`sender`] | retries, requests and faults on the wire, spelling of bodies, due times |
 //! | [`faults`], [`forgery`] | injected faults and forged requests |
 //! | [`offers`] | the calls that the API offers |
 //! | [`calls`] | the call log |
@@ -26,6 +26,7 @@ pub mod offers;
 pub mod rejection;
 pub mod sender;
 pub mod sending;
+mod spelling;
 pub mod subscriptions;
 pub mod webhooks;
 
@@ -81,6 +82,11 @@ pub struct State {
     /// Whether a retry of a delivery gets a new timestamp and signature. The real service's behaviour is unknown, so
     /// the simulator supports both.
     pub resign_retries: bool,
+    /// Whether only answers with a 5xx status count for the 72 hours, as Linktree's troubleshooting table has it; its text
+    /// says any failure.
+    pub only_5xx_disables: bool,
+    /// Whether deliveries use connections that are kept alive.
+    pub keep_alive: bool,
     pub offers: Offers,
 }
 
@@ -100,6 +106,8 @@ impl State {
             faults: Faults::default(),
             calls: CallLog::default(),
             resign_retries: true,
+            only_5xx_disables: false,
+            keep_alive: false,
             offers: setup.offers,
             setup,
         }

@@ -1,13 +1,18 @@
 //! Deliveries of the simulator: content, times, and reactions to responses.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU16, Ordering},
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 use axum::{
     Router,
     body::Bytes,
+    extract::ConnectInfo,
     http::{HeaderMap, StatusCode},
 };
 use jiff::Timestamp;
@@ -114,7 +119,9 @@ async fn a_change_arrives_signed_and_only_for_subscribed_types() {
     arrived.sort_by_key(|it| it.envelope().event_type);
     let types: Vec<_> = arrived.iter().map(|it| it.envelope().event_type).collect();
     assert_eq!(types, [EventType::LinkCreated, EventType::AnalyticsMilestone], "profile events are not subscribed");
-    assert_eq!(arrived[1].envelope().data, hit);
+    let data = arrived[1].envelope().data;
+    assert_eq!((&data["link_id"], &data["metric"]), (&hit["link_id"], &hit["metric"]));
+    assert_eq!((data["value"].as_f64(), data["threshold"].as_f64()), (Some(1001.0), Some(1000.0)), "1001 or 1001.0");
     assert_eq!(arrived[0].header("content-type"), "application/json");
     for one in &arrived {
         assert!(one.verifies(subscription.signing_secret.as_ref().unwrap()));
@@ -297,4 +304,50 @@ async fn an_event_of_an_unknown_type_can_be_sent() {
     simulator.control("POST", "/events", event).await;
     settle(&simulator).await;
     assert_eq!(sink.take()[0].envelope().event_type, EventType::Unknown("collection.created".into()));
+}
+
+#[tokio::test]
+async fn bodies_are_not_as_a_serializer_writes_them() {
+    let (simulator, sink, subscription) = subscribed().await;
+    for n in 0..20 {
+        create_link(&simulator, &format!("Caf\u{e9} {n}")).await;
+    }
+    settle(&simulator).await;
+    let arrived = sink.take();
+    assert_eq!(arrived.len(), 20);
+    let secret = subscription.signing_secret.unwrap();
+    for one in arrived {
+        let again = serde_json::to_vec(&serde_json::from_slice::<Value>(&one.body).unwrap()).unwrap();
+        let reserialized = Arrived { body: again.into(), ..one.clone() };
+        assert!(one.verifies(&secret) && !reserialized.verifies(&secret), "{:?}", one.body);
+    }
+}
+
+#[tokio::test]
+async fn concurrent_duplicates_arrive_at_the_same_time_over_connections_that_are_kept_alive() {
+    let simulator = Simulator::start(&["--no-rate-limit"]).await;
+    // Each answer waits for all copies, so that they must be in flight together.
+    let (all, connections) = (Arc::new(tokio::sync::Barrier::new(8)), Arc::new(Mutex::new(HashSet::new())));
+    let (barrier, seen) = (Arc::clone(&all), Arc::clone(&connections));
+    let take = move |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move {
+        seen.lock().unwrap().insert(peer);
+        barrier.wait().await;
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/h/1", listener.local_addr().unwrap());
+    let service = Router::new().fallback(take).into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(axum::serve(listener, service).into_future());
+    let request = CreateSubscription { url, events: vec![EventType::LinkCreated] };
+    simulator.client(TOKEN).create(&request).await.unwrap();
+    simulator.control("PATCH", "/settings", json!({"keep_alive": true})).await;
+    simulator.control("POST", "/faults/deliveries", json!({"kind": "concurrent-duplicates", "copies": 8})).await;
+    for n in 0..5 {
+        create_link(&simulator, &format!("Shop {n}")).await;
+        settle(&simulator).await;
+    }
+    let state = simulator.control("GET", "/state", Value::Null).await;
+    let deliveries = state["deliveries"].as_array().unwrap();
+    assert!(deliveries.iter().all(|it| it["state"] == "delivered"), "{state}");
+    let connections = connections.lock().unwrap().len();
+    assert!((8..16).contains(&connections), "{connections} connections for 40 requests");
 }

@@ -67,12 +67,16 @@ pub(super) async fn clear_deliveries(State(sender): SenderState) -> StatusCode {
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
     resign_retries: Option<bool>,
+    only_5xx_disables: Option<bool>,
+    keep_alive: Option<bool>,
     offers: Option<Offers>,
 }
 
 pub(super) async fn set(State(sender): SenderState, JsonBody(settings): JsonBody<Settings>) -> StatusCode {
-    let Settings { resign_retries, offers } = settings;
+    let Settings { resign_retries, only_5xx_disables, keep_alive, offers } = settings;
     sender.shared.with(|state, _| {
+        state.only_5xx_disables = only_5xx_disables.unwrap_or(state.only_5xx_disables);
+        state.keep_alive = keep_alive.unwrap_or(state.keep_alive);
         state.resign_retries = resign_retries.unwrap_or(state.resign_retries);
         state.offers = offers.unwrap_or(state.offers);
     });

@@ -34,6 +34,15 @@ impl Answer {
             Answer::None { .. } => false,
         }
     }
+
+    /// Whether the receiver answered with a 5xx status.
+    #[must_use]
+    pub fn is_server_error(&self) -> bool {
+        match self {
+            Answer::Status { status, .. } => (500..600).contains(status),
+            Answer::None { .. } => false,
+        }
+    }
 }
 
 /// A finished attempt to send a delivery.

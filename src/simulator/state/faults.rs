@@ -10,6 +10,8 @@ use crate::linktree::wire::SubscriptionId;
 const FAULTS_MAX: usize = 100;
 /// The longest delay that a fault may have, so that a forgotten fault does not keep connections open for ever.
 pub const DELAY_MAX_MS: u64 = 120_000;
+/// Maximum number of copies of one delivery that are sent at once.
+const COPIES_MAX: u32 = 64;
 
 /// A fault of an API call.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -58,6 +60,8 @@ pub enum DeliveryFault {
     LostAnswer,
     /// The delivery is sent twice under one id.
     Duplicate,
+    /// The delivery is sent this number of times at once, under one id.
+    ConcurrentDuplicates { copies: u32 },
     /// The body is changed after signing.
     Tamper,
     /// The delivery is sent, and then again under a new id, as an attacker with a captured request might do.
@@ -121,6 +125,7 @@ impl Faults {
         match rule.fault {
             DeliveryFault::Status { status } => check_status(status)?,
             DeliveryFault::Delay { milliseconds } => check_delay(milliseconds)?,
+            DeliveryFault::ConcurrentDuplicates { copies } => check_copies(copies)?,
             DeliveryFault::Drop
             | DeliveryFault::LostAnswer
             | DeliveryFault::Duplicate
@@ -189,6 +194,13 @@ fn check_delay(milliseconds: u64) -> Result<(), Rejection> {
     Ok(())
 }
 
+fn check_copies(copies: u32) -> Result<(), Rejection> {
+    if !(2..=COPIES_MAX).contains(&copies) {
+        return Err(Rejection::Unprocessable(format!("copies: between 2 and {COPIES_MAX}")));
+    }
+    Ok(())
+}
+
 /// Whether `text` matches `pattern`, in which each `*` matches any text, also none.
 fn matches_pattern(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
@@ -253,6 +265,10 @@ mod tests {
             assert!(faults.add_api(api_rule(bad)).is_err(), "{bad}");
         }
         assert!(serde_json::from_str::<ApiRule>(r#"{"kind":"explode"}"#).is_err());
+        for (copies, is_valid) in [(1, false), (2, true), (64, true), (65, false)] {
+            let rule = format!(r#"{{"kind":"concurrent-duplicates","copies":{copies}}}"#);
+            assert_eq!(faults.add_delivery(serde_json::from_str(&rule).unwrap()).is_ok(), is_valid, "{copies}");
+        }
     }
 
     #[test]

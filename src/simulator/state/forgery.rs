@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{State, rejection::Rejection, sender::body, sending::Request};
+use super::{State, rejection::Rejection, sending::Request};
 use crate::linktree::{event::EventType, wire::SubscriptionId};
 
 /// Age of a stale forgery, well above the 300 seconds that a receiver allows (known).
@@ -36,7 +36,7 @@ impl State {
         let (url, secret) = (subscription.url.clone(), subscription.secret.clone());
         let now = self.clock.on_the_wire(self.clock.now(real));
         let data = json!({"link_id": "lnk_forged", "title": "Forged", "url": "https://example.com/", "position": 0});
-        let body = body(&EventType::LinkCreated, &data, now)?;
+        let body = self.body(&EventType::LinkCreated, &data, now);
         let id = self.ids.delivery();
         Ok(match forgery {
             Forgery::WrongSignature => Request::signed(url, id, &self.ids.signing_secret(), now, body),

@@ -11,12 +11,10 @@ use super::{
     deliveries::{Answer, Attempt, Delivery, DeliveryState},
     rejection::Rejection,
     sending::{Plan, Request},
+    spelling,
     subscriptions::{DisabledReason, Subscription},
 };
-use crate::linktree::{
-    event::{Envelope, EventType},
-    wire::SubscriptionId,
-};
+use crate::linktree::{event::EventType, wire::SubscriptionId};
 
 /// A due action of Linktree: an attempt of a delivery, or disabling a subscription.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ impl State {
     ) -> Result<Vec<String>, Rejection> {
         self.deliveries.has_room_for(to.len())?;
         let now = self.clock.now(real);
-        let body = body(event_type, data, self.clock.on_the_wire(now))?;
+        let body = self.body(event_type, data, self.clock.on_the_wire(now));
         let made = to.iter().map(|subscription| {
             let id = self.ids.delivery();
             self.deliveries.add(Delivery {
@@ -125,22 +123,17 @@ impl State {
         if let Some(subscription) = subscription.and_then(|id| self.subscriptions.get_mut(&id)) {
             if answer.is_success() {
                 subscription.delivery_succeeded();
-            } else {
+            } else if !self.only_5xx_disables || answer.is_server_error() {
                 subscription.delivery_failed(now);
             }
         }
         answer
     }
-}
 
-/// The body of a delivery, `{type, data, timestamp}`.
-///
-/// # Errors
-/// [`Rejection::Unprocessable`] if it cannot be serialized, which a `Value` always can.
-pub(super) fn body(event_type: &EventType, data: &Value, seconds: i64) -> Result<Bytes, Rejection> {
-    let envelope = Envelope { event_type: event_type.clone(), data: data.clone(), timestamp: seconds.into() };
-    let json = serde_json::to_vec(&envelope).map_err(|error| Rejection::Unprocessable(error.to_string()))?;
-    Ok(json.into())
+    /// The body of a delivery, `{type, data, timestamp}`, spelled in one of many ways.
+    pub(super) fn body(&mut self, event_type: &EventType, data: &Value, seconds: i64) -> Bytes {
+        spelling::body(event_type.as_str(), data.clone(), seconds, self.ids.spelling()).into()
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +227,25 @@ mod tests {
         attempt(&mut state, retry, 500);
         let disabling = state.subscriptions.iter().find_map(Subscription::disable_due);
         assert_eq!(disabling, Some(retry + DISABLE_AFTER), "it restarts at the next failure");
+    }
+
+    #[test]
+    fn with_the_switch_only_5xx_counts_for_the_72_hours() {
+        for (status, only_5xx, counts) in
+            [(500, true, true), (503, true, true), (404, true, false), (302, true, false), (404, false, true)]
+        {
+            let (mut state, _) = state();
+            state.only_5xx_disables = only_5xx;
+            emit(&mut state, EventType::LinkCreated, START);
+            attempt(&mut state, START, status);
+            let disabling = state.subscriptions.iter().find_map(Subscription::disable_due);
+            assert_eq!(disabling.is_some(), counts, "{status} {only_5xx}");
+            let retry = START + Duration::from_secs(10);
+            attempt(&mut state, retry, 500);
+            let since = if counts { START } else { retry };
+            let disabling = state.subscriptions.iter().find_map(Subscription::disable_due);
+            assert_eq!(disabling, Some(since + DISABLE_AFTER), "{status} {only_5xx}");
+        }
     }
 
     #[test]

@@ -41,8 +41,10 @@ pub struct Plan {
     /// The signature before any fault; a retry without a new signature repeats it.
     pub signed: Option<Signed>,
     pub delay: Duration,
-    /// Sent one after another; the response to the first one counts.
+    /// The response to the first one counts.
     pub requests: Vec<Request>,
+    /// Whether the requests are sent at once, instead of one after another.
+    pub at_once: bool,
     /// A fault's response, which replaces the one to the first request.
     pub instead: Option<Answer>,
 }
@@ -57,6 +59,7 @@ impl Plan {
             signed: request.signed.clone(),
             delay: Duration::ZERO,
             requests: Vec::new(),
+            at_once: false,
             instead: None,
         };
         let lost = |problem: &str| Some(Answer::None { problem: problem.to_owned() });
@@ -73,6 +76,9 @@ impl Plan {
                 Plan { delay: Duration::from_millis(*milliseconds), requests: vec![request], ..plan }
             }
             Some(DeliveryFault::Duplicate) => Plan { requests: vec![request.clone(), request], ..plan },
+            Some(DeliveryFault::ConcurrentDuplicates { copies }) => {
+                Plan { requests: vec![request; *copies as usize], at_once: true, ..plan }
+            }
             Some(DeliveryFault::Replay) => {
                 let replayed = Request { delivery_id: fresh_id(), ..request.clone() };
                 Plan { requests: vec![request, replayed], ..plan }
@@ -112,6 +118,7 @@ mod tests {
             (DeliveryFault::LostAnswer, "dlv_1", true, false),
             (DeliveryFault::Delay { milliseconds: 5 }, "dlv_1", true, true),
             (DeliveryFault::Duplicate, "dlv_1 dlv_1", true, true),
+            (DeliveryFault::ConcurrentDuplicates { copies: 3 }, "dlv_1 dlv_1 dlv_1", true, true),
             (DeliveryFault::Replay, "dlv_1 dlv_2", true, true),
             (DeliveryFault::Tamper, "dlv_1", false, true),
             (DeliveryFault::Unsigned, "dlv_1", false, true),
