@@ -18,6 +18,7 @@ mod deep_stack;
 mod expression;
 pub mod filter;
 pub mod journal;
+pub mod redrive;
 pub mod sink;
 pub mod status;
 pub mod success;

@@ -23,6 +23,15 @@ pub struct LinktreeWebhookStatus {
     /// created a new signing secret since that value was set, and the operator has stored it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_rotate_secret_request: Option<String>,
+    /// The last handled value of the annotation webhooks.linktree-operator.dev/redrive-requested, at most 257 characters
+    /// of it. lastRedrive has the result. The value is "SINK TIME", where TIME is any text that makes it unique. The
+    /// receiver sends the dead letters of sink SINK again, or with "* TIME" those of all sinks. "OLD:NEW TIME" sends
+    /// the dead letters of sink OLD, which may have been removed or renamed, to sink NEW.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_redrive_request: Option<String>,
+    /// The result of the request in lastHandledRedriveRequest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_redrive: Option<RedriveStatus>,
     /// The address that Linktree delivers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
@@ -61,6 +70,28 @@ pub struct LinktreeWebhookStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// The result of a request to send dead letters again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedriveStatus {
+    /// Accepted: the receiver sends the dead letters again. Rejected: the request cannot be performed, and is not tried
+    /// again; set the annotation to another value.
+    pub result: RedriveResult,
+    /// How many dead letters an accepted request selected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<i64>,
+    /// Why the request was rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Whether a request to send dead letters again was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RedriveResult {
+    Accepted,
+    Rejected,
 }
 
 /// The address that Linktree delivers to.

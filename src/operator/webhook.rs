@@ -222,7 +222,14 @@ async fn execute(
         Some(_) => accounts.get(&connection),
         None => accounts.last_known(&connection),
     };
-    let executor = Executor { cluster: &context.cluster, connections: &context.connections, webhook, spec, account };
+    let executor = Executor {
+        cluster: &context.cluster,
+        connections: &context.connections,
+        receivers: &*context.receivers.client,
+        webhook,
+        spec,
+        account,
+    };
     let outcome = executor.execute(&plan.steps).await;
     for failure in &outcome.failures {
         let (namespace, webhook) = (&connection.namespace, webhook.name_any());

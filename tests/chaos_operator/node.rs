@@ -12,9 +12,10 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use linktree_operator::{
     linktree::secret::Secret,
-    operator::ports::{Probe, ProbeResult, Receivers},
+    operator::ports::{Probe, ProbeResult, Receivers, Redriven},
     route::{
         Route,
+        redrive::RedriveRequest,
         status::{ReceiverStatus, SinkStatus},
     },
 };
@@ -155,6 +156,10 @@ impl Node {
 
 #[async_trait]
 impl Receivers for Node {
+    async fn redrive(&self, _: IpAddr, _: &Secret, _: &RedriveRequest) -> Redriven {
+        Redriven::Accepted { matched: 0 }
+    }
+
     async fn status(&self, address: IpAddr, admin_token: &Secret) -> Option<ReceiverStatus> {
         let pods = self.pods.lock().unwrap();
         let pod = pods.values().find(|pod| pod.address == address && pod.ready)?;

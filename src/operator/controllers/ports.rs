@@ -12,7 +12,7 @@ use reqwest::Certificate;
 pub use crate::operator::webhook::{
     observed::ProbeResult,
     probe::{Probe, Prober},
-    receiver_client::{ReceiverClient, Receivers},
+    receiver_client::{ReceiverClient, Receivers, Redriven},
 };
 use crate::{
     ca_bundle::{self, Problem},

@@ -9,6 +9,9 @@ pub const SYNC: &str = "webhooks.linktree-operator.dev/sync-requested-at";
 /// Request on a webhook: replace its signing secret with a new one.
 pub const ROTATE_SECRET: &str = "webhooks.linktree-operator.dev/rotate-secret-requested-at";
 
+/// Request on a webhook: send dead letters again. Its value selects them, and is followed by a text that makes it unique.
+pub const REDRIVE: &str = "webhooks.linktree-operator.dev/redrive-requested";
+
 /// Annotation of a receiver's pod with the digest of its current route: a new value makes the kubelet refresh the
 /// mounted Secrets.
 pub const ROUTE_DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/route-digest";

@@ -28,6 +28,7 @@ mod milestones;
 mod mismatch;
 mod paused;
 mod receiver;
+mod redrive;
 mod signing;
 mod sinks;
 mod subscription;
@@ -51,7 +52,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     };
     let subscription = subscription::decide(spec, observed, &health, now);
     let signatures = signing::verified(observed, &subscription, spec);
-    let delivering = sinks::decide(spec, observed, now);
+    let mut delivering = sinks::decide(spec, observed, now);
     let journal_forecast = journal::forecast(observed, now);
     let at_risk = journal::at_risk(spec, journal_forecast.as_ref(), subscription.at_risk.clone());
     let awaited_milestones = milestones::awaited(spec, observed, subscription.status.as_ref(), &signatures, now);
@@ -69,6 +70,18 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         steps.extend(list);
     }
 
+    let redrive = redrive::decide(spec, observed);
+    let mut rejected_redrive = None;
+    match redrive {
+        redrive::Decision::None => {}
+        redrive::Decision::Send(step) => steps.push(step),
+        redrive::Decision::Wait(problem) => {
+            delivering.message.push_str("; the requested redrive waits: ");
+            delivering.message.push_str(problem);
+        }
+        redrive::Decision::Reject(rejected) => rejected_redrive = Some(rejected),
+    }
+
     let mut findings = vec![
         (ConditionType::ConnectionReady, connection),
         (ConditionType::ReceiverAvailable, receiver),
@@ -84,8 +97,10 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     findings.retain(|(condition_type, _)| applies(spec, *condition_type));
     carry_over_failure(observed, now, &mut findings);
     paused::hold_back(spec.pause, &mut steps, &mut findings);
+    // A redrive that the receiver does not handle yet is tried again at the settled interval.
+    let only_redrives = steps.iter().all(|step| matches!(step, Step::Redrive { .. }));
     let settled =
-        steps.is_empty() && findings.iter().all(|(condition_type, finding)| is_settled(*condition_type, finding));
+        only_redrives && findings.iter().all(|(condition_type, finding)| is_settled(*condition_type, finding));
     let requeue = until_key_expires(observed, now, if settled { SETTLED } else { unsettled_delay(observed, now) });
     // Such a gap ends some time after the last event was given up.
     let mut open_gaps = observed.status.gaps.iter().filter(|gap| gap.end_time.is_none());
@@ -96,6 +111,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
             // when the record of re-enable attempts expires.
             status.failing_since_time.is_some() || (spec.is_external() && status.recovery.is_some())
         });
+    let steps_done = steps.is_empty();
     Plan {
         steps,
         findings,
@@ -103,8 +119,9 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         awaited_milestones,
         journal_forecast,
         handled_sync_request,
+        rejected_redrive,
         requeue,
-        rests: settled && !time_matters,
+        rests: settled && steps_done && !time_matters,
     }
 }
 

@@ -4,7 +4,7 @@
 //! A failed step skips the remaining steps of its side ([`Side`]). The outcome contains the failure; it is not an error
 //! of the reconciliation, so that the status is written in any case.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -26,7 +26,8 @@ use super::{
     context::{Cluster, Connections},
     observed::{Child, Part, StaleObject},
     outcome::{Failure, Outcome},
-    plan::Step,
+    plan::{HandledRedrive, Step},
+    receiver_client::{Receivers, Redriven},
     render::{Rendered, exposure::ExposureObject},
     spec::Spec,
     subscription_record::registering,
@@ -45,6 +46,7 @@ use crate::{
             annotations::ROUTE_DIGEST_ANNOTATION, apply, gateway::HTTPRoute, names::FINALIZER, object_key::ObjectKey,
         },
     },
+    route::redrive::RedriveRequest,
 };
 
 mod secret;
@@ -53,6 +55,7 @@ mod secret;
 pub struct Executor<'a> {
     pub cluster: &'a Cluster,
     pub connections: &'a Connections,
+    pub receivers: &'a dyn Receivers,
     pub webhook: &'a LinktreeWebhook,
     /// The parsed and the rendered spec; `None` for a deletion, whose steps do not need them since the spec may be
     /// invalid.
@@ -66,6 +69,7 @@ enum Side {
     Kubernetes,
     /// The Ingress or HTTPRoute. An admission webhook may reject it, which must not stop the other steps.
     Exposure,
+    Receiver,
     Linktree,
 }
 
@@ -73,6 +77,8 @@ enum Side {
 enum StepError {
     Kubernetes(kube::Error),
     Exposure(kube::Error),
+    /// The receiver has not handled a request to send dead letters again.
+    Redrive(String),
     Linktree(ConditionType, ApiError),
     /// A secret from Linktree, or the placeholder of the dry run, could not be stored. `created`: Linktree created it.
     SecretNotStored {
@@ -125,6 +131,7 @@ impl Executor<'_> {
             Step::Apply(child) => self.apply(*child).await?,
             Step::Remove(stale) => self.remove(stale).await.map_err(StepError::Exposure)?,
             Step::RefreshPodMount { pod } => self.refresh_pod_mount(pod).await?,
+            Step::Redrive { address, request } => self.redrive(*address, request, outcome).await?,
             Step::RequestList => self.request_list(),
             Step::RecordRegistration { at } => {
                 // The slot comes first: a recorded registration that is then not sent would make another list of the
@@ -166,6 +173,7 @@ impl Executor<'_> {
         match error {
             StepError::Kubernetes(error) => Failure::Kubernetes { problem: error.to_string() },
             StepError::Exposure(error) => Failure::Exposure { problem: error.to_string() },
+            StepError::Redrive(problem) => Failure::Redrive { problem },
             StepError::SecretNotStored { error, created } => {
                 Failure::SecretNotStored { problem: error.to_string(), created }
             }
@@ -231,6 +239,17 @@ impl Executor<'_> {
         let Some((_, rendered)) = self.spec else { return Ok(()) };
         let patch = json!({"metadata": {"annotations": {ROUTE_DIGEST_ANNOTATION: rendered.route_digest}}});
         self.api::<Pod>().patch(pod, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+    }
+
+    async fn redrive(&self, address: IpAddr, request: &RedriveRequest, outcome: &mut Outcome) -> Result<(), StepError> {
+        let Some((_, rendered)) = self.spec else { return Ok(()) };
+        let result = match self.receivers.redrive(address, &rendered.admin_token, request).await {
+            Redriven::Accepted { matched } => Ok(matched),
+            Redriven::Rejected { problem } => Err(problem),
+            Redriven::Unavailable { problem } => return Err(StepError::Redrive(problem)),
+        };
+        outcome.redriven = Some(HandledRedrive { request: request.id.clone(), result });
+        Ok(())
     }
 
     /// Requests a list of the account ahead of its sync period, and enqueues the connection that makes it.
@@ -367,6 +386,7 @@ fn side(step: &Step) -> Side {
     match step {
         Step::Apply(Child::Exposure) | Step::Remove(_) => Side::Exposure,
         Step::AddFinalizer | Step::Apply(_) | Step::RefreshPodMount { .. } => Side::Kubernetes,
+        Step::Redrive { .. } => Side::Receiver,
         Step::RequestList
         | Step::DryRunSecretWrite
         | Step::RecordRegistration { .. }

@@ -26,6 +26,7 @@ use crate::{
         condition::{ConditionType, Reason},
         connection::LinktreeConnection,
         webhook::LinktreeWebhook,
+        webhook_status::LinktreeWebhookStatus,
     },
     linktree::{error::ApiError, secret::Secret, wire::SubscriptionId},
     operator::{
@@ -48,6 +49,9 @@ use crate::{
 mod exposure;
 mod read;
 mod stale_objects;
+
+/// Length, in characters, to which a request to send dead letters again is shortened.
+const REDRIVE_VALUE_MAX: usize = 257;
 
 /// Reads the Secret values that the spec refers to, and the route Secret, which contains the receiver's admin token.
 pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<KubernetesSecret>), kube::Error> {
@@ -99,6 +103,7 @@ pub async fn observe(
     let handled = seen.status.last_handled_sync_request.as_deref();
     let rotated = seen.status.last_handled_rotate_secret_request.as_deref();
     seen.rotate_request = annotations::pending(webhook, annotations::ROTATE_SECRET, rotated).map(str::to_owned);
+    seen.redrive_request = redrive_request(webhook, &seen.status);
     seen.sync_request = state.sync_requested(annotations::pending(webhook, annotations::SYNC, handled), now);
     // Re-enabling a disabled subscription needs a new probe, since an earlier one does not prove that the receiver is
     // healthy now. A sync request needs one, too.
@@ -168,6 +173,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         secret_kept_for: None,
         next_key_end: None,
         rotate_request: None,
+        redrive_request: None,
         route_digest: String::new(),
         children_outdated: Vec::new(),
         receiver: Receiver::default(),
@@ -183,6 +189,14 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         unresolved: None,
         sync_request: None,
     }
+}
+
+/// The pending request to send dead letters again. The value is shortened, since the status must keep it; a value of
+/// full length is rejected in any case.
+fn redrive_request(webhook: &LinktreeWebhook, status: &LinktreeWebhookStatus) -> Option<String> {
+    let value = annotations::pending(webhook, annotations::REDRIVE, None)?;
+    let value: String = value.chars().take(REDRIVE_VALUE_MAX).collect();
+    (status.last_handled_redrive_request.as_ref() != Some(&value)).then_some(value)
 }
 
 /// Another webhook of the account that has a subscription with the URL of this one.

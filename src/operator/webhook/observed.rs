@@ -40,6 +40,8 @@ pub struct Observed {
     pub next_key_end: Option<Timestamp>,
     /// The value of the user's request to rotate the signing secret, if one is pending.
     pub rotate_request: Option<String>,
+    /// The value of the user's request to send dead letters again, if one is pending; at most 257 characters of it.
+    pub redrive_request: Option<String>,
     /// The digest of the receiver's desired route.
     pub route_digest: String,
     /// The receiver's objects that are missing or differ from their desired state.

@@ -1,5 +1,6 @@
 //! The result of performing a plan's steps, from which the status is computed.
 
+use super::plan::HandledRedrive;
 use crate::{
     api::{condition::ConditionType, webhook::LinktreeWebhook},
     linktree::{error::ApiError, wire::SubscriptionId},
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub registered: Option<SubscriptionId>,
     /// The value of the user's rotation request that was completed.
     pub rotated: Option<String>,
+    /// The user's request to send dead letters again that the receiver accepted or rejected.
+    pub redriven: Option<HandledRedrive>,
     /// Whether an attempt to re-enable the subscription succeeded; `None` if none was made.
     pub recovery: Option<bool>,
     /// The finalizer was removed, so the webhook may no longer exist.
@@ -35,6 +38,8 @@ pub enum Failure {
     Exposure { problem: String },
     /// The signing secret from Linktree could not be stored. `created`: Linktree had created it, so it is lost.
     SecretNotStored { problem: String, created: bool },
+    /// The receiver has not handled the request to send dead letters again.
+    Redrive { problem: String },
     /// A request to Linktree failed. `condition_type`: the condition that it should have made true.
     Linktree { condition_type: ConditionType, error: ApiError },
 }
@@ -45,7 +50,10 @@ impl Failure {
     pub fn waits(&self) -> bool {
         match self {
             Failure::Linktree { error, .. } => matches!(error, ApiError::Throttled { .. }),
-            Failure::Kubernetes { .. } | Failure::Exposure { .. } | Failure::SecretNotStored { .. } => false,
+            Failure::Kubernetes { .. }
+            | Failure::Exposure { .. }
+            | Failure::SecretNotStored { .. }
+            | Failure::Redrive { .. } => false,
         }
     }
 }
@@ -64,7 +72,10 @@ impl Outcome {
     pub fn linktree_error(&self) -> Option<(ConditionType, &ApiError)> {
         self.failures.iter().find_map(|failure| match failure {
             Failure::Linktree { condition_type, error } => Some((*condition_type, error)),
-            Failure::Kubernetes { .. } | Failure::Exposure { .. } | Failure::SecretNotStored { .. } => None,
+            Failure::Kubernetes { .. }
+            | Failure::Exposure { .. }
+            | Failure::SecretNotStored { .. }
+            | Failure::Redrive { .. } => None,
         })
     }
 

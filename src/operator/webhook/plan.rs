@@ -1,6 +1,6 @@
 //! The plan of a decision, as data: the steps in order, and the findings for the status. It has no effects itself.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 
@@ -13,6 +13,7 @@ use crate::{
     },
     linktree::wire::{SubscriptionId, UpdateSubscription},
     operator::kubernetes::conditions::Finding,
+    route::redrive::RedriveRequest,
 };
 
 /// Requeue delay of a settled webhook, at which its receiver's counters are read.
@@ -29,6 +30,11 @@ pub enum Step {
     /// Annotates the pod, so that the kubelet refreshes the mounted Secret at once instead of up to a minute later.
     RefreshPodMount {
         pod: String,
+    },
+    /// Requests that the receiver at this address sends dead letters again.
+    Redrive {
+        address: IpAddr,
+        request: RedriveRequest,
     },
     /// Requests a list of the account ahead of its sync period.
     RequestList,
@@ -83,6 +89,7 @@ impl Step {
             | Step::Apply(_)
             | Step::Remove(_)
             | Step::RefreshPodMount { .. }
+            | Step::Redrive { .. }
             | Step::RequestList
             | Step::DryRunSecretWrite
             | Step::RecordRegistration { .. }
@@ -90,6 +97,14 @@ impl Step {
             | Step::RemoveFinalizer { .. } => false,
         }
     }
+}
+
+/// A handled request to send dead letters again: how many it selected, or the reason why it was rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandledRedrive {
+    /// The annotation's value.
+    pub request: String,
+    pub result: Result<u64, String>,
 }
 
 /// The decision for one webhook: its steps, and its findings before they are performed.
@@ -104,6 +119,8 @@ pub struct Plan {
     pub journal_forecast: Option<JournalForecast>,
     /// The value of the sync request that this reconciliation completes.
     pub handled_sync_request: Option<String>,
+    /// The request to send dead letters again that this decision rejects.
+    pub rejected_redrive: Option<HandledRedrive>,
     /// The delay until the next reconciliation, unless a watch event enqueues the webhook earlier.
     pub requeue: Duration,
     /// Settled: without a change of the observed state, the plan stays the same. The passage of time alone changes only

@@ -9,14 +9,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     observed::Observed,
     outcome::Outcome,
-    plan::Plan,
+    plan::{HandledRedrive, Plan},
     spec::InvalidSpec,
     subscription_record::{attempted, registering},
 };
 use crate::{
     api::{
         condition::{ConditionType, Reason},
-        webhook_status::{Address, LinktreeWebhookStatus, SubscriptionState},
+        webhook_status::{Address, LinktreeWebhookStatus, RedriveResult, RedriveStatus, SubscriptionState},
     },
     operator::kubernetes::conditions::{self, Finding},
     route::Route,
@@ -60,6 +60,7 @@ impl Report<'_> {
             awaited_milestones,
             journal_forecast,
             handled_sync_request,
+            rejected_redrive,
             requeue: _,
             rests: _,
         } = plan;
@@ -87,6 +88,7 @@ impl Report<'_> {
         }
         summary::summarize(&mut findings, !steps.is_empty());
         let sinks = route.map(|_| receiver::sinks(observed, now)).unwrap_or_default();
+        let redrive = rejected_redrive.as_ref().or(outcome.redriven.as_ref());
         let has_admin_token = signing::has_admin_token(observed, &steps, outcome);
         LinktreeWebhookStatus {
             observed_generation: generation,
@@ -95,6 +97,10 @@ impl Report<'_> {
                 .clone()
                 .or_else(|| previous.last_handled_rotate_secret_request.clone()),
             last_handled_sync_request: handled_sync_request.or_else(|| previous.last_handled_sync_request.clone()),
+            last_handled_redrive_request: redrive
+                .map(|redrive| redrive.request.clone())
+                .or_else(|| previous.last_handled_redrive_request.clone()),
+            last_redrive: redrive.map(redriven).or_else(|| previous.last_redrive.clone()),
             address: Some(Address { url: url.to_owned() }),
             sink_uri: previous.sink_uri.clone(),
             ce_attributes: previous.ce_attributes.clone(),
@@ -108,6 +114,19 @@ impl Report<'_> {
             receiver: route.and_then(|_| receiver::status(observed, journal_forecast)),
             sinks,
             conditions: conditions::render(&findings, &previous.conditions, generation, now),
+        }
+    }
+}
+
+fn redriven(HandledRedrive { request: _, result }: &HandledRedrive) -> RedriveStatus {
+    match result {
+        Ok(matched) => RedriveStatus {
+            result: RedriveResult::Accepted,
+            matched: Some(i64::try_from(*matched).unwrap_or(i64::MAX)),
+            message: None,
+        },
+        Err(problem) => {
+            RedriveStatus { result: RedriveResult::Rejected, matched: None, message: Some(problem.clone()) }
         }
     }
 }

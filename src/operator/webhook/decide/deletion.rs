@@ -42,6 +42,7 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
         awaited_milestones: observed.status.awaited_milestones.clone(),
         journal_forecast: None,
         handled_sync_request: None,
+        rejected_redrive: None,
         requeue: RETRY,
         rests: false,
     }

@@ -46,6 +46,7 @@ fn condition_of(step: &Step) -> Option<ConditionType> {
     match step {
         Step::Apply(Child::Exposure) | Step::Remove(_) => Some(ConditionType::EndpointReachable),
         Step::Apply(_) | Step::RefreshPodMount { .. } => Some(ConditionType::ReceiverAvailable),
+        Step::Redrive { .. } => Some(ConditionType::Delivering),
         Step::RecordRegistration { .. } | Step::Register => Some(ConditionType::Registered),
         Step::RotateSecret { .. } => Some(ConditionType::SigningKeysReady),
         Step::Update { .. } => Some(ConditionType::UpToDate),

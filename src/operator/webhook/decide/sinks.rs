@@ -9,7 +9,10 @@ use crate::{
         webhook::Pause,
     },
     operator::{
-        kubernetes::conditions::{self, Finding, Status},
+        kubernetes::{
+            annotations::REDRIVE,
+            conditions::{self, Finding, Status},
+        },
         webhook::{observed::Observed, spec::Spec},
     },
     route::status::{ReceiverStatus, SinkStatus},
@@ -79,7 +82,7 @@ pub(super) fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Findin
             Reason::DeadLetters,
             format!(
                 "the sinks accept events, except for dead letters, which stay in the journal until they expire: \
-                 {with_dead_letters}; see lastFailure in status.sinks"
+                 {with_dead_letters}; see lastFailure in status.sinks, and send them again with the annotation {REDRIVE}"
             ),
         );
     }

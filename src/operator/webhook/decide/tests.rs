@@ -48,6 +48,7 @@ mod exposure;
 mod external;
 mod keys;
 mod properties;
+mod redrive;
 mod sinks;
 mod sync;
 
@@ -83,6 +84,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
         secret_kept_for: Some(SubscriptionId("wh_1".into())),
         next_key_end: None,
         rotate_request: None,
+        redrive_request: None,
         route_digest: "r1".into(),
         children_outdated: Vec::new(),
         receiver: Receiver {

@@ -17,6 +17,7 @@ pub(super) fn apply(failure: &Failure, hold_until: Option<Timestamp>, findings: 
     let condition_type = match failure {
         Failure::Kubernetes { .. } => ConditionType::ReceiverAvailable,
         Failure::Exposure { .. } => return not_exposed(reason, &message, findings),
+        Failure::Redrive { .. } => return add_to_delivering(&message, findings),
         Failure::SecretNotStored { .. } => ConditionType::SigningKeysReady,
         Failure::Linktree { condition_type, .. } => *condition_type,
     };
@@ -36,6 +37,13 @@ fn not_exposed(reason: Reason, message: &str, findings: &mut [(ConditionType, Fi
     };
 }
 
+/// Adds the message to that of `Delivering`: a request to send dead letters again says nothing about the sinks.
+fn add_to_delivering(message: &str, findings: &mut [(ConditionType, Finding)]) {
+    if let Some((_, finding)) = findings.iter_mut().find(|(found, _)| *found == ConditionType::Delivering) {
+        finding.message = format!("{}; {message}", finding.message);
+    }
+}
+
 /// The message and condition reason for a failed step.
 pub(super) fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (String, Reason) {
     match failure {
@@ -44,6 +52,9 @@ pub(super) fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (Str
         }
         Failure::Exposure { problem } => {
             (format!("a change to the receiver's exposure failed: {problem}"), Reason::ExposureRefused)
+        }
+        Failure::Redrive { problem } => {
+            (format!("the requested redrive waits, and is tried again: {problem}"), Reason::Pending)
         }
         Failure::SecretNotStored { problem, created } => {
             let next = if *created {

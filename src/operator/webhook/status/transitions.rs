@@ -5,13 +5,15 @@
 use super::{
     diff::has_forecast,
     gaps,
-    notice::{Notice, warning},
+    notice::{Notice, normal, warning},
     sink_notices,
 };
 use crate::{
     api::{
         condition::{ConditionType, Reason},
-        webhook_status::{AwaitedMilestones, GapReason, LinktreeWebhookStatus, SubscriptionState},
+        webhook_status::{
+            AwaitedMilestones, GapReason, LinktreeWebhookStatus, RedriveResult, RedriveStatus, SubscriptionState,
+        },
     },
     operator::kubernetes::conditions,
 };
@@ -57,6 +59,11 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
         };
         notices.push(warning("BacklogFillsJournal", note));
     }
+    if let (Some(request), Some(redrive)) = (&next.last_handled_redrive_request, &next.last_redrive)
+        && previous.last_handled_redrive_request.as_ref() != Some(request)
+    {
+        notices.push(redriven(request, redrive));
+    }
     let began = next.gaps.iter().filter(|gap| gap.end_time.is_none() && !previous.gaps.contains(gap));
     notices.extend(began.filter(|gap| gap.reason == GapReason::EventsDropped).map(|_| {
         let sinks: Vec<_> = gaps::dropping(&previous.sinks, &next.sinks).collect();
@@ -81,6 +88,19 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
     }));
     notices.extend(sink_notices::between(&previous.sinks, &next.sinks));
     notices
+}
+
+fn redriven(request: &str, RedriveStatus { result, matched, message }: &RedriveStatus) -> Notice {
+    match result {
+        RedriveResult::Accepted => {
+            let matched = matched.unwrap_or_default();
+            normal("RedriveAccepted", format!("dead letters that are sent again for request {request:?}: {matched}"))
+        }
+        RedriveResult::Rejected => {
+            let message = message.as_deref().unwrap_or_default();
+            warning("RedriveRejected", format!("request {request:?} to send dead letters again is rejected: {message}"))
+        }
+    }
 }
 
 fn no_milestones_since(awaited: &AwaitedMilestones) -> String {

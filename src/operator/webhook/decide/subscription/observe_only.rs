@@ -40,6 +40,7 @@ fn planned(step: &Step) -> Option<PlannedAction> {
         | Step::Apply(_)
         | Step::Remove(_)
         | Step::RefreshPodMount { .. }
+        | Step::Redrive { .. }
         | Step::RequestList
         | Step::DryRunSecretWrite
         | Step::RecordRegistration { .. }
