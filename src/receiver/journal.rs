@@ -32,7 +32,7 @@ pub trait Journal: Send + Sync + 'static {
     async fn append(&self, event: Event) -> Result<Appended, JournalError>;
 
     /// Applies the limits and sinks of a route. A new sink gets the events from now on; the waiting events of a removed
-    /// sink are dropped, its dead letters stay.
+    /// sink become dead letters.
     async fn configure(&self, settings: Settings) -> Result<(), JournalError>;
 
     /// The events whose next attempt at `sink` is due at `now`, oldest first, at most `limit`; empty if the sink is

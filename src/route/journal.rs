@@ -39,6 +39,7 @@ pub struct Detail {
     #[serde(flatten)]
     pub entry: Entry,
     pub body: Body,
+    /// The sinks that have had the event: not those that were added after it arrived.
     pub sinks: Vec<SinkEntry>,
 }
 
@@ -65,7 +66,7 @@ pub struct SinkEntry {
 pub enum SinkState {
     /// The event was not sent to this sink yet.
     Waiting,
-    /// The sink has accepted the event, does not want it, or was added after it arrived.
+    /// The sink has accepted the event, or does not want it.
     Done,
     /// The event failed `attempts` times at this sink and will be retried.
     Retrying { attempts: u32, due_time: i64 },

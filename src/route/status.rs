@@ -32,6 +32,9 @@ pub struct ReceiverStatus {
     /// Events that wait for a sink, summed over all sinks.
     pub backlog: u64,
     pub sinks: Vec<SinkStatus>,
+    /// Sinks that have left the route and still have dead letters, by name; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed_sinks: Vec<RemovedSink>,
 }
 
 impl ReceiverStatus {
@@ -52,6 +55,7 @@ impl ReceiverStatus {
             journal_usage: None,
             backlog: 0,
             sinks: Vec::new(),
+            removed_sinks: Vec::new(),
         }
     }
 }
@@ -168,6 +172,16 @@ pub struct SinkStatus {
     /// Events given up by `BacklogPolicy::DropOldest`, since the journal was made.
     #[serde(default)]
     pub dropped: u64,
+}
+
+/// A sink that has left the route. The events that it was waiting for become dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemovedSink {
+    pub name: String,
+    /// Its events that are not dead letters yet; 0 within seconds.
+    pub backlog: u64,
+    pub dead_lettered: u64,
 }
 
 /// A sink that gets no events except for a probe from time to time, until it accepts one.

@@ -82,19 +82,21 @@ impl Sources {
 async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Json<ReceiverStatus>, StatusCode> {
     let config = auth::authorize(&sources.config, &header)?;
     // If the journal cannot be read, its health in the status says so, and the rest of the status is still useful.
-    let (backlog, milestones) = match sources.measure().await {
-        Ok((backlog, inventory)) => (backlog, Some(Milestones { last_time: inventory.last_milestone })),
+    let (backlog, inventory) = match sources.measure().await {
+        Ok((backlog, inventory)) => (backlog, Some(inventory)),
         Err(_) => (Vec::new(), None),
     };
+    let milestones = inventory.as_ref().map(|inventory| Milestones { last_time: inventory.last_milestone });
     let (stats, health) = (sources.stats.snapshot(), sources.journal.health());
     Ok(Json(ReceiverStatus {
         certificate: sources.certificate(),
         milestones,
+        removed_sinks: inventory.map(|inventory| inventory.removed).unwrap_or_default(),
         ..compose(&config, health, &stats, &backlog, clock::now().as_second())
     }))
 }
 
-/// Composes the status without the certificate and the milestones. Pure.
+/// Composes the status without the certificate and what only the inventory of the journal has. Pure.
 fn compose(
     config: &Config,
     journal: JournalHealth,
@@ -135,5 +137,6 @@ fn compose(
         journal_usage: None,
         backlog: backlog.iter().map(|backlog| backlog.waiting).sum(),
         sinks: sinks.collect(),
+        removed_sinks: Vec::new(),
     }
 }

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{JournalError, Position};
-use crate::route::journal::{Entry, SinkEntry};
+use crate::route::{
+    journal::{Entry, SinkEntry},
+    status::RemovedSink,
+};
 
 /// A journal that can be inspected.
 #[async_trait]
@@ -35,4 +38,6 @@ pub struct Inventory {
     pub last_milestone: Option<i64>,
     /// When the oldest undelivered event was received, in seconds since the epoch, by sink.
     pub oldest: BTreeMap<String, i64>,
+    /// The sinks that have left the route and still have dead letters, at most 100.
+    pub removed: Vec<RemovedSink>,
 }

@@ -32,6 +32,7 @@ use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, QU
 use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth};
 
 mod append;
+mod background;
 mod ballast;
 mod bounds;
 mod checkpoint;
@@ -45,6 +46,7 @@ mod inspect;
 mod pending_index;
 mod prune;
 mod reader;
+mod removed;
 mod room;
 mod schema;
 mod settle;
@@ -116,6 +118,7 @@ impl SqliteJournal {
             commits,
             runtime: Handle::current(),
             nothing_to_evict: false,
+            convert_at: Some(clock::monotonic()),
             began: clock::monotonic(),
             group_commit: false,
             lost: lost.clone(),

@@ -9,13 +9,17 @@ use super::{
     labels::{KeyLabel, SinkLabel},
     snapshot::StatsSnapshot,
 };
-use crate::receiver::journal::{Backlog, inspect::Inventory};
+use crate::{
+    receiver::journal::{Backlog, inspect::Inventory},
+    route::status::RemovedSink,
+};
 
 /// Handles to all gauges.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
     backlog: Family<SinkLabel, Gauge>,
     oldest: Family<SinkLabel, Gauge>,
+    dead_letters: Family<SinkLabel, Gauge>,
     failures: Family<SinkLabel, Gauge>,
     last_success: Family<SinkLabel, Gauge>,
     last_verified: Family<KeyLabel, Gauge>,
@@ -28,8 +32,18 @@ pub struct Gauges {
 impl Gauges {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let gauges = Gauges::default();
-        let Gauges { backlog, oldest, failures, last_success, last_verified, clock_offset, events, identities, bytes } =
-            gauges.clone();
+        let Gauges {
+            backlog,
+            oldest,
+            dead_letters,
+            failures,
+            last_success,
+            last_verified,
+            clock_offset,
+            events,
+            identities,
+            bytes,
+        } = gauges.clone();
         registry.register(
             "backlog",
             "Events not yet delivered to the sink, including those that wait for a retry",
@@ -39,6 +53,11 @@ impl Gauges {
             "oldest_undelivered_seconds",
             "Age in seconds of the oldest event not yet delivered to the sink",
             oldest,
+        );
+        registry.register(
+            "stored_dead_letters",
+            "Dead letters in the journal, also those of sinks that were removed",
+            dead_letters,
         );
         registry.register("sink_consecutive_failures", "Failed attempts since the last delivered event", failures);
         registry.register(
@@ -58,19 +77,23 @@ impl Gauges {
 
     /// Updates all gauges, as of `now` (seconds since the epoch).
     pub fn set(&self, backlog: &[Backlog], inventory: &Inventory, stats: &StatsSnapshot, now: i64) {
-        for family in [&self.backlog, &self.oldest, &self.failures, &self.last_success] {
+        for family in [&self.backlog, &self.oldest, &self.dead_letters, &self.failures, &self.last_success] {
             family.clear();
         }
-        for Backlog { sink, waiting, .. } in backlog {
+        for Backlog { sink, waiting, dead_lettered } in backlog {
             let label = SinkLabel { sink: sink.clone() };
             let health = stats.sinks.get(sink).cloned().unwrap_or_default();
             let age = inventory.oldest.get(sink).map_or(0, |oldest| now.saturating_sub(*oldest).max(0));
             self.backlog.get_or_create(&label).set(signed(*waiting));
+            self.dead_letters.get_or_create(&label).set(signed(*dead_lettered));
             self.oldest.get_or_create(&label).set(age);
             self.failures.get_or_create(&label).set(signed(health.consecutive_failures));
             if let Some(last) = health.last_success {
                 self.last_success.get_or_create(&label).set(last);
             }
+        }
+        for RemovedSink { name, backlog: _, dead_lettered } in &inventory.removed {
+            self.dead_letters.get_or_create(&SinkLabel { sink: name.clone() }).set(signed(*dead_lettered));
         }
         self.last_verified.clear();
         if let (Some(key), Some(last)) = (&stats.last_key, stats.last_verified) {

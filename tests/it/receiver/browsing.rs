@@ -6,8 +6,7 @@ use serde::de::DeserializeOwned;
 use super::fixture::{BODY, Collector, Running, SECRET, delivery, numbered, route, sink, until, vacant};
 
 async fn read<T: DeserializeOwned>(receiver: &Running, path: &str) -> T {
-    let request = receiver.client.get(format!("http://{}{path}", receiver.admin)).bearer_auth("t0ken");
-    request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    receiver.read(path).await
 }
 
 #[tokio::test]

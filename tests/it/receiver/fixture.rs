@@ -23,6 +23,7 @@ use linktree_operator::{
     route::{self, Forwarding, Key, Retry, Route, Sink, StaleDeliveryPolicy, WebhookName, status::ReceiverStatus},
 };
 use reqwest::{Client, RequestBuilder, Response};
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -153,8 +154,13 @@ impl Running {
     }
 
     pub async fn status(&self) -> ReceiverStatus {
-        let request = self.client.get(format!("http://{}/status", self.admin)).bearer_auth("t0ken");
-        request.send().await.unwrap().json().await.unwrap()
+        self.read("/status").await
+    }
+
+    /// Reads JSON from the admin port, with the token.
+    pub async fn read<T: DeserializeOwned>(&self, path: &str) -> T {
+        let request = self.client.get(format!("http://{}{path}", self.admin)).bearer_auth("t0ken");
+        request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
     }
 }
 

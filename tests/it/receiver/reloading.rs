@@ -1,8 +1,12 @@
 //! A changed route file is loaded without a restart; an invalid one is ignored.
 
-use linktree_operator::route::Route;
+use linktree_operator::route::{
+    Route,
+    journal::{Detail, SinkEntry, SinkState},
+    status::RemovedSink,
+};
 
-use super::fixture::{BODY, Collector, Running, SECRET, delivery, key, numbered, route, sink, until};
+use super::fixture::{BODY, Collector, Running, SECRET, delivery, key, numbered, route, sink, until, vacant};
 
 #[tokio::test]
 async fn a_receiver_is_not_ready_without_a_route_file() {
@@ -71,4 +75,24 @@ async fn an_invalid_file_keeps_the_last_valid_route() {
     next.keys = vec![key("k2", "rotated")];
     receiver.reroute(&next).await;
     assert_eq!(receiver.deliver(&numbered(3)).await.0, 403);
+}
+
+#[tokio::test]
+async fn the_events_of_a_renamed_sink_become_dead_letters_of_its_old_name() {
+    let address = vacant().await;
+    let receiver = Running::start(&route(vec![sink("cms", address)])).await;
+    for n in 1..=6 {
+        receiver.deliver(&numbered(n)).await;
+    }
+    until("the sink was tried", async || receiver.status().await.sinks[0].consecutive_failures > 0).await;
+    receiver.reroute(&route(vec![sink("cms-v2", address)])).await;
+    receiver.deliver(&numbered(7)).await;
+    let removed = RemovedSink { name: "cms".into(), backlog: 0, dead_lettered: 6 };
+    until("they are dead letters", async || receiver.status().await.removed_sinks == [removed.clone()]).await;
+    let Detail { sinks, .. } = receiver.read("/journal/1").await;
+    let [SinkEntry { name, state: SinkState::DeadLetter { failure, .. } }] = &sinks[..] else { panic!("{sinks:?}") };
+    assert_eq!((name.as_str(), failure.contains("removed")), ("cms", true), "the new sink has not had it: {failure}");
+    receiver.reroute(&route(vec![sink("cms", address)])).await;
+    let status = receiver.status().await;
+    assert_eq!((status.sinks[0].dead_lettered, status.removed_sinks[0].name.as_str()), (6, "cms-v2"));
 }

@@ -1,6 +1,6 @@
 //! Bounds of the journal's files and transactions, which follow from the size of the volume. Pure.
 
-use super::commit_size::{INDEX_PAGES_PER_APPEND, PAGE_BYTES};
+use super::commit_size::{INDEX_PAGES_PER_APPEND, PAGE_BYTES, PAGES_PER_SETTLEMENT};
 
 /// The write-ahead log and the ballast have at most this part of the volume each.
 const VOLUME_PART: u64 = 16;
@@ -15,6 +15,8 @@ const LOG_HEADER_BYTES: u64 = 32;
 const CAPACITY_MIN: u64 = 64 << 20;
 /// The maximum of requests in one commit: bounds how long the first of them waits for the last.
 const REQUESTS_MAX: u32 = 256;
+/// The maximum of settlements in a transaction that the writer makes by itself: a delivery may wait for it.
+const SETTLEMENTS_MAX: u32 = 256;
 /// The pages that the deletion of a batch of rows writes at most besides a page of each row: the list of free pages.
 const FREE_LIST_PAGES: u32 = 32;
 
@@ -69,6 +71,11 @@ impl Bounds {
     /// The pages that the eviction of a batch of events writes at most.
     pub(super) fn evict_pages(self) -> u32 {
         (self.log_pages / 6).min(568) + FREE_LIST_PAGES.min(self.log_pages / 16)
+    }
+
+    /// How many events one transaction settles at most that the writer makes by itself.
+    pub(super) fn settlements(self) -> usize {
+        (self.log_pages / 4 / PAGES_PER_SETTLEMENT).clamp(1, SETTLEMENTS_MAX) as usize
     }
 
     /// The pages that one pass writes at most that expires events, dead letters with their indexes, late settlements and

@@ -8,7 +8,7 @@ pub(super) const INDEX_PAGES_PER_APPEND: u32 = 4;
 /// The estimated space of an event besides its body.
 const OVERHEAD_BYTES: i128 = 512;
 /// The pages that a settlement writes at most: the retry with its two indexes, and the dead letter with its two.
-const PAGES_PER_SETTLEMENT: u32 = 6;
+pub(super) const PAGES_PER_SETTLEMENT: u32 = 6;
 
 /// The pages of an event with a body of this length.
 pub(super) fn append_pages(body_bytes: usize) -> u32 {

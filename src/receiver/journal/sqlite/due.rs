@@ -10,7 +10,7 @@ use crate::{
 /// The events due for `sink` at `now`, oldest first. Up to half of them are retries, so that neither retries nor new
 /// events starve.
 pub(super) fn due(connection: &Connection, sink: &str, now: i64, limit: usize) -> Result<Due> {
-    let position = "SELECT position FROM sinks WHERE name = ?1";
+    let position = "SELECT position FROM sinks WHERE name = ?1 AND removed_after IS NULL";
     let position: Option<Position> =
         connection.prepare_cached(position)?.query_row([sink], |row| row.get(0)).optional()?;
     let Some(position) = position else { return Ok(Due::default()) };
@@ -49,7 +49,7 @@ const BACKLOG: &str = "SELECT name,
         max(0, coalesce((SELECT max(id) FROM events), 0) - position)
             + (SELECT count(*) FROM retries WHERE sink = name),
         (SELECT count(*) FROM dead_letters WHERE sink = name)
-    FROM sinks ORDER BY name";
+    FROM sinks WHERE removed_after IS NULL ORDER BY name";
 
 /// The backlog of each sink. Events are numbered without gaps, so the events after a position need not be counted.
 pub(super) fn backlog(connection: &Connection) -> Result<Vec<Backlog>> {

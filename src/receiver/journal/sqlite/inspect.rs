@@ -12,8 +12,14 @@ use crate::{
         JournalError, Position,
         inspect::{Inspect, Inventory},
     },
-    route::journal::{Entry, SinkEntry, SinkState},
+    route::{
+        journal::{Entry, SinkEntry, SinkState},
+        status::RemovedSink,
+    },
 };
+
+/// How many removed sinks are listed.
+const REMOVED_SINKS_MAX: i64 = 100;
 
 #[async_trait]
 impl Inspect for SqliteJournal {
@@ -44,7 +50,7 @@ fn inventory(connection: &Connection) -> Result<Inventory> {
     let oldest = "SELECT name, (SELECT received_at FROM events WHERE id = min(
                 coalesce((SELECT min(id) FROM events WHERE id > position), 9223372036854775807),
                 coalesce((SELECT min(event) FROM retries WHERE sink = name), 9223372036854775807)))
-        FROM sinks";
+        FROM sinks WHERE removed_after IS NULL";
     let mut statement = connection.prepare_cached(oldest)?;
     let oldest = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)))?;
     let mut inventory = Inventory {
@@ -52,6 +58,7 @@ fn inventory(connection: &Connection) -> Result<Inventory> {
         identities: span("identities")?,
         bytes: prune::used_bytes(connection)?,
         last_milestone: connection.prepare_cached("SELECT last FROM milestones")?.query_row([], |row| row.get(0))?,
+        removed: removed_sinks(connection)?,
         ..Inventory::default()
     };
     for row in oldest {
@@ -74,15 +81,17 @@ fn show(connection: &Connection, position: Position) -> Result<Option<(Entry, By
     let Some((entry, body)) = connection.prepare_cached(show)?.query_row([position], read).optional()? else {
         return Ok(None);
     };
-    // Dead letters of removed sinks are included; otherwise only current sinks.
-    let sinks = "SELECT name, attempts, due_at / 1000, dead.at / 1000, failure, position < ?1
+    // A sink has no state for an event that arrived before the sink was added or after it was removed, unless the event
+    // was sent to it by hand.
+    let sinks = "SELECT name, attempts, due_at / 1000, dead.at / 1000, failure, position < ?1,
+            first < ?1 AND ?1 <= coalesce(removed_after, ?1)
         FROM (SELECT name FROM sinks UNION SELECT sink FROM dead_letters WHERE event = ?1)
             LEFT JOIN sinks USING (name)
             LEFT JOIN retries ON retries.sink = name AND retries.event = ?1
             LEFT JOIN dead_letters AS dead ON dead.sink = name AND dead.event = ?1
         ORDER BY name";
     let mut statement = connection.prepare_cached(sinks)?;
-    let sinks = statement.query_map([position], sink)?.collect::<Result<_>>()?;
+    let sinks = statement.query_map([position], sink)?.filter_map(Result::transpose).collect::<Result<_>>()?;
     Ok(Some((entry, body, sinks)))
 }
 
@@ -99,13 +108,42 @@ fn entry(row: &Row<'_>) -> Result<Entry> {
     })
 }
 
-fn sink(row: &Row<'_>) -> Result<SinkEntry> {
+/// The state of an event at a sink; `None` if the sink has not had the event.
+fn sink(row: &Row<'_>) -> Result<Option<SinkEntry>> {
     let (attempts, due, dead): (Option<u32>, Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?, row.get(3)?);
-    let state = match (attempts.zip(due), dead.zip(row.get::<_, Option<String>>(4)?), row.get(5)?) {
+    let (untried, had): (Option<bool>, Option<bool>) = (row.get(5)?, row.get(6)?);
+    let state = match (attempts.zip(due), dead.zip(row.get::<_, Option<String>>(4)?), had) {
         (Some((attempts, due_time)), _, _) => SinkState::Retrying { attempts, due_time },
         (None, Some((time, failure)), _) => SinkState::DeadLetter { time, failure },
-        (None, None, Some(true)) => SinkState::Waiting,
-        (None, None, Some(false) | None) => SinkState::Done,
+        (None, None, Some(true)) if untried == Some(true) => SinkState::Waiting,
+        (None, None, Some(true)) => SinkState::Done,
+        (None, None, Some(false) | None) => return Ok(None),
     };
-    Ok(SinkEntry { name: row.get(0)?, state })
+    Ok(Some(SinkEntry { name: row.get(0)?, state }))
+}
+
+/// The removed sinks that have dead letters, or whose waiting events are becoming dead letters: the first of them by
+/// name.
+fn removed_sinks(connection: &Connection) -> Result<Vec<RemovedSink>> {
+    // Finds each sink of a dead letter by one search of the index, however many dead letters there are.
+    let removed = "WITH RECURSIVE dead (sink) AS (
+            SELECT min(sink) FROM dead_letters
+            UNION ALL
+            SELECT (SELECT min(sink) FROM dead_letters WHERE sink > dead.sink) FROM dead WHERE sink IS NOT NULL),
+        removed (name) AS (
+            SELECT sink FROM dead WHERE sink IS NOT NULL
+            UNION SELECT name FROM sinks WHERE removed_after IS NOT NULL
+            EXCEPT SELECT name FROM sinks WHERE removed_after IS NULL)
+        SELECT name, coalesce(max(0, removed_after - position), 0) + (SELECT count(*) FROM retries WHERE sink = name),
+            (SELECT count(*) FROM dead_letters WHERE sink = name)
+        FROM removed LEFT JOIN sinks USING (name) ORDER BY name LIMIT ?1";
+    let mut statement = connection.prepare_cached(removed)?;
+    let rows = statement.query_map([REMOVED_SINKS_MAX], |row| {
+        Ok(RemovedSink {
+            name: row.get(0)?,
+            backlog: row.get::<_, i64>(1)?.unsigned_abs(),
+            dead_lettered: row.get::<_, i64>(2)?.unsigned_abs(),
+        })
+    })?;
+    rows.collect()
 }

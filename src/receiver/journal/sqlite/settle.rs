@@ -1,38 +1,23 @@
-//! Sets the sinks and records the outcomes of their events, inside the caller's transaction.
+//! Records the outcomes of events at their sinks, inside the caller's transaction.
 
-use rusqlite::{Connection, OptionalExtension, Result, params};
+use rusqlite::{Connection, Result, params};
 
+use super::removed::Membership;
 use crate::receiver::journal::{Outcome, Position, Settlement};
 
-/// Sets the sinks to `names`. A new one starts after `last`; a removed one is deleted with its waiting events, but its
-/// dead letters stay.
-pub(super) fn set_sinks(connection: &Connection, names: &[String], last: Position) -> Result<()> {
-    let known: Vec<String> = {
-        let mut statement = connection.prepare("SELECT name FROM sinks")?;
-        statement.query_map([], |row| row.get(0))?.collect::<Result<_>>()?
-    };
-    for gone in known.iter().filter(|name| !names.contains(name)) {
-        connection.execute("DELETE FROM sinks WHERE name = ?1", [gone])?;
-        connection.execute("DELETE FROM retries WHERE sink = ?1", [gone])?;
-    }
-    for name in names.iter().filter(|name| !known.contains(name)) {
-        connection.execute("INSERT OR IGNORE INTO sinks VALUES (?1, ?2)", params![name, last])?;
-    }
-    Ok(())
-}
-
-/// Records outcomes of events at `now` (seconds since the epoch). A removed sink has nothing to record.
+/// Records outcomes of events at `now` (seconds since the epoch).
 pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlement], now: i64) -> Result<()> {
-    let position = "SELECT position FROM sinks WHERE name = ?1";
-    let position: Option<Position> =
-        connection.prepare_cached(position)?.query_row([sink], |row| row.get(0)).optional()?;
-    let (Some(position), Some(last)) = (position, settlements.iter().map(|settled| settled.position).max()) else {
-        return Ok(());
-    };
+    let membership = Membership::find(connection, sink)?;
     for Settlement { position, outcome } in settlements {
+        // The attempt began before the sink was removed; the event may be a dead letter by now.
+        let late = membership.is_late(*position);
+        if late && *outcome != Outcome::Done && !membership.keeps_waiting(connection, *position)? {
+            continue;
+        }
         match outcome {
             Outcome::Done => {
-                if forget_retry(connection, sink, *position)? {
+                let retried = forget_retry(connection, sink, *position)?;
+                if (late && forget_dead_letter(connection, sink, *position)?) || retried {
                     let late = "INSERT OR REPLACE INTO settled_late VALUES (?1, ?2)";
                     connection.prepare_cached(late)?.execute((position, now))?;
                 }
@@ -48,8 +33,9 @@ pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlem
             }
         }
     }
-    if last > position {
-        connection.prepare_cached("UPDATE sinks SET position = ?2 WHERE name = ?1")?.execute(params![sink, last])?;
+    if let Some(last) = settlements.iter().map(|settled| settled.position).max() {
+        let advance = "UPDATE sinks SET position = ?2 WHERE name = ?1 AND position < ?2";
+        connection.prepare_cached(advance)?.execute(params![sink, last])?;
     }
     Ok(())
 }
@@ -58,4 +44,10 @@ pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlem
 fn forget_retry(connection: &Connection, sink: &str, position: Position) -> Result<bool> {
     let forget = "DELETE FROM retries WHERE sink = ?1 AND event = ?2";
     Ok(connection.prepare_cached(forget)?.execute(params![sink, position])? > 0)
+}
+
+/// Returns whether the event was a dead letter of the sink.
+fn forget_dead_letter(connection: &Connection, sink: &str, position: Position) -> Result<bool> {
+    let forget = "DELETE FROM dead_letters WHERE event = ?1 AND sink = ?2";
+    Ok(connection.prepare_cached(forget)?.execute(params![position, sink])? > 0)
 }

@@ -36,6 +36,7 @@ use super::{
     identities::{self, FlushedChunks, IndexKeys, Match, PendingIdentities},
     pending_index::Number,
     prune::{self, ago},
+    removed::{self, Removed},
     room,
     schema::Lock,
     settle,
@@ -113,6 +114,8 @@ pub(super) struct Writer {
     pub(super) runtime: Handle,
     /// Whether there is no delivered event to evict.
     pub(super) nothing_to_evict: bool,
+    /// When the next events of removed sinks become dead letters; `None` without such events.
+    pub(super) convert_at: Option<Instant>,
     /// When the last commit started, and whether the next one waits to batch more.
     pub(super) began: Instant,
     pub(super) group_commit: bool,
@@ -131,6 +134,7 @@ struct Committed {
     flushed: FlushedChunks,
     /// When the last milestone of this batch was received.
     milestone: Option<i64>,
+    removed: Vec<Removed>,
     settings: Settings,
     nothing_to_evict: bool,
 }
@@ -141,7 +145,7 @@ impl Writer {
         let mut pruned = clock::monotonic();
         let mut more = false;
         loop {
-            let wait = if more { Duration::ZERO } else { TICK };
+            let wait = if more { Duration::ZERO } else { TICK.min(self.background_in()) };
             let next = self.postponed.take().map_or_else(|| self.requests.recv_timeout(wait), Ok);
             let close = match next {
                 Ok(first) => self.commit(first),
@@ -158,6 +162,9 @@ impl Writer {
             if !self.lost.is_cancelled() && (more || pruned.elapsed() >= TICK) && self.may_prune(pruned) {
                 pruned = clock::monotonic();
                 more = self.prune();
+            }
+            if !self.lost.is_cancelled() {
+                self.work_in_background();
             }
             if self.lost.is_cancelled() {
                 self.shut_down();
@@ -241,7 +248,7 @@ impl Writer {
     }
 
     /// Makes room in the log for a transaction that writes at most `pages`.
-    fn make_room(&mut self, pages: u32) -> Result<()> {
+    pub(super) fn make_room(&mut self, pages: u32) -> Result<()> {
         self.wal.make_room(&self.connection, pages, clock::monotonic())
     }
 
@@ -263,6 +270,7 @@ impl Writer {
             added: Vec::with_capacity(appends),
             flushed: self.pending.flush(&transaction, appends, self.last_identity)?,
             milestone: None,
+            removed: Vec::new(),
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
         };
@@ -281,7 +289,7 @@ impl Writer {
                     Ok(None)
                 }
                 Work::Configure(settings) => {
-                    settle::set_sinks(&transaction, &settings.sinks, committed.last)?;
+                    committed.removed.extend(removed::set_sinks(&transaction, &settings.sinks, committed.last)?);
                     committed.settings = settings.clone();
                     committed.nothing_to_evict = false;
                     free = self.room.free(&transaction, settings.capacity_bytes, committed.last)?;
@@ -300,11 +308,24 @@ impl Writer {
 
     /// Applies a committed batch, then answers its requests.
     fn publish(&mut self, committed: Committed, batch: Vec<Request>) {
-        let Committed { answers, last, last_identity, added, flushed, milestone: _, settings, nothing_to_evict } =
-            committed;
+        let Committed {
+            answers,
+            last,
+            last_identity,
+            added,
+            flushed,
+            milestone: _,
+            removed,
+            settings,
+            nothing_to_evict,
+        } = committed;
+        for Removed { sink, waiting } in removed {
+            tracing::warn!(sink, waiting, "sink removed, its waiting events become dead letters");
+        }
         self.pending.apply(flushed, &added);
         self.last_identity = last_identity;
         if self.settings != settings {
+            self.convert_at = Some(clock::monotonic());
             self.expiry.rescan();
             self.room.configure(settings.capacity_bytes, &self.connection);
             self.limit_log();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::receiver::journal::{
     Outcome, Settlement,
-    sqlite::{schema, settle},
+    sqlite::{removed, schema, settle},
 };
 
 const WEEK: i64 = 604_800;
@@ -23,7 +23,7 @@ impl Journal {
         let connection = Connection::open_in_memory().unwrap();
         schema::MIGRATIONS.iter().for_each(|step| connection.execute_batch(step).unwrap());
         let sinks = vec!["a".to_owned(), "b".to_owned()];
-        settle::set_sinks(&connection, &sinks, 0).unwrap();
+        removed::set_sinks(&connection, &sinks, 0).unwrap();
         for id in 1..=3 {
             let event = "INSERT INTO events VALUES (?1, 'd', 'link.created', ?2, ?2, 'k1', 0, x'')";
             connection.execute(event, (id, NOW)).unwrap();
@@ -122,15 +122,18 @@ fn marks_of_a_clock_that_was_ahead_count_from_now_on() {
 }
 
 #[test]
-fn events_of_a_removed_sink_expire() {
+fn events_of_a_removed_sink_expire_as_dead_letters() {
     let mut journal = Journal::new();
     journal.settle("a", 3, Outcome::Done, NOW);
     journal.settle("b", 3, Outcome::Retry { attempts: 1, due_at: 0 }, NOW);
     journal.at(NOW);
     assert_eq!(journal.at(NOW + WEEK + 1), [3]);
-    settle::set_sinks(&journal.connection, &["a".to_owned()], 3).unwrap();
+    removed::set_sinks(&journal.connection, &["a".to_owned()], 3).unwrap();
     journal.expiry.rescan();
-    assert!(journal.at(NOW + WEEK + 2).is_empty());
+    assert_eq!(journal.at(NOW + WEEK + 2), [3]);
+    while removed::convert(&journal.connection, NOW + WEEK + 2, 10).unwrap() {}
+    assert_eq!(journal.at(NOW + WEEK + 2 + MONTH), [3]);
+    assert!(journal.at(NOW + WEEK + 3 + MONTH).is_empty());
 }
 
 #[test]

@@ -55,6 +55,7 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         commits: Histogram::new([0.1]),
         runtime: Handle::current(),
         nothing_to_evict: false,
+        convert_at: None,
         began: clock::monotonic(),
         group_commit: false,
         lost: lost.clone(),
