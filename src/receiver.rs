@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     admin::{
         journal::JournalApi,
+        redrive::RedriveApi,
         status::{self, Sources},
     },
     config::{certificate_watcher::CertificateWatcher, route_watcher::RouteWatcher},
@@ -35,6 +36,7 @@ use self::{
     journal::{
         Journal,
         inspect::Inspect,
+        redrive::Redriver,
         sqlite::{SqliteJournal, error::OpenError},
         unavailable::UnavailableJournal,
     },
@@ -104,6 +106,7 @@ pub enum ReceiverError {
 pub struct Receiver {
     journal: Arc<dyn Journal>,
     inspect: Arc<dyn Inspect>,
+    redriver: Arc<dyn Redriver>,
     /// Cancelled when a failed fsync leaves the journal's state on disk unknown: this process must then stop using it.
     lost: CancellationToken,
     stats: Arc<DeliveryStats>,
@@ -151,22 +154,24 @@ impl Receiver {
         let tls = tls_directory.map(|directory| CertificateWatcher::new(directory, Arc::default()));
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let (journal, inspect, lost): (Arc<dyn Journal>, Arc<dyn Inspect>, _) =
+        let (journal, inspect, redriver, lost): (Arc<dyn Journal>, Arc<dyn Inspect>, Arc<dyn Redriver>, _) =
             match SqliteJournal::open(&directory, metrics.commits.clone()) {
                 Ok(journal) => {
                     let (lost, journal) = (journal.lost(), Arc::new(journal));
-                    (Arc::clone(&journal) as _, journal, lost)
+                    (Arc::clone(&journal) as _, Arc::clone(&journal) as _, journal, lost)
                 }
                 Err(error) if error.is_final() => {
                     tracing::error!(%error, directory = %directory.display(), "journal unavailable, answering 503");
                     let unavailable = Arc::new(UnavailableJournal::new(error.to_string()));
-                    (Arc::clone(&unavailable) as _, unavailable, CancellationToken::new())
+                    let lost = CancellationToken::new();
+                    (Arc::clone(&unavailable) as _, Arc::clone(&unavailable) as _, unavailable, lost)
                 }
                 Err(source) => return Err(ReceiverError::Journal { directory, source }),
             };
         Ok(Receiver {
             journal,
             inspect,
+            redriver,
             lost,
             stats: Arc::new(DeliveryStats::new(metrics)),
             registry,
@@ -202,6 +207,7 @@ impl Receiver {
         let Receiver {
             journal,
             inspect,
+            redriver,
             lost,
             stats,
             registry,
@@ -219,6 +225,7 @@ impl Receiver {
         let context =
             Context { config: config.clone(), journal: Arc::clone(&journal), stats: Arc::clone(&stats), clients };
         let api = JournalApi { config: config.clone(), journal: Arc::clone(&inspect) };
+        let redrives = RedriveApi { config: config.clone(), journal: redriver };
         let sources =
             Sources { config, journal: Arc::clone(&journal), stats: Arc::clone(&stats), inspect, certificate };
         let answer = service_fn(move |request| {
@@ -242,7 +249,7 @@ impl Receiver {
             idle.run_until_cancelled(RouteWatcher::new(route_file, Arc::clone(&journal), stats, publish).run()),
             idle.run_until_cancelled(OptionFuture::from(tls.map(CertificateWatcher::run))),
             scheduler::run(context, idle.clone()),
-            admin_port::serve(admin, admin_router(registry, &sources, api), idle.clone()),
+            admin_port::serve(admin, admin_router(registry, &sources, api, redrives), idle.clone()),
             idle.run_until_cancelled(measure(&sources)),
             idle.run_until_cancelled(end),
         );
@@ -268,10 +275,11 @@ fn reporter(stats: Arc<DeliveryStats>) -> impl Fn(Problem) + Clone + Send + Sync
     }
 }
 
-fn admin_router(registry: Registry, sources: &Sources, api: JournalApi) -> axum::Router {
+fn admin_router(registry: Registry, sources: &Sources, api: JournalApi, redrives: RedriveApi) -> axum::Router {
     let readiness = sources.clone();
     let common = admin_port::router(Arc::new(registry), Readiness::new(move || readiness.ready()));
-    common.merge(status::router(sources.clone())).merge(admin::journal::router(api))
+    let status = status::router(sources.clone());
+    common.merge(status).merge(admin::journal::router(api)).merge(admin::redrive::router(redrives))
 }
 
 async fn measure(sources: &Sources) {

@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub mod inspect;
+pub mod redrive;
 pub mod sqlite;
 pub mod unavailable;
 
@@ -134,6 +135,8 @@ pub struct Pending {
     /// When Linktree signed the delivery, in seconds since the epoch.
     pub sent_at: i64,
     pub body: Bytes,
+    /// Whether the event is sent again on request.
+    pub replayed: bool,
 }
 
 /// The outcome of an attempt to send an event to a sink.

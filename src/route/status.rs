@@ -35,6 +35,9 @@ pub struct ReceiverStatus {
     /// Sinks that have left the route and still have dead letters, by name; at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed_sinks: Vec<RemovedSink>,
+    /// The id of the last accepted request to send events again, see [`super::redrive`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_redrive: Option<String>,
 }
 
 impl ReceiverStatus {
@@ -56,6 +59,7 @@ impl ReceiverStatus {
             backlog: 0,
             sinks: Vec::new(),
             removed_sinks: Vec::new(),
+            last_handled_redrive: None,
         }
     }
 }

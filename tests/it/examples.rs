@@ -26,6 +26,7 @@ fn event(event_type: &str, data: &Value) -> Value {
         event_type: EventType::named(event_type),
         sent_at: 1_700_000_000,
         body: Bytes::from(body),
+        replayed: false,
     };
     cloudevent::view(&pending).unwrap()
 }

@@ -91,6 +91,7 @@ async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Jso
     Ok(Json(ReceiverStatus {
         certificate: sources.certificate(),
         milestones,
+        last_handled_redrive: inventory.as_ref().and_then(|inventory| inventory.last_redrive.clone()),
         removed_sinks: inventory.map(|inventory| inventory.removed).unwrap_or_default(),
         ..compose(&config, health, &stats, &backlog, clock::now().as_second())
     }))
@@ -138,5 +139,6 @@ fn compose(
         backlog: backlog.iter().map(|backlog| backlog.waiting).sum(),
         sinks: sinks.collect(),
         removed_sinks: Vec::new(),
+        last_handled_redrive: None,
     }
 }

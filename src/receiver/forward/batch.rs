@@ -104,6 +104,7 @@ mod tests {
             event_type: EventType::LinkUpdated,
             sent_at: 0,
             body: Bytes::from(format!(r#"{{"data":{{"link_id":"{link}"}}}}"#)),
+            replayed: false,
         }
     }
 

@@ -40,4 +40,6 @@ pub struct Inventory {
     pub oldest: BTreeMap<String, i64>,
     /// The sinks that have left the route and still have dead letters, at most 100.
     pub removed: Vec<RemovedSink>,
+    /// The id of the last accepted request to send events again.
+    pub last_redrive: Option<String>,
 }

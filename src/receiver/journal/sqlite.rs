@@ -46,6 +46,8 @@ mod inspect;
 mod pending_index;
 mod prune;
 mod reader;
+mod redrive;
+mod redriver;
 mod removed;
 mod room;
 mod schema;
@@ -119,6 +121,7 @@ impl SqliteJournal {
             runtime: Handle::current(),
             nothing_to_evict: false,
             convert_at: Some(clock::monotonic()),
+            redrive_at: Some(clock::monotonic()),
             began: clock::monotonic(),
             group_commit: false,
             lost: lost.clone(),

@@ -8,11 +8,13 @@ use tokio::sync::watch;
 use super::{
     Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement,
     inspect::{Inspect, Inventory},
+    redrive::{Matched, Redrive, Redriver, Source},
 };
 use crate::{
     receiver::ingest::event::Event,
     route::{
         journal::{Entry, SinkEntry},
+        redrive::RedriveProgress,
         status::JournalHealth,
     },
 };
@@ -86,6 +88,29 @@ impl Inspect for UnavailableJournal {
     }
 
     async fn show(&self, _: Position) -> Result<Option<(Entry, Bytes, Vec<SinkEntry>)>, JournalError> {
+        Err(self.error())
+    }
+}
+
+#[async_trait]
+impl Redriver for UnavailableJournal {
+    async fn matched(&self, _: Source) -> Result<Matched, JournalError> {
+        Err(self.error())
+    }
+
+    async fn exists(&self, _: Position) -> Result<bool, JournalError> {
+        Err(self.error())
+    }
+
+    async fn find_delivery(&self, _: &str) -> Result<Option<Position>, JournalError> {
+        Err(self.error())
+    }
+
+    async fn redrive(&self, _: Redrive) -> Result<Option<u64>, JournalError> {
+        Err(self.error())
+    }
+
+    async fn redrives(&self) -> Result<Vec<RedriveProgress>, JournalError> {
         Err(self.error())
     }
 }

@@ -27,6 +27,8 @@ const SUBJECT_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudEvent {
     attributes: Vec<(&'static str, String)>,
+    /// The extension `replayed`: present, and true, if the event is sent again on request.
+    replayed: bool,
     body: Bytes,
 }
 
@@ -46,13 +48,13 @@ impl CloudEvent {
         attributes.extend(time(event.sent_at).map(|time| ("time", time)));
         // Equal for equal bodies, whatever the delivery id: docs/adr/0007.
         attributes.push(("bodydigest", hex::encode(half_digest(&event.body))));
-        CloudEvent { attributes, body: event.body.clone() }
+        CloudEvent { attributes, replayed: event.replayed, body: event.body.clone() }
     }
 
     /// The headers of binary mode; the body is the delivery's.
     #[must_use]
     pub fn binary(&self) -> HeaderMap {
-        let mut header = HeaderMap::with_capacity(self.attributes.len() + 4);
+        let mut header = HeaderMap::with_capacity(self.attributes.len() + 5);
         for (name, value) in &self.attributes {
             let key =
                 if *name == "datacontenttype" { Ok(CONTENT_TYPE) } else { format!("ce-{name}").parse::<HeaderName>() };
@@ -60,6 +62,9 @@ impl CloudEvent {
             if let (Ok(key), Ok(value)) = (key, HeaderValue::try_from(encode(value))) {
                 header.insert(key, value);
             }
+        }
+        if self.replayed {
+            header.insert(HeaderName::from_static("ce-replayed"), HeaderValue::from_static("true"));
         }
         header
     }
@@ -69,8 +74,11 @@ impl CloudEvent {
     #[must_use]
     pub fn structured(&self) -> Bytes {
         use base64::prelude::{BASE64_STANDARD, Engine};
-        let attributes: Map<String, Value> =
+        let mut attributes: Map<String, Value> =
             self.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
+        if self.replayed {
+            attributes.insert("replayed".to_owned(), true.into());
+        }
         let mut text = Value::Object(attributes).to_string().into_bytes();
         // Replace the closing brace by one more member.
         text.pop();
@@ -163,7 +171,7 @@ mod tests {
 
     fn event(id: &str, event_type: &str, body: &'static str) -> Pending {
         let (event_type, body) = (EventType::named(event_type), Bytes::from_static(body.as_bytes()));
-        Pending { position: 1, attempts: 0, id: id.into(), event_type, sent_at: 1_700_000_000, body }
+        Pending { position: 1, attempts: 0, id: id.into(), event_type, sent_at: 1_700_000_000, body, replayed: false }
     }
 
     fn cloud_event(id: &str, event_type: &str, body: &'static str) -> CloudEvent {
@@ -193,6 +201,19 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_is_sent_again_says_so_in_both_modes() {
+        let first = cloud_event("d", "link.created", "{}");
+        let again = CloudEvent { replayed: true, ..first.clone() };
+        let structured = |event: &CloudEvent| serde_json::from_slice::<Value>(&event.structured()).unwrap();
+        assert_eq!((first.binary().get("ce-replayed"), structured(&first).get("replayed")), (None, None));
+        assert_eq!(
+            (&again.binary()["ce-replayed"], &structured(&again)["replayed"]),
+            (&"true".parse().unwrap(), &json!(true))
+        );
+        assert_eq!(structured(&again)["id"], structured(&first)["id"]);
+    }
+
+    #[test]
     fn input_of_a_sender_cannot_break_out_of_a_header() {
         let header = cloud_event("a\"b%c~d", "a b\r\nx: é", "").binary();
         assert_eq!(header["ce-id"], "a%22b%25c~d");
@@ -211,7 +232,7 @@ mod tests {
         let broken: Value = serde_json::from_slice(&cloud_event("d", "x", "no json").structured()).unwrap();
         assert_eq!((&broken["data_base64"], broken.get("data")), (&json!("bm8ganNvbg=="), None));
         let latin = Bytes::from_static(b"{\"data\":{\"title\":\"Caf\xe9\"}}");
-        let latin = CloudEvent { attributes: vec![("id", "d".to_owned())], body: latin }.structured();
+        let latin = CloudEvent { attributes: vec![("id", "d".to_owned())], replayed: false, body: latin }.structured();
         assert_eq!(latin, r#"{"id":"d","data_base64":"eyJkYXRhIjp7InRpdGxlIjoiQ2Fm6SJ9fQ=="}"#, "not UTF-8");
     }
 

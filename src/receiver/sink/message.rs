@@ -104,6 +104,7 @@ mod tests {
             event_type: EventType::LinkCreated,
             sent_at: 1_700_000_000,
             body,
+            replayed: false,
         }
     }
 

@@ -157,6 +157,13 @@ impl Running {
         self.read("/status").await
     }
 
+    /// Requests a redrive; returns status and body of the response.
+    pub async fn redrive(&self, request: &serde_json::Value) -> (u16, String) {
+        let post = self.client.post(format!("http://{}/redrive", self.admin)).bearer_auth("t0ken").json(request);
+        let answer = post.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
     /// Reads JSON from the admin port, with the token.
     pub async fn read<T: DeserializeOwned>(&self, path: &str) -> T {
         let request = self.client.get(format!("http://{}{path}", self.admin)).bearer_auth("t0ken");

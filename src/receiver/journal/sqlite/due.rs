@@ -14,13 +14,13 @@ pub(super) fn due(connection: &Connection, sink: &str, now: i64, limit: usize) -
     let position: Option<Position> =
         connection.prepare_cached(position)?.query_row([sink], |row| row.get(0)).optional()?;
     let Some(position) = position else { return Ok(Due::default()) };
-    let again = "SELECT id, name, type, sent_at, body, attempts FROM retries JOIN events ON id = event
+    let again = "SELECT id, name, type, sent_at, body, attempts, replayed FROM retries JOIN events ON id = event
         WHERE sink = ?1 AND due_at <= ?2 ORDER BY due_at, event LIMIT ?3";
     let mut again = connection.prepare_cached(again)?;
     let again = again.query_map(params![sink, now, (limit / 2).max(1) as i64], pending)?;
     let mut events = again.collect::<Result<Vec<_>>>()?;
     events.sort_by_key(|event| event.position);
-    let fresh = "SELECT id, name, type, sent_at, body, 0 FROM events WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let fresh = "SELECT id, name, type, sent_at, body, 0, 0 FROM events WHERE id > ?1 ORDER BY id LIMIT ?2";
     let mut fresh = connection.prepare_cached(fresh)?;
     let room = limit.saturating_sub(events.len()) as i64;
     for event in fresh.query_map(params![position, room], pending)? {
@@ -38,10 +38,11 @@ pub(super) fn waiting(
     after: Position,
     limit: usize,
 ) -> Result<Vec<(Pending, i64)>> {
-    let waiting = "SELECT id, name, type, sent_at, body, attempts, due_at FROM retries JOIN events ON id = event
+    let waiting =
+        "SELECT id, name, type, sent_at, body, attempts, replayed, due_at FROM retries JOIN events ON id = event
         WHERE sink = ?1 AND event > ?2 ORDER BY event LIMIT ?3";
     let mut waiting = connection.prepare_cached(waiting)?;
-    let rows = waiting.query_map(params![sink, after, limit as i64], |row| Ok((pending(row)?, row.get(6)?)))?;
+    let rows = waiting.query_map(params![sink, after, limit as i64], |row| Ok((pending(row)?, row.get(7)?)))?;
     rows.collect()
 }
 
@@ -72,6 +73,7 @@ fn pending(row: &Row<'_>) -> Result<Pending> {
         sent_at: row.get(3)?,
         body: row.get::<_, Vec<u8>>(4)?.into(),
         attempts: row.get(5)?,
+        replayed: row.get(6)?,
     })
 }
 

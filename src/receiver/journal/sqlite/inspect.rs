@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use super::{SqliteJournal, prune};
+use super::{SqliteJournal, prune, redrive};
 use crate::{
     receiver::journal::{
         JournalError, Position,
@@ -59,6 +59,7 @@ fn inventory(connection: &Connection) -> Result<Inventory> {
         bytes: prune::used_bytes(connection)?,
         last_milestone: connection.prepare_cached("SELECT last FROM milestones")?.query_row([], |row| row.get(0))?,
         removed: removed_sinks(connection)?,
+        last_redrive: redrive::last_accepted(connection)?,
         ..Inventory::default()
     };
     for row in oldest {

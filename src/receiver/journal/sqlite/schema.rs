@@ -136,9 +136,28 @@ CREATE INDEX dead_letters_by_at ON dead_letters (at);
 /// Sinks that have left the route, see [`super::removed`]. A sink has had the events after `first`; a removed one has a
 /// row until all events up to `removed_after` that it waits for are dead letters. What a sink of an earlier version has
 /// had is unknown, so it counts as all.
+///
+/// `redrives` are the requests to send events again, one row for each sink: all their events up to `reached` have been
+/// queued; see [`super::redrive`].
 const V7: &str = "
 ALTER TABLE sinks ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sinks ADD COLUMN removed_after INTEGER;
+ALTER TABLE retries ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE redrives (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    sink TEXT,
+    target TEXT NOT NULL,
+    received_from INTEGER,
+    received_to INTEGER,
+    per_second INTEGER NOT NULL,
+    reached INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    matched INTEGER NOT NULL,
+    queued INTEGER NOT NULL DEFAULT 0,
+    ended_at INTEGER,
+    UNIQUE (id, target)
+);
 ";
 
 /// The writer's page cache.

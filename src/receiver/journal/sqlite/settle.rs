@@ -23,7 +23,8 @@ pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlem
                 }
             }
             Outcome::Retry { attempts, due_at } => {
-                let retry = "INSERT OR REPLACE INTO retries VALUES (?1, ?2, ?3, ?4)";
+                let retry = "INSERT INTO retries (sink, event, attempts, due_at) VALUES (?1, ?2, ?3, ?4)
+                    ON CONFLICT (sink, event) DO UPDATE SET attempts = excluded.attempts, due_at = excluded.due_at";
                 connection.prepare_cached(retry)?.execute(params![sink, position, attempts, due_at])?;
             }
             Outcome::DeadLetter { failure, at } => {

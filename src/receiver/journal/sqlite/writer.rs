@@ -36,6 +36,7 @@ use super::{
     identities::{self, FlushedChunks, IndexKeys, Match, PendingIdentities},
     pending_index::Number,
     prune::{self, ago},
+    redrive,
     removed::{self, Removed},
     room,
     schema::Lock,
@@ -47,7 +48,7 @@ use crate::{
     linktree::event::EventType,
     receiver::{
         ingest::event::Event,
-        journal::{Appended, JournalError, Position, Settings, Settlement},
+        journal::{Appended, JournalError, Position, Settings, Settlement, redrive::Redrive},
     },
     route::status::JournalHealth,
 };
@@ -77,6 +78,7 @@ pub(super) enum Work {
         settlements: Vec<Settlement>,
     },
     Configure(Settings),
+    Redrive(Redrive),
     /// Ends the thread after earlier requests are written.
     Close,
 }
@@ -87,6 +89,7 @@ impl Work {
         match self {
             Work::Append(event) => commit_size::append_pages(event.body.len()),
             Work::Settle { settlements, .. } => commit_size::settle_pages(settlements.len()),
+            Work::Redrive(redrive) => commit_size::settle_pages(redrive.parts.len()),
             Work::Configure(_) | Work::Close => 1,
         }
     }
@@ -116,6 +119,8 @@ pub(super) struct Writer {
     pub(super) nothing_to_evict: bool,
     /// When the next events of removed sinks become dead letters; `None` without such events.
     pub(super) convert_at: Option<Instant>,
+    /// When the next events are sent again; `None` without a request.
+    pub(super) redrive_at: Option<Instant>,
     /// When the last commit started, and whether the next one waits to batch more.
     pub(super) began: Instant,
     pub(super) group_commit: bool,
@@ -135,6 +140,8 @@ struct Committed {
     /// When the last milestone of this batch was received.
     milestone: Option<i64>,
     removed: Vec<Removed>,
+    /// Whether a request to send events again was accepted.
+    redrive: bool,
     settings: Settings,
     nothing_to_evict: bool,
 }
@@ -271,6 +278,7 @@ impl Writer {
             flushed: self.pending.flush(&transaction, appends, self.last_identity)?,
             milestone: None,
             removed: Vec::new(),
+            redrive: false,
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
         };
@@ -295,6 +303,11 @@ impl Writer {
                     free = self.room.free(&transaction, settings.capacity_bytes, committed.last)?;
                     Ok(None)
                 }
+                Work::Redrive(request) => {
+                    redrive::accept(&transaction, request, now)?;
+                    committed.redrive = true;
+                    Ok(None)
+                }
                 Work::Close => Err(JournalError::Closed),
             };
             committed.answers.push(answer);
@@ -316,11 +329,15 @@ impl Writer {
             flushed,
             milestone: _,
             removed,
+            redrive,
             settings,
             nothing_to_evict,
         } = committed;
         for Removed { sink, waiting } in removed {
             tracing::warn!(sink, waiting, "sink removed, its waiting events become dead letters");
+        }
+        if redrive {
+            self.redrive_at = Some(clock::monotonic());
         }
         self.pending.apply(flushed, &added);
         self.last_identity = last_identity;

@@ -56,6 +56,7 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         runtime: Handle::current(),
         nothing_to_evict: false,
         convert_at: None,
+        redrive_at: None,
         began: clock::monotonic(),
         group_commit: false,
         lost: lost.clone(),
