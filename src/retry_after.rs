@@ -14,14 +14,25 @@ pub const MAX: Duration = Duration::from_secs(3600);
 #[must_use]
 pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let delay = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number too large for a u64 is a valid delay too; `MAX` then shortens it.
-        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+    let delay = if let Some(seconds) = seconds(value) {
+        seconds
     } else {
         // `duration_since` fails only for a date in the past: the delay is then zero.
         httpdate::parse_http_date(value).ok()?.duration_since(now.into()).unwrap_or_default()
     };
     Some(delay.min(MAX))
+}
+
+/// A delay in seconds. Some servers send a fraction, which RFC 9110 does not have: it is rounded up.
+fn seconds(value: &str) -> Option<Duration> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    // A number too large for a u64 is a valid delay too; `MAX` then shortens it.
+    let up = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+    Some(Duration::from_secs(whole.parse().unwrap_or(u64::MAX).saturating_add(up)))
 }
 
 #[cfg(test)]
@@ -42,6 +53,10 @@ mod tests {
         for (value, expected) in [
             ("0", seconds(0)),
             ("17", seconds(17)),
+            ("17.5", seconds(18)),
+            ("0.001", seconds(1)),
+            ("3.000", seconds(3)),
+            ("99999999999999999999999999.9", Some(MAX)),
             ("99999999999999999999999999", Some(MAX)),
             ("Sun, 06 Nov 1994 08:50:07 GMT", seconds(30)),
             ("Sunday, 06-Nov-94 08:50:07 GMT", seconds(30)),
@@ -78,7 +93,10 @@ mod tests {
             "Sun, 06 Nov 1994 08:50:07 +0000",
             "Sun, 6 Nov 1994 08:50:07 GMT",
             "1994-11-06T08:50:07Z",
-            "17.5",
+            "17.",
+            ".5",
+            "1.2.3",
+            "1e3",
             "+17",
         ] {
             assert_eq!(delay(value), None, "{value:?}");

@@ -20,7 +20,10 @@ use linktree_operator::{
         self,
         config::Config,
         ingest::{event::Event, handler::Handler, limits},
-        journal::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement},
+        journal::{
+            Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement,
+            query::{DueQuery, Probe},
+        },
         stats::{counters::DeliveryStats, metrics::Metrics},
     },
     route::{Route, status::JournalHealth},
@@ -98,8 +101,12 @@ impl Journal for Forgetful {
         Ok(())
     }
 
-    async fn due(&self, _: &str, _: i64, _: usize) -> Result<Due, JournalError> {
+    async fn due(&self, _: &str, _: DueQuery) -> Result<Due, JournalError> {
         Ok(Due::default())
+    }
+
+    async fn probe(&self, _: &str, _: Probe) -> Result<Option<Pending>, JournalError> {
+        Ok(None)
     }
 
     async fn waiting(&self, _: &str, _: Position, _: usize) -> Result<Vec<(Pending, i64)>, JournalError> {

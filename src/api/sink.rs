@@ -205,17 +205,19 @@ pub enum Ordering {
     ByResource,
 }
 
-/// Retries of failed events: the first after delaySeconds, doubled each time up to maxDelaySeconds, and never before
-/// the sink's own Retry-After. An event is retried if the sink answers 408, 409, 429 or 5xx, or does not answer; after
-/// any other answer that is not 2xx it becomes a dead letter immediately.
+/// Retries of failed events: the first after delaySeconds, doubled each time up to maxDelaySeconds. A failure counts
+/// against the event only if the sink takes other events: three answers that reject the event (most of 4xx, or
+/// successCondition is false) make it a dead letter, and an event that fails otherwise is retried for
+/// giveUpAfterSeconds. A sink that takes no event is held: it gets one event from time to time, and its events wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
-    /// Maximum number of retries after the first attempt. The event then becomes a dead letter, which stays in the
-    /// journal. Default: 8.
+    /// How long an event is retried that fails while the sink takes other events, in seconds from its first such
+    /// failure; time in which the sink is held does not count. The event then becomes a dead letter, which stays in the
+    /// journal. Default: 604800, 7 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1000))]
-    pub limit: Option<i64>,
+    #[schemars(range(min = 60, max = 2_592_000))]
+    pub give_up_after_seconds: Option<i64>,
     /// Delay before the first retry, in seconds. Default: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]

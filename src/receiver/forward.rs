@@ -1,10 +1,18 @@
 //! Forwards events to the sinks. The [`scheduler`] runs one worker per sink, each with its own position in the journal,
 //! so that no sink waits for another.
 
-mod batch;
-mod breaker;
+mod attempt;
 pub mod context;
+mod engine;
+mod hold;
+mod latency;
+mod operation;
 mod ordering;
-pub mod retry;
+mod queue;
+mod record;
+mod reporter;
+mod retry;
 pub mod scheduler;
+mod supply;
+mod window;
 mod worker;

@@ -8,6 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+pub use self::position::Position;
+use self::{
+    query::{DueQuery, Probe},
+    tries::Tries,
+};
 use super::ingest::event::Event;
 use crate::{
     linktree::event::EventType,
@@ -15,15 +20,15 @@ use crate::{
 };
 
 pub mod inspect;
+pub mod position;
+pub mod query;
 pub mod redrive;
 pub mod sqlite;
+pub mod tries;
 pub mod unavailable;
 
 /// Maximum number of queued appends: two full commits. A longer queue would only make deliveries wait longer.
 pub const QUEUE_CAPACITY: usize = 512;
-
-/// The position of an event in the order of arrival. Higher is later.
-pub type Position = i64;
 
 /// A durable journal. All times are milliseconds since the epoch.
 #[async_trait]
@@ -36,9 +41,11 @@ pub trait Journal: Send + Sync + 'static {
     /// sink become dead letters.
     async fn configure(&self, settings: Settings) -> Result<(), JournalError>;
 
-    /// The events whose next attempt at `sink` is due at `now`, oldest first, at most `limit`; empty if the sink is
-    /// unknown.
-    async fn due(&self, sink: &str, now: i64, limit: usize) -> Result<Due, JournalError>;
+    /// The events whose next attempt at `sink` is due; empty if the sink is unknown.
+    async fn due(&self, sink: &str, query: DueQuery) -> Result<Due, JournalError>;
+
+    /// An event to probe `sink` with; `None` if no such event waits.
+    async fn probe(&self, sink: &str, probe: Probe) -> Result<Option<Pending>, JournalError>;
 
     /// The events that wait for a retry at `sink`, due or not, each with the time when the retry is due: at most
     /// `limit` of those after the position `after`, in order.
@@ -118,17 +125,28 @@ impl Settings {
 /// The events to send to a sink now.
 #[derive(Debug, Default)]
 pub struct Due {
-    pub events: Vec<Pending>,
+    /// Retries, in the order of their due times.
+    pub retries: Vec<Pending>,
+    /// Events that were not attempted yet, in the order of arrival.
+    pub fresh: Vec<Pending>,
     /// When the next retry at this sink is due; `None` without a later retry.
     pub next: Option<i64>,
+    /// The size of the first event that exceeds the maximum of bytes.
+    pub needs: Option<usize>,
+    /// The sink's position.
+    pub position: Position,
+    /// The number of events that the sink has taken.
+    pub taken: i64,
+    /// Whether at most one event waits for the sink.
+    pub alone: bool,
 }
 
 /// An event that a sink has not received yet.
 #[derive(Clone, Debug)]
 pub struct Pending {
     pub position: Position,
-    /// The number of failed attempts to send the event to this sink.
-    pub attempts: u32,
+    /// The failed attempts to send the event to this sink.
+    pub tries: Tries,
     /// The delivery id; for a conflict, made unique by its body's digest.
     pub id: String,
     pub event_type: EventType,
@@ -148,10 +166,12 @@ pub struct Settlement {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The sink has accepted the event, or the sink's filter excludes it.
+    /// The sink has accepted the event.
     Done,
-    /// The event failed `attempts` times and must be sent again at `due_at`.
-    Retry { attempts: u32, due_at: i64 },
+    /// The sink's event types or its filter exclude the event.
+    Unwanted,
+    /// The event must be sent again at `due_at`.
+    Retry { tries: Tries, due_at: i64 },
     /// The event is not retried. It stays in the journal for its own retention, from `at` on (milliseconds since the
     /// epoch), and at least as long as a delivered event.
     DeadLetter { failure: String, at: i64 },

@@ -116,14 +116,29 @@ pub enum BacklogPolicy {
     DropOldest,
 }
 
-/// Retries of a failed event: after `delay * 2^n`, at most `max_delay`, with jitter. After `limit` retries the event
-/// becomes a dead letter, which stays in the journal.
+/// Retries of a failed event: after `delay * 2^n`, at most `max_delay`, with jitter. An event that fails for
+/// `give_up_after`, while the sink takes others, becomes a dead letter, which stays in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retry {
-    pub limit: u32,
+    pub give_up_after_seconds: u32,
     pub delay_seconds: u32,
     pub max_delay_seconds: u32,
+}
+
+impl Default for Retry {
+    /// The defaults that the custom resource documents.
+    fn default() -> Self {
+        Retry { give_up_after_seconds: 604_800, delay_seconds: 2, max_delay_seconds: 300 }
+    }
+}
+
+impl Retry {
+    /// The longest delay between two attempts.
+    #[must_use]
+    pub fn longest_seconds(&self) -> u32 {
+        self.max_delay_seconds.max(self.delay_seconds)
+    }
 }
 
 impl Sink {
@@ -141,7 +156,7 @@ impl Sink {
             format: Format::default(),
             ordering: Ordering::default(),
             timeout_seconds: 10,
-            retry: Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 },
+            retry: Retry::default(),
             backlog_policy: BacklogPolicy::default(),
         }
     }

@@ -84,7 +84,8 @@ fn sinks(port: u16) -> (Vec<Sink>, String) {
 /// A sink with a retry every second, longer than the test.
 fn sink(name: &str, url: Url) -> Sink {
     let mut sink = Sink::new(name, url);
-    sink.retry = linktree_operator::route::Retry { limit: 1000, delay_seconds: 1, max_delay_seconds: 1 };
+    sink.retry =
+        linktree_operator::route::Retry { give_up_after_seconds: 86_400, delay_seconds: 1, max_delay_seconds: 1 };
     sink
 }
 

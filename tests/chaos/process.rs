@@ -23,7 +23,7 @@ use super::deliveries::{self, Answer, PATH, SECRET, until};
 pub fn route(sink: Option<SocketAddr>) -> Route {
     let sink = sink.map(|address| {
         let mut sink = Sink::new("sink", Url::parse(&format!("http://{address}/in")).unwrap());
-        sink.retry = Retry { limit: 1000, delay_seconds: 1, max_delay_seconds: 1 };
+        sink.retry = Retry { give_up_after_seconds: 86_400, delay_seconds: 1, max_delay_seconds: 1 };
         sink
     });
     Route {

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use linktree_operator::{
     api::{sink, webhook::LinktreeWebhook},
     linktree::event::EventType,
-    receiver::{journal::Pending, sink::cloudevent},
+    receiver::{
+        journal::{Pending, tries::Tries},
+        sink::cloudevent,
+    },
     route::{TemplateSource, filter::Filter, success::SuccessCondition, template::Template},
 };
 use serde_json::{Value, json};
@@ -21,7 +24,7 @@ fn event(event_type: &str, data: &Value) -> Value {
     let body = json!({"type": event_type, "data": data, "timestamp": 1_700_000_000}).to_string();
     let pending = Pending {
         position: 1,
-        attempts: 0,
+        tries: Tries::default(),
         id: "dlv_1".into(),
         event_type: EventType::named(event_type),
         sent_at: 1_700_000_000,

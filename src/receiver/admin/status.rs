@@ -22,7 +22,7 @@ use crate::{
     },
     route::{
         self,
-        status::{HoldCause, JournalHealth, Milestones, ReceiverStatus, SinkHold, SinkStatus},
+        status::{JournalHealth, Milestones, ReceiverStatus, SinkStatus},
     },
 };
 
@@ -116,11 +116,7 @@ fn compose(
             dead_lettered: waiting.map_or(0, |backlog| backlog.dead_lettered),
             last_failure: health.last_failure,
             last_answer: health.last_answer,
-            held: health.circuit_open_until.filter(|until| *until > now).map(|until| SinkHold {
-                cause: HoldCause::Failures,
-                since_time: now,
-                next_attempt_time: until,
-            }),
+            held: health.held,
             dropped: 0,
         }
     });

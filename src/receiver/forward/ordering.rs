@@ -1,15 +1,37 @@
 //! Ordering of events per resource (link or profile), for a sink that requests it: no event is sent before an earlier
-//! one of its resource that is not settled. No IO; times are milliseconds since the epoch.
+//! one of its resource that is not settled. Times are milliseconds since the epoch.
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::receiver::journal::{Outcome, Position};
+use crate::receiver::{
+    journal::{Journal, JournalError, Outcome, Position},
+    sink::cloudevent,
+};
+
+/// The number of events to read at once.
+const READ: usize = 64;
 
 /// The events that wait for a retry, by resource. Its size is the sink's number of waiting retries.
 #[derive(Debug, Default)]
 pub(super) struct ResourceOrder(HashMap<String, BTreeMap<Position, i64>>);
 
 impl ResourceOrder {
+    /// The events of `sink` that wait in the journal: retries from before a restart.
+    pub(super) async fn load(journal: &dyn Journal, sink: &str) -> Result<Self, JournalError> {
+        let (mut order, mut after) = (ResourceOrder::default(), Position::MIN);
+        loop {
+            let waiting = journal.waiting(sink, after, READ).await?;
+            let Some((last, _)) = waiting.last() else { return Ok(order) };
+            after = last.position;
+            for (event, due_at) in &waiting {
+                if let Some(resource) = cloudevent::resource(&event.body) {
+                    let outcome = Outcome::Retry { tries: event.tries, due_at: *due_at };
+                    order.record(&resource, event.position, &outcome);
+                }
+            }
+        }
+    }
+
     /// When the earliest event that blocks `position` is due; `None` if no event blocks it.
     pub(super) fn blocked_until(&self, resource: &str, position: Position) -> Option<i64> {
         let (first, due_at) = self.0.get(resource)?.first_key_value()?;
@@ -22,7 +44,7 @@ impl ResourceOrder {
             Outcome::Retry { due_at, .. } => {
                 self.0.entry(resource.to_owned()).or_default().insert(position, *due_at);
             }
-            Outcome::Done | Outcome::DeadLetter { .. } => {
+            Outcome::Done | Outcome::Unwanted | Outcome::DeadLetter { .. } => {
                 let Some(waiting) = self.0.get_mut(resource) else { return };
                 waiting.remove(&position);
                 if waiting.is_empty() {
@@ -36,11 +58,12 @@ impl ResourceOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::receiver::journal::tries::Tries;
 
     const DONE: Outcome = Outcome::Done;
 
     fn retry(due_at: i64) -> Outcome {
-        Outcome::Retry { attempts: 1, due_at }
+        Outcome::Retry { tries: Tries::default(), due_at }
     }
 
     #[test]

@@ -3,129 +3,108 @@
 use std::time::Duration;
 
 use crate::{
-    receiver::{journal::Outcome, sink::failure::Failure},
+    receiver::{
+        journal::{Outcome, tries::Tries},
+        sink::failure::{Failure, Suspect},
+    },
     route::Retry,
 };
 
-/// The outcome for an event that failed for the `attempts`-th time, at `now` (milliseconds since the epoch). `jitter`
-/// is from 0 to 1 and shortens a delay by up to half, so that events that failed together are not retried together. The
-/// delay is never shorter than the sink's `Retry-After`.
-#[must_use]
-pub fn after(failure: &Failure, retry: &Retry, attempts: u32, jitter: f64, now: i64) -> Outcome {
-    if !is_retryable(failure) || attempts > retry.limit {
-        return Outcome::DeadLetter { failure: failure.to_string(), at: now };
-    }
-    let backoff = backoff(retry, attempts).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0);
-    let delay = backoff.max(retry_after(failure));
-    let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-    Outcome::Retry { attempts, due_at: now.saturating_add(millis) }
+/// The number of own failures that suspect the event, and make it a dead letter.
+const SUSPICIONS: u32 = 3;
+
+/// The cause of a failure, as other events show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The failure is the event's own.
+    Event,
+    /// The failure suspects the sink, and no other event shows the contrary.
+    Sink,
+    /// The sink is held: the failure is not the event's.
+    Hold,
 }
 
-/// Whether the same request may succeed later (Knative's data-plane contract): 408, 409, 429, any 5xx, and every
-/// attempt without a response. Also a 2xx that does not satisfy the success condition.
-fn is_retryable(failure: &Failure) -> bool {
-    match failure {
-        Failure::Status { code, .. } => matches!(code, 408 | 409 | 429 | 500..=599),
-        // The name may resolve to another address next time, and the rules may change. The body of a 200 does not say
-        // whether the error is permanent.
-        Failure::NotAccepted { .. }
-        | Failure::Malformed
-        | Failure::TimedOut
-        | Failure::Unreachable
-        | Failure::Forbidden { .. } => true,
-        // The same event makes the same request.
-        Failure::Unfit { .. } => false,
+/// The circumstances of a failed attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempted {
+    /// The number of events that the sink has taken by now.
+    pub(super) taken: i64,
+    /// Whether the sink was held at the start or at the end of the attempt.
+    pub(super) held: bool,
+    pub(super) duration: Duration,
+    /// From 0 to 1: shortens a delay by up to half, so that events that failed together are not retried together.
+    pub(super) jitter: f64,
+    /// Milliseconds since the epoch.
+    pub(super) now: i64,
+}
+
+impl Blame {
+    /// The cause of a failure of an event with these earlier tries. An answer that suspects the event needs no witness;
+    /// one that suspects the sink is the event's own if the sink took another event since the event's last failure.
+    pub(super) fn of(failure: &Failure, tries: &Tries, Attempted { taken, held, .. }: Attempted) -> Self {
+        if held || failure.retry_after().is_some() {
+            return Blame::Hold;
+        }
+        match failure.suspect() {
+            Suspect::Event => Blame::Event,
+            Suspect::Sink if failure.is_rate_limit() => Blame::Sink,
+            Suspect::Sink if tries.taken.is_some_and(|before| before < taken) => Blame::Event,
+            Suspect::Sink => Blame::Sink,
+        }
     }
 }
 
-/// `delay * 2^(attempts - 1)`, at most `max_delay`.
-fn backoff(retry: &Retry, attempts: u32) -> Duration {
-    let doubled = 2_u64.saturating_pow(attempts.saturating_sub(1));
-    let seconds = u64::from(retry.delay_seconds).saturating_mul(doubled);
-    Duration::from_secs(seconds.min(retry.max_delay_seconds.into()))
+/// The outcome for an event that failed.
+pub(super) fn after(failure: &Failure, blame: Blame, tries: Tries, retry: &Retry, attempted: Attempted) -> Outcome {
+    let Attempted { taken, duration, jitter, now, held: _ } = attempted;
+    let mut tries = Tries { attempts: tries.attempts.saturating_add(1), taken: Some(taken), ..tries };
+    let delay = match blame {
+        // The hold decides when the sink gets events again.
+        Blame::Hold => 0,
+        Blame::Sink => shortened(doubled(retry, tries.attempts), jitter),
+        Blame::Event => {
+            tries.suspicions += u32::from(failure.suspect() == Suspect::Event);
+            // The time from the first own failure to this one: it began after the first.
+            if tries.charged_ms > 0 {
+                tries.charged_ms = tries.charged_ms.saturating_add(millis(duration));
+            }
+            let given_up = match failure.suspect() {
+                Suspect::Event => tries.suspicions >= SUSPICIONS,
+                Suspect::Sink => tries.charged_ms >= seconds(retry.give_up_after_seconds),
+            };
+            if given_up {
+                return Outcome::DeadLetter { failure: failure.to_string(), at: now };
+            }
+            let delay = shortened(charged(retry, tries.charged_ms), jitter);
+            tries.charged_ms = tries.charged_ms.saturating_add(delay);
+            delay
+        }
+    };
+    Outcome::Retry { tries, due_at: now.saturating_add(delay) }
 }
 
-fn retry_after(failure: &Failure) -> Duration {
-    match failure {
-        Failure::Status { retry_after, .. } => retry_after.unwrap_or_default(),
-        Failure::NotAccepted { .. }
-        | Failure::Malformed
-        | Failure::TimedOut
-        | Failure::Unreachable
-        | Failure::Forbidden { .. }
-        | Failure::Unfit { .. } => Duration::ZERO,
-    }
+/// The delay after the n-th failure: `delay * 2^(n - 1)`, at most `max_delay`.
+fn doubled(retry: &Retry, failures: u32) -> i64 {
+    let doubled = 2_i64.saturating_pow(failures.saturating_sub(1));
+    seconds(retry.delay_seconds).saturating_mul(doubled).min(seconds(retry.max_delay_seconds))
+}
+
+/// The delay of an event that was charged for this time: its own delays, each as long as those before it together.
+fn charged(retry: &Retry, charged_ms: i64) -> i64 {
+    seconds(retry.delay_seconds).saturating_add(charged_ms).min(seconds(retry.max_delay_seconds))
+}
+
+fn shortened(delay: i64, jitter: f64) -> i64 {
+    (delay as f64 * (1.0 - jitter.clamp(0.0, 1.0) / 2.0)) as i64
+}
+
+fn seconds(seconds: u32) -> i64 {
+    i64::from(seconds).saturating_mul(1000)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::receiver::sink::excerpt::Excerpt;
-
-    const RETRY: Retry = Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 };
-
-    fn status(code: u16) -> Failure {
-        Failure::Status { code, retry_after: None, answer: Excerpt::default() }
-    }
-
-    /// Milliseconds until the next attempt; `None` for a dead letter.
-    fn delay(failure: &Failure, attempts: u32, jitter: f64) -> Option<i64> {
-        match after(failure, &RETRY, attempts, jitter, 1_000_000) {
-            Outcome::Retry { due_at, .. } => Some(due_at - 1_000_000),
-            Outcome::DeadLetter { .. } | Outcome::Done => None,
-        }
-    }
-
-    #[test]
-    fn only_transient_failures_are_retried() {
-        for again in [status(408), status(409), status(429), status(500), status(503), status(599)] {
-            assert!(delay(&again, 1, 0.0).is_some(), "{again}");
-        }
-        assert!(delay(&Failure::TimedOut, 1, 0.0).is_some());
-        assert!(delay(&Failure::Unreachable, 1, 0.0).is_some());
-        let not_accepted = Failure::NotAccepted { code: 200, problem: String::new(), answer: Excerpt::default() };
-        assert!(delay(&not_accepted, 1, 0.0).is_some());
-        assert!(delay(&Failure::Unfit { problem: String::new() }, 1, 0.0).is_none());
-        for dead in [status(301), status(307), status(400), status(401), status(404), status(413), status(422)] {
-            assert!(delay(&dead, 1, 0.0).is_none(), "{dead}");
-        }
-    }
-
-    #[test]
-    fn the_delay_doubles_up_to_its_maximum_until_the_limit() {
-        let delays: Vec<_> = (1..=9).map(|attempts| delay(&status(500), attempts, 0.0)).collect();
-        let seconds = [2, 4, 8, 16, 32, 64, 128, 256].map(|seconds| Some(seconds * 1000));
-        assert_eq!(delays[..8], seconds);
-        assert_eq!(delays[8], None, "the first attempt and eight retries");
-        let patient = Retry { limit: u32::MAX, ..RETRY };
-        for attempts in [9, 64, 1000, u32::MAX] {
-            let Outcome::Retry { due_at, .. } = after(&status(500), &patient, attempts, 0.0, 0) else { panic!() };
-            assert_eq!(due_at, 300_000);
-        }
-    }
-
-    #[test]
-    fn jitter_shortens_by_up_to_half() {
-        assert_eq!(delay(&status(500), 2, 0.5), Some(3000));
-        assert_eq!(delay(&status(500), 2, 1.0), Some(2000));
-        assert_eq!(delay(&status(500), 2, 7.0), Some(2000));
-    }
-
-    #[test]
-    fn retry_after_extends_the_delay() {
-        let after_seconds = |seconds| Failure::Status {
-            code: 429,
-            retry_after: Some(Duration::from_secs(seconds)),
-            answer: Excerpt::default(),
-        };
-        assert_eq!(delay(&after_seconds(60), 1, 1.0), Some(60_000));
-        assert_eq!(delay(&after_seconds(1), 3, 0.0), Some(8000), "but not sooner than the backoff");
-    }
-
-    #[test]
-    fn without_retries_the_first_failure_is_a_dead_letter() {
-        let once = Retry { limit: 0, ..RETRY };
-        let outcome = after(&Failure::TimedOut, &once, 1, 0.0, 5);
-        assert_eq!(outcome, Outcome::DeadLetter { failure: "did not answer in time".into(), at: 5 });
-    }
-}
+mod tests;

@@ -1,288 +1,272 @@
-//! Delivers events to one sink, several at a time. A failed event waits for its retry while later events are delivered,
-//! except those that the ordering blocks. A circuit breaker pauses a sink that fails repeatedly.
+//! Delivers events to one sink, several at a time: carries out what the [`Engine`] decides. Attempts go on while the
+//! journal reads or records.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::FuturesUnordered};
-use tokio::{sync::watch, time::sleep};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    batch::Batch,
-    breaker::{Breaker, Permit},
+    attempt::{Attempt, attempt},
     context::Context,
+    engine::{Act, Engine, Policy},
+    hold::Hold,
+    operation::{Answer, Operations},
     ordering::ResourceOrder,
-    retry,
+    reporter::Reporter,
+    window::Moment,
 };
 use crate::{
     clock, jitter,
     receiver::{
-        journal::{JournalError, Outcome, Pending, Position, Settlement},
-        sink::{
-            cloudevent,
-            destination::Destination,
-            failure::Failure,
-            http::{self, Clients},
-        },
-        stats::counters::DeliveryStats,
+        journal::{JournalError, Pending, Position},
+        sink::destination::Destination,
     },
-    route::Ordering,
+    route::{Ordering, Retry},
 };
 
-/// The size of a batch from the journal, and how many of its events are in flight at the same time.
-const BATCH: usize = 64;
-const IN_FLIGHT: usize = 8;
-/// No attempt of a batch starts later than this after the first: then the outcomes are recorded, so that a crash
-/// repeats little.
-const RECORD_AFTER: Duration = Duration::from_millis(200);
 /// How long a shutdown lets attempts in flight finish. With the drain of the delivery port (15 s) it must fit the pod's
 /// grace period of 30 s.
 const GRACE: Duration = Duration::from_secs(10);
-/// The delay after an error of the journal, and the longest time between two polls of it.
+/// The delay after an error of the journal that interrupts the worker.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
-const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker {
-    sink: String,
     context: Context,
+    operations: Operations,
+    reporter: Reporter,
     appended: watch::Receiver<Position>,
+    /// The position that it had last.
+    newest: Position,
     /// The sink has left the route, or the receiver shuts down.
     stop: CancellationToken,
     /// The receiver shuts down.
     shutdown: CancellationToken,
-    breaker: Breaker,
-    /// `None` if the sink has no ordering, or before the waiting events are loaded.
-    order: Option<ResourceOrder>,
+    /// `None` if forwarding is paused, or the route has no address for the sink.
+    destination: Option<Arc<Destination>>,
+    policy: Policy,
+    /// The ordering that the engine follows; `None` before the waiting events are loaded.
+    ordering: Option<Ordering>,
+    engine: Engine,
+    attempts: FuturesUnordered<BoxFuture<'static, (Pending, Attempt)>>,
+    /// The operation of the journal in progress.
+    operation: Option<BoxFuture<'static, Answer>>,
+}
+
+/// The reason why a worker continues.
+enum Wake {
+    Attempted(Box<(Pending, Attempt)>),
+    Answered(Box<Answer>),
+    Appended,
+    /// Time has passed, the route has changed, or the worker must stop.
+    Other,
 }
 
 impl Worker {
     /// A worker that runs until `shutdown`, or until the token that it returns is cancelled.
     pub(super) fn new(sink: String, context: Context, shutdown: CancellationToken) -> (Self, CancellationToken) {
-        let (appended, stop) = (context.journal.appended(), shutdown.child_token());
-        let (breaker, order) = (Breaker::new(), None);
-        (Worker { sink, context, appended, stop: stop.clone(), shutdown, breaker, order }, stop)
+        let stop = shutdown.child_token();
+        let worker = Worker {
+            operations: Operations { sink: sink.clone(), journal: Arc::clone(&context.journal) },
+            reporter: Reporter::new(sink, Arc::clone(&context.stats)),
+            newest: *context.journal.appended().borrow(),
+            appended: context.journal.appended(),
+            context,
+            stop: stop.clone(),
+            shutdown,
+            destination: None,
+            policy: Policy { retry: Retry::default(), timeout: Duration::ZERO, sending: false },
+            ordering: None,
+            engine: Engine::new(None, Hold::new(), clock::monotonic()),
+            attempts: FuturesUnordered::new(),
+            operation: None,
+        };
+        (worker, stop)
     }
 
     /// Runs until it is stopped.
     pub(super) async fn run(mut self) {
+        self.context.config.mark_changed();
         while !self.stop.is_cancelled() {
-            self.appended.mark_unchanged();
-            if let Err(error) = self.step().await {
-                if let Some(suppressed) = self.admit_line("cannot read due events") {
-                    tracing::error!(sink = self.sink, %error, suppressed, "cannot read due events, retrying");
-                }
-                self.pause(JOURNAL_RETRY).await;
+            if self.context.config.has_changed().unwrap_or(false) {
+                self.adopt_route().await;
             }
+            while let Some(act) = self.engine.act(&self.policy, moment()) {
+                self.begin(act);
+            }
+            self.reporter.held(self.engine.hold(), clock::monotonic());
+            let wake = self.wait().await;
+            self.handle(wake);
         }
+        self.end().await;
     }
 
-    /// Delivers a batch of due events, or waits until an event is due.
-    async fn step(&mut self) -> Result<(), JournalError> {
-        let Some(destination) = self.destination() else {
-            self.wait_for_route().await;
-            return Ok(());
-        };
-        let limit = match self.breaker.permit(now()) {
-            Permit::All => BATCH,
-            Permit::One => 1,
-            Permit::NoneUntil(until) => {
-                self.pause(duration_until(until)).await;
-                return Ok(());
-            }
-        };
-        self.load_order(destination.sink.ordering).await?;
-        let due = self.context.journal.due(&self.sink, now(), limit).await?;
-        if due.events.is_empty() {
-            self.idle(due.next).await;
-        } else {
-            self.deliver_batch(&destination, due.events).await;
-        }
-        Ok(())
-    }
-
-    /// Waits for a route with the sink's address, or for the end of the worker if the route has the sink no more.
-    async fn wait_for_route(&mut self) {
+    /// Waits until there is something to do.
+    async fn wait(&mut self) -> Wake {
+        let idle = self.engine.idle(moment());
+        let Worker { attempts, operation, appended, context, stop, .. } = self;
         tokio::select! {
-            Ok(()) = self.context.config.changed() => {}
-            () = self.stop.cancelled() => {}
+            Some(attempted) = attempts.next() => Wake::Attempted(Box::new(attempted)),
+            Some(answer) = async { Some(operation.as_mut()?.await) } => Wake::Answered(Box::new(answer)),
+            Ok(()) = appended.changed() => Wake::Appended,
+            Ok(()) = context.config.changed() => {
+                context.config.mark_changed();
+                Wake::Other
+            }
+            () = sleep(idle) => Wake::Other,
+            () = stop.cancelled() => Wake::Other,
         }
     }
 
-    /// Waits for a new event, or until a retry is due.
-    async fn idle(&mut self, next: Option<i64>) {
-        let until = next.map_or(POLL_INTERVAL, duration_until);
-        tokio::select! {
-            Ok(()) = self.appended.changed() => {}
-            () = sleep(until.min(POLL_INTERVAL)) => {}
-            () = self.stop.cancelled() => {}
-        }
-    }
-
-    async fn pause(&self, duration: Duration) {
-        self.stop.run_until_cancelled(sleep(duration)).await;
-    }
-
-    /// Loads the waiting events if their order matters: retries from before a restart are in the journal.
-    async fn load_order(&mut self, ordering: Ordering) -> Result<(), JournalError> {
-        match ordering {
-            Ordering::None => self.order = None,
-            Ordering::ByResource if self.order.is_some() => {}
-            Ordering::ByResource => {
-                let (mut order, mut after) = (ResourceOrder::default(), Position::MIN);
-                loop {
-                    let waiting = self.context.journal.waiting(&self.sink, after, BATCH).await?;
-                    let Some((last, _)) = waiting.last() else { break };
-                    after = last.position;
-                    for (event, due_at) in &waiting {
-                        if let Some(resource) = cloudevent::resource(&event.body) {
-                            let outcome = Outcome::Retry { attempts: event.attempts, due_at: *due_at };
-                            order.record(&resource, event.position, &outcome);
-                        }
-                    }
+    fn handle(&mut self, wake: Wake) {
+        match wake {
+            Wake::Attempted(attempted) => {
+                self.attempted(&attempted);
+                while let Some(Some(attempted)) = self.attempts.next().now_or_never() {
+                    self.attempted(&attempted);
                 }
-                self.order = Some(order);
             }
+            Wake::Answered(answer) => {
+                self.operation = None;
+                if let Some(act) = self.answered(*answer) {
+                    self.begin(act);
+                }
+            }
+            Wake::Appended => {
+                let newest = *self.appended.borrow_and_update();
+                self.engine.appended(newest != self.newest, moment());
+                self.newest = newest;
+            }
+            Wake::Other => {}
         }
-        Ok(())
     }
 
-    async fn deliver_batch(&mut self, destination: &Destination, events: Vec<Pending>) {
-        let Worker { sink, context, stop, shutdown, breaker, order, .. } = self;
-        let mut batch = Batch::new(events, order.is_some());
-        let order = order.get_or_insert_default();
-        let mut in_flight = FuturesUnordered::new();
-        let started = clock::monotonic();
-        let mut end = pin!(end_of_attempts(stop.clone(), shutdown.clone()));
-        loop {
-            while !stop.is_cancelled()
-                && in_flight.len() < IN_FLIGHT
-                && started.elapsed() < RECORD_AFTER
-                && breaker.open_until().is_none()
-                && let Some(event) = batch.next(order, now())
-            {
-                in_flight.push(attempt(&context.clients, destination, event));
+    fn begin(&mut self, act: Act) {
+        match (act, &self.destination) {
+            (Act::Send(event), Some(destination)) => {
+                let (clients, destination) = (self.context.clients.clone(), Arc::clone(destination));
+                let attempt = async move {
+                    let result = attempt(&clients, &destination, &event).await;
+                    (event, result)
+                };
+                self.attempts.push(attempt.boxed());
             }
-            // A cancelled attempt counts as not made: the event is sent again.
-            let finished = tokio::select! {
-                finished = in_flight.next() => finished,
-                () = end.as_mut() => None,
+            // Not reached: without a destination the policy is not to send.
+            (Act::Send(event), None) => tracing::error!(event = ?event.id, "event not sent: the sink has no address"),
+            (Act::Journal(operation), _) => self.operation = Some(self.operations.begin(operation)),
+        }
+    }
+
+    fn attempted(&mut self, (event, result): &(Pending, Attempt)) {
+        let outcome = self.engine.attempted(event.position, result, &self.policy, jitter::fraction(), moment());
+        if let Some(outcome) = outcome {
+            self.reporter.attempted(event, result, &outcome);
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) -> Option<Act> {
+        let now = moment();
+        match answer {
+            Answer::Recorded(result) => {
+                self.engine.recorded(&result, now.instant);
+                if let Err(error) = result {
+                    self.reporter.unrecorded(&error);
+                }
+            }
+            Answer::Read(lane, query, Ok(due)) => self.engine.read_done(lane, query, due, now),
+            Answer::Selected(probe, rejected, Ok(event)) => {
+                let destination = self.destination.as_ref();
+                let wanted = |event: &Pending| destination.is_some_and(|it| it.wants(event) != Ok(false));
+                let event = event.filter(|_| self.policy.sending).map(|event| {
+                    let wanted = wanted(&event);
+                    (event, wanted)
+                });
+                return self.engine.selected(probe, rejected, event, now);
+            }
+            Answer::Read(_, _, Err(error)) | Answer::Selected(_, _, Err(error)) => {
+                self.engine.unread(now.instant);
+                self.reporter.unread(&error);
+            }
+        }
+        None
+    }
+
+    /// Takes the sink from the current route. Another ordering begins with the events that wait: attempts in flight are
+    /// cancelled, and their events are sent again.
+    async fn adopt_route(&mut self) {
+        let config = self.context.config.borrow_and_update().clone().filter(|it| it.route.forwarding.is_on());
+        let name = self.operations.sink.clone();
+        self.destination = config.and_then(|it| it.destinations.iter().find(|it| it.sink.name == name).cloned());
+        self.policy.sending = self.destination.is_some();
+        let Some(sink) = self.destination.as_ref().map(|it| &it.sink) else { return };
+        let ordering = sink.ordering;
+        let timeout = Duration::from_secs(sink.timeout_seconds.into());
+        self.policy = Policy { retry: sink.retry, timeout, sending: true };
+        if self.ordering == Some(ordering) {
+            return;
+        }
+        self.cancel_attempts().await;
+        let order = match ordering {
+            Ordering::None => Ok(None),
+            Ordering::ByResource => ResourceOrder::load(&*self.context.journal, &name).await.map(Some),
+        };
+        let (order, ordering) = match order {
+            Ok(order) => (order, Some(ordering)),
+            Err(error) => {
+                self.reporter.unread(&error);
+                (self.destination, self.policy.sending) = (None, false);
+                self.context.config.mark_changed();
+                self.stop.run_until_cancelled(sleep(JOURNAL_RETRY)).await;
+                (None, None)
+            }
+        };
+        self.engine = Engine::new(order, self.engine.hold().clone(), clock::monotonic());
+        self.ordering = ordering;
+    }
+
+    /// Ends the worker: after a shutdown, attempts in flight have some time to finish.
+    async fn end(mut self) {
+        if self.shutdown.is_cancelled() {
+            let finish = async {
+                while let Some(attempted) = self.attempts.next().await {
+                    self.attempted(&attempted);
+                }
             };
-            let Some((event, result)) = finished else { break };
-            let outcome = settle_attempt(destination, &event, result, breaker, &context.stats);
-            batch.settle(event.position, outcome, order);
+            // A cancelled attempt counts as not made: the event is sent again.
+            let _ = timeout(GRACE, finish).await;
         }
-        drop(in_flight);
-        context.stats.circuit(sink, breaker.open_until().map(|until| until / 1000));
-        let settlements = batch.finish(order, now());
-        if destination.sink.ordering == Ordering::None {
-            self.order = None;
-        }
-        if !settlements.is_empty() {
-            self.record(settlements).await;
-        }
+        self.cancel_attempts().await;
     }
 
-    /// Records outcomes. While the journal fails, no further event is sent: it would be sent twice.
-    async fn record(&self, settlements: Vec<Settlement>) {
-        loop {
-            match self.context.journal.settle(&self.sink, settlements.clone()).await {
-                Ok(()) | Err(JournalError::Closed) => return,
-                Err(error) if self.stop.is_cancelled() => {
-                    tracing::warn!(sink = self.sink, %error, "cannot record outcomes, the events are sent again after the restart");
-                    return;
-                }
+    /// Cancels the attempts in flight, and records all outcomes.
+    async fn cancel_attempts(&mut self) {
+        self.attempts.clear();
+        if let Some(operation) = self.operation.take() {
+            // A probe that it selects is not sent.
+            if let Answer::Recorded(result) = operation.await {
+                self.engine.recorded(&result, clock::monotonic());
+            }
+        }
+        self.engine.abandon(moment());
+        while let Some(outcomes) = self.engine.last_outcomes(moment()) {
+            let result = self.context.journal.settle(&self.operations.sink, outcomes).await;
+            self.engine.recorded(&result, clock::monotonic());
+            match result {
+                Ok(()) | Err(JournalError::Closed) => {}
+                Err(error) if self.stop.is_cancelled() => return self.reporter.lost(&error),
                 Err(error) => {
-                    if let Some(suppressed) = self.admit_line("cannot record outcomes") {
-                        tracing::warn!(sink = self.sink, %error, suppressed, "cannot record outcomes, retrying");
-                    }
-                    self.pause(JOURNAL_RETRY).await;
+                    self.reporter.unrecorded(&error);
+                    self.stop.run_until_cancelled(sleep(JOURNAL_RETRY)).await;
                 }
             }
         }
     }
-
-    fn admit_line(&self, kind: &'static str) -> Option<u64> {
-        self.context.stats.admit_line(kind, clock::monotonic())
-    }
-
-    /// The sink in the current route; `None` if forwarding is paused, the route has no address for the sink, or has the
-    /// sink no more.
-    fn destination(&mut self) -> Option<Arc<Destination>> {
-        let config = self.context.config.borrow_and_update().clone().filter(|it| it.route.forwarding.is_on())?;
-        config.destinations.iter().find(|destination| destination.sink.name == self.sink).cloned()
-    }
 }
 
-/// Returns when attempts in flight are cancelled: at once if the sink has left the route, [`GRACE`] after a shutdown.
-async fn end_of_attempts(stop: CancellationToken, shutdown: CancellationToken) {
-    stop.cancelled().await;
-    if shutdown.is_cancelled() {
-        sleep(GRACE).await;
-    }
-}
-
-/// The result of an attempt.
-enum Attempt {
-    Unwanted,
-    Delivered,
-    Failed(Failure),
-}
-
-async fn attempt(clients: &Clients, destination: &Destination, event: Pending) -> (Pending, Attempt) {
-    let attempt = match destination.wants(&event) {
-        Ok(false) => Attempt::Unwanted,
-        Ok(true) => match http::deliver(clients, destination, &event).await {
-            Ok(()) => Attempt::Delivered,
-            Err(failure) => Attempt::Failed(failure),
-        },
-        Err(failure) => Attempt::Failed(failure),
-    };
-    (event, attempt)
-}
-
-/// Counts an attempt and returns the outcome of its event.
-fn settle_attempt(
-    Destination { sink, .. }: &Destination,
-    event: &Pending,
-    attempt: Attempt,
-    breaker: &mut Breaker,
-    stats: &DeliveryStats,
-) -> Outcome {
-    let failure = match attempt {
-        Attempt::Unwanted => return Outcome::Done,
-        Attempt::Delivered => {
-            breaker.succeeded();
-            stats.forwarded(&sink.name, clock::now().as_second());
-            return Outcome::Done;
-        }
-        Attempt::Failed(failure) => failure,
-    };
-    if failure.is_the_sinks() {
-        breaker.failed(now());
-    }
-    if failure.was_attempted() {
-        stats.failed(&sink.name, &event.id, &failure, clock::monotonic());
-    } else {
-        stats.unfit(&sink.name, &failure.to_string());
-    }
-    let outcome = retry::after(&failure, &sink.retry, event.attempts.saturating_add(1), jitter::fraction(), now());
-    match &outcome {
-        Outcome::DeadLetter { .. } => {
-            stats.dead_lettered(&sink.name, &event.id, clock::now().as_second(), clock::monotonic());
-        }
-        Outcome::Retry { attempts, .. } => {
-            tracing::debug!(sink = sink.name, event = ?event.id, %failure, attempts, "delivery failed, retrying");
-        }
-        Outcome::Done => {}
-    }
-    outcome
-}
-
-/// Milliseconds since the epoch.
-fn now() -> i64 {
-    clock::now().as_millisecond()
-}
-
-fn duration_until(millisecond: i64) -> Duration {
-    Duration::from_millis(u64::try_from(millisecond.saturating_sub(now())).unwrap_or(0))
+fn moment() -> Moment {
+    Moment { instant: clock::monotonic(), millis: clock::now().as_millisecond() }
 }

@@ -28,7 +28,10 @@ use self::{
     volume_room::{Reported, VolumeRoom},
     writer::{Answer, Request, Work, Writer},
 };
-use super::{Appended, Backlog, Due, Journal, JournalError, Pending, Position, QUEUE_CAPACITY, Settings, Settlement};
+use super::{
+    Appended, Backlog, Due, Journal, JournalError, Pending, Position, QUEUE_CAPACITY, Settings, Settlement,
+    query::{DueQuery, Probe},
+};
 use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth};
 
 mod append;
@@ -158,9 +161,14 @@ impl Journal for SqliteJournal {
         self.write(Work::Configure(settings)).await.map(|_| ())
     }
 
-    async fn due(&self, sink: &str, now: i64, limit: usize) -> Result<Due, JournalError> {
+    async fn due(&self, sink: &str, query: DueQuery) -> Result<Due, JournalError> {
         let sink = sink.to_owned();
-        self.reader.read(move |connection| due::due(connection, &sink, now, limit)).await
+        self.reader.read(move |connection| due::due(connection, &sink, query)).await
+    }
+
+    async fn probe(&self, sink: &str, probe: Probe) -> Result<Option<Pending>, JournalError> {
+        let sink = sink.to_owned();
+        self.reader.read(move |connection| due::probe(connection, &sink, probe)).await
     }
 
     async fn waiting(&self, sink: &str, after: Position, limit: usize) -> Result<Vec<(Pending, i64)>, JournalError> {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{
     Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement,
     inspect::{Inspect, Inventory},
+    query::{DueQuery, Probe},
     redrive::{Matched, Redrive, Redriver, Source},
 };
 use crate::{
@@ -48,8 +49,12 @@ impl Journal for UnavailableJournal {
         Ok(())
     }
 
-    async fn due(&self, _: &str, _: i64, _: usize) -> Result<Due, JournalError> {
+    async fn due(&self, _: &str, _: DueQuery) -> Result<Due, JournalError> {
         Ok(Due::default())
+    }
+
+    async fn probe(&self, _: &str, _: Probe) -> Result<Option<Pending>, JournalError> {
+        Ok(None)
     }
 
     async fn waiting(&self, _: &str, _: Position, _: usize) -> Result<Vec<(Pending, i64)>, JournalError> {

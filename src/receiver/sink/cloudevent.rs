@@ -168,10 +168,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::receiver::journal::tries::Tries;
 
     fn event(id: &str, event_type: &str, body: &'static str) -> Pending {
         let (event_type, body) = (EventType::named(event_type), Bytes::from_static(body.as_bytes()));
-        Pending { position: 1, attempts: 0, id: id.into(), event_type, sent_at: 1_700_000_000, body, replayed: false }
+        let tries = Tries::default();
+        Pending { position: 1, tries, id: id.into(), event_type, sent_at: 1_700_000_000, body, replayed: false }
     }
 
     fn cloud_event(id: &str, event_type: &str, body: &'static str) -> CloudEvent {

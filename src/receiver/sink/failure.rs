@@ -24,18 +24,52 @@ pub enum Failure {
     Unfit { problem: String },
 }
 
+/// The cause that an answer suggests. Other events decide whether it is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspect {
+    /// The sink, its configuration or the network: other events would fail as well.
+    Sink,
+    /// The event: the same request fails again, other events may succeed.
+    Event,
+}
+
 impl Failure {
-    /// Whether the sink caused it, not the event alone.
+    /// The cause that the failure suggests.
     #[must_use]
-    pub fn is_the_sinks(&self) -> bool {
+    pub fn suspect(&self) -> Suspect {
         match self {
+            // Credentials, the address, timing and load concern all requests to the sink.
+            Failure::Status { code: 401 | 403 | 404 | 407 | 408 | 410 | 425 | 429, .. } => Suspect::Sink,
+            Failure::Status { code: 400..=499, .. } => Suspect::Event,
+            // Redirects are not followed, so that the sink's address is out of date.
             Failure::Status { .. }
             | Failure::Malformed
             | Failure::TimedOut
             | Failure::Unreachable
-            | Failure::Forbidden { .. } => true,
+            | Failure::Forbidden { .. } => Suspect::Sink,
             // The sink's status is a success; its API rejects this event.
-            Failure::NotAccepted { .. } | Failure::Unfit { .. } => false,
+            Failure::NotAccepted { .. } | Failure::Unfit { .. } => Suspect::Event,
+        }
+    }
+
+    /// Whether the sink asks for fewer requests: this says nothing about the event, even if other events succeed.
+    #[must_use]
+    pub fn is_rate_limit(&self) -> bool {
+        matches!(self, Failure::Status { code: 429, .. })
+    }
+
+    /// How long the sink asks to be left alone: `Retry-After` of a 429 or 503.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Failure::Status { code: 429 | 503, retry_after, .. } => *retry_after,
+            Failure::Status { .. }
+            | Failure::NotAccepted { .. }
+            | Failure::Malformed
+            | Failure::TimedOut
+            | Failure::Unreachable
+            | Failure::Forbidden { .. }
+            | Failure::Unfit { .. } => None,
         }
     }
 
@@ -96,5 +130,40 @@ impl fmt::Display for Failure {
 impl From<Denied> for Failure {
     fn from(Denied { address }: Denied) -> Self {
         Failure::Forbidden { address }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16) -> Failure {
+        Failure::Status { code, retry_after: Some(Duration::from_secs(7)), answer: Excerpt::default() }
+    }
+
+    #[test]
+    fn every_failure_suspects_the_sink_or_the_event() {
+        for code in (100..200).chain(300..400).chain([401, 403, 404, 407, 408, 410, 425, 429]).chain(500..1000) {
+            assert_eq!(status(code).suspect(), Suspect::Sink, "{code}");
+        }
+        for code in [400, 402, 405, 406, 409, 411, 412, 413, 414, 415, 422, 431, 451, 499] {
+            assert_eq!(status(code).suspect(), Suspect::Event, "{code}");
+        }
+        let denied = Failure::Forbidden { address: IpAddr::from([127, 0, 0, 1]) };
+        for failure in [Failure::Malformed, Failure::TimedOut, Failure::Unreachable, denied] {
+            assert_eq!(failure.suspect(), Suspect::Sink, "{failure}");
+        }
+        let problem = String::new();
+        for failure in [Failure::NotAccepted { code: 200, problem: problem.clone() }, Failure::Unfit { problem }] {
+            assert_eq!(failure.suspect(), Suspect::Event, "{failure}");
+        }
+    }
+
+    #[test]
+    fn retry_after_counts_for_a_busy_sink_only() {
+        for (code, expected) in [(429, true), (503, true), (500, false), (301, false), (413, false)] {
+            assert_eq!(status(code).retry_after().is_some(), expected, "{code}");
+        }
+        assert!(status(429).is_rate_limit() && !status(503).is_rate_limit());
     }
 }

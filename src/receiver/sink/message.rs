@@ -90,16 +90,18 @@ mod tests {
     use super::*;
     use crate::{
         linktree::{event::EventType, secret::Secret},
+        receiver::{journal::tries::Tries, sink::failure::Suspect},
         route::{Format, Sink, TemplateSource},
     };
 
     const BODY: &str = r#"{"type":"link.created","data":{"link_id":"l1","title":"<b>A</b>\"B"},"timestamp":1}"#;
 
     fn event(id: &str, attempts: u32) -> Pending {
+        let tries = Tries { attempts, ..Tries::default() };
         let body = Bytes::from_static(BODY.as_bytes());
         Pending {
             position: 1,
-            attempts,
+            tries,
             id: id.into(),
             event_type: EventType::LinkCreated,
             sent_at: 1_700_000_000,
@@ -143,7 +145,7 @@ mod tests {
         let destination = destination(|sink| sink.format = template("{{ event.data.none }}"));
         let failure = destination.message(&event("d1", 0), 1, 2).unwrap_err();
         assert_eq!(failure.to_string(), "not sent: line 1: uses a field the event does not have");
-        assert!(!failure.is_the_sinks());
+        assert_eq!(failure.suspect(), Suspect::Event);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::{
     },
     route::{
         Key,
-        status::{DeliveryCounts, UnverifiedRun},
+        status::{DeliveryCounts, SinkHold, UnverifiedRun},
     },
 };
 
@@ -176,9 +176,11 @@ impl DeliveryStats {
         self.lock().snapshot.sinks.entry(sink.to_owned()).or_default().last_failure = Some(failure.to_owned());
     }
 
-    /// Records until when a sink's circuit breaker is open; `None`: it is closed.
-    pub fn circuit(&self, sink: &str, open_until: Option<i64>) {
-        self.lock().snapshot.sinks.entry(sink.to_owned()).or_default().circuit_open_until = open_until;
+    /// Records the hold of a sink; `None`: it gets events. Returns whether it was held until now.
+    pub fn held(&self, sink: &str, held: Option<SinkHold>) -> bool {
+        let mut state = self.lock();
+        let health = state.snapshot.sinks.entry(sink.to_owned()).or_default();
+        std::mem::replace(&mut health.held, held).is_some()
     }
 
     /// Records that an event became a dead letter at a sink.

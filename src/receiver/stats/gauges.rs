@@ -21,6 +21,7 @@ pub struct Gauges {
     oldest: Family<SinkLabel, Gauge>,
     dead_letters: Family<SinkLabel, Gauge>,
     failures: Family<SinkLabel, Gauge>,
+    held: Family<SinkLabel, Gauge>,
     last_success: Family<SinkLabel, Gauge>,
     last_verified: Family<KeyLabel, Gauge>,
     clock_offset: Gauge,
@@ -37,6 +38,7 @@ impl Gauges {
             oldest,
             dead_letters,
             failures,
+            held,
             last_success,
             last_verified,
             clock_offset,
@@ -60,6 +62,7 @@ impl Gauges {
             dead_letters,
         );
         registry.register("sink_consecutive_failures", "Failed attempts since the last delivered event", failures);
+        registry.register("sink_held", "1 while the sink is held: it gets one event from time to time", held);
         registry.register(
             "sink_last_success_timestamp_seconds",
             "Unix time of the last event delivered to the sink",
@@ -77,7 +80,9 @@ impl Gauges {
 
     /// Updates all gauges, as of `now` (seconds since the epoch).
     pub fn set(&self, backlog: &[Backlog], inventory: &Inventory, stats: &StatsSnapshot, now: i64) {
-        for family in [&self.backlog, &self.oldest, &self.dead_letters, &self.failures, &self.last_success] {
+        let families =
+            [&self.backlog, &self.oldest, &self.dead_letters, &self.failures, &self.held, &self.last_success];
+        for family in families {
             family.clear();
         }
         for Backlog { sink, waiting, dead_lettered } in backlog {
@@ -88,6 +93,7 @@ impl Gauges {
             self.dead_letters.get_or_create(&label).set(signed(*dead_lettered));
             self.oldest.get_or_create(&label).set(age);
             self.failures.get_or_create(&label).set(signed(health.consecutive_failures));
+            self.held.get_or_create(&label).set(health.held.is_some().into());
             if let Some(last) = health.last_success {
                 self.last_success.get_or_create(&label).set(last);
             }

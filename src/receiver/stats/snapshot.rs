@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{clock_skew::ClockSkew, last_hour::LastHour};
-use crate::route::status::{DeliveryCounts, UnverifiedRun};
+use crate::route::status::{DeliveryCounts, SinkHold, UnverifiedRun};
 
 /// The delivery statistics at one moment.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +26,8 @@ pub struct SinkHealth {
     pub last_failure: Option<String>,
     /// The start of the sink's response to the last failed attempt, if it had one.
     pub last_answer: Option<String>,
-    /// When the circuit breaker lets the next attempt through; `None` while it is closed.
-    pub circuit_open_until: Option<i64>,
+    /// The hold of the sink; `None` while it gets events.
+    pub held: Option<SinkHold>,
 }
 
 impl StatsSnapshot {

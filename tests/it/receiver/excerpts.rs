@@ -39,7 +39,6 @@ async fn the_status_and_the_journal_have_the_start_of_a_response_without_credent
     let url = cms.url.take().unwrap().expose().join("/services/T0-p4th-s3cret?key=qu3ry").unwrap();
     let long = sink("long", echo(LONG).await);
     (cms.url, cms.bearer) = (Some(SinkUrl::new(url)), Some(Secret::new("b3arer-t0ken")));
-    cms.retry.limit = 0;
     let long = Sink { bearer: Some(Secret::new("0ther-t0ken")), ..long };
     let receiver = Running::start(&route(vec![cms, long])).await;
     receiver.deliver(&delivery("d1", BODY, SECRET)).await;

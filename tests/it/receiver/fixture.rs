@@ -63,7 +63,7 @@ pub fn key(name: &str, secret: &str) -> Key {
 pub fn sink(name: &str, address: SocketAddr) -> Sink {
     let mut sink = Sink::new(name, Url::parse(&format!("http://{address}/in")).unwrap());
     sink.timeout_seconds = 2;
-    sink.retry = Retry { limit: 30, delay_seconds: 1, max_delay_seconds: 1 };
+    sink.retry = Retry { give_up_after_seconds: 600, delay_seconds: 1, max_delay_seconds: 1 };
     sink
 }
 

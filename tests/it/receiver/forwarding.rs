@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode},
+};
+use futures::StreamExt;
 use linktree_operator::{
     clock,
     linktree::{event::EventType, secret::Secret},
@@ -132,12 +136,13 @@ async fn an_unresponsive_sink_delays_no_other_sink() {
 }
 
 #[tokio::test]
-async fn a_rejected_event_is_dead_lettered_at_once_and_the_next_is_forwarded() {
+async fn an_event_that_is_rejected_three_times_is_dead_lettered_and_the_next_is_forwarded() {
     let collector = Collector::start().await;
     collector.answers(400);
     let receiver = Running::start(&route(vec![sink("cms", collector.address)])).await;
     receiver.deliver(&numbered(1)).await;
     until("the event is dead-lettered", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
+    assert_eq!(collector.asked().len(), 3);
     collector.answers(204);
     receiver.deliver(&numbered(2)).await;
     until("the next event arrived", async || collector.ids() == ["d2"]).await;
@@ -151,12 +156,12 @@ async fn a_rejected_event_is_dead_lettered_at_once_and_the_next_is_forwarded() {
 async fn an_event_is_sent_to_the_routes_url_and_follows_no_redirect() {
     let elsewhere = Collector::start().await;
     let head = format!("307 Temporary Redirect\r\nlocation: http://{}/in", elsewhere.address);
-    let redirecting = Canned::answering([answer(&head, "")]).await;
+    let redirecting = Canned::answering([answer(&head, ""), answer("204 No Content", "")]).await;
     let mut cms = sink("cms", elsewhere.address);
     cms.url = Some(SinkUrl::new(redirecting.base.clone()));
     let receiver = Running::start(&route(vec![cms])).await;
     receiver.deliver(&numbered(1)).await;
-    until("the event is dead-lettered", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
+    until("the sink takes the event", async || receiver.status().await.last_hour.forwarded == 1).await;
     assert_eq!(receiver.status().await.sinks[0].last_failure.as_deref(), Some("answered 307"));
     assert!(elsewhere.ids().is_empty());
 }
@@ -176,13 +181,47 @@ async fn retry_after_of_a_sink_is_respected() {
 }
 
 #[tokio::test]
-async fn an_event_is_dead_lettered_after_its_last_retry() {
-    let mut cms = sink("cms", vacant().await);
-    cms.retry.limit = 1;
+async fn an_event_that_fails_while_the_sink_takes_others_is_given_up() {
+    let collector = Collector::start().await;
+    let poison = Router::new().fallback(async |header: HeaderMap| match header["ce-id"].to_str() {
+        Ok("d0") => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::NO_CONTENT,
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut cms = sink("cms", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, poison).into_future());
+    cms.retry.give_up_after_seconds = 1;
+    let receiver = Running::start(&route(vec![cms, sink("other", collector.address)])).await;
+    for n in 0.. {
+        receiver.deliver(&numbered(n)).await;
+        let status = receiver.status().await;
+        if status.sinks[0].dead_lettered == 1 {
+            break;
+        }
+        assert!(n < 2000, "{status:?}");
+    }
+    until("all others arrived", async || receiver.status().await.backlog == 0).await;
+    let status = receiver.status().await.sinks.remove(0);
+    assert_eq!((status.dead_lettered, status.last_failure.as_deref()), (1, Some("answered 500")));
+}
+
+#[tokio::test]
+async fn an_answer_that_trickles_is_one_that_hangs() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cms = sink("cms", listener.local_addr().unwrap());
+    let trickling = Router::new().fallback(async || {
+        let bytes = futures::stream::repeat(Ok::<_, std::convert::Infallible>("x"));
+        let trickle = bytes.then(async |byte| {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            byte
+        });
+        axum::body::Body::from_stream(trickle)
+    });
+    tokio::spawn(axum::serve(listener, trickling).into_future());
     let receiver = Running::start(&route(vec![cms])).await;
     receiver.deliver(&numbered(1)).await;
-    until("the event is dead-lettered", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
-    assert_eq!(receiver.status().await.sinks[0].consecutive_failures, 2, "one attempt and one retry");
+    until("the attempt failed", async || receiver.status().await.sinks[0].last_failure.is_some()).await;
+    assert_eq!(receiver.status().await.sinks[0].last_failure.as_deref(), Some("did not answer in time"));
 }
 
 #[tokio::test]

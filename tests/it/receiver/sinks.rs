@@ -1,4 +1,4 @@
-//! Requests to sinks: format, order, and the circuit breaker.
+//! Requests to sinks: format, order, and holds.
 
 use std::collections::BTreeMap;
 
@@ -90,14 +90,14 @@ async fn every_attempt_is_signed_and_has_the_same_trace() {
 }
 
 #[tokio::test]
-async fn the_circuit_of_a_failing_sink_opens_and_all_events_arrive_later() {
+async fn a_failing_sink_is_held_and_all_events_arrive_later() {
     let collector = Collector::start().await;
     collector.answers(500);
     let receiver = one_sink(&collector, |_| {}).await;
     for n in 0..40 {
         receiver.deliver(&numbered(n)).await;
     }
-    until("the circuit opens", async || receiver.status().await.sinks[0].held.is_some()).await;
+    until("the sink is held", async || receiver.status().await.sinks[0].held.is_some()).await;
     // Eight attempts may have been in flight when the fifth failed, followed by one or two probes.
     assert!(collector.asked().len() < 20, "{}", collector.asked().len());
     collector.answers(204);

@@ -1,6 +1,6 @@
 //! Responses of sinks: which of them are a success, and what is reported about the others.
 
-use linktree_operator::route::{Retry, Sink, SinkUrl};
+use linktree_operator::route::{Sink, SinkUrl};
 
 use super::{
     super::canned::{Canned, answer},
@@ -12,7 +12,6 @@ async fn one_sink(answers: &[String], edit: impl FnOnce(&mut Sink)) -> (Canned, 
     let server = Canned::answering(answers.iter().cloned()).await;
     let mut cms = sink("cms", "127.0.0.1:1".parse().unwrap());
     cms.url = Some(SinkUrl::new(server.base.clone()));
-    cms.retry = Retry { limit: 1, ..cms.retry };
     edit(&mut cms);
     (server, Running::start(&route(vec![cms])).await)
 }
@@ -24,14 +23,14 @@ fn is_ok(sink: &mut Sink) {
 #[tokio::test]
 async fn a_200_that_does_not_satisfy_the_success_condition_is_retried_and_then_a_dead_letter() {
     let rejected = answer("200 OK", r#"{"ok":false,"error":"not_in_channel"}"#);
-    let (server, receiver) = one_sink(&[rejected.clone(), rejected], is_ok).await;
+    let (server, receiver) = one_sink(&[rejected.clone(), rejected.clone(), rejected], is_ok).await;
     receiver.deliver(&numbered(1)).await;
     until("the event is dead-lettered", async || receiver.status().await.sinks[0].dead_lettered == 1).await;
     let status = receiver.status().await;
     assert_eq!(status.sinks[0].last_failure.as_deref(), Some("answered 200, but successCondition is false"));
-    assert_eq!((status.sinks[0].consecutive_failures, status.last_hour.forwarded), (2, 0));
+    assert_eq!((status.sinks[0].consecutive_failures, status.last_hour.forwarded), (3, 0));
     assert_eq!(status.sinks[0].held, None, "the sink answered: other events may be accepted");
-    assert_eq!(server.requests().len(), 2, "the first attempt and one retry");
+    assert_eq!(server.requests().len(), 3, "an answer that rejects the event is taken for true the third time");
 }
 
 #[tokio::test]

@@ -74,7 +74,10 @@ impl Sink {
             },
             timeout_seconds: whole(field("delivery.timeoutSeconds"), timeout_seconds.unwrap_or(10))?,
             retry: Retry {
-                limit: whole(field("delivery.retry.limit"), retry.limit.unwrap_or(8))?,
+                give_up_after_seconds: whole(
+                    field("delivery.retry.giveUpAfterSeconds"),
+                    retry.give_up_after_seconds.unwrap_or(604_800),
+                )?,
                 delay_seconds: whole(field("delivery.retry.delaySeconds"), retry.delay_seconds.unwrap_or(2))?,
                 max_delay_seconds: whole(
                     field("delivery.retry.maxDelaySeconds"),
@@ -213,7 +216,7 @@ mod tests {
     #[test]
     fn an_absent_field_has_the_documented_default() {
         let sink = parse(&json!({})).unwrap();
-        assert_eq!(sink.retry, Retry { limit: 8, delay_seconds: 2, max_delay_seconds: 300 });
+        assert_eq!(sink.retry, Retry { give_up_after_seconds: 604_800, delay_seconds: 2, max_delay_seconds: 300 });
         assert_eq!((sink.timeout_seconds, sink.format, sink.ordering), (10, Format::CloudEvent, Ordering::None));
         let template = parse(&json!({"format": "Template", "template": {"body": "{}"}})).unwrap();
         assert!(matches!(template.format, Format::Template(source) if source.content_type == "application/json"));

@@ -20,7 +20,10 @@ use crate::{
     },
     receiver::{
         ingest::{event::Event, limits::LIMITS},
-        journal::{Appended, Backlog, Due, Pending, Position, Settings, Settlement},
+        journal::{
+            Appended, Backlog, Due, Pending, Position, Settings, Settlement,
+            query::{DueQuery, Probe},
+        },
         stats::{counters::DeliveryStats, metrics::Metrics},
     },
     route::{Route, status::JournalHealth},
@@ -40,8 +43,12 @@ impl Journal for Stuck {
         Ok(())
     }
 
-    async fn due(&self, _: &str, _: i64, _: usize) -> Result<Due, JournalError> {
+    async fn due(&self, _: &str, _: DueQuery) -> Result<Due, JournalError> {
         Ok(Due::default())
+    }
+
+    async fn probe(&self, _: &str, _: Probe) -> Result<Option<Pending>, JournalError> {
+        Ok(None)
     }
 
     async fn waiting(&self, _: &str, _: Position, _: usize) -> Result<Vec<(Pending, i64)>, JournalError> {

@@ -1,34 +1,100 @@
-//! Queries of the reading connection: due events and backlog.
+//! Queries of the reading connection: due events, probes and backlog.
 
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 
 use crate::{
     linktree::event::EventType,
-    receiver::journal::{Backlog, Due, Pending, Position},
+    receiver::journal::{
+        Backlog, Due, Pending, Position,
+        query::{DueQuery, Probe},
+        tries::Tries,
+    },
 };
 
-/// The events due for `sink` at `now`, oldest first. Up to half of them are retries, so that neither retries nor new
-/// events starve.
-pub(super) fn due(connection: &Connection, sink: &str, now: i64, limit: usize) -> Result<Due> {
-    let position = "SELECT position FROM sinks WHERE name = ?1 AND removed_after IS NULL";
-    let position: Option<Position> =
-        connection.prepare_cached(position)?.query_row([sink], |row| row.get(0)).optional()?;
-    let Some(position) = position else { return Ok(Due::default()) };
-    let again = "SELECT id, name, type, sent_at, body, attempts, replayed FROM retries JOIN events ON id = event
-        WHERE sink = ?1 AND due_at <= ?2 ORDER BY due_at, event LIMIT ?3";
-    let mut again = connection.prepare_cached(again)?;
-    let again = again.query_map(params![sink, now, (limit / 2).max(1) as i64], pending)?;
-    let mut events = again.collect::<Result<Vec<_>>>()?;
-    events.sort_by_key(|event| event.position);
-    let fresh = "SELECT id, name, type, sent_at, body, 0, 0 FROM events WHERE id > ?1 ORDER BY id LIMIT ?2";
-    let mut fresh = connection.prepare_cached(fresh)?;
-    let room = limit.saturating_sub(events.len()) as i64;
-    for event in fresh.query_map(params![position, room], pending)? {
-        events.push(event?);
+/// The columns of [`pending`] for a retry. A crash may lose the last settlements of events that the sink has taken, but
+/// not a retry that was recorded after them: it then counts as recorded at the sink's number of now.
+const RETRY: &str = "SELECT event, events.name, type, sent_at, body, attempts, suspicions, charged_ms,
+        min(retries.taken, sinks.taken), length(body), replayed, due_at
+    FROM retries JOIN events ON id = event JOIN sinks ON sinks.name = sink";
+
+/// The columns of [`pending`] for a new event.
+const FRESH: &str = "SELECT id, name, type, sent_at, body, 0, 0, 0, NULL, length(body), 0 FROM events";
+
+/// The due events of `sink`.
+pub(super) fn due(connection: &Connection, sink: &str, query: DueQuery) -> Result<Due> {
+    let DueQuery { now, horizon, after, retries, fresh, max_bytes } = query;
+    let Some((position, taken)) = state(connection, sink)? else { return Ok(Due::default()) };
+    let after = after.max(position);
+    let mut budget = Budget { left: max_bytes, needs: None };
+    let due = format!("{RETRY} WHERE sink = ?1 AND due_at <= ?2 ORDER BY due_at, event LIMIT ?3");
+    let mut retries_due = budget.select(connection, &due, params![sink, now, retries as i64])?;
+    let left = retries.saturating_sub(retries_due.len());
+    let far = format!("{RETRY} WHERE sink = ?1 AND due_at > ?2 ORDER BY due_at DESC LIMIT ?3");
+    retries_due.extend(budget.select(connection, &far, params![sink, horizon, left as i64])?);
+    let new = format!("{FRESH} WHERE id > ?1 ORDER BY id LIMIT ?2");
+    let fresh = budget.select(connection, &new, params![after, fresh as i64])?;
+    let next = "SELECT min(due_at) FROM retries WHERE sink = ?1 AND due_at > ?2 AND due_at <= ?3";
+    let next = connection.prepare_cached(next)?.query_row(params![sink, now, horizon], |row| row.get(0))?;
+    let waiting = "SELECT max(0, coalesce((SELECT max(id) FROM events), 0) - ?2)
+        + (SELECT count(*) FROM (SELECT 1 FROM retries WHERE sink = ?1 LIMIT 2))";
+    let waiting: i64 = connection.prepare_cached(waiting)?.query_row(params![sink, position], |row| row.get(0))?;
+    Ok(Due { retries: retries_due, fresh, next, needs: budget.needs, position, taken, alone: waiting < 2 })
+}
+
+/// An event to probe `sink` with.
+pub(super) fn probe(connection: &Connection, sink: &str, probe: Probe) -> Result<Option<Pending>> {
+    let Some((position, _)) = state(connection, sink)? else { return Ok(None) };
+    let one = |query: &str, parameters: &[&dyn rusqlite::ToSql]| {
+        connection.prepare_cached(query)?.query_row(parameters, pending).optional()
+    };
+    match probe {
+        Probe::Newest { before } => {
+            let newest = format!("{FRESH} WHERE id > ?1 AND id < ?2 ORDER BY id DESC LIMIT 1");
+            if let Some(event) = one(&newest, params![position, before])? {
+                return Ok(Some(event));
+            }
+            one(&format!("{RETRY} WHERE sink = ?1 AND event < ?2 ORDER BY event DESC LIMIT 1"), params![sink, before])
+        }
+        Probe::Fewest { after } => {
+            let oldest = format!("{FRESH} WHERE id > ?1 ORDER BY id LIMIT 1");
+            if let Some(event) = one(&oldest, params![after.max(position)])? {
+                return Ok(Some(event));
+            }
+            one(&format!("{RETRY} WHERE sink = ?1 ORDER BY attempts, event LIMIT 1"), params![sink])
+        }
     }
-    let next = "SELECT min(due_at) FROM retries WHERE sink = ?1 AND due_at > ?2";
-    let next = connection.prepare_cached(next)?.query_row(params![sink, now], |row| row.get(0))?;
-    Ok(Due { events, next })
+}
+
+/// A sink's position, and the number of events that it has taken; `None` if the sink is unknown.
+fn state(connection: &Connection, sink: &str) -> Result<Option<(Position, i64)>> {
+    let state = "SELECT position, taken FROM sinks WHERE name = ?1 AND removed_after IS NULL";
+    connection.prepare_cached(state)?.query_row([sink], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+}
+
+/// The bytes that a selection may still read.
+struct Budget {
+    left: usize,
+    /// The size of the first event that did not fit.
+    needs: Option<usize>,
+}
+
+impl Budget {
+    /// The events of a query until one does not fit. The length of a body is read without the body.
+    fn select(&mut self, connection: &Connection, query: &str, parameters: impl Params) -> Result<Vec<Pending>> {
+        let mut statement = connection.prepare_cached(query)?;
+        let mut rows = statement.query(parameters)?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            let length = usize::try_from(row.get::<_, i64>(9)?).unwrap_or(usize::MAX);
+            let Some(left) = self.left.checked_sub(length) else {
+                self.needs.get_or_insert(length);
+                break;
+            };
+            self.left = left;
+            events.push(pending(row)?);
+        }
+        Ok(events)
+    }
 }
 
 /// The events after position `after` that wait for a retry at `sink`, each with its due time.
@@ -38,11 +104,9 @@ pub(super) fn waiting(
     after: Position,
     limit: usize,
 ) -> Result<Vec<(Pending, i64)>> {
-    let waiting =
-        "SELECT id, name, type, sent_at, body, attempts, replayed, due_at FROM retries JOIN events ON id = event
-        WHERE sink = ?1 AND event > ?2 ORDER BY event LIMIT ?3";
-    let mut waiting = connection.prepare_cached(waiting)?;
-    let rows = waiting.query_map(params![sink, after, limit as i64], |row| Ok((pending(row)?, row.get(7)?)))?;
+    let waiting = format!("{RETRY} WHERE sink = ?1 AND event > ?2 ORDER BY event LIMIT ?3");
+    let mut waiting = connection.prepare_cached(&waiting)?;
+    let rows = waiting.query_map(params![sink, after, limit as i64], |row| Ok((pending(row)?, row.get(11)?)))?;
     rows.collect()
 }
 
@@ -72,8 +136,8 @@ fn pending(row: &Row<'_>) -> Result<Pending> {
         event_type: EventType::named(row.get_ref(2)?.as_str()?),
         sent_at: row.get(3)?,
         body: row.get::<_, Vec<u8>>(4)?.into(),
-        attempts: row.get(5)?,
-        replayed: row.get(6)?,
+        tries: Tries { attempts: row.get(5)?, suspicions: row.get(6)?, charged_ms: row.get(7)?, taken: row.get(8)? },
+        replayed: row.get(10)?,
     })
 }
 

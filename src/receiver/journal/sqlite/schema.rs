@@ -18,7 +18,7 @@ use super::{
 
 /// The schema, one step per version; `user_version` counts the applied steps. A released step never changes: a change
 /// is another step.
-pub(super) const MIGRATIONS: [&str; 6] = [V1, V2, V3, V4, V5, V7];
+pub(super) const MIGRATIONS: [&str; 7] = [V1, V2, V3, V4, V5, V6, V7];
 
 /// Instead of one row per event and sink, each sink has a position: an append then writes only `events` and
 /// `identities`, however many sinks there are, and in-order delivery updates one number per sink and batch.
@@ -131,6 +131,15 @@ CREATE INDEX settled_late_by_at ON settled_late (at);
 UPDATE heartbeat SET at = coalesce((SELECT received_at FROM events ORDER BY id DESC LIMIT 1), 0);
 CREATE INDEX dead_letters_by_sink ON dead_letters (sink);
 CREATE INDEX dead_letters_by_at ON dead_letters (at);
+";
+
+/// The tries of an event at a sink, see [`crate::receiver::journal::tries`], and the number of events that a sink has
+/// taken. A retry of an earlier version is charged for nothing yet.
+const V6: &str = "
+ALTER TABLE retries ADD COLUMN suspicions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE retries ADD COLUMN charged_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE retries ADD COLUMN taken INTEGER;
+ALTER TABLE sinks ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Sinks that have left the route, see [`super::removed`]. A sink has had the events after `first`; a removed one has a

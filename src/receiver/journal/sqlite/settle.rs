@@ -3,29 +3,35 @@
 use rusqlite::{Connection, Result, params};
 
 use super::removed::Membership;
-use crate::receiver::journal::{Outcome, Position, Settlement};
+use crate::receiver::journal::{Outcome, Position, Settlement, tries::Tries};
 
 /// Records outcomes of events at `now` (seconds since the epoch).
 pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlement], now: i64) -> Result<()> {
     let membership = Membership::find(connection, sink)?;
+    let mut accepted = 0;
     for Settlement { position, outcome } in settlements {
         // The attempt began before the sink was removed; the event may be a dead letter by now.
         let late = membership.is_late(*position);
-        if late && *outcome != Outcome::Done && !membership.keeps_waiting(connection, *position)? {
+        let settled = matches!(outcome, Outcome::Done | Outcome::Unwanted);
+        if late && !settled && !membership.keeps_waiting(connection, *position)? {
             continue;
         }
         match outcome {
-            Outcome::Done => {
+            Outcome::Done | Outcome::Unwanted => {
+                accepted += i64::from(*outcome == Outcome::Done);
                 let retried = forget_retry(connection, sink, *position)?;
                 if (late && forget_dead_letter(connection, sink, *position)?) || retried {
                     let late = "INSERT OR REPLACE INTO settled_late VALUES (?1, ?2)";
                     connection.prepare_cached(late)?.execute((position, now))?;
                 }
             }
-            Outcome::Retry { attempts, due_at } => {
-                let retry = "INSERT INTO retries (sink, event, attempts, due_at) VALUES (?1, ?2, ?3, ?4)
-                    ON CONFLICT (sink, event) DO UPDATE SET attempts = excluded.attempts, due_at = excluded.due_at";
-                connection.prepare_cached(retry)?.execute(params![sink, position, attempts, due_at])?;
+            Outcome::Retry { tries: Tries { attempts, suspicions, charged_ms, taken }, due_at } => {
+                let retry = "INSERT INTO retries (sink, event, attempts, due_at, suspicions, charged_ms, taken)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                    ON CONFLICT (sink, event) DO UPDATE SET attempts = excluded.attempts, due_at = excluded.due_at,
+                        suspicions = excluded.suspicions, charged_ms = excluded.charged_ms, taken = excluded.taken";
+                let retry = &mut connection.prepare_cached(retry)?;
+                retry.execute(params![sink, position, attempts, due_at, suspicions, charged_ms, taken])?;
             }
             Outcome::DeadLetter { failure, at } => {
                 forget_retry(connection, sink, *position)?;
@@ -35,8 +41,9 @@ pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlem
         }
     }
     if let Some(last) = settlements.iter().map(|settled| settled.position).max() {
-        let advance = "UPDATE sinks SET position = ?2 WHERE name = ?1 AND position < ?2";
-        connection.prepare_cached(advance)?.execute(params![sink, last])?;
+        let advance = "UPDATE sinks SET position = max(position, ?2), taken = taken + ?3
+            WHERE name = ?1 AND (position < ?2 OR ?3 > 0)";
+        connection.prepare_cached(advance)?.execute(params![sink, last, accepted])?;
     }
     Ok(())
 }

@@ -12,9 +12,10 @@ use crate::{
         secret::Secret,
         signature::Signature,
     },
-    receiver::journal::{Outcome, inspect::Inspect},
+    receiver::journal::{Outcome, inspect::Inspect, tries::Tries},
 };
 
+mod forwarding;
 mod full;
 mod log_limit;
 
@@ -56,7 +57,21 @@ async fn append(journal: &SqliteJournal, id: &str, body: &str) -> Appended {
 }
 
 async fn due(journal: &SqliteJournal, sink: &str) -> Vec<String> {
-    journal.due(sink, *NOW * 1000, 100).await.unwrap().events.into_iter().map(|event| event.id).collect()
+    due_at(journal, sink, *NOW * 1000).await.1
+}
+
+/// When the next retry is due, and the events that are due at `now`.
+async fn due_at(journal: &SqliteJournal, sink: &str, now: i64) -> (Option<i64>, Vec<String>) {
+    let due = journal.due(sink, query(now)).await.unwrap();
+    (due.next, due.retries.into_iter().chain(due.fresh).map(|event| event.id).collect())
+}
+
+fn query(now: i64) -> DueQuery {
+    DueQuery { now, horizon: i64::MAX, after: 0, retries: 100, fresh: 100, max_bytes: usize::MAX }
+}
+
+fn retry(due_at: i64) -> Outcome {
+    Outcome::Retry { tries: Tries { attempts: 1, ..Tries::default() }, due_at }
 }
 
 async fn settle(journal: &SqliteJournal, sink: &str, position: Position, outcome: Outcome) {
@@ -147,13 +162,15 @@ async fn a_failed_event_is_due_again_later_and_does_not_block_others() {
     for id in ["d1", "d2", "d3"] {
         append(&journal, id, &format!("[\"{id}\"]")).await;
     }
-    settle(&journal, "cms", 1, Outcome::Retry { attempts: 1, due_at: *NOW * 1000 + 5 }).await;
+    settle(&journal, "cms", 1, retry(*NOW * 1000 + 5)).await;
     settle(&journal, "cms", 2, Outcome::DeadLetter { failure: "400".into(), at: *NOW }).await;
-    let now = journal.due("cms", *NOW * 1000, 100).await.unwrap();
-    assert_eq!((now.events.len(), now.events[0].id.as_str(), now.next), (1, "d3", Some(*NOW * 1000 + 5)));
-    let later = journal.due("cms", *NOW * 1000 + 5, 100).await.unwrap();
-    let later: Vec<_> = later.events.iter().map(|event| (event.id.as_str(), event.attempts)).collect();
-    assert_eq!(later, [("d1", 1), ("d3", 0)]);
+    let later = *NOW * 1000 + 5;
+    assert_eq!(due_at(&journal, "cms", *NOW * 1000).await, (Some(later), vec!["d3".to_owned()]));
+    let due = journal.due("cms", query(later)).await.unwrap();
+    let attempts = |events: &[Pending]| -> Vec<(String, u32)> {
+        events.iter().map(|event| (event.id.clone(), event.tries.attempts)).collect()
+    };
+    assert_eq!((attempts(&due.retries), attempts(&due.fresh)), (vec![("d1".into(), 1)], vec![("d3".into(), 0)]));
     let backlog = journal.backlog().await.unwrap();
     assert_eq!(backlog, [Backlog { sink: "cms".into(), waiting: 2, dead_lettered: 1 }]);
     settle(&journal, "cms", 1, Outcome::Done).await;
@@ -176,7 +193,7 @@ async fn a_full_journal_rejects_new_events_drops_none_and_recovers() {
     assert_eq!(journal.health(), JournalHealth::Full);
     assert_eq!(append(&journal, "d0", &big(0)).await, Appended::Duplicate, "duplicates are still detected");
     assert_eq!(due(&journal, "cms").await.len(), kept, "nothing was dropped");
-    settle(&journal, "cms", 1, Outcome::Retry { attempts: 1, due_at: 0 }).await;
+    settle(&journal, "cms", 1, retry(0)).await;
     assert!(
         journal.append(delivery("fresh", "[]", *NOW)).await.is_err(),
         "an event that waits for a retry frees no space"
@@ -213,7 +230,7 @@ async fn an_event_that_a_sink_waits_for_outlives_its_retention() {
         append(&journal, &format!("d{n}"), &format!("[{n}]")).await;
         settle(&journal, "a", n, Outcome::Done).await;
     }
-    settle(&journal, "b", 1, Outcome::Retry { attempts: 1, due_at: *NOW * 1000 }).await;
+    settle(&journal, "b", 1, retry(*NOW * 1000)).await;
     settle(&journal, "b", 2, Outcome::DeadLetter { failure: "400".into(), at: *NOW }).await;
     until(async || count(directory.path(), "events") == 2).await;
     assert_eq!(due(&journal, "b").await, ["d1", "d3"]);

@@ -4,6 +4,7 @@ use super::*;
 use crate::receiver::journal::{
     Outcome, Settlement,
     sqlite::{removed, schema, settle},
+    tries::Tries,
 };
 
 const WEEK: i64 = 604_800;
@@ -71,7 +72,7 @@ fn an_event_that_was_retried_expires_by_its_own_settlement() {
     let mut journal = Journal::new();
     journal.settle("a", 3, Outcome::Done, NOW);
     journal.settle("b", 3, Outcome::Done, NOW);
-    journal.settle("b", 2, Outcome::Retry { attempts: 1, due_at: 0 }, NOW);
+    journal.settle("b", 2, Outcome::Retry { tries: Tries::default(), due_at: 0 }, NOW);
     journal.at(NOW);
     assert_eq!(journal.at(NOW + WEEK + 1), [2], "it waits");
     let settled = NOW + 3 * WEEK;
@@ -87,7 +88,7 @@ fn a_dead_letter_expires_by_the_time_when_it_became_one() {
     let mut journal = Journal::new();
     journal.settle("a", 3, Outcome::Done, NOW);
     journal.settle("b", 3, Outcome::Done, NOW);
-    journal.settle("b", 1, Outcome::Retry { attempts: 1, due_at: 0 }, NOW);
+    journal.settle("b", 1, Outcome::Retry { tries: Tries::default(), due_at: 0 }, NOW);
     journal.at(NOW);
     let dead = NOW + 2 * MONTH;
     journal.settle("b", 1, dead_letter(dead), dead);
@@ -125,7 +126,7 @@ fn marks_of_a_clock_that_was_ahead_count_from_now_on() {
 fn events_of_a_removed_sink_expire_as_dead_letters() {
     let mut journal = Journal::new();
     journal.settle("a", 3, Outcome::Done, NOW);
-    journal.settle("b", 3, Outcome::Retry { attempts: 1, due_at: 0 }, NOW);
+    journal.settle("b", 3, Outcome::Retry { tries: Tries::default(), due_at: 0 }, NOW);
     journal.at(NOW);
     assert_eq!(journal.at(NOW + WEEK + 1), [3]);
     removed::set_sinks(&journal.connection, &["a".to_owned()], 3).unwrap();

@@ -3,8 +3,14 @@
 use super::*;
 use crate::receiver::journal::{
     Outcome, Settlement,
+    query::DueQuery,
     sqlite::{bounds::Bounds, due, removed, schema, settle::settle},
+    tries::Tries,
 };
+
+/// All events that wait.
+const ALL: DueQuery =
+    DueQuery { now: i64::MAX, horizon: i64::MAX, after: 0, retries: 10_000, fresh: 10_000, max_bytes: usize::MAX };
 
 /// When the n-th event was received, in seconds.
 const RECEIVED: i64 = 1_700_000_000;
@@ -44,8 +50,8 @@ fn dead(connection: &Connection, sink: &str) -> Vec<Position> {
 
 /// The events that are due at a sink, and whether each is sent again on request.
 fn waiting(connection: &Connection, sink: &str) -> Vec<(Position, bool)> {
-    let due = due::due(connection, sink, i64::MAX, 10_000).unwrap();
-    due.events.iter().map(|event| (event.position, event.replayed)).collect()
+    let due = due::due(connection, sink, ALL).unwrap();
+    due.retries.iter().chain(&due.fresh).map(|event| (event.position, event.replayed)).collect()
 }
 
 fn request(connection: &Connection, id: &str, source: Source, target: &str, per_second: u32) {
@@ -76,7 +82,7 @@ fn dead_letters_are_sent_again_at_the_rate_and_once_each() {
     assert_eq!(positions(dues, []).unwrap(), Vec::from_iter((0..10).map(|n| NOW + 100 * n)), "spread over the second");
     record(&connection, "b", 1, Outcome::Done);
     record(&connection, "b", 2, dead_letter());
-    record(&connection, "b", 3, Outcome::Retry { attempts: 1, due_at: NOW });
+    record(&connection, "b", 3, Outcome::Retry { tries: Tries { attempts: 1, ..Tries::default() }, due_at: NOW });
     assert_eq!(step(&connection, NOW + 1_000, LIMIT).unwrap(), Step { queued: 10, pending: true });
     assert_eq!(step(&connection, NOW + 2_000, LIMIT).unwrap(), Step { queued: 5, pending: false });
     assert_eq!(step(&connection, NOW + 3_000, LIMIT).unwrap(), Step::default());
@@ -126,7 +132,7 @@ fn events_that_wait_for_the_sink_are_not_sent_twice() {
     }
     record(&connection, "b", 4, Outcome::Done);
     connection.execute("DELETE FROM dead_letters WHERE event IN (2, 4)", []).unwrap();
-    record(&connection, "b", 4, Outcome::Retry { attempts: 7, due_at: NOW });
+    record(&connection, "b", 4, Outcome::Retry { tries: Tries { attempts: 7, ..Tries::default() }, due_at: NOW });
     let all = Source::Received { from: RECEIVED + 2, to: RECEIVED + 6 };
     request(&connection, "r1", all, "b", 10);
     assert_eq!(matched(&connection, "r1").unwrap(), Some(4), "2 to 5");

@@ -3,8 +3,14 @@
 use super::*;
 use crate::receiver::journal::{
     Outcome, Settlement,
+    query::DueQuery,
     sqlite::{due, schema, settle::settle},
+    tries::Tries,
 };
+
+/// All events that wait.
+const ALL: DueQuery =
+    DueQuery { now: i64::MAX, horizon: i64::MAX, after: 0, retries: 10_000, fresh: 10_000, max_bytes: usize::MAX };
 
 const NOW: i64 = 1_700_000_000;
 const LIMIT: usize = 100;
@@ -39,10 +45,12 @@ fn dead(connection: &Connection, sink: &str) -> Vec<Position> {
 }
 
 fn waiting(connection: &Connection, sink: &str) -> Vec<Position> {
-    due::due(connection, sink, i64::MAX, 10_000).unwrap().events.iter().map(|event| event.position).collect()
+    let due = due::due(connection, sink, ALL).unwrap();
+    due.retries.iter().chain(&due.fresh).map(|event| event.position).collect()
 }
 
-const RETRY: Outcome = Outcome::Retry { attempts: 3, due_at: 0 };
+const TRIES: Tries = Tries { attempts: 3, suspicions: 0, charged_ms: 0, taken: None };
+const RETRY: Outcome = Outcome::Retry { tries: TRIES, due_at: 0 };
 
 #[test]
 fn all_that_a_removed_sink_waits_for_becomes_dead_letters_of_its_name() {
