@@ -31,7 +31,7 @@ use self::{
         status::{self, Sources},
     },
     config::{certificate_watcher::CertificateWatcher, route_watcher::RouteWatcher},
-    forward::{context::Context, scheduler},
+    forward::{budget::BodiesInFlight, context::Context, scheduler},
     ingest::{handler::Handler, limits, verdict::Verdict},
     journal::{
         Journal,
@@ -45,7 +45,7 @@ use self::{
 };
 use crate::{
     admin::{self as admin_port, Readiness},
-    clock, open_files, route,
+    clock, memory_limit, open_files, route,
     serve::{self, Limits, Problem, Transport},
 };
 
@@ -222,8 +222,13 @@ impl Receiver {
         let certificate = tls.as_ref().map(|tls| Arc::clone(tls.certificate()));
         let (publish, config) = watch::channel(None);
         let handler = Handler::new(config.clone(), Arc::clone(&journal), Arc::clone(&stats));
-        let context =
-            Context { config: config.clone(), journal: Arc::clone(&journal), stats: Arc::clone(&stats), clients };
+        let context = Context {
+            config: config.clone(),
+            journal: Arc::clone(&journal),
+            stats: Arc::clone(&stats),
+            clients,
+            bodies: BodiesInFlight::new(memory_limit::read()),
+        };
         let api = JournalApi { config: config.clone(), journal: Arc::clone(&inspect) };
         let redrives = RedriveApi { config: config.clone(), journal: redriver };
         let sources =

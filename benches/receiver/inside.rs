@@ -105,7 +105,7 @@ impl Journal for Forgetful {
         Ok(Due::default())
     }
 
-    async fn probe(&self, _: &str, _: Probe) -> Result<Option<Pending>, JournalError> {
+    async fn probe(&self, _: &str, _: Probe, _: usize) -> Result<Option<Pending>, JournalError> {
         Ok(None)
     }
 

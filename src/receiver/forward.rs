@@ -2,6 +2,7 @@
 //! so that no sink waits for another.
 
 mod attempt;
+pub mod budget;
 pub mod context;
 mod engine;
 mod hold;

@@ -44,8 +44,8 @@ pub trait Journal: Send + Sync + 'static {
     /// The events whose next attempt at `sink` is due; empty if the sink is unknown.
     async fn due(&self, sink: &str, query: DueQuery) -> Result<Due, JournalError>;
 
-    /// An event to probe `sink` with; `None` if no such event waits.
-    async fn probe(&self, sink: &str, probe: Probe) -> Result<Option<Pending>, JournalError>;
+    /// An event to probe `sink` with, whose body has at most `max_bytes`; `None` if no such event waits.
+    async fn probe(&self, sink: &str, probe: Probe, max_bytes: usize) -> Result<Option<Pending>, JournalError>;
 
     /// The events that wait for a retry at `sink`, due or not, each with the time when the retry is due: at most
     /// `limit` of those after the position `after`, in order.

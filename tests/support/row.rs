@@ -57,12 +57,15 @@ impl Row {
         let first_line = |violation: &String| violation.lines().next().unwrap_or_default().to_owned();
         let whole = violations.iter().take(10).cloned();
         let shown = whole.chain(violations.iter().skip(10).map(first_line)).collect::<Vec<_>>().join("\n  ");
+        let target = match env!("CARGO_CRATE_NAME") {
+            "linktree_operator" => "--lib".to_owned(),
+            test => format!("--test {test}"),
+        };
         let size = if full() { "CHAOS=full " } else { "" };
         assert!(
             violations.is_empty(),
-            "{} violations:\n  {shown}\nrepeat: {size}CHAOS_SEED={seed} cargo test --test {} {test}",
+            "{} violations:\n  {shown}\nrepeat: {size}CHAOS_SEED={seed} cargo test {target} {test}",
             violations.len(),
-            env!("CARGO_CRATE_NAME")
         );
         assert!(cases > 0, "the row has no cases");
     }

@@ -9,7 +9,7 @@ use super::{
 };
 
 const LEAVES: [&str; 8] =
-    ["ca_bundle", "clock", "jitter", "open_files", "retry_after", "serve", "shutdown", "telemetry"];
+    ["ca_bundle", "clock", "jitter", "memory_limit", "open_files", "retry_after", "serve", "shutdown", "telemetry"];
 
 /// A module at the top, and what it may import besides the leaves.
 const LAYERS: [(&str, &[&str]); 7] = [

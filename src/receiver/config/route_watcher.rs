@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::Config;
 use crate::{
-    clock,
+    clock, memory_limit,
     receiver::{
         journal::{Journal, Settings},
         stats::counters::DeliveryStats,
@@ -99,12 +99,12 @@ impl RouteWatcher {
         }
         let (keys, sinks) = (route.keys.len(), route.sinks.len());
         tracing::info!(digest, path = route.path, keys, sinks, "route loaded");
-        let body_limit = self.journal.body_limit();
+        let body_limit = self.journal.body_limit().min(memory_limit::largest_body());
         if route.max_body_bytes > body_limit {
             tracing::warn!(
                 max_body_bytes = route.max_body_bytes,
                 body_limit,
-                "maxBodyBytes is more than this journal volume can store, larger bodies are rejected: enlarge the volume"
+                "maxBodyBytes is more than the journal volume or the memory limit permits, larger bodies are rejected: enlarge them"
             );
         }
         let after = route.keys.clone();

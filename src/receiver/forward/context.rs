@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::budget::BodiesInFlight;
 use crate::receiver::{config::Current, journal::Journal, sink::http::Clients, stats::counters::DeliveryStats};
 
 /// The dependencies of every worker. Cloning it shares them.
@@ -11,6 +12,7 @@ pub struct Context {
     pub journal: Arc<dyn Journal>,
     pub stats: Arc<DeliveryStats>,
     pub clients: Clients,
+    pub bodies: BodiesInFlight,
 }
 
 impl std::fmt::Debug for Context {

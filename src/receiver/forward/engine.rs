@@ -8,7 +8,7 @@ use super::{
     hold::Hold,
     ordering::ResourceOrder,
     queue::Lane,
-    supply::{READ, Supply},
+    supply::{READ, Read, Room, Supply},
     window::{Moment, Window},
 };
 use crate::{
@@ -43,9 +43,18 @@ pub(super) enum Act {
 #[derive(Debug)]
 pub(super) enum Operation {
     Read(Lane, DueQuery),
-    /// Select an event to probe the sink with, after this number of rejected ones.
-    Probe(Probe, usize),
+    /// Select an event to probe the sink with.
+    Probe(Probe, Search),
     Record(Vec<Settlement>),
+}
+
+/// The search for an event to probe a sink with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Search {
+    /// The largest body.
+    pub(super) max_bytes: usize,
+    /// The number of events that could not be sent.
+    rejected: usize,
 }
 
 /// The part of the sink's configuration that decides.
@@ -55,6 +64,10 @@ pub(super) struct Policy {
     pub(super) timeout: Duration,
     /// Whether events may be sent: forwarding is not paused, and the sink has an address.
     pub(super) sending: bool,
+    /// The bytes of bodies that the sink may have in memory.
+    pub(super) share: usize,
+    /// Whether one event may exceed the share.
+    pub(super) large: bool,
 }
 
 /// The state of one sink.
@@ -72,6 +85,8 @@ pub(super) struct Engine {
     /// The number of selections in a row that found no probe, and when the next may begin.
     without_probe: u32,
     probe_after: Instant,
+    /// Whether the next event exceeds the share.
+    wants_large: bool,
 }
 
 impl Engine {
@@ -86,6 +101,7 @@ impl Engine {
             polled: now,
             without_probe: 0,
             probe_after: now,
+            wants_large: false,
         }
     }
 
@@ -115,7 +131,7 @@ impl Engine {
         }
         let act = match self.window.take_outcomes(false, now) {
             Some(outcomes) => Some(self.record(outcomes)),
-            None if policy.sending => self.probe(now).or_else(|| self.read(policy, now)),
+            None if policy.sending => self.probe(policy, now).or_else(|| self.read(policy, now)),
             None => None,
         };
         self.busy = matches!(act, Some(Act::Journal(_)));
@@ -131,29 +147,33 @@ impl Engine {
         Act::Journal(Operation::Record(outcomes))
     }
 
-    fn probe(&mut self, now: Moment) -> Option<Act> {
+    fn probe(&mut self, policy: &Policy, now: Moment) -> Option<Act> {
         let searched = self.hold().is_held() && now.instant < self.probe_after;
         let probe = self.window.probe(now).filter(|_| !self.unrecorded && !searched)?;
         let queued = self.window.probe_from_queue(probe, now);
-        Some(queued.map_or(Act::Journal(Operation::Probe(probe, 0)), Act::Send))
+        let max_bytes = if policy.large { usize::MAX } else { policy.share };
+        Some(queued.map_or(Act::Journal(Operation::Probe(probe, Search { max_bytes, rejected: 0 })), Act::Send))
     }
 
-    fn read(&self, policy: &Policy, now: Moment) -> Option<Act> {
-        let lane = self.supply.lane(now.millis, |lane| self.window.wants(lane, now))?;
+    fn read(&mut self, policy: &Policy, now: Moment) -> Option<Act> {
+        let room = Room {
+            share: policy.share,
+            used: self.window.bytes(),
+            large: policy.large && !self.window.has_larger(policy.share),
+        };
+        let read = self.supply.read(now.millis, room, |lane| self.window.wants(lane, now));
+        // A search for a probe that found none decides.
+        if !self.hold().is_held() || self.without_probe < 2 {
+            self.wants_large = read == Some(Read::Large);
+        }
+        let Some(Read::Bytes(lane, max_bytes)) = read else { return None };
         // Retries in flight may be due, and are then selected as well.
         let (retries, fresh) = match lane {
             Lane::Retry => (READ + self.window.unsettled(), 0),
             Lane::Fresh => (0, READ),
         };
         let horizon = now.millis.saturating_add(i64::from(policy.retry.longest_seconds()).saturating_mul(1000));
-        let query = DueQuery {
-            now: now.millis,
-            horizon,
-            after: self.window.cursor(),
-            retries,
-            fresh,
-            max_bytes: self.supply.bytes(),
-        };
+        let query = DueQuery { now: now.millis, horizon, after: self.window.cursor(), retries, fresh, max_bytes };
         Some(Act::Journal(Operation::Read(lane, query)))
     }
 
@@ -165,6 +185,16 @@ impl Engine {
         let delays = moments.into_iter().chain([probe]).flatten().map(|at| at.saturating_duration_since(now.instant));
         let next = self.supply.next_after(now.millis).map(|next| next.saturating_sub(now.millis).unsigned_abs());
         delays.chain(next.map(Duration::from_millis)).min().unwrap_or(POLL_INTERVAL)
+    }
+
+    /// Whether the next event exceeds the share.
+    pub(super) fn wants_large(&self) -> bool {
+        self.wants_large
+    }
+
+    /// Whether the right to exceed the share is used, or about to be.
+    pub(super) fn uses_large(&self, share: usize) -> bool {
+        self.busy || self.wants_large || self.window.has_larger(share)
     }
 
     /// Records that an event arrived (`arrived`), or that stored events are sent again on request.
@@ -218,16 +248,16 @@ impl Engine {
         self.busy = false;
         let read = due.retries.len() + due.fresh.len();
         let more = due.needs.is_some() || read == query.retries + query.fresh;
-        self.supply.read(lane, more, due.next, due.needs.filter(|_| read == 0));
+        self.supply.done(lane, more, due.next, due.needs);
         self.window.offer(due, now);
     }
 
-    /// Records the result of [`Operation::Probe`], after `rejected` others. `wanted`: whether the sink's filter selects
-    /// the event. Returns the next act: send it, or select another one.
+    /// Records the result of [`Operation::Probe`], an event and whether the sink's filter selects it. Returns the next
+    /// act: send it, or select another one.
     pub(super) fn selected(
         &mut self,
         probe: Probe,
-        rejected: usize,
+        search: Search,
         event: Option<(Pending, bool)>,
         now: Moment,
     ) -> Option<Act> {
@@ -240,17 +270,21 @@ impl Engine {
         let event = event.filter(|(_, wanted)| *wanted || !newest);
         if let Some(event) = event.and_then(|(event, _)| self.window.offer_probe(event, probe, now)) {
             self.without_probe = 0;
+            self.wants_large = false;
             return Some(Act::Send(event));
         }
         match position {
-            Some(before) if newest && rejected < CANDIDATES => {
+            Some(before) if newest && search.rejected < CANDIDATES => {
                 self.busy = true;
-                Some(Act::Journal(Operation::Probe(Probe::Newest { before }, rejected + 1)))
+                let search = Search { rejected: search.rejected + 1, ..search };
+                Some(Act::Journal(Operation::Probe(Probe::Newest { before }, search)))
             }
             Some(_) | None => {
                 self.window.nothing_to_probe();
                 self.without_probe += 1;
                 if self.without_probe > 1 {
+                    // All events that wait may exceed the share.
+                    self.wants_large = search.max_bytes < usize::MAX;
                     self.probe_after = now.instant + PROBE_RETRY;
                 }
                 None

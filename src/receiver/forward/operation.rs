@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{engine::Operation, queue::Lane};
+use super::{
+    engine::{Operation, Search},
+    queue::Lane,
+};
 use crate::receiver::journal::{
     Due, Journal, JournalError, Pending,
     query::{DueQuery, Probe},
@@ -19,7 +22,7 @@ pub(super) struct Operations {
 /// The result of an [`Operation`], with its parameters.
 pub(super) enum Answer {
     Read(Lane, DueQuery, Result<Due, JournalError>),
-    Selected(Probe, usize, Result<Option<Pending>, JournalError>),
+    Selected(Probe, Search, Result<Option<Pending>, JournalError>),
     Recorded(Result<(), JournalError>),
 }
 
@@ -29,8 +32,8 @@ impl Operations {
         let answer = async move {
             match operation {
                 Operation::Read(lane, query) => Answer::Read(lane, query, journal.due(&sink, query).await),
-                Operation::Probe(probe, rejected) => {
-                    Answer::Selected(probe, rejected, journal.probe(&sink, probe).await)
+                Operation::Probe(probe, search) => {
+                    Answer::Selected(probe, search, journal.probe(&sink, probe, search.max_bytes).await)
                 }
                 Operation::Record(outcomes) => Answer::Recorded(journal.settle(&sink, outcomes).await),
             }

@@ -54,6 +54,16 @@ impl Queue {
         self.retries.is_empty() && self.fresh.is_empty()
     }
 
+    /// The bytes of all bodies.
+    pub(super) fn bytes(&self) -> usize {
+        self.retries.iter().chain(&self.fresh).map(|queued| queued.event.body.len()).sum()
+    }
+
+    /// Whether a body exceeds `share`.
+    pub(super) fn has_larger(&self, share: usize) -> bool {
+        self.retries.iter().chain(&self.fresh).any(|queued| queued.event.body.len() > share)
+    }
+
     pub(super) fn is_low(&self, lane: Lane) -> bool {
         self.lane(lane).len() < LOW
     }

@@ -1,4 +1,4 @@
-//! When to read events from the journal. Pure.
+//! When to read events from the journal, and how many bytes. Pure.
 
 use super::queue::Lane;
 
@@ -10,65 +10,101 @@ const READ_BYTES: usize = 1 << 20;
 /// The events that the journal may have for a sink.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Supply {
-    /// Whether there may be due retries, and new events.
-    retries: bool,
-    fresh: bool,
+    retries: Stock,
+    fresh: Stock,
     /// When the next retry is due, in milliseconds since the epoch.
     next: Option<i64>,
     last: Lane,
-    /// The size of the next read in bytes.
-    bytes: usize,
+}
+
+/// The events of a lane that the journal may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stock {
+    Empty,
+    Some,
+    /// The first event has this size, for which there was no room.
+    Needs(usize),
+}
+
+/// The memory for the bodies of one sink.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// The sink's share.
+    pub(super) share: usize,
+    /// The bytes in memory.
+    pub(super) used: usize,
+    /// Whether one event may exceed the share.
+    pub(super) large: bool,
+}
+
+/// The next read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Read at most this number of bytes.
+    Bytes(Lane, usize),
+    /// The next event exceeds the share.
+    Large,
 }
 
 impl Supply {
     pub(super) fn new() -> Self {
-        Supply { retries: true, fresh: true, next: None, last: Lane::Retry, bytes: READ_BYTES }
+        Supply { retries: Stock::Some, fresh: Stock::Some, next: None, last: Lane::Retry }
     }
 
-    /// The lane to read now, among those for which there is room. The lanes take turns.
-    pub(super) fn lane(&self, now: i64, room: impl Fn(Lane) -> bool) -> Option<Lane> {
+    /// The read to begin now, of one of the lanes that are wanted. The lanes take turns.
+    pub(super) fn read(&self, now: i64, room: Room, wanted: impl Fn(Lane) -> bool) -> Option<Read> {
         let lanes = match self.last {
             Lane::Retry => [Lane::Fresh, Lane::Retry],
             Lane::Fresh => [Lane::Retry, Lane::Fresh],
         };
-        lanes.into_iter().find(|lane| {
-            let has = match lane {
-                Lane::Retry => self.retries || self.next.is_some_and(|next| next <= now),
-                Lane::Fresh => self.fresh,
-            };
-            has && room(*lane)
-        })
+        let reads =
+            || lanes.into_iter().filter(|lane| wanted(*lane)).filter_map(|lane| self.read_lane(lane, now, room));
+        reads().find(|read| *read != Read::Large).or_else(|| reads().next())
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Records a read: whether there may be more, when the next retry is due, and the size of an event that was too
-    /// large to be read.
-    pub(super) fn read(&mut self, lane: Lane, more: bool, next: Option<i64>, too_large: Option<usize>) {
-        match lane {
-            Lane::Retry => self.retries = more,
-            Lane::Fresh => self.fresh = more,
-        }
-        self.next = next;
-        // A lane whose first event is too large is read again, with room for that one.
-        self.bytes = too_large.unwrap_or(READ_BYTES);
-        self.last = match (too_large, lane) {
-            (None, lane) => lane,
-            (Some(_), Lane::Retry) => Lane::Fresh,
-            (Some(_), Lane::Fresh) => Lane::Retry,
+    fn read_lane(&self, lane: Lane, now: i64, Room { share, used, large }: Room) -> Option<Read> {
+        let due = self.next.is_some_and(|next| next <= now);
+        let stock = match lane {
+            Lane::Retry if self.retries == Stock::Empty && due => Stock::Some,
+            Lane::Retry => self.retries,
+            Lane::Fresh => self.fresh,
         };
+        let left = share.saturating_sub(used);
+        match stock {
+            Stock::Empty => None,
+            Stock::Some => (left > 0).then_some(Read::Bytes(lane, left.min(READ_BYTES))),
+            Stock::Needs(bytes) if bytes <= left => Some(Read::Bytes(lane, left.min(READ_BYTES).max(bytes))),
+            Stock::Needs(bytes) if bytes <= share => None,
+            Stock::Needs(bytes) if large => Some(Read::Bytes(lane, bytes)),
+            Stock::Needs(_) => Some(Read::Large),
+        }
+    }
+
+    /// Records a read: whether there may be more, when the next retry is due, and the size of the first event that did
+    /// not fit.
+    pub(super) fn done(&mut self, lane: Lane, more: bool, next: Option<i64>, needs: Option<usize>) {
+        let stock = match (needs, more) {
+            (Some(bytes), _) => Stock::Needs(bytes),
+            (None, true) => Stock::Some,
+            (None, false) => Stock::Empty,
+        };
+        match lane {
+            Lane::Retry => self.retries = stock,
+            Lane::Fresh => self.fresh = stock,
+        }
+        (self.next, self.last) = (next, lane);
     }
 
     /// Records that there may be new events.
     pub(super) fn appended(&mut self) {
-        self.fresh = true;
+        if self.fresh == Stock::Empty {
+            self.fresh = Stock::Some;
+        }
     }
 
-    /// Records that there may be anything, for example because the clock was set.
+    /// Records that there may be anything, for example because the clock was set or events were deleted.
     pub(super) fn poll(&mut self) {
-        (self.retries, self.fresh) = (true, true);
+        (self.retries, self.fresh) = (Stock::Some, Stock::Some);
     }
 
     /// Records a retry that is due at `at`.
@@ -86,33 +122,43 @@ impl Supply {
 mod tests {
     use super::*;
 
+    const ROOM: Room = Room { share: 4 << 20, used: 0, large: false };
+    const FRESH: Option<Read> = Some(Read::Bytes(Lane::Fresh, READ_BYTES));
+    const RETRY: Option<Read> = Some(Read::Bytes(Lane::Retry, READ_BYTES));
+
     #[test]
     fn lanes_take_turns_and_are_read_while_there_may_be_more() {
         let mut supply = Supply::new();
-        let any = |_| true;
-        assert_eq!(supply.lane(0, any), Some(Lane::Fresh));
-        supply.read(Lane::Fresh, true, None, None);
-        assert_eq!(supply.lane(0, any), Some(Lane::Retry));
-        supply.read(Lane::Retry, false, Some(50), None);
-        assert_eq!(supply.lane(0, any), Some(Lane::Fresh), "no retry is due yet");
-        supply.read(Lane::Fresh, false, Some(50), None);
-        assert_eq!((supply.lane(49, any), supply.next_after(49)), (None, Some(50)));
-        assert_eq!((supply.lane(50, any), supply.next_after(50)), (Some(Lane::Retry), None));
-        supply.retry(70);
-        supply.read(Lane::Retry, false, None, None);
+        let read = |supply: &Supply, now| supply.read(now, ROOM, |_| true);
+        assert_eq!(read(&supply, 0), FRESH);
+        supply.done(Lane::Fresh, true, None, None);
+        assert_eq!(read(&supply, 0), RETRY);
+        supply.done(Lane::Retry, false, Some(50), None);
+        assert_eq!(read(&supply, 0), FRESH, "no retry is due yet");
+        supply.done(Lane::Fresh, false, Some(50), None);
+        assert_eq!((read(&supply, 49), supply.next_after(49)), (None, Some(50)));
+        assert_eq!((read(&supply, 50), supply.next_after(50)), (RETRY, None));
+        supply.done(Lane::Retry, false, None, None);
         supply.retry(70);
         assert_eq!(supply.next_after(60), Some(70));
         supply.appended();
-        assert_eq!(supply.lane(0, any), Some(Lane::Fresh));
-        assert_eq!(supply.lane(0, |lane| lane == Lane::Retry), None);
+        assert_eq!(read(&supply, 0), FRESH);
+        assert_eq!(supply.read(0, ROOM, |lane| lane == Lane::Retry), None);
     }
 
     #[test]
-    fn a_large_event_is_read_alone() {
+    fn an_event_is_read_once_there_is_room_for_it() {
         let mut supply = Supply::new();
-        supply.read(Lane::Fresh, true, None, Some(8 << 20));
-        assert_eq!((supply.lane(0, |_| true), supply.bytes()), (Some(Lane::Fresh), 8 << 20));
-        supply.read(Lane::Fresh, true, None, None);
-        assert_eq!(supply.bytes(), READ_BYTES);
+        supply.done(Lane::Retry, false, None, None);
+        let with = |supply: &Supply, used, large| supply.read(0, Room { used, large, ..ROOM }, |_| true);
+        assert_eq!(with(&supply, 4 << 20, false), None);
+        supply.done(Lane::Fresh, true, None, Some(3 << 20));
+        assert_eq!(with(&supply, 2 << 20, true), None, "others go first");
+        assert_eq!(with(&supply, 1 << 20, false), Some(Read::Bytes(Lane::Fresh, 3 << 20)));
+        supply.done(Lane::Fresh, true, None, Some(8 << 20));
+        assert_eq!(with(&supply, 2 << 20, false), Some(Read::Large));
+        assert_eq!(with(&supply, 2 << 20, true), Some(Read::Bytes(Lane::Fresh, 8 << 20)));
+        supply.poll();
+        assert_eq!(with(&supply, 0, false), RETRY, "the other lane goes on");
     }
 }

@@ -75,6 +75,7 @@ pub(super) struct Window {
 #[derive(Debug)]
 struct InFlight {
     tries: Tries,
+    bytes: usize,
     resource: Option<String>,
     lane: Lane,
     started: Instant,
@@ -271,7 +272,9 @@ impl Window {
     fn begin(&mut self, lane: Lane, Queued { event, resource }: Queued, now: Moment) -> Pending {
         let held = self.hold.is_held();
         self.hold.probe(event.position);
-        let flight = InFlight { tries: event.tries, resource, lane, started: now.instant, held, stage: Stage::Quick };
+        let bytes = event.body.len();
+        let flight =
+            InFlight { tries: event.tries, bytes, resource, lane, started: now.instant, held, stage: Stage::Quick };
         self.in_flight.insert(event.position, flight);
         event
     }
@@ -402,6 +405,16 @@ impl Window {
     /// Records that the journal has the outcomes that were taken last.
     pub(super) fn recorded(&mut self) {
         self.record.recorded();
+    }
+
+    /// The bytes of all bodies in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.queue.bytes() + self.in_flight.values().map(|flight| flight.bytes).sum::<usize>()
+    }
+
+    /// Whether the body of an event in memory exceeds `share`.
+    pub(super) fn has_larger(&self, share: usize) -> bool {
+        self.queue.has_larger(share) || self.in_flight.values().any(|flight| flight.bytes > share)
     }
 
     /// The number of events in flight or with an outcome that the journal does not have.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     attempt::{Attempt, attempt},
+    budget::LargePermit,
     context::Context,
     engine::{Act, Engine, Policy},
     hold::Hold,
@@ -55,12 +56,16 @@ pub(super) struct Worker {
     attempts: FuturesUnordered<BoxFuture<'static, (Pending, Attempt)>>,
     /// The operation of the journal in progress.
     operation: Option<BoxFuture<'static, Answer>>,
+    /// The right to exceed the sink's share of memory with one event, and the wait for it.
+    large: Option<LargePermit>,
+    waiting_for_large: Option<BoxFuture<'static, Option<LargePermit>>>,
 }
 
 /// The reason why a worker continues.
 enum Wake {
     Attempted(Box<(Pending, Attempt)>),
     Answered(Box<Answer>),
+    Large(Option<LargePermit>),
     Appended,
     /// Time has passed, the route has changed, or the worker must stop.
     Other,
@@ -79,11 +84,13 @@ impl Worker {
             stop: stop.clone(),
             shutdown,
             destination: None,
-            policy: Policy { retry: Retry::default(), timeout: Duration::ZERO, sending: false },
+            policy: Policy { retry: Retry::default(), timeout: Duration::ZERO, sending: false, share: 0, large: false },
             ordering: None,
             engine: Engine::new(None, Hold::new(), clock::monotonic()),
             attempts: FuturesUnordered::new(),
             operation: None,
+            large: None,
+            waiting_for_large: None,
         };
         (worker, stop)
     }
@@ -98,6 +105,7 @@ impl Worker {
             while let Some(act) = self.engine.act(&self.policy, moment()) {
                 self.begin(act);
             }
+            self.request_large();
             self.reporter.held(self.engine.hold(), clock::monotonic());
             let wake = self.wait().await;
             self.handle(wake);
@@ -108,10 +116,11 @@ impl Worker {
     /// Waits until there is something to do.
     async fn wait(&mut self) -> Wake {
         let idle = self.engine.idle(moment());
-        let Worker { attempts, operation, appended, context, stop, .. } = self;
+        let Worker { attempts, operation, waiting_for_large, appended, context, stop, .. } = self;
         tokio::select! {
             Some(attempted) = attempts.next() => Wake::Attempted(Box::new(attempted)),
             Some(answer) = async { Some(operation.as_mut()?.await) } => Wake::Answered(Box::new(answer)),
+            Some(permit) = async { Some(waiting_for_large.as_mut()?.await) } => Wake::Large(permit),
             Ok(()) = appended.changed() => Wake::Appended,
             Ok(()) = context.config.changed() => {
                 context.config.mark_changed();
@@ -120,6 +129,19 @@ impl Worker {
             () = sleep(idle) => Wake::Other,
             () = stop.cancelled() => Wake::Other,
         }
+    }
+
+    /// Requests the right to exceed the share if the next event does, and gives it back after that event.
+    fn request_large(&mut self) {
+        if self.large.is_some() {
+            if !self.engine.uses_large(self.policy.share) {
+                self.large = None;
+            }
+        } else if self.engine.wants_large() && self.waiting_for_large.is_none() {
+            let bodies = self.context.bodies.clone();
+            self.waiting_for_large = Some(async move { bodies.large().await }.boxed());
+        }
+        self.policy.large = self.large.is_some();
     }
 
     fn handle(&mut self, wake: Wake) {
@@ -135,6 +157,11 @@ impl Worker {
                 if let Some(act) = self.answered(*answer) {
                     self.begin(act);
                 }
+            }
+            Wake::Large(permit) => {
+                self.waiting_for_large = None;
+                self.policy.large = permit.is_some();
+                self.large = permit;
             }
             Wake::Appended => {
                 let newest = *self.appended.borrow_and_update();
@@ -178,14 +205,14 @@ impl Worker {
                 }
             }
             Answer::Read(lane, query, Ok(due)) => self.engine.read_done(lane, query, due, now),
-            Answer::Selected(probe, rejected, Ok(event)) => {
+            Answer::Selected(probe, search, Ok(event)) => {
                 let destination = self.destination.as_ref();
                 let wanted = |event: &Pending| destination.is_some_and(|it| it.wants(event) != Ok(false));
                 let event = event.filter(|_| self.policy.sending).map(|event| {
                     let wanted = wanted(&event);
                     (event, wanted)
                 });
-                return self.engine.selected(probe, rejected, event, now);
+                return self.engine.selected(probe, search, event, now);
             }
             Answer::Read(_, _, Err(error)) | Answer::Selected(_, _, Err(error)) => {
                 self.engine.unread(now.instant);
@@ -200,12 +227,14 @@ impl Worker {
     async fn adopt_route(&mut self) {
         let config = self.context.config.borrow_and_update().clone().filter(|it| it.route.forwarding.is_on());
         let name = self.operations.sink.clone();
+        let sinks = config.as_ref().map_or(1, |it| it.route.sinks.len());
         self.destination = config.and_then(|it| it.destinations.iter().find(|it| it.sink.name == name).cloned());
         self.policy.sending = self.destination.is_some();
         let Some(sink) = self.destination.as_ref().map(|it| &it.sink) else { return };
         let ordering = sink.ordering;
         let timeout = Duration::from_secs(sink.timeout_seconds.into());
-        self.policy = Policy { retry: sink.retry, timeout, sending: true };
+        let (share, large) = (self.context.bodies.share(sinks), self.large.is_some());
+        self.policy = Policy { retry: sink.retry, timeout, sending: true, share, large };
         if self.ordering == Some(ordering) {
             return;
         }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     clock,
     linktree::headers,
+    memory_limit,
     receiver::{
         config::{Config, Current},
         journal::{self, Journal, JournalError},
@@ -42,6 +43,8 @@ pub struct Handler {
     journal: Arc<dyn Journal>,
     stats: Arc<DeliveryStats>,
     bodies: Arc<BodyBudget>,
+    /// The largest body that the memory limit permits.
+    largest_body: u64,
 }
 
 impl std::fmt::Debug for Handler {
@@ -53,7 +56,7 @@ impl std::fmt::Debug for Handler {
 impl Handler {
     #[must_use]
     pub fn new(config: Current, journal: Arc<dyn Journal>, stats: Arc<DeliveryStats>) -> Self {
-        Handler { config, journal, stats, bodies: Arc::default() }
+        Handler { config, journal, stats, bodies: Arc::default(), largest_body: memory_limit::largest_body() }
     }
 
     /// Answers one request and counts it. A body that was not read is discarded after the answer.
@@ -92,7 +95,7 @@ impl Handler {
             sleep(OVERLOAD_DELAY).await;
             return Err(Verdict::Overloaded);
         }
-        let limit = route.max_body_bytes.min(self.journal.body_limit());
+        let limit = route.max_body_bytes.min(self.journal.body_limit()).min(self.largest_body);
         let BodyPermit { bytes, permit: _permit } = self.bodies.read(body, limit).await?;
         let now = clock::now();
         let mut event = admit::admit(&route.keys, config.window, &credentials, bytes, now)?;

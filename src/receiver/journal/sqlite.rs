@@ -166,9 +166,9 @@ impl Journal for SqliteJournal {
         self.reader.read(move |connection| due::due(connection, &sink, query)).await
     }
 
-    async fn probe(&self, sink: &str, probe: Probe) -> Result<Option<Pending>, JournalError> {
+    async fn probe(&self, sink: &str, probe: Probe, max_bytes: usize) -> Result<Option<Pending>, JournalError> {
         let sink = sink.to_owned();
-        self.reader.read(move |connection| due::probe(connection, &sink, probe)).await
+        self.reader.read(move |connection| due::probe(connection, &sink, probe, max_bytes)).await
     }
 
     async fn waiting(&self, sink: &str, after: Position, limit: usize) -> Result<Vec<(Pending, i64)>, JournalError> {

@@ -53,7 +53,7 @@ impl Journal for UnavailableJournal {
         Ok(Due::default())
     }
 
-    async fn probe(&self, _: &str, _: Probe) -> Result<Option<Pending>, JournalError> {
+    async fn probe(&self, _: &str, _: Probe, _: usize) -> Result<Option<Pending>, JournalError> {
         Ok(None)
     }
 

@@ -154,7 +154,8 @@ mod tests {
             assert_eq!(failure.suspect(), Suspect::Sink, "{failure}");
         }
         let problem = String::new();
-        for failure in [Failure::NotAccepted { code: 200, problem: problem.clone() }, Failure::Unfit { problem }] {
+        let not_accepted = Failure::NotAccepted { code: 200, problem: problem.clone(), answer: Excerpt::default() };
+        for failure in [Failure::Unfit { problem: problem.clone() }, not_accepted] {
             assert_eq!(failure.suspect(), Suspect::Event, "{failure}");
         }
     }

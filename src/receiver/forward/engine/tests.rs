@@ -5,6 +5,9 @@ use world::{Reply, World, millis, seconds, status};
 use super::*;
 use crate::receiver::sink::{excerpt::Excerpt, failure::Failure};
 
+#[path = "../../../../tests/support/row.rs"]
+mod row;
+mod rows;
 mod world;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -214,5 +217,22 @@ fn crashes_lose_nothing_and_repeat_little() {
             let repeated: u32 = world.taken.values().map(|times| times - 1).sum();
             assert!(repeated < 20 * 300, "seed {seed} {ordered}: {repeated}");
         }
+    }
+}
+
+#[test]
+fn an_event_that_exceeds_the_share_is_sent_alone_and_a_share_limits_what_is_read() {
+    // A body has 25 bytes.
+    for (share, most) in [(10, 1), (25, 1), (60, 2), (1 << 20, 8)] {
+        let outage = seconds(100)..seconds(200);
+        let mut world = World::new(5, |_, now| if outage.contains(&now) { (status(503), millis(5)) } else { QUICK });
+        world.policy.share = share;
+        for _ in 0..6 {
+            world.arrive(200);
+            world.run(seconds(60));
+        }
+        assert_eq!((world.waiting(), world.taken.len(), world.dead()), (0, 1200, vec![]), "{share}");
+        assert_eq!(world.most, most, "{share}");
+        assert!(!world.policy.large, "the right is given back");
     }
 }

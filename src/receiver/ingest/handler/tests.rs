@@ -47,7 +47,7 @@ impl Journal for Stuck {
         Ok(Due::default())
     }
 
-    async fn probe(&self, _: &str, _: Probe) -> Result<Option<Pending>, JournalError> {
+    async fn probe(&self, _: &str, _: Probe, _: usize) -> Result<Option<Pending>, JournalError> {
         Ok(None)
     }
 

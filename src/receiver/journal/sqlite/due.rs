@@ -41,26 +41,30 @@ pub(super) fn due(connection: &Connection, sink: &str, query: DueQuery) -> Resul
     Ok(Due { retries: retries_due, fresh, next, needs: budget.needs, position, taken, alone: waiting < 2 })
 }
 
-/// An event to probe `sink` with.
-pub(super) fn probe(connection: &Connection, sink: &str, probe: Probe) -> Result<Option<Pending>> {
+/// An event to probe `sink` with, whose body has at most `max_bytes`.
+pub(super) fn probe(connection: &Connection, sink: &str, probe: Probe, max_bytes: usize) -> Result<Option<Pending>> {
     let Some((position, _)) = state(connection, sink)? else { return Ok(None) };
+    let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
     let one = |query: &str, parameters: &[&dyn rusqlite::ToSql]| {
         connection.prepare_cached(query)?.query_row(parameters, pending).optional()
     };
     match probe {
         Probe::Newest { before } => {
-            let newest = format!("{FRESH} WHERE id > ?1 AND id < ?2 ORDER BY id DESC LIMIT 1");
-            if let Some(event) = one(&newest, params![position, before])? {
+            let newest = format!("{FRESH} WHERE id > ?1 AND id < ?2 AND length(body) <= ?3 ORDER BY id DESC LIMIT 1");
+            if let Some(event) = one(&newest, params![position, before, max_bytes])? {
                 return Ok(Some(event));
             }
-            one(&format!("{RETRY} WHERE sink = ?1 AND event < ?2 ORDER BY event DESC LIMIT 1"), params![sink, before])
+            let newest =
+                format!("{RETRY} WHERE sink = ?1 AND event < ?2 AND length(body) <= ?3 ORDER BY event DESC LIMIT 1");
+            one(&newest, params![sink, before, max_bytes])
         }
         Probe::Fewest { after } => {
-            let oldest = format!("{FRESH} WHERE id > ?1 ORDER BY id LIMIT 1");
-            if let Some(event) = one(&oldest, params![after.max(position)])? {
+            let oldest = format!("{FRESH} WHERE id > ?1 AND length(body) <= ?2 ORDER BY id LIMIT 1");
+            if let Some(event) = one(&oldest, params![after.max(position), max_bytes])? {
                 return Ok(Some(event));
             }
-            one(&format!("{RETRY} WHERE sink = ?1 ORDER BY attempts, event LIMIT 1"), params![sink])
+            let fewest = format!("{RETRY} WHERE sink = ?1 AND length(body) <= ?2 ORDER BY attempts, event LIMIT 1");
+            one(&fewest, params![sink, max_bytes])
         }
     }
 }

@@ -65,7 +65,8 @@ pub(super) fn seconds(seconds: u64) -> Duration {
 impl<S: FnMut(Position, Duration) -> Reply> World<S> {
     pub(super) fn new(seed: u64, sink: S) -> Self {
         let start = clock::monotonic();
-        let policy = Policy { retry: Retry::default(), timeout: seconds(10), sending: true };
+        let policy =
+            Policy { retry: Retry::default(), timeout: seconds(10), sending: true, share: 1 << 20, large: false };
         World {
             engine: Engine::new(None, Hold::new(), start),
             policy,
@@ -144,6 +145,10 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
             while let Some(act) = self.engine.act(&self.policy, self.moment()) {
                 self.begin(act);
             }
+            match self.policy.large {
+                false => self.policy.large = self.engine.wants_large(),
+                true => self.policy.large = self.engine.uses_large(self.policy.share),
+            }
             let idle = self.now + self.engine.idle(self.moment());
             let attempt = self.attempts.first_key_value().map(|((at, _), _)| *at);
             let operation = self.operation.as_ref().map(|(at, _)| *at);
@@ -194,9 +199,10 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
                 let due = self.journal.due(query);
                 self.engine.read_done(lane, query, due, now);
             }
-            Operation::Probe(probe, rejected) => {
-                let event = self.journal.probe(probe).map(|event| (event, true));
-                if let Some(act) = self.engine.selected(probe, rejected, event, now) {
+            Operation::Probe(probe, search) => {
+                let event = self.journal.probe(probe).filter(|event| event.body.len() <= search.max_bytes);
+                let event = event.map(|event| (event, true));
+                if let Some(act) = self.engine.selected(probe, search, event, now) {
                     self.begin(act);
                 }
             }
@@ -236,11 +242,18 @@ impl Journal {
             .collect();
         due.sort_unstable();
         let fresh = (self.position.max(query.after) + 1)..=self.events;
+        let (mut left, mut needs) = (query.max_bytes, None);
+        let mut fits = |event: &Pending| {
+            let fits = left.checked_sub(event.body.len());
+            needs = needs.or(fits.is_none().then_some(event.body.len()));
+            left = fits.unwrap_or(0);
+            fits.is_some()
+        };
         Due {
-            retries: due.iter().take(query.retries).map(|(_, position)| self.event(*position)).collect(),
-            fresh: fresh.take(query.fresh).map(|position| self.event(position)).collect(),
+            retries: due.iter().take(query.retries).map(|(_, it)| self.event(*it)).take_while(&mut fits).collect(),
+            fresh: fresh.take(query.fresh).map(|it| self.event(it)).take_while(&mut fits).collect(),
             next: self.retries.values().map(|(_, at)| *at).filter(|at| !is_due(*at)).min(),
-            needs: None,
+            needs,
             position: self.position,
             taken: self.taken,
             alone: self.retries.len() as Position + self.events - self.position < 2,

@@ -64,7 +64,7 @@ async fn a_probe_is_the_newest_event_or_the_one_with_the_fewest_attempts() {
     for (position, attempts) in [(1, 3), (2, 1), (3, 2)] {
         settle(&journal, "cms", position, failed(attempts)).await;
     }
-    let probe = async |probe| journal.probe("cms", probe).await.unwrap().map(|event| event.position);
+    let probe = async |probe| journal.probe("cms", probe, 100).await.unwrap().map(|event| event.position);
     assert_eq!(probe(Probe::Newest { before: i64::MAX }).await, Some(5));
     assert_eq!(probe(Probe::Newest { before: 5 }).await, Some(4));
     assert_eq!(probe(Probe::Newest { before: 4 }).await, Some(3));
@@ -72,5 +72,5 @@ async fn a_probe_is_the_newest_event_or_the_one_with_the_fewest_attempts() {
     assert_eq!(probe(Probe::Fewest { after: 0 }).await, Some(4), "the oldest that was not attempted");
     assert_eq!(probe(Probe::Fewest { after: 4 }).await, Some(5));
     assert_eq!(probe(Probe::Fewest { after: 5 }).await, Some(2));
-    assert_eq!(journal.probe("other", Probe::Fewest { after: 0 }).await.unwrap().map(|event| event.id), None);
+    assert_eq!(journal.probe("other", Probe::Fewest { after: 0 }, 100).await.unwrap().map(|event| event.id), None);
 }
