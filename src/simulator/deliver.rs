@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::header::CONTENT_TYPE};
-use futures::{StreamExt, stream};
+use futures::future::join_all;
 use reqwest::{Certificate, redirect::Policy};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -145,9 +145,18 @@ impl Sender {
     /// Runs one attempt and records its outcome.
     async fn attempt(&self, plan: Plan) -> Answer {
         tokio::time::sleep(plan.delay).await;
-        let at_once = if plan.at_once { plan.requests.len() } else { 1 };
-        let answers = stream::iter(&plan.requests).map(|request| self.send(request)).buffered(at_once.max(1));
-        let answers = answers.collect().await;
+        let mut requests = Vec::with_capacity(plan.requests.len());
+        for request in &plan.requests {
+            requests.push(self.send(request));
+        }
+        let mut answers = Vec::with_capacity(requests.len());
+        if plan.at_once {
+            answers = join_all(requests).await;
+        } else {
+            for request in requests {
+                answers.push(request.await);
+            }
+        }
         let delivery = plan.delivery.clone();
         let answer = self.shared.with(|state, real| state.finish(plan, answers, real));
         tracing::info!(delivery, ?answer, "delivery attempted");
