@@ -51,6 +51,8 @@ enum Meanwhile {
     Retention,
     /// A foreign file takes every block that is left.
     Foreign,
+    /// The same before the journal is full, when log and database would still grow.
+    ForeignEarly,
     /// The same while the receiver is down.
     ForeignAndKill,
 }
@@ -86,7 +88,7 @@ fn cases() -> Vec<Case> {
         }
     }
     for body_bytes in [1_000, 250_000] {
-        for meanwhile in [Meanwhile::Foreign, Meanwhile::ForeignAndKill] {
+        for meanwhile in [Meanwhile::Foreign, Meanwhile::ForeignEarly, Meanwhile::ForeignAndKill] {
             cases.push(Case { mib: 64, reserve: 0, body_bytes, before: Before::Paused, meanwhile });
         }
     }
@@ -99,7 +101,7 @@ fn cases() -> Vec<Case> {
         quick(Before::Dead(503), Meanwhile::Nothing, 0),
         quick(Before::Healthy, Meanwhile::KillTwice, 5),
         quick(Before::Rejecting, Meanwhile::Nothing, 0),
-        quick(Before::Paused, Meanwhile::ForeignAndKill, 0),
+        Case { body_bytes: 2_000, ..quick(Before::Paused, Meanwhile::ForeignEarly, 0) },
     ]
 }
 
@@ -160,7 +162,14 @@ fn fill_and_heal(case: Case, volume: &Volume, sink: &Sink, mut route: Route) -> 
         Err(log) => return (0, vec![format!("does not start: {log}")]),
     };
     receiver.until_ready();
-    let filling = fill(&receiver, case, 0);
+    let most = usize::try_from((2 * case.mib) << 20).unwrap() / case.body_bytes.max(2_000);
+    let early = (case.meanwhile == Meanwhile::ForeignEarly).then(|| {
+        let early = fill(&receiver, case, 0, most / 3);
+        volume.take_all_space();
+        early
+    });
+    let mut filling = fill(&receiver, case, early.as_ref().map_or(0, |early| early.next), most);
+    filling.acknowledged.extend(early.into_iter().flat_map(|early| early.acknowledged));
     if matches!(case.before, Before::Healthy | Before::Rejecting) {
         if filling.acknowledged.is_empty() {
             wrong.push("nothing was accepted".to_owned());
@@ -171,7 +180,7 @@ fn fill_and_heal(case: Case, volume: &Volume, sink: &Sink, mut route: Route) -> 
         wrong.push(format!("answers of a full journal: {:?}", filling.other));
     }
     let kills = match case.meanwhile {
-        Meanwhile::Nothing | Meanwhile::Retention | Meanwhile::Foreign => 0,
+        Meanwhile::Nothing | Meanwhile::Retention | Meanwhile::Foreign | Meanwhile::ForeignEarly => 0,
         Meanwhile::Kill | Meanwhile::ForeignAndKill => 1,
         Meanwhile::KillTwice => 2,
     };
@@ -223,9 +232,8 @@ struct Filling {
     next: usize,
 }
 
-/// Sends deliveries until the journal stays full, or twice the volume has been sent.
-fn fill(receiver: &Process, case: Case, first: usize) -> Filling {
-    let most = usize::try_from((2 * case.mib) << 20).unwrap() / case.body_bytes.max(2_000);
+/// Sends deliveries until the journal stays full, or `most` are accepted.
+fn fill(receiver: &Process, case: Case, first: usize, most: usize) -> Filling {
     let (next, is_full) = (AtomicUsize::new(first), AtomicBool::new(false));
     let (acknowledged, other) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
