@@ -70,17 +70,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
         steps.extend(list);
     }
 
-    let redrive = redrive::decide(spec, observed);
-    let mut rejected_redrive = None;
-    match redrive {
-        redrive::Decision::None => {}
-        redrive::Decision::Send(step) => steps.push(step),
-        redrive::Decision::Wait(problem) => {
-            delivering.message.push_str("; the requested redrive waits: ");
-            delivering.message.push_str(problem);
-        }
-        redrive::Decision::Reject(rejected) => rejected_redrive = Some(rejected),
-    }
+    let rejected_redrive = redrive::decide(spec, observed, &mut steps, &mut delivering);
 
     let mut findings = vec![
         (ConditionType::ConnectionReady, connection),

@@ -2,48 +2,55 @@
 //! once, whether it is accepted or rejected.
 
 use crate::{
-    operator::webhook::{
-        observed::Observed,
-        plan::{HandledRedrive, Step},
-        spec::Spec,
+    operator::{
+        kubernetes::conditions::Finding,
+        webhook::{
+            observed::Observed,
+            plan::{HandledRedrive, Step},
+            spec::Spec,
+        },
     },
     route::redrive::{RedriveRequest, Selection},
 };
 
 /// Maximum length of the annotation's value, in bytes: the receiver's limit.
 const VALUE_MAX: usize = 256;
+/// The beginning of the remark about a request that waits, which also failed steps add.
+const REMARK: &str = "; the requested redrive waits";
 /// The selector of the dead letters of all sinks.
 const ALL: &str = "*";
 
-/// The decision about the pending request.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Decision {
-    /// There is no request.
-    None,
-    /// The receiver can handle it now.
-    Send(Step),
-    /// The receiver cannot handle it yet; why.
-    Wait(&'static str),
-    Reject(HandledRedrive),
-}
-
-pub(super) fn decide(spec: &Spec, observed: &Observed) -> Decision {
-    let Some(value) = &observed.redrive_request else { return Decision::None };
+/// Adds the step for the pending request, or, while the receiver cannot handle it, a remark to the finding for
+/// `Delivering`. Returns the request if it is rejected.
+pub(super) fn decide(
+    spec: &Spec,
+    observed: &Observed,
+    steps: &mut Vec<Step>,
+    delivering: &mut Finding,
+) -> Option<HandledRedrive> {
+    // The finding may be that of the status, with the remark of an earlier reconciliation.
+    if let Some(at) = delivering.message.find(REMARK) {
+        delivering.message.truncate(at);
+    }
+    let value = observed.redrive_request.as_ref()?;
     let request = match request(spec, value) {
         Ok(request) => request,
-        Err(problem) => {
-            return Decision::Reject(HandledRedrive { request: value.clone(), result: Err(problem) });
-        }
+        Err(problem) => return Some(HandledRedrive { request: value.clone(), result: Err(problem) }),
     };
     let receiver = &observed.receiver;
     match (receiver.pod.as_ref().and_then(|pod| pod.address), &receiver.status) {
         // A receiver with an older route may not have the sink yet.
         (Some(address), Some(status)) if status.route_digest == observed.route_digest => {
-            Decision::Send(Step::Redrive { address, request })
+            steps.push(Step::Redrive { address, request });
         }
-        (Some(_), Some(_)) => Decision::Wait("the receiver has not loaded the current route yet"),
-        (Some(_), None) | (None, _) => Decision::Wait("the receiver's status cannot be read"),
+        (Some(_), Some(_)) => wait(delivering, "the receiver has not loaded the current route yet"),
+        (Some(_), None) | (None, _) => wait(delivering, "the receiver's status cannot be read"),
     }
+    None
+}
+
+fn wait(delivering: &mut Finding, problem: &str) {
+    delivering.message = format!("{}{REMARK}: {problem}", delivering.message);
 }
 
 /// The request for the annotation's value: `SINK TEXT`, `* TEXT` or `OLD:NEW TEXT`. The text only makes it unique.

@@ -73,6 +73,20 @@ fn a_request_waits_for_a_receiver_with_the_current_route() {
 }
 
 #[test]
+fn the_remark_about_a_request_that_waits_does_not_grow() {
+    let spec = Spec::parse(&webhook(|_| {})).unwrap();
+    let mut observed = requested("cms 1");
+    let failure = Failure::Redrive { problem: "the receiver does not respond".into() };
+    observed.status = status_after(&spec, &observed, Some(failure), at(NOW));
+    observed.receiver.status = None;
+    observed.status = status_after(&spec, &observed, None, at(NOW));
+    let again = status_after(&spec, &observed, None, at(NOW));
+    assert_eq!(again.conditions, observed.status.conditions);
+    let message = &conditions::find(&again.conditions, ConditionType::Delivering).unwrap().message;
+    assert_eq!(message.matches("redrive").count(), 1, "{message}");
+}
+
+#[test]
 fn a_handled_request_is_in_the_status_and_an_unhandled_one_stays_pending() {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
     let rejected = status_after(&spec, &requested("crm 1"), None, at(NOW));
