@@ -21,8 +21,12 @@ async fn main() -> io::Result<()> {
         .await
 }
 
-/// Prints an event, then answers 204: the receiver retries an event until the response is a 2xx.
+/// Prints an event, then answers 204. Answers 422 to a link with an empty title, as an example of an event that a sink
+/// cannot use: the receiver tries it three times, and then makes it a dead letter.
 async fn print(headers: HeaderMap, Json(body): Json<serde_json::Value>) -> Result<StatusCode, (StatusCode, String)> {
+    if body["data"]["title"] == "" {
+        return Err((StatusCode::UNPROCESSABLE_ENTITY, "the link has no title\n".to_owned()));
+    }
     let attribute = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
     let line = format!("{} {} {} {body}", attribute("ce-time"), attribute("ce-type"), attribute("ce-id"));
     let mut stdout = io::stdout().lock();

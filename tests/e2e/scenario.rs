@@ -57,14 +57,18 @@ const STEPS: [Step; 12] = [
     Step { name: "Helm installs the operator", run: install::install_the_operator, subscriptions: 0..=0 },
     Step { name: "Apply a token, a connection, a sink and a webhook", run: install::apply, subscriptions: 0..=1 },
     Step { name: "The webhook becomes ready", run: install::become_ready, subscriptions: 1..=1 },
-    Step { name: "Linktree sends events, and the sink receives them", run: deliveries::arrive, subscriptions: 1..=1 },
+    Step {
+        name: "Linktree sends events, and the sink receives all except one that it rejects",
+        run: deliveries::arrive,
+        subscriptions: 1..=1,
+    },
     Step {
         name: "Forged and stale deliveries are rejected, duplicates recognized",
         run: deliveries::are_rejected,
         subscriptions: 1..=1,
     },
     Step {
-        name: "The sink is down for a while, and no event is lost",
+        name: "The sink is down for 20 minutes of Linktree's time, and no event is lost",
         run: outages::of_the_sink,
         subscriptions: 1..=1,
     },

@@ -1,9 +1,10 @@
-//! Steps: events arrive and are counted; forged and stale deliveries are rejected, duplicates recognized.
+//! Steps: events arrive and are counted, beside one that the sink rejects; forged and stale deliveries are rejected,
+//! duplicates recognized.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Scenario, marketing};
+use super::{Scenario, marketing, wait_for_reason};
 
 impl Scenario {
     /// Changes something on Linktree, which must cause one delivery. Returns the simulator's response.
@@ -28,6 +29,13 @@ impl Scenario {
         self.sent.last().cloned().context("no delivery was recorded")
     }
 
+    /// Causes an event that the sink never accepts; returns the delivery's id.
+    fn rejected_event(&mut self) -> Result<String> {
+        let link = json!({"link_id": self.link, "title": "", "url": "https://shop.example/"});
+        self.change("POST", "/events", &json!({"type": "link.updated", "data": link}))?;
+        self.sent.pop().context("no delivery was recorded")
+    }
+
     /// Waits until the sink has logged these events, and prints the lines.
     pub(super) fn arrived(&mut self, ids: &[String], seconds: u64) -> Result<()> {
         let lines = self.sink.wait_for(ids, seconds)?;
@@ -41,6 +49,7 @@ pub(super) fn arrive(scenario: &mut Scenario) -> Result<()> {
     let created = scenario.change("POST", "/links", &json!({"title": "Shop", "url": "https://shop.example/"}))?;
     scenario.link = created["data"]["link_id"].as_str().context("the response has no link_id")?.to_owned();
     scenario.rename_link("Our shop")?;
+    let rejected = scenario.rejected_event()?;
     scenario.change("PATCH", "/profile", &json!({"bio": "Now with a shop"}))?;
     let milestone = json!({"link_id": scenario.link, "metric": "clicks", "value": 1001, "threshold": 1000});
     scenario.change("POST", "/milestones", &milestone)?;
@@ -49,8 +58,13 @@ pub(super) fn arrive(scenario: &mut Scenario) -> Result<()> {
     scenario.change("DELETE", &format!("/links/{gone}"), &Value::Null)?;
 
     scenario.arrived(&scenario.sent.clone(), 30)?;
+    scenario.transcript.note(&format!("the sink rejects {rejected}, and has all others"));
+    scenario
+        .show(&marketing("wait ltw/links-to-cms --for=jsonpath={.status.sinks[0].deadLettered}=1 --timeout=60s"))?;
+    wait_for_reason("Delivering", "DeadLetters", 30)?;
+    scenario.show_conditions(&["Delivering"])?;
     // A status write for counters alone happens at most once a minute.
-    let verified = scenario.sent.len();
+    let verified = scenario.sent.len() + 1;
     let count = format!("--for=jsonpath={{.status.receiver.lastHour.verified}}={verified}");
     scenario.show(&marketing("wait ltw/links-to-cms --timeout=90s").and(count))?;
     scenario.show(&marketing("get ltw links-to-cms --output=jsonpath={.status.receiver}"))?;

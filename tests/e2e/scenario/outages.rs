@@ -1,24 +1,43 @@
 //! Steps: an outage of the sink, then of the operator.
 
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
 
-use super::{Scenario, marketing};
+use super::{Scenario, marketing, wait_for_reason};
 use crate::{call::kubectl, wait};
+
+/// The changes on Linktree while the sink is down, and the time that passes at Linktree after each: 20 minutes in all.
+const TITLES: [&str; 4] = ["Shop, closed", "Shop, still closed", "Shop, at lunch", "Shop, open soon"];
+const SECONDS_AFTER_EACH: u64 = 300;
 
 pub(super) fn of_the_sink(scenario: &mut Scenario) -> Result<()> {
     // The log is lost with the pods.
     scenario.sink.read()?;
     scenario.show(&marketing("scale deployment/event-sink --replicas=0"))?;
     scenario.show(&marketing("wait --for=delete pod --selector=app=event-sink --timeout=60s"))?;
+    let began = Instant::now();
     let mut missed = Vec::new();
-    for title in ["Shop, closed", "Shop, still closed", "Shop, open soon"] {
+    for title in TITLES {
         missed.push(scenario.rename_link(title)?);
+        scenario.simulator.advance(SECONDS_AFTER_EACH)?;
     }
     scenario.accepted(&missed, 30)?;
-    scenario.show(&marketing("wait --for=condition=Delivering=False ltw/links-to-cms --timeout=60s"))?;
+    wait_for_reason("Delivering", "SinkHeld", 60)?;
     scenario.show_conditions(&["Ready", "Delivering"])?;
+    scenario.show(&marketing("get ltw links-to-cms --output=jsonpath={.status.sinks[0]}"))?;
     scenario.show(&marketing("scale deployment/event-sink --replicas=1"))?;
-    scenario.arrived(&missed, 60)
+    let minutes = TITLES.len() as u64 * SECONDS_AFTER_EACH / 60;
+    scenario.transcript.note(&format!(
+        "the sink was down for {minutes} minutes of Linktree's time, and for {} s of the receiver's, which is real",
+        began.elapsed().as_secs()
+    ));
+    // A held sink gets a probe at the latest a minute after the last one.
+    scenario.arrived(&missed, 120)?;
+    wait_for_reason("Delivering", "DeadLetters", 60)?;
+    let dead = marketing("get ltw links-to-cms --output=jsonpath={.status.sinks[0].deadLettered}").output()?;
+    ensure!(dead == "1", "only the event that the sink rejects may be a dead letter, found {dead}");
+    Ok(())
 }
 
 pub(super) fn of_the_operator(scenario: &mut Scenario) -> Result<()> {
