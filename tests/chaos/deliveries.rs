@@ -141,6 +141,15 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     connection.answer()
 }
 
+/// Sends a POST request with the admin token and this JSON.
+pub fn post(address: SocketAddr, path: &str, json: &serde_json::Value) -> io::Result<Answer> {
+    let (mut connection, body) = (Connection::open(address)?, json.to_string());
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t0ken\r\ncontent-length: {}", body.len());
+    connection.send(format!("{head}\r\n\r\n{body}").as_bytes())?;
+    connection.answer()
+}
+
 /// The JSON of a page of the admin port; null without a response.
 pub fn page(address: SocketAddr, path: &str) -> serde_json::Value {
     let answer = get(address, path).map(|(_, body)| body);

@@ -10,6 +10,7 @@
 
 use support::row;
 
+mod admin_port;
 mod answer_bodies;
 mod answers;
 mod crash_images;
@@ -17,6 +18,7 @@ mod deliveries;
 mod disk;
 mod duplicates;
 mod egress;
+mod flood;
 mod full_volume;
 mod fuzz;
 mod http_abuse;
@@ -30,9 +32,11 @@ mod power_cut;
 mod process;
 mod rapid_reset;
 mod recorder;
+mod removed_sinks;
 mod signatures;
 mod sink;
 mod storage_faults;
+mod switched_sinks;
 mod trace;
 mod volume;
 

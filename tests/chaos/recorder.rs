@@ -57,6 +57,11 @@ impl Recorder {
         self.requests.lock().unwrap().clone()
     }
 
+    /// Forgets the requests so far.
+    pub fn clear(&self) {
+        self.requests.lock().unwrap().clear();
+    }
+
     /// Serves requests until the connection ends.
     fn serve(&self, stream: TcpStream, answer: &impl Fn(&Request) -> Vec<Step>) -> Option<()> {
         let mut answers = stream.try_clone().ok()?;
