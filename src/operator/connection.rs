@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{Api, runtime::controller::Action};
+use kube::runtime::controller::Action;
 
 use self::{
     context::Context,
@@ -12,7 +12,12 @@ use self::{
 };
 use super::{
     account::Account,
-    kubernetes::{annotations, apply, error::ReconcileError, object_key::ObjectKey},
+    kubernetes::{
+        annotations, apply,
+        error::ReconcileError,
+        guarded::{FieldProblem, Guarded, GuardedApi},
+        object_key::ObjectKey,
+    },
 };
 use crate::{api::connection::LinktreeConnection, clock, jitter};
 
@@ -24,20 +29,30 @@ mod list;
 mod open;
 mod status;
 
+/// Resync interval of a connection with an invalid spec. A watch event reports its correction; the resync covers a
+/// missed event.
+const RESYNC_INVALID: Duration = Duration::from_secs(300);
+
 /// Reconciles one connection: lists the account if the next list is due, and writes the connection's status.
 ///
 /// # Errors
 /// When a request to the API server fails; the reconciliation is then retried.
-pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub async fn reconcile(
+    connection: Arc<Guarded<LinktreeConnection>>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let key = ObjectKey::of(&*connection);
     if connection.metadata.deletion_timestamp.is_some() {
         context.accounts.forget(&key);
         enqueue_webhooks(&context, &key);
         return Ok(Action::await_change());
     }
+    if let Some(problem) = connection.spec_problem() {
+        return reject_invalid(&connection, problem, &context).await;
+    }
     let (token, account) = open::open(&context, &connection, &key).await?;
     let handled = connection.status.as_ref().and_then(|status| status.last_handled_sync_request.as_deref());
-    let requested = annotations::pending(&*connection, annotations::SYNC, handled);
+    let requested = annotations::pending(&**connection, annotations::SYNC, handled);
     let last_error = account.as_ref().and_then(|account| account.last_error());
     let hold_until = account.as_ref().and_then(|account| account.hold_until());
     let state = ListState {
@@ -75,10 +90,32 @@ pub async fn reconcile(connection: Arc<LinktreeConnection>, context: Arc<Context
     };
     let next = report.status();
     if connection.status.as_ref() != Some(&next) {
-        let api: Api<LinktreeConnection> = Api::namespaced(context.opener.client.clone(), &key.namespace);
-        apply::apply_status(&api, &key.name, &next).await?;
+        apply::apply_status(&api(&context, &key), &key.name, &next).await?;
     }
     Ok(Action::requeue(requeue(&connection, account.as_deref())))
+}
+
+/// Reports a spec that cannot be read. Calls nothing at Linktree with the account of an earlier spec, except for webhooks
+/// that are being deleted.
+async fn reject_invalid(
+    connection: &LinktreeConnection,
+    problem: &FieldProblem,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
+    let key = ObjectKey::of(connection);
+    if context.accounts.get(&key).is_some() {
+        context.accounts.forget(&key);
+        enqueue_webhooks(context, &key);
+    }
+    let next = status::invalid(connection, problem, clock::now());
+    if connection.status.as_ref() != Some(&next) {
+        apply::apply_status(&api(context, &key), &key.name, &next).await?;
+    }
+    Ok(Action::requeue(RESYNC_INVALID))
+}
+
+fn api(context: &Context, key: &ObjectKey) -> GuardedApi<LinktreeConnection> {
+    GuardedApi::namespaced(context.opener.client.clone(), &key.namespace)
 }
 
 /// Enqueues all webhooks of a connection. A webhook for which the queue is full waits for its resync.

@@ -9,6 +9,8 @@ pub mod digest;
 pub mod error;
 pub mod events;
 pub mod gateway;
+pub mod guarded;
+pub mod metadata;
 pub mod names;
 pub mod object_key;
 pub mod secret_value;

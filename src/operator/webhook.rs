@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use tracing::Instrument;
 
 use self::{
@@ -21,7 +21,12 @@ use self::{
     told::Told,
 };
 use super::{
-    kubernetes::{apply, error::ReconcileError, object_key::ObjectKey},
+    kubernetes::{
+        apply,
+        error::ReconcileError,
+        guarded::{Guarded, GuardedApi},
+        object_key::ObjectKey,
+    },
     watch::observed_versions::Version,
 };
 use crate::{
@@ -94,8 +99,14 @@ async fn reconcile_in_full(
     };
     let mut state = context.states.get(key).of(webhook.uid().as_ref(), clock::now());
     state.rests(None);
-    let result = match (&webhook.metadata.deletion_timestamp, Spec::parse(&webhook)) {
-        (Some(deleted_at), _) => finalize(&webhook, deleted_at.0, context, &mut state).await,
+    let spec = match webhook.spec_problem() {
+        Some(problem) => Err(problem.into()),
+        None => Spec::parse(&webhook),
+    };
+    let result = match (&webhook.metadata.deletion_timestamp, spec) {
+        (Some(deleted_at), _) => {
+            finalize((&webhook, deletion_terms(&webhook)), deleted_at.0, context, &mut state).await
+        }
         (None, Ok(spec)) => reconcile_live(&webhook, &spec, (key, context), &mut state, told).await,
         (None, Err(error)) => reject_invalid(&webhook, &error, context).await,
     };
@@ -166,8 +177,15 @@ fn begin(webhook: &LinktreeWebhook, key: &Arc<ObjectKey>, context: &Context, sta
     })
 }
 
+/// The policies for deleting a webhook. If one that decides on the subscription cannot be read, the subscription stays.
+fn deletion_terms(webhook: &Guarded<LinktreeWebhook>) -> Deletion {
+    let policies = ["spec.subscription.managementPolicy", "spec.subscription.deletionPolicy"];
+    let read = policies.iter().all(|policy| webhook.has_read(policy));
+    if read { Deletion::of(&webhook.spec.subscription) } else { Deletion::UNREADABLE }
+}
+
 async fn finalize(
-    webhook: &LinktreeWebhook,
+    (webhook, terms): (&LinktreeWebhook, Deletion),
     deleted_at: Timestamp,
     context: &Context,
     state: &mut WebhookState,
@@ -176,7 +194,6 @@ async fn finalize(
     observed.hold_until = state.hold_until(webhook.metadata.generation);
     observed.unresolved = state.unresolved();
     let url = observed.status.address.as_ref().map(|address| address.url.clone());
-    let terms = Deletion::of(&webhook.spec.subscription);
     let plan = decide::decide_deletion(terms, url.as_deref(), &observed, deleted_at, clock::now());
     let requeue = plan.requeue;
     let outcome = execute(webhook, None, context, &plan).await;
@@ -290,6 +307,6 @@ async fn write_status(
     })
 }
 
-fn api(namespace: &str, context: &Context) -> Api<LinktreeWebhook> {
-    Api::namespaced(context.cluster.client.clone(), namespace)
+fn api(namespace: &str, context: &Context) -> GuardedApi<LinktreeWebhook> {
+    GuardedApi::namespaced(context.cluster.client.clone(), namespace)
 }

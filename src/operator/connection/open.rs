@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::Client;
 use url::Url;
 
 use super::{account_opener::AccountOpener, context::Context, decide::Token};
@@ -15,7 +15,9 @@ use crate::{
     linktree::client::{HttpLinktree, PAGE_LIMIT},
     operator::{
         account::{Account, ReservationStore, limiter::Budget, registry::Credentials, resumed},
-        kubernetes::{apply, error::ReconcileError, object_key::ObjectKey, secret_value::secret_value},
+        kubernetes::{
+            apply, error::ReconcileError, guarded::GuardedApi, object_key::ObjectKey, secret_value::secret_value,
+        },
         watch::index::IndexEntry,
     },
 };
@@ -28,9 +30,9 @@ pub(super) async fn open(
     key: &ObjectKey,
 ) -> Result<(Token, Option<Arc<Account>>), ReconcileError> {
     let accounts = &context.accounts;
-    let secrets: Api<Secret> = Api::namespaced(context.opener.client.clone(), &key.namespace);
+    let secrets: GuardedApi<Secret> = GuardedApi::namespaced(context.opener.client.clone(), &key.namespace);
     let reference = &connection.spec.token_secret_ref;
-    let data = secrets.get_opt(&reference.name).await?.and_then(|secret| secret.data).unwrap_or_default();
+    let data = secrets.get_opt(&reference.name).await?.and_then(|secret| secret.into_inner().data).unwrap_or_default();
     let Some(token) = data.get(&reference.key).and_then(|bytes| secret_value(&bytes.0)) else {
         accounts.forget(key);
         return Ok((Token::Missing, None));
@@ -76,8 +78,9 @@ async fn resumed_budget(
     key: &ObjectKey,
     requests_per_minute: usize,
 ) -> Result<Budget, ReconcileError> {
-    let api: Api<LinktreeConnection> = Api::namespaced(context.opener.client.clone(), &key.namespace);
-    let status = api.get_opt(&key.name).await?.and_then(|connection| connection.status).unwrap_or_default();
+    let api: GuardedApi<LinktreeConnection> = GuardedApi::namespaced(context.opener.client.clone(), &key.namespace);
+    let status =
+        api.get_opt(&key.name).await?.and_then(|connection| connection.into_inner().status).unwrap_or_default();
     let subscriptions = status.subscriptions.map_or(0, |counts| counts.managed.saturating_add(counts.unmanaged));
     Ok(resumed(
         requests_per_minute,
@@ -99,13 +102,15 @@ struct ConnectionStatuses(Client);
 #[async_trait]
 impl ReservationStore for ConnectionStatuses {
     async fn write(&self, connection: &ObjectKey, budget: &RequestBudgetStatus) -> Result<(), String> {
-        let api: Api<LinktreeConnection> = Api::namespaced(self.0.clone(), &connection.namespace);
+        let api: GuardedApi<LinktreeConnection> = GuardedApi::namespaced(self.0.clone(), &connection.namespace);
         // Applies the whole status, as the reconciler does. After a patch of this field alone, the reconciler's
         // server-side apply could no longer remove the field.
         let found = api.get_opt(&connection.name).await.map_err(|error| error.to_string())?;
         let Some(found) = found else { return Ok(()) };
-        let status =
-            LinktreeConnectionStatus { request_budget: Some(budget.clone()), ..found.status.unwrap_or_default() };
+        let status = LinktreeConnectionStatus {
+            request_budget: Some(budget.clone()),
+            ..found.into_inner().status.unwrap_or_default()
+        };
         match apply::apply_status(&api, &connection.name, &status).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

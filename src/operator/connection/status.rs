@@ -19,6 +19,7 @@ use crate::{
         kubernetes::{
             apply::in_order_kept,
             conditions::{self, Finding, Status},
+            guarded::FieldProblem,
         },
         watch::index::IndexEntry,
     },
@@ -122,6 +123,25 @@ impl Report<'_> {
             (Token::Present, _) if listed => Finding::new(true, Reason::Available, "Linktree accepts the token"),
             (Token::Present, _) => Finding::new(Status::Unknown, Reason::Pending, "the token has not been used yet"),
         }
+    }
+}
+
+/// The status of a connection whose spec cannot be read: the previous one with other conditions.
+#[must_use]
+pub(super) fn invalid(
+    connection: &LinktreeConnection,
+    problem: &FieldProblem,
+    now: Timestamp,
+) -> LinktreeConnectionStatus {
+    let previous = connection.status.clone().unwrap_or_default();
+    let message = format!("{} {}", problem.field, problem.explanation());
+    let finding = |status: bool| Finding::new(status, Reason::InvalidSpec, message.clone());
+    let findings = [(ConditionType::Ready, finding(false)), (ConditionType::Stalled, finding(true))];
+    let generation = connection.metadata.generation;
+    LinktreeConnectionStatus {
+        observed_generation: generation,
+        conditions: conditions::render(&findings, &previous.conditions, generation, now),
+        ..previous
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
         account::registry::Accounts,
         connection::{self, account_opener::AccountOpener},
         election::leadership::Leadership,
-        kubernetes::{error::ReconcileError, gateway::HTTPRoute, object_key::ObjectKey},
+        kubernetes::{error::ReconcileError, gateway::HTTPRoute, guarded::Guarded, object_key::ObjectKey},
         metrics::Metrics,
         watch::{
             caches_synced::CachesSynced,
@@ -82,14 +82,14 @@ pub struct Scope {
 struct Caches {
     index: Arc<WebhookIndex>,
     versions: Arc<ObservedVersions>,
-    connections: Store<LinktreeConnection>,
+    connections: Store<Guarded<LinktreeConnection>>,
 }
 
 impl Scope {
     /// Checks that the API server lets this process list both custom resources in the scope.
     pub async fn check(&self) -> Result<(), kube::Error> {
-        self.api::<LinktreeConnection>().list(&ListParams::default().limit(1)).await?;
-        self.api::<LinktreeWebhook>().list(&ListParams::default().limit(1)).await?;
+        self.api::<Guarded<LinktreeConnection>>().list(&ListParams::default().limit(1)).await?;
+        self.api::<Guarded<LinktreeWebhook>>().list(&ListParams::default().limit(1)).await?;
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl Scope {
     fn webhook_context(
         &self,
         caches: &Caches,
-        requests: Sender<ObjectRef<LinktreeConnection>>,
+        requests: Sender<ObjectRef<Guarded<LinktreeConnection>>>,
     ) -> webhook::context::Context {
         webhook::context::Context {
             cluster: self.shared.cluster.clone(),
@@ -164,7 +164,7 @@ impl Scope {
     fn requests(
         &self,
         caches: &Caches,
-        connections: Writer<LinktreeConnection>,
+        connections: Writer<Guarded<LinktreeConnection>>,
     ) -> impl Stream<Item = ReconcileRequest> + Send + use<> {
         let (index, versions) = (|| Arc::clone(&caches.index), || Arc::clone(&caches.versions));
         stream::select_all([
@@ -209,7 +209,7 @@ async fn enqueue(
     requests: impl Stream<Item = ReconcileRequest>,
     index: &WebhookIndex,
     webhooks: &Sender<Arc<ObjectKey>>,
-    connections: &Sender<ObjectRef<LinktreeConnection>>,
+    connections: &Sender<ObjectRef<Guarded<LinktreeConnection>>>,
 ) {
     // A send fails only if the controller has stopped; the scope then stops, too.
     let enqueue = async |request| match request {
@@ -249,13 +249,13 @@ async fn reconcile_webhook(
 /// Context that kube's controller passes to each reconciliation of a connection.
 struct ConnectionRunner {
     context: Arc<connection::context::Context>,
-    objects: Store<LinktreeConnection>,
+    objects: Store<Guarded<LinktreeConnection>>,
     gate: Gate,
     metrics: Metrics,
 }
 
 async fn reconcile_connection(
-    connection: Arc<LinktreeConnection>,
+    connection: Arc<Guarded<LinktreeConnection>>,
     runner: Arc<ConnectionRunner>,
 ) -> Result<Action, ReconcileError> {
     if !runner.gate.passed().await {

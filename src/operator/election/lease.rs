@@ -8,10 +8,13 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{Api, api::PostParams};
+use kube::api::PostParams;
 
 use super::rules::{LEASE_DURATION, Record};
-use crate::operator::kubernetes::apply::FIELD_MANAGER;
+use crate::operator::kubernetes::{
+    apply::FIELD_MANAGER,
+    guarded::{Guarded, GuardedApi},
+};
 
 impl Record {
     /// Reads the fields of a Lease. If it has no `leaseDurationSeconds`, our own default applies.
@@ -32,7 +35,7 @@ impl Record {
 /// # Errors
 /// 409 if another process has written the Lease since `found` was read.
 pub(super) async fn write(
-    api: &Api<Lease>,
+    api: &GuardedApi<Lease>,
     name: &str,
     identity: &str,
     found: Option<Lease>,
@@ -42,12 +45,12 @@ pub(super) async fn write(
     match found {
         Some(mut lease) => {
             lease.spec = Some(claimed(lease.spec.unwrap_or_default(), identity, now));
-            api.replace(name, &params, &lease).await
+            api.replace(name, &params, &lease.into()).await.map(Guarded::into_inner)
         }
         None => {
             let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
             let spec = Some(claimed(LeaseSpec::default(), identity, now));
-            api.create(&params, &Lease { metadata, spec }).await
+            api.create(&params, &Lease { metadata, spec }.into()).await.map(Guarded::into_inner)
         }
     }
 }

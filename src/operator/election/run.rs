@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::ready, time::Duration};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
-    Api, Client,
+    Client,
     runtime::{WatchStreamExt, watcher},
 };
 
@@ -14,7 +14,10 @@ use super::{
     lease,
     rules::{Election, Next, RETRY, Record},
 };
-use crate::clock;
+use crate::{
+    clock,
+    operator::kubernetes::guarded::{Guarded, GuardedApi},
+};
 
 /// Timeout of one attempt, which reads the lease and may write it.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -42,7 +45,7 @@ pub struct Args {
 /// This process as a candidate in the leader election.
 #[derive(Debug)]
 pub struct Candidate {
-    api: Api<Lease>,
+    api: GuardedApi<Lease>,
     name: String,
     election: Election,
     leadership: Leadership,
@@ -61,7 +64,7 @@ impl Candidate {
         let namespace = args.lease_namespace.as_deref().filter(|_| args.leader_elect)?;
         let random = || format!("{:016x}", rand::random::<u64>());
         Some(Candidate {
-            api: Api::namespaced(client, namespace),
+            api: GuardedApi::namespaced(client, namespace),
             name: args.lease_name.clone(),
             election: Election::new(args.identity.clone().unwrap_or_else(random)),
             leadership: Leadership::starting(Term::NotYet),
@@ -110,11 +113,18 @@ impl Candidate {
             return Ok(Next::Lost);
         }
         let found = self.api.get_opt(&self.name).await?;
-        self.election.observe(found.as_ref().map(Record::of), clock::monotonic());
+        self.election.observe(found.as_deref().map(Record::of), clock::monotonic());
         let next = self.election.next(clock::monotonic());
         if next == Next::Claim {
             let started = clock::monotonic();
-            let lease = lease::write(&self.api, &self.name, self.election.identity(), found, clock::now()).await?;
+            let lease = lease::write(
+                &self.api,
+                &self.name,
+                self.election.identity(),
+                found.map(Guarded::into_inner),
+                clock::now(),
+            )
+            .await?;
             self.election.claimed(Record::of(&lease), started);
             let term = self.election.leads_until().map_or(Term::NotYet, Term::Until);
             if self.leadership.set_term(term) == Term::NotYet {
@@ -130,7 +140,10 @@ impl Candidate {
         self.leadership.set_term(Term::NotYet);
         let release = async {
             let found = self.api.get_opt(&self.name).await?;
-            match found.filter(|lease| Record::of(lease).holder.as_deref() == Some(self.election.identity())) {
+            match found
+                .map(Guarded::into_inner)
+                .filter(|lease| Record::of(lease).holder.as_deref() == Some(self.election.identity()))
+            {
                 Some(lease) => lease::write(&self.api, &self.name, "", Some(lease), clock::now()).await.map(drop),
                 None => Ok(()),
             }
@@ -147,7 +160,7 @@ impl Candidate {
 
 /// Watches the lease; yields one item per change. It only shortens the pauses between attempts: each attempt reads the
 /// lease itself.
-fn changes(api: &Api<Lease>, name: &str) -> impl Stream<Item = ()> + Send + use<> {
+fn changes(api: &GuardedApi<Lease>, name: &str) -> impl Stream<Item = ()> + Send + use<> {
     let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
     watcher(api.clone(), by_name).default_backoff().filter_map(|event| ready(event.ok().map(drop)))
 }

@@ -3,15 +3,19 @@
 use std::{borrow::Cow, fmt::Debug};
 
 use kube::{
-    Api, Resource,
+    Resource,
     api::{Patch, PatchParams},
     core::object::HasStatus,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{annotations::DIGEST_ANNOTATION, digest::digest};
+use super::{
+    annotations::DIGEST_ANNOTATION,
+    digest::digest,
+    guarded::{Guarded, GuardedApi, Parsed},
+};
 
 /// The field manager of all the operator's writes.
 pub const FIELD_MANAGER: &str = "linktree-webhook-operator";
@@ -75,13 +79,13 @@ impl Desired {
     ///
     /// # Errors
     /// The error of the API server.
-    pub async fn apply<K>(&self, api: &Api<K>) -> Result<(), kube::Error>
+    pub async fn apply<K>(&self, api: &GuardedApi<K>) -> Result<(), kube::Error>
     where
-        K: Resource<DynamicType = ()> + DeserializeOwned + Serialize + Clone + Debug,
+        K: Resource<DynamicType = ()> + Parsed + Serialize + Clone + Debug,
     {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let rejected = match api.patch(&self.name, &params, &Patch::Apply(&self.value)).await {
-            Ok(applied) if self.is_met_by::<K>(&applied) => return Ok(()),
+            Ok(applied) if self.is_met_by::<K>(&*applied) => return Ok(()),
             Ok(_) => None,
             // The object may be invalid only together with list items that others added: the merge patch removes those.
             Err(kube::Error::Api(status)) if status.code == 422 => Some(kube::Error::Api(status)),
@@ -97,9 +101,9 @@ impl Desired {
 ///
 /// # Errors
 /// The error of the API server; 404 if the object does not exist.
-pub async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<K, kube::Error>
+pub async fn apply_status<K>(api: &GuardedApi<K>, name: &str, status: &impl Serialize) -> Result<K, kube::Error>
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned,
+    K: Resource<DynamicType = ()> + Parsed + Clone + Debug,
 {
     write_status(api, name, &json!({"name": name}), status).await
 }
@@ -109,9 +113,9 @@ where
 ///
 /// # Errors
 /// The error of the API server; 409 if the object has changed since `seen` was read.
-pub async fn apply_status_as_seen<K>(api: &Api<K>, seen: &K, status: &impl Serialize) -> Result<K, kube::Error>
+pub async fn apply_status_as_seen<K>(api: &GuardedApi<K>, seen: &K, status: &impl Serialize) -> Result<K, kube::Error>
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned,
+    K: Resource<DynamicType = ()> + Parsed + Clone + Debug,
 {
     let name = seen.meta().name.clone().unwrap_or_default();
     write_status(api, &name, &json!({"name": name, "resourceVersion": seen.meta().resource_version}), status).await
@@ -125,9 +129,9 @@ where
 ///
 /// # Errors
 /// Any other error of the API server; 404 if the object did not exist at the first attempt.
-pub async fn replace_status<K>(api: &Api<K>, seen: &K, status: &K::Status) -> Result<Option<K>, kube::Error>
+pub async fn replace_status<K>(api: &GuardedApi<K>, seen: &K, status: &K::Status) -> Result<Option<K>, kube::Error>
 where
-    K: Resource<DynamicType = ()> + HasStatus + DeserializeOwned + Clone + Debug,
+    K: Resource<DynamicType = ()> + HasStatus + Parsed + Clone + Debug,
     K::Status: Serialize + PartialEq,
 {
     let mut newest = Cow::Borrowed(seen);
@@ -137,7 +141,8 @@ where
             written => return written.map(Some),
         }
         let found = api.get_opt(seen.meta().name.as_deref().unwrap_or_default()).await?;
-        let Some(found) = found.filter(|found| found.meta().uid == seen.meta().uid) else { return Ok(None) };
+        let same = |found: &K| found.meta().uid == seen.meta().uid;
+        let Some(found) = found.map(Guarded::into_inner).filter(same) else { return Ok(None) };
         // The first write succeeded, but its response was lost and the HTTP client sent it again.
         if found.status() == Some(status) {
             return Ok(Some(found));
@@ -150,9 +155,14 @@ where
     Ok(None)
 }
 
-async fn write_status<K>(api: &Api<K>, name: &str, metadata: &Value, status: &impl Serialize) -> Result<K, kube::Error>
+async fn write_status<K>(
+    api: &GuardedApi<K>,
+    name: &str,
+    metadata: &Value,
+    status: &impl Serialize,
+) -> Result<K, kube::Error>
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned,
+    K: Resource<DynamicType = ()> + Parsed + Clone + Debug,
 {
     let patch = json!({
         "apiVersion": K::api_version(&()),
@@ -160,7 +170,8 @@ where
         "metadata": metadata,
         "status": status,
     });
-    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch)).await
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch_status(name, &params, &Patch::Apply(patch)).await.map(Guarded::into_inner)
 }
 
 /// Sorts the items of a map-type list into the order in which the API server stores them: items of the live list
@@ -283,9 +294,9 @@ pub(in crate::operator) mod tests {
         Client::try_from(kube::Config::new(base.parse().unwrap())).unwrap()
     }
 
-    async fn api_server(object: Arc<Mutex<Value>>) -> Api<LinktreeConnection> {
+    async fn api_server(object: Arc<Mutex<Value>>) -> GuardedApi<LinktreeConnection> {
         let respond = async move |method: Method, body: Bytes| respond(&mut object.lock().unwrap(), &method, &body);
-        Api::namespaced(served(Router::new().fallback(respond)).await, "marketing")
+        GuardedApi::namespaced(served(Router::new().fallback(respond)).await, "marketing")
     }
 
     /// A change that another client makes to an object.

@@ -12,12 +12,12 @@ use kube::{
 use super::index::WebhookIndex;
 use crate::{
     api::connection::{CapabilityStatus, LinktreeConnection},
-    operator::kubernetes::{digest::digest, object_key::ObjectKey},
+    operator::kubernetes::{digest::digest, guarded::Guarded, object_key::ObjectKey},
 };
 
 /// The connections whose API token is in this Secret.
-pub fn by_token_secret(store: &Store<LinktreeConnection>, secret: &ObjectKey) -> Vec<ObjectKey> {
-    let uses = |connection: &LinktreeConnection| {
+pub fn by_token_secret(store: &Store<Guarded<LinktreeConnection>>, secret: &ObjectKey) -> Vec<ObjectKey> {
+    let uses = |connection: &Guarded<LinktreeConnection>| {
         connection.namespace().as_ref() == Some(&secret.namespace)
             && connection.spec.token_secret_ref.name == secret.name
     };
@@ -31,7 +31,7 @@ pub struct ChangeFilter(HashMap<ObjectKey, u64>);
 impl ChangeFilter {
     /// Whether the event changes a connection's generation, annotations or deletion. A changed status does not count:
     /// two operators that briefly see an account differently would react to each other's status writes without end.
-    pub fn is_changed(&mut self, event: &Event<LinktreeConnection>) -> bool {
+    pub fn is_changed(&mut self, event: &Event<Guarded<LinktreeConnection>>) -> bool {
         match event {
             Event::Apply(connection) | Event::InitApply(connection) => {
                 let meta = &connection.metadata;
@@ -89,7 +89,7 @@ impl ConnectionUsers {
     }
 
     /// Records an event of the watch. Returns the keys of the webhooks that its change affects.
-    pub fn record(&mut self, event: &Event<LinktreeConnection>) -> Vec<ObjectKey> {
+    pub fn record(&mut self, event: &Event<Guarded<LinktreeConnection>>) -> Vec<ObjectKey> {
         let changed = match event {
             Event::Apply(connection) => {
                 let (key, state) = (ObjectKey::of(connection), State::of(connection));
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::operator::webhook::spec::tests::webhook;
 
-    fn connection(name: &str, edit: impl FnOnce(&mut Value)) -> LinktreeConnection {
+    fn connection(name: &str, edit: impl FnOnce(&mut Value)) -> Guarded<LinktreeConnection> {
         let mut object = json!({
             "apiVersion": "webhooks.linktree-operator.dev/v1alpha1",
             "kind": "LinktreeConnection",
@@ -191,7 +191,7 @@ mod tests {
             })
         };
         let other = || connection("other", |_| {});
-        let cases: [(&str, Vec<Event<LinktreeConnection>>, usize); 10] = [
+        let cases: [(&str, Vec<Event<Guarded<LinktreeConnection>>>, usize); 10] = [
             ("it is new", vec![Event::Apply(plain())], 1),
             ("it is new and listed", vec![Event::Init, Event::InitApply(plain()), Event::InitDone], 1),
             ("the list is not complete", vec![Event::Init, Event::InitApply(plain())], 0),

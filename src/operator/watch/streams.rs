@@ -9,7 +9,7 @@ use std::{collections::HashSet, fmt::Debug, sync::Arc};
 use futures::{Stream, StreamExt, stream::BoxStream};
 use kube::{
     Api, Resource, ResourceExt,
-    core::{NamespaceResourceScope, ObjectMeta, PartialObjectMeta},
+    core::{NamespaceResourceScope, ObjectMeta},
     runtime::{
         reflector::{
             self,
@@ -18,7 +18,6 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use serde::de::DeserializeOwned;
 
 use super::{
     backoff::{Result, with_backoff},
@@ -30,6 +29,8 @@ use crate::{
     api::{connection::LinktreeConnection, webhook::LinktreeWebhook},
     clock,
     operator::kubernetes::{
+        guarded::{Guarded, GuardedApi},
+        metadata::MetadataOf,
         names::{self, MANAGED_BY},
         object_key::ObjectKey,
     },
@@ -50,12 +51,13 @@ pub type ReconcileRequests = BoxStream<'static, ReconcileRequest>;
 
 /// Watches webhooks, and enqueues each one that was created or changed.
 pub fn webhooks(
-    api: Api<LinktreeWebhook>,
+    api: GuardedApi<LinktreeWebhook>,
     index: Arc<WebhookIndex>,
     versions: Arc<ObservedVersions>,
 ) -> ReconcileRequests {
     let (observed, mut initial) = (Arc::clone(&versions), InitBuffer::default());
-    requests(with_backoff(watcher::watcher(api, all())), Kind::LinktreeWebhook, versions, move |event| {
+    let events = with_backoff(watcher::watcher(api, all())).map(|event| event.map(unguarded));
+    requests(events, Kind::LinktreeWebhook, versions, move |event| {
         index.apply(event);
         if matches!(event, Event::InitDone) {
             observed.on_relist(Kind::LinktreeWebhook, &HashSet::new());
@@ -66,13 +68,12 @@ pub fn webhooks(
 
 /// Watches connections. Enqueues each one that was created or changed, and the webhooks that the change affects.
 pub fn connections(
-    api: Api<LinktreeConnection>,
-    writer: Writer<LinktreeConnection>,
+    api: GuardedApi<LinktreeConnection>,
+    writer: Writer<Guarded<LinktreeConnection>>,
     index: Arc<WebhookIndex>,
     versions: Arc<ObservedVersions>,
 ) -> ReconcileRequests {
-    let events = with_backoff(watcher::watcher(api, all()))
-        .map(|event| event.map(|event| event.modify(|connection| connection.metadata.managed_fields = None)));
+    let events = with_backoff(watcher::watcher(api, all()));
     let (mut initial, mut filter, mut users) =
         (InitBuffer::default(), ChangeFilter::default(), ConnectionUsers::new(index));
     requests(reflector::reflector(writer, events), Kind::LinktreeConnection, versions, move |event| {
@@ -84,13 +85,13 @@ pub fn connections(
 
 /// Watches one kind of a webhook's child objects; a change enqueues the webhook that owns the object.
 pub fn parts<K>(
-    api: Api<PartialObjectMeta<K>>,
+    api: Api<MetadataOf<K>>,
     kind: Kind,
     versions: Arc<ObservedVersions>,
     index: Arc<WebhookIndex>,
 ) -> ReconcileRequests
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
 {
     let ours = all().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
     let owner = move |meta: &ObjectMeta| {
@@ -106,13 +107,13 @@ where
 /// It watches all Secrets, since a spec may refer to any of them, but only their metadata, so that no secret value is
 /// cached.
 pub fn secrets<K>(
-    api: Api<PartialObjectMeta<K>>,
+    api: Api<MetadataOf<K>>,
     versions: Arc<ObservedVersions>,
     index: Arc<WebhookIndex>,
-    store: Store<LinktreeConnection>,
+    store: Store<Guarded<LinktreeConnection>>,
 ) -> ReconcileRequests
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
 {
     dependents(api, all(), Kind::Secret, versions, move |meta| {
         let secret = ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
@@ -127,14 +128,14 @@ where
 
 /// Watches the metadata of one kind; a change of an object enqueues the objects that `affected` returns for it.
 fn dependents<K>(
-    api: Api<PartialObjectMeta<K>>,
+    api: Api<MetadataOf<K>>,
     config: watcher::Config,
     kind: Kind,
     versions: Arc<ObservedVersions>,
     affected: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest> + Send + 'static,
 ) -> ReconcileRequests
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + DeserializeOwned + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
 {
     let mut recorder = ChangeRecorder { kind, versions: Arc::clone(&versions), listed: HashSet::new() };
     let events = with_backoff(watcher::watcher(api, config));
@@ -249,6 +250,17 @@ impl ChangeRecorder {
 
     fn object<K: Resource>(&self, object: &K) -> Object {
         Object::new(self.kind, &object.namespace().unwrap_or_default(), &object.name_any())
+    }
+}
+
+/// The same event, with the objects as far as they parse. Reconciling an object reads it again, with its problems.
+fn unguarded<K>(event: Event<Guarded<K>>) -> Event<K> {
+    match event {
+        Event::Apply(object) => Event::Apply(object.into_inner()),
+        Event::Delete(object) => Event::Delete(object.into_inner()),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(object.into_inner()),
+        Event::InitDone => Event::InitDone,
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::{
-    Api, Client, Error,
+    Client, Error,
     core::{ApiResource, DynamicObject, GroupVersionKind},
     discovery::{self, Scope},
 };
@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::{
     api::sink::AddressableReference,
+    operator::kubernetes::guarded::GuardedApi,
     operator::webhook::spec::{
         Spec,
         sink::{Address, web_address},
@@ -60,7 +61,7 @@ impl Resolver {
             Ok(resource) => resource,
             Err(problem) => return Ok(Err(problem)),
         };
-        match Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource).get_opt(name).await {
+        match GuardedApi::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource).get_opt(name).await {
             Ok(Some(object)) => Ok(url(&object.data).map_err(|problem| format!("{kind} {name} {problem}"))),
             Ok(None) => Ok(Err(format!("there is no {kind} {name} in this namespace"))),
             Err(Error::Api(status)) if status.is_forbidden() => {

@@ -16,7 +16,7 @@ use crate::{
     api::connection::LinktreeConnection,
     operator::{
         account::registry::Accounts,
-        kubernetes::{events::Events, object_key::ObjectKey},
+        kubernetes::{events::Events, guarded::Guarded, object_key::ObjectKey},
         watch::{
             index::{Indexes, WebhookIndex},
             observed_versions::ObservedVersions,
@@ -45,11 +45,11 @@ pub struct Cluster {
 
 /// The cached connections of one scope, and their accounts.
 pub struct Connections {
-    pub objects: Store<LinktreeConnection>,
+    pub objects: Store<Guarded<LinktreeConnection>>,
     pub accounts: Arc<Accounts>,
     /// Indexes of all scopes, since connections of several scopes may share an account.
     pub indexes: Indexes,
-    pub requests: Sender<ObjectRef<LinktreeConnection>>,
+    pub requests: Sender<ObjectRef<Guarded<LinktreeConnection>>>,
 }
 
 /// Pod settings of the receivers, and the clients that connect to receivers.

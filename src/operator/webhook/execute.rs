@@ -16,7 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
     runtime::events::EventType,
 };
@@ -43,7 +43,12 @@ use crate::{
     operator::{
         account::{Account, rate_limited_client::RateLimitedClient, request_queue::Priority},
         kubernetes::{
-            annotations::ROUTE_DIGEST_ANNOTATION, apply, gateway::HTTPRoute, names::FINALIZER, object_key::ObjectKey,
+            annotations::ROUTE_DIGEST_ANNOTATION,
+            apply,
+            gateway::HTTPRoute,
+            guarded::{Guarded, GuardedApi, Parsed},
+            names::FINALIZER,
+            object_key::ObjectKey,
         },
     },
     route::redrive::RedriveRequest,
@@ -367,18 +372,19 @@ impl Executor<'_> {
         edit(&mut finalizers);
         let patch = json!({"metadata": {"resourceVersion": self.webhook.resource_version(), "finalizers": finalizers}});
         let name = self.webhook.name_any();
-        self.api::<LinktreeWebhook>().patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await
+        let written = self.api::<LinktreeWebhook>().patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        written.map(Guarded::into_inner)
     }
 
     async fn publish(&self, type_: EventType, reason: &str, note: String) {
         self.cluster.events.publish(self.webhook, type_, reason, note).await;
     }
 
-    fn api<K>(&self) -> Api<K>
+    fn api<K>(&self) -> GuardedApi<K>
     where
-        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Parsed,
     {
-        Api::namespaced(self.cluster.client.clone(), &self.webhook.namespace().unwrap_or_default())
+        GuardedApi::namespaced(self.cluster.client.clone(), &self.webhook.namespace().unwrap_or_default())
     }
 }
 

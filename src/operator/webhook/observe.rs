@@ -35,6 +35,7 @@ use crate::{
             annotations::{self, PREVIOUS_NOT_AFTER_ANNOTATION, ROUTE_DIGEST_ANNOTATION, SUBSCRIPTION_ANNOTATION},
             apply::Desired,
             conditions,
+            guarded::Guarded,
             names::{self, FINALIZER},
             object_key::ObjectKey,
             secret_value::secret_value,
@@ -216,7 +217,7 @@ fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<Objec
 
 /// The state of a connection, from the connection's cache and its account.
 pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
-    let object = context.connections.objects.get(&key.object_ref::<LinktreeConnection>());
+    let object = context.connections.objects.get(&key.object_ref::<Guarded<LinktreeConnection>>());
     let Some(object) = object else {
         let message = format!(
             "there is no LinktreeConnection {} in this namespace: create it, or correct connectionRef",
@@ -224,6 +225,10 @@ pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
         );
         return Connection::Unusable { reason: Reason::ConnectionMissing, message };
     };
+    if let Some(problem) = object.spec_problem() {
+        let message = format!("{} of LinktreeConnection {} {}", problem.field, key.name, problem.explanation());
+        return Connection::Unusable { reason: Reason::InvalidSpec, message };
+    }
     let Some(account) = context.connections.accounts.get(key) else { return without_account(&object) };
     match (account.last_error(), account.snapshot()) {
         (Some(error @ (ApiError::TokenRejected { .. } | ApiError::PlanExcludesWebhooks { .. })), _)
@@ -284,7 +289,7 @@ where
     }
     context.versions.begin_read(&webhook, object);
     let live = api::<K>(context, spec).get_opt(&desired.name).await?;
-    let Some(live) = live.filter(|live| desired.is_met_by(live)) else { return Ok(true) };
+    let Some(live) = live.filter(|live| desired.is_met_by::<K>(live)) else { return Ok(true) };
     context.versions.record_read(&webhook, object, Version::of(&live), desired.digest());
     Ok(false)
 }

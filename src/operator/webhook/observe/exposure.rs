@@ -1,11 +1,14 @@
 //! The state of the Ingress or HTTPRoute between the URL and the receiver's Service.
 
 use k8s_openapi::{api::networking::v1::Ingress, apimachinery::pkg::apis::meta::v1::Condition};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::read::{api, key, read};
 use crate::operator::{
-    kubernetes::gateway::{HTTPRoute, ParentStatus},
+    kubernetes::{
+        gateway::{HTTPRoute, ParentStatus},
+        guarded::GuardedApi,
+    },
     watch::observed_versions::{Kind, Object, Version},
     webhook::{
         context::Context,
@@ -48,9 +51,9 @@ pub async fn observe(
 /// Reads the HTTPRoute with this name.
 ///
 /// The API server answers 404 with a `Status` for a missing object, and with plain text for a missing kind.
-pub(super) async fn find_route(routes: &Api<HTTPRoute>, name: &str) -> Result<Found, kube::Error> {
+pub(super) async fn find_route(routes: &GuardedApi<HTTPRoute>, name: &str) -> Result<Found, kube::Error> {
     match routes.get_opt(name).await {
-        Ok(Some(route)) => Ok(Found::Route(Box::new(route))),
+        Ok(Some(route)) => Ok(Found::Route(Box::new(route.into_inner()))),
         Ok(None) => Ok(Found::Absent),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Found::NoGatewayApi),
         Err(error) => Err(error),

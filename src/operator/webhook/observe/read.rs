@@ -2,11 +2,14 @@
 
 use std::fmt::Debug;
 
-use kube::{Api, core::NamespaceResourceScope};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::core::NamespaceResourceScope;
+use serde::Serialize;
 
 use crate::operator::{
-    kubernetes::object_key::ObjectKey,
+    kubernetes::{
+        guarded::{Guarded, GuardedApi, Parsed},
+        object_key::ObjectKey,
+    },
     watch::observed_versions::{Kind, Object, Version},
     webhook::{context::Context, spec::Spec},
 };
@@ -19,7 +22,7 @@ where
     let webhook = key(spec);
     let object = Object::new(kind, &webhook.namespace, name);
     context.versions.begin_read(&webhook, object);
-    let found = api::<K>(context, spec).get_opt(name).await?;
+    let found = api::<K>(context, spec).get_opt(name).await?.map(Guarded::into_inner);
     context.versions.record_read(&webhook, object, Version::of_found(found.as_ref()), 0);
     Ok(found)
 }
@@ -30,15 +33,15 @@ pub(super) fn key(spec: &Spec) -> ObjectKey {
 
 /// A namespaced Kubernetes kind that a webhook's reconciliation reads.
 pub(super) trait Kubernetes:
-    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Parsed + Serialize
 {
 }
 
 impl<K> Kubernetes for K where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Parsed + Serialize
 {
 }
 
-pub(super) fn api<K: Kubernetes>(context: &Context, spec: &Spec) -> Api<K> {
-    Api::namespaced(context.cluster.client.clone(), &spec.name.namespace)
+pub(super) fn api<K: Kubernetes>(context: &Context, spec: &Spec) -> GuardedApi<K> {
+    GuardedApi::namespaced(context.cluster.client.clone(), &spec.name.namespace)
 }

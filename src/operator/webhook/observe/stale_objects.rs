@@ -75,7 +75,7 @@ async fn uid(context: &Context, spec: &Spec, part: Part) -> Result<Option<String
 }
 
 async fn owned_uid<K: Kubernetes>(context: &Context, spec: &Spec, name: &str) -> Result<Option<String>, kube::Error> {
-    Ok(api::<K>(context, spec).get_opt(name).await?.and_then(|object| ours(spec, &object)))
+    Ok(api::<K>(context, spec).get_opt(name).await?.and_then(|object| ours(spec, &*object)))
 }
 
 fn ours(spec: &Spec, object: &impl ResourceExt) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::linktree::event::EventType;
+use crate::{linktree::event::EventType, operator::kubernetes::guarded::FieldProblem};
 
 /// The first invalid field of a spec, with the problem and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +10,14 @@ use crate::linktree::event::EventType;
 pub struct InvalidSpec {
     pub field: String,
     pub problem: String,
+}
+
+impl From<&FieldProblem> for InvalidSpec {
+    /// The error of a field that does not parse. The schema rejects most of these, but not in objects that were written
+    /// under another version of it.
+    fn from(problem: &FieldProblem) -> Self {
+        InvalidSpec { field: problem.field.clone(), problem: problem.explanation() }
+    }
 }
 
 pub(super) fn whole<T: TryFrom<i64>>(field: impl Into<String>, value: i64) -> Result<T, InvalidSpec> {

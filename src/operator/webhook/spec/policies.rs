@@ -77,6 +77,10 @@ impl Policies {
 }
 
 impl Deletion {
+    /// The terms if the policies cannot be read: the finalizer is removed at once, and an Event names the subscription,
+    /// which may or may not have been meant to stay at Linktree.
+    pub const UNREADABLE: Deletion = Deletion { unsubscribe: true, deadline: SignedDuration::ZERO };
+
     #[must_use]
     pub fn of(subscription: &api::Subscription) -> Self {
         let deletes = match subscription.deletion_policy {
