@@ -5,6 +5,7 @@
 
 mod answer;
 mod calls;
+mod fields;
 mod http;
 
 pub(crate) use self::http::root_cause;

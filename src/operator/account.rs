@@ -153,6 +153,12 @@ impl Account {
         self.state().snapshot.clone()
     }
 
+    /// The names of the fields of Linktree's responses that were not understood so far and counted as absent.
+    #[must_use]
+    pub fn unclear_fields(&self) -> Vec<&'static str> {
+        self.linktree.unclear_fields()
+    }
+
     /// The error of the last list; `None` if it succeeded.
     #[must_use]
     pub fn last_error(&self) -> Option<ApiError> {

@@ -90,7 +90,7 @@ async fn an_unreadable_response_may_have_taken_effect() {
     let too_large = format!(r#"{{"id":"{}"}}"#, "x".repeat(1024 * 1024));
     for (bytes, problem) in [
         (answer("201 Created", "{}"), "JSON, but not what the contract says"),
-        (answer("201 Created", r#"{"id":""}"#), "a subscription without an id"),
+        (answer("201 Created", r#"{"id":""}"#), "JSON, but not what the contract says"),
         (answer("201 Created", "<html>"), "not JSON"),
         (answer("201 Created", &too_large), "a response of more than 1048576 bytes"),
         ("HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n{\"id\":\"wh".into(), "the answer broke off"),

@@ -3,18 +3,17 @@
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 
 use crate::{
-    linktree::{
-        error::ApiError,
-        secret::Secret,
-        wire::{Enveloped, ErrorBody},
-    },
+    linktree::{error::ApiError, secret::Secret, wire::ErrorBody},
     retry_after,
 };
 
 /// The longest message of an error response that is shown to a user, in characters.
 const MESSAGE_MAX: usize = 300;
+/// The problem of a response that is JSON of another form.
+const UNEXPECTED: &str = "JSON, but not what the contract says";
 /// The response header with the requests left in the rate limit window. Assumed from sibling pages of the same API.
 const REMAINING: &str = "x-ratelimit-remaining";
 
@@ -27,17 +26,15 @@ pub(super) enum Target {
     Subscription,
 }
 
-/// Parses the body of a 2xx response, bare or wrapped in `{data: …}`. The error does not quote the body, which may
-/// contain a secret.
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    read_exactly::<Enveloped<T>>(body).map(Enveloped::into_inner)
+/// Parses the body of a 2xx response as JSON. The error does not quote the body, which may contain a secret.
+pub(super) fn json(body: &[u8]) -> Result<Value, ApiError> {
+    read(body)
 }
 
-/// As [`read`], for a body that is never wrapped in `{data: …}`.
-pub(super) fn read_exactly<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
         let problem = match error.classify() {
-            serde_json::error::Category::Data => "JSON, but not what the contract says",
+            serde_json::error::Category::Data => UNEXPECTED,
             serde_json::error::Category::Eof if body.is_empty() => "an empty body",
             serde_json::error::Category::Eof => "JSON that ends too early",
             serde_json::error::Category::Io | serde_json::error::Category::Syntax => "not JSON",
@@ -46,13 +43,29 @@ pub(super) fn read_exactly<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiErr
     })
 }
 
+/// The JSON of a 2xx response that may have no content: an empty body is `null`.
+pub(super) fn json_or_empty(body: &[u8]) -> Result<Value, ApiError> {
+    if body.trim_ascii().is_empty() { Ok(Value::Null) } else { json(body) }
+}
+
+/// The error of a response to a documented call that is JSON and lacks what is documented.
+pub(super) fn unexpected() -> ApiError {
+    ApiError::Unreadable { problem: UNEXPECTED.to_owned() }
+}
+
+/// The error of a response to an assumed call that is JSON and has another form: this Linktree does not offer the call
+/// as it is assumed.
+pub(super) fn not_offered() -> ApiError {
+    ApiError::Unsupported { status: StatusCode::OK.as_u16() }
+}
+
 /// Accepts the body of a 2xx response that has no content: empty, or any JSON. Any other body is not Linktree's but
 /// perhaps that of a proxy in front of it, and the call had no effect.
 pub(super) fn read_any(body: &[u8]) -> Result<(), ApiError> {
     if body.trim_ascii().is_empty() {
         return Ok(());
     }
-    read_exactly::<IgnoredAny>(body).map(drop)
+    read::<IgnoredAny>(body).map(drop)
 }
 
 /// The error for a non-2xx response.
@@ -92,6 +105,7 @@ fn message(status: StatusCode, body: &[u8], token: &Secret) -> String {
     let said = if token.is_empty() { said } else { said.replace(token.expose(), "…") };
     said.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
+        .map(|word| if varies(word) { "…" } else { word })
         .collect::<Vec<_>>()
         .join(" ")
         .chars()
@@ -99,9 +113,23 @@ fn message(status: StatusCode, body: &[u8], token: &Secret) -> String {
         .collect()
 }
 
+/// Whether a word is probably another one in each response: a request id or a time. A condition's message must not
+/// contain it, since each change costs a status write.
+fn varies(word: &str) -> bool {
+    let digits = word.chars().filter(char::is_ascii_digit).count();
+    digits >= 6 || (digits >= 3 && word.chars().count() >= 12)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_omits_words_that_differ_in_each_response() {
+        let body = r#"{"message":"url exists (request 7f3c9a1e-0b52-4c61-9d3e-2f8b6a51c0de, 2026-01-02T03:04:05Z, limit 1000)"}"#;
+        let ApiError::Invalid { message, .. } = failure_of(Target::Collection, 422, body) else { panic!() };
+        assert_eq!(message, "url exists (request … … limit 1000)");
+    }
 
     fn failure_of(target: Target, status: u16, body: &str) -> ApiError {
         let status = StatusCode::from_u16(status).unwrap();
@@ -144,14 +172,10 @@ mod tests {
 
     #[test]
     fn an_unreadable_body_is_described_but_not_quoted() {
-        for (body, problem) in [
-            ("", "an empty body"),
-            (r#"{"id":"wh_"#, "JSON that ends too early"),
-            ("<html>s3cret</html>", "not JSON"),
-            (r#"{"signing_secret":"s3cret"}"#, "JSON, but not what the contract says"),
-        ] {
-            let read = read::<crate::linktree::wire::Account>(body.as_bytes());
-            assert_eq!(read, Err(ApiError::Unreadable { problem: problem.into() }), "{body}");
+        for (body, problem) in
+            [("", "an empty body"), (r#"{"id":"wh_"#, "JSON that ends too early"), ("<html>s3cret</html>", "not JSON")]
+        {
+            assert_eq!(json(body.as_bytes()), Err(ApiError::Unreadable { problem: problem.into() }), "{body}");
         }
     }
 }

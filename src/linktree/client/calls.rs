@@ -30,6 +30,10 @@ pub trait Linktree: Send + Sync {
     async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError>;
     /// Replaces the signing secret; Linktree stops using the old one at once.
     async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError>;
+    /// The names of the response fields that were not understood so far and counted as absent.
+    fn unclear_fields(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
     /// The requests left in the rate limit window according to the last response (`X-RateLimit-Remaining`); `None`
     /// until a response has that header.
     fn remaining_requests(&self) -> Option<u32>;

@@ -21,16 +21,14 @@ use url::Url;
 use super::{
     answer::{self, Target},
     calls::Linktree,
+    fields::{self, Unclear},
 };
 use crate::{
     clock,
     linktree::{
         error::ApiError,
         secret::Secret,
-        wire::{
-            Account, CreateSubscription, RotatedSecret, Subscription, SubscriptionId, SubscriptionPage,
-            UpdateSubscription,
-        },
+        wire::{Account, CreateSubscription, Subscription, SubscriptionId, UpdateSubscription},
     },
 };
 
@@ -118,6 +116,7 @@ pub struct HttpLinktree {
     deadline: Duration,
     /// The last value of `X-RateLimit-Remaining`; negative until a response has that header.
     remaining: AtomicI64,
+    unclear: Unclear,
 }
 
 impl HttpLinktree {
@@ -144,6 +143,7 @@ impl HttpLinktree {
             authorization,
             deadline,
             remaining: AtomicI64::new(-1),
+            unclear: Unclear::default(),
         })
     }
 
@@ -205,32 +205,34 @@ impl HttpLinktree {
 impl Linktree for HttpLinktree {
     async fn account(&self) -> Result<Account, ApiError> {
         let url = self.url(&["me"])?;
-        answer::read(&self.call(Target::Collection, Method::GET, url, NO_BODY).await?)
+        let body = answer::json(&self.call(Target::Collection, Method::GET, url, NO_BODY).await?)?;
+        fields::account(&body, &self.unclear).ok_or_else(answer::not_offered)
     }
 
     async fn list_page(&self, cursor: Option<&str>) -> Result<(Vec<Subscription>, Option<String>), ApiError> {
         let mut url = self.url(&["webhooks"])?;
         let limit = PAGE_LIMIT.to_string();
         url.query_pairs_mut().append_pair("limit", &limit).extend_pairs(cursor.map(|cursor| ("cursor", cursor)));
-        let page: SubscriptionPage =
-            answer::read_exactly(&self.call(Target::Collection, Method::GET, url, NO_BODY).await?)?;
-        let subscriptions = page.data.into_iter().map(with_id).collect::<Result<_, _>>()?;
-        Ok((subscriptions, page.next_cursor.filter(|next| !next.is_empty())))
+        let body = answer::json(&self.call(Target::Collection, Method::GET, url, NO_BODY).await?)?;
+        fields::page(&body, &self.unclear).ok_or_else(answer::not_offered)
     }
 
     async fn get(&self, id: &SubscriptionId) -> Result<Subscription, ApiError> {
         let url = self.subscription_url(id, &[])?;
-        with_id(answer::read(&self.call(Target::Subscription, Method::GET, url, NO_BODY).await?)?)
+        let body = answer::json(&self.call(Target::Subscription, Method::GET, url, NO_BODY).await?)?;
+        Ok(fields::subscription_of(id, &body, &self.unclear))
     }
 
     async fn create(&self, request: &CreateSubscription) -> Result<Subscription, ApiError> {
         let url = self.url(&["webhooks"])?;
-        with_id(answer::read(&self.call(Target::Collection, Method::POST, url, Some(request)).await?)?)
+        let body = answer::json(&self.call(Target::Collection, Method::POST, url, Some(request)).await?)?;
+        fields::subscription(&body, &self.unclear).ok_or_else(answer::unexpected)
     }
 
     async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<Subscription, ApiError> {
         let url = self.subscription_url(id, &[])?;
-        with_id(answer::read(&self.call(Target::Subscription, Method::PATCH, url, Some(change)).await?)?)
+        let body = answer::json_or_empty(&self.call(Target::Subscription, Method::PATCH, url, Some(change)).await?)?;
+        Ok(fields::subscription_of(id, &body, &self.unclear))
     }
 
     async fn delete(&self, id: &SubscriptionId) -> Result<(), ApiError> {
@@ -240,12 +242,16 @@ impl Linktree for HttpLinktree {
 
     async fn rotate_secret(&self, id: &SubscriptionId) -> Result<Secret, ApiError> {
         let url = self.subscription_url(id, &["rotate-secret"])?;
-        let rotated: RotatedSecret = answer::read(&self.call(Target::Subscription, Method::POST, url, NO_BODY).await?)?;
-        Ok(rotated.signing_secret)
+        let body = answer::json(&self.call(Target::Subscription, Method::POST, url, NO_BODY).await?)?;
+        fields::rotated_secret(&body, &self.unclear).ok_or_else(answer::not_offered)
     }
 
     fn remaining_requests(&self) -> Option<u32> {
         u32::try_from(self.remaining.load(Ordering::Relaxed)).ok()
+    }
+
+    fn unclear_fields(&self) -> Vec<&'static str> {
+        self.unclear.fields()
     }
 }
 
@@ -259,14 +265,6 @@ const NO_BODY: Option<&()> = None;
 
 fn unsendable(problem: &str) -> ApiError {
     ApiError::Unreachable { problem: problem.to_owned(), before_sending: true }
-}
-
-/// Rejects an empty id: no later call could address the subscription.
-fn with_id(subscription: Subscription) -> Result<Subscription, ApiError> {
-    if subscription.id.0.is_empty() {
-        return Err(ApiError::Unreadable { problem: "a subscription without an id".to_owned() });
-    }
-    Ok(subscription)
 }
 
 async fn read_bounded(response: &mut reqwest::Response) -> Result<Bytes, ApiError> {

@@ -212,4 +212,8 @@ impl Linktree for RateLimitedClient {
     fn remaining_requests(&self) -> Option<u32> {
         self.account.linktree.remaining_requests()
     }
+
+    fn unclear_fields(&self) -> Vec<&'static str> {
+        self.account.unclear_fields()
+    }
 }

@@ -81,7 +81,8 @@ async fn subscriptions(
             // A missing subscription would be registered again, but a list may be incomplete for a moment: list a
             // second time.
             Ok(listed) if missing(&listed, expected).next().is_some() => {
-                return Ok(merge(listed, list_all(linktree).await?));
+                let listed = merge(listed, list_all(linktree).await?);
+                return with_unclear(account, linktree, listed, expected).await;
             }
             listed => return listed,
         }
@@ -91,6 +92,25 @@ async fn subscriptions(
         known.extend(read(account, linktree, id, url).await?);
     }
     Ok(known)
+}
+
+/// Adds to a list the expected subscriptions that a GET still finds, if entries of the list were not understood: what
+/// is missing may be one of these.
+async fn with_unclear(
+    account: &Account,
+    linktree: &dyn Linktree,
+    mut listed: Vec<Subscription>,
+    expected: &BTreeMap<SubscriptionId, String>,
+) -> Result<Vec<Subscription>, ApiError> {
+    if linktree.unclear_fields().is_empty() {
+        return Ok(listed);
+    }
+    let absent: Vec<SubscriptionId> = missing(&listed, expected).cloned().collect();
+    for id in absent {
+        let url = expected.get(&id).map(String::as_str).unwrap_or_default();
+        listed.extend(read(account, linktree, &id, url).await?);
+    }
+    Ok(listed)
 }
 
 /// The subscriptions, id to url, that a list should contain: those in the webhooks' statuses, and the account's
