@@ -5,7 +5,7 @@
 //! Argo CD reports a defaulted list item as drift.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 
@@ -31,7 +31,7 @@ pub const GROUP: &str = "webhooks.linktree-operator.dev";
 pub fn crds() -> Vec<CustomResourceDefinition> {
     [connection::LinktreeConnection::crd(), as_source(webhook::LinktreeWebhook::crd())]
         .into_iter()
-        .map(with_status_default)
+        .map(|crd| with_status_default(without_null(crd)))
         .collect()
 }
 
@@ -39,6 +39,33 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 fn as_source(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd.metadata.labels.get_or_insert_default().insert("duck.knative.dev/source".to_owned(), "true".to_owned());
     crd
+}
+
+/// Removes `null` from all schemas: absent means absent. The API server then drops a null before it validates and
+/// defaults an object, so that no field can be null where its Rust type has no null.
+fn without_null(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            remove_null(schema);
+        }
+    }
+    crd
+}
+
+fn remove_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    if let Some(values) = &mut schema.enum_ {
+        values.retain(|value| !value.0.is_null());
+    }
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(remove_null);
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => remove_null(items),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(remove_null),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        remove_null(values);
+    }
 }
 
 /// Adds the schema default `status.observedGeneration: -1`, so that no client mistakes a new object's empty status for
@@ -60,6 +87,14 @@ fn status_schema(schema: &mut JSONSchemaProps) -> Option<&mut JSONSchemaProps> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_schema_has_null() {
+        for crd in crds() {
+            let text = serde_json::to_string(&crd).unwrap();
+            assert!(!text.contains("\"nullable\":true") && !text.contains("null,") && !text.contains("null]"));
+        }
+    }
 
     #[test]
     fn a_new_object_is_marked_as_not_yet_reconciled() {

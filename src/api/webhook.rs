@@ -142,7 +142,7 @@ pub enum StaleDeliveryPolicy {
 }
 
 /// A named signing secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SigningKey {
     /// The key's name in the status.
@@ -150,8 +150,15 @@ pub struct SigningKey {
     pub name: String,
     /// The Secret key that holds the signing secret, exactly as Linktree's dashboard shows it.
     pub secret_ref: SecretKeyReference,
-    /// The time when the key expires, to finish a rotation. If omitted, the key does not expire.
+    /// The time when the key expires, to finish a rotation, before the year 3000. If omitted, the key does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(pattern(
+        r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+    ))]
+    #[x_kube(
+        validation = Rule::new("self < timestamp('3000-01-01T00:00:00Z')")
+            .message("notAfterTime must be before the year 3000: leave it out for a key that does not expire")
+    )]
     pub not_after_time: Option<Time>,
 }
 

@@ -91,6 +91,13 @@ impl Cluster {
         self.operators.push((runs, over));
     }
 
+    /// Kills all operators and starts one.
+    pub async fn restart_operators(&mut self) {
+        self.operators.drain(..).for_each(|(_, over)| over.cancel());
+        time::pass(1).await;
+        self.add_operator();
+    }
+
     /// Kills one operator for good after this number of seconds.
     pub fn end_one_after(&self, seconds: u64) {
         let over = self.operators.last().map(|(_, over)| over.clone());

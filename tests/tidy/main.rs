@@ -15,6 +15,7 @@ mod conditions;
 mod constant_time;
 mod generated;
 mod graph;
+mod guarded;
 mod layers;
 mod mutants;
 mod paths;

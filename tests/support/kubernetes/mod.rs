@@ -100,6 +100,11 @@ impl Kubernetes {
         })
     }
 
+    /// Changes an object past validation.
+    pub fn put_raw(&self, key: &Key, change: impl FnOnce(&mut Value)) -> Result<Value, StatusError> {
+        self.write(|store, at| store.put_raw(key, change, at))
+    }
+
     pub fn delete(&self, key: &Key) -> Result<(), StatusError> {
         self.write(|store, at| store.delete(key, at))
     }

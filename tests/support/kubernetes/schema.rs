@@ -64,6 +64,10 @@ pub fn admit(key: &Key, object: &mut Value, before: Option<&Value>) -> Result<()
 }
 
 fn check(schema: &Value, value: &mut Value, before: Option<&Value>, path: &str, problems: &mut Vec<String>) {
+    // Validation ratcheting: an unchanged value stays valid.
+    if before == Some(value) {
+        return;
+    }
     if !has_type(schema, value) {
         problems.push(format!("{path}: must be of type {}", schema["type"]));
         return;

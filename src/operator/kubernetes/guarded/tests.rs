@@ -4,6 +4,8 @@ use kube::core::ObjectList;
 
 use super::*;
 
+mod schema;
+
 fn webhook() -> Value {
     json!({
         "apiVersion": "webhooks.linktree-operator.dev/v1alpha1",
