@@ -17,7 +17,13 @@ use self::{
     rest::Rest,
     spec::{Deletion, InvalidSpec, Spec},
     state::WebhookState,
-    status::{Report, diff::StatusDiff, knative, notice::Notice, transitions},
+    status::{
+        Report,
+        diff::{Change, Due, StatusDiff},
+        knative,
+        notice::Notice,
+        transitions,
+    },
     told::Told,
 };
 use super::{
@@ -55,6 +61,7 @@ pub mod states;
 pub mod status;
 mod subscription_record;
 mod told;
+mod write_budget;
 
 /// Requeue delay for a webhook that the API server did not find although the watch's index has it.
 const REQUEUE_NOT_FOUND: Duration = Duration::from_secs(5);
@@ -108,7 +115,7 @@ async fn reconcile_in_full(
             finalize((&webhook, deletion_terms(&webhook)), deleted_at.0, context, &mut state).await
         }
         (None, Ok(spec)) => reconcile_live(&webhook, &spec, (key, context), &mut state, told).await,
-        (None, Err(error)) => reject_invalid(&webhook, &error, context).await,
+        (None, Err(error)) => reject_invalid(&webhook, &error, context, &mut state).await,
     };
     if matches!(result, Ok(None)) {
         context.forget(key);
@@ -136,11 +143,11 @@ async fn reconcile_live(
     let repeats = state.repeats(&plan.steps);
     let rest = Rest::after(spec, &observed, &rendered.admin_token, &plan, Version::of(webhook), valid_until);
 
-    let outcome = execute(webhook, Some((spec, &rendered)), context, &plan).await;
+    let mut outcome = execute(webhook, Some((spec, &rendered)), context, &plan).await;
     if outcome.outdated {
         return Ok(Some(REQUEUE_SOON));
     }
-    record_calls(&outcome, &plan, spec.generation, state);
+    record_calls(&mut outcome, &plan, spec.generation, state);
 
     let report = Report {
         generation: spec.generation,
@@ -196,8 +203,8 @@ async fn finalize(
     let url = observed.status.address.as_ref().map(|address| address.url.clone());
     let plan = decide::decide_deletion(terms, url.as_deref(), &observed, deleted_at, clock::now());
     let requeue = plan.requeue;
-    let outcome = execute(webhook, None, context, &plan).await;
-    record_calls(&outcome, &plan, webhook.metadata.generation, state);
+    let mut outcome = execute(webhook, None, context, &plan).await;
+    record_calls(&mut outcome, &plan, webhook.metadata.generation, state);
     if outcome.released || !observed.finalizer {
         return Ok(None);
     }
@@ -213,10 +220,11 @@ async fn reject_invalid(
     webhook: &LinktreeWebhook,
     error: &InvalidSpec,
     context: &Context,
+    state: &mut WebhookState,
 ) -> Result<Option<Duration>, ReconcileError> {
     let previous = webhook.status.clone().unwrap_or_default();
     let next = status::invalid(&previous, webhook.metadata.generation, error, clock::now());
-    write_status(webhook, webhook, context, next, &mut WebhookState::default()).await?;
+    write_status(webhook, webhook, context, next, state).await?;
     Ok(Some(RESYNC_INVALID))
 }
 
@@ -260,7 +268,8 @@ async fn execute(
 }
 
 /// Records whether the outcome's calls to Linktree succeeded: a failure starts the backoff, a success ends it.
-fn record_calls(outcome: &Outcome, plan: &Plan, generation: Option<i64>, state: &mut WebhookState) {
+fn record_calls(outcome: &mut Outcome, plan: &Plan, generation: Option<i64>, state: &mut WebhookState) {
+    outcome.report_forecast(|due| state.forecast(due, clock::now()));
     match outcome.linktree_error() {
         Some((condition_type, error)) => state.failed(condition_type, error, generation, clock::now()),
         None if outcome.secret_lost() => state.secret_lost(generation, clock::now()),
@@ -273,7 +282,7 @@ fn record_calls(outcome: &Outcome, plan: &Plan, generation: Option<i64>, state: 
 enum StatusWrite {
     /// The status in the API server is up to date; the webhook then has this version.
     Complete(Version),
-    /// Changed counters were not written since they are not due yet, or the webhook was changed during the
+    /// Changed counters or texts were not written since they are not due yet, or the webhook was changed during the
     /// reconciliation.
     Partial,
     /// Another client has written the status since it was read: the reconciliation must start over.
@@ -290,16 +299,17 @@ async fn write_status(
 ) -> Result<StatusWrite, ReconcileError> {
     let now = clock::now();
     let none = LinktreeWebhookStatus::default();
-    let next = match status::diff::diff(left.status.as_ref().unwrap_or(&none), next, state.counters_due(now)) {
+    let due = Due { counters: state.counters_due(now), texts: state.texts_due(now) };
+    let (change, next) = match status::diff::diff(left.status.as_ref().unwrap_or(&none), next, due) {
         StatusDiff::Nothing => return Ok(StatusWrite::Complete(Version::of(left))),
         StatusDiff::Later => return Ok(StatusWrite::Partial),
-        StatusDiff::Now(next) => *next,
+        StatusDiff::Now(change, next) => (change, *next),
     };
     let api = api(&webhook.namespace().unwrap_or_default(), context);
     let Some(written) = apply::replace_status(&api, left, &next).await? else {
         return Ok(StatusWrite::Conflict);
     };
-    state.reported(now);
+    state.reported(change == Change::Texts, now);
     Ok(if rest::is_as_read(webhook, &written) {
         StatusWrite::Complete(Version::of(&written))
     } else {

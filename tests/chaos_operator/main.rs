@@ -24,11 +24,13 @@ mod linktree;
 mod mutate;
 mod mutations;
 mod node;
+mod odd_objects;
 mod oracle;
 mod sample;
 mod scenario;
 mod stale;
 mod time;
+mod variation;
 mod workers;
 
 /// The parts of `tests/support` that this binary uses.

@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,6 +42,15 @@ pub struct Node {
     pods: Arc<Mutex<BTreeMap<Key, RunningPod>>>,
     /// Whether public URLs are reachable.
     reachable: Arc<Mutex<bool>>,
+    varied: Arc<Mutex<Option<Varied>>>,
+    answers: Arc<AtomicU64>,
+}
+
+/// A source of answers of which each differs from the one before: it gets their number.
+#[derive(Clone, Copy)]
+pub enum Varied {
+    Probe(fn(u64) -> ProbeResult),
+    Status(fn(u64, &mut ReceiverStatus)),
 }
 
 /// A pod with its receiver.
@@ -55,7 +67,13 @@ struct RunningPod {
 
 impl Node {
     pub fn start(kubernetes: &Kubernetes) -> Self {
-        let node = Node { kubernetes: kubernetes.clone(), pods: Arc::default(), reachable: Arc::new(Mutex::new(true)) };
+        let node = Node {
+            kubernetes: kubernetes.clone(),
+            pods: Arc::default(),
+            reachable: Arc::new(Mutex::new(true)),
+            varied: Arc::default(),
+            answers: Arc::default(),
+        };
         edge::start(kubernetes);
         let running = node.clone();
         tokio::spawn(async move { running.run().await });
@@ -65,6 +83,16 @@ impl Node {
     /// Sets whether the public URLs reach the receivers.
     pub fn set_reachable(&self, reachable: bool) {
         *self.reachable.lock().unwrap() = reachable;
+    }
+
+    /// Sets a source of varying answers.
+    pub fn vary(&self, varied: Option<Varied>) {
+        *self.varied.lock().unwrap() = varied;
+    }
+
+    /// The number of probes and status requests that varied answers got.
+    pub fn varied_answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     async fn run(self) {
@@ -179,16 +207,23 @@ impl Receivers for Node {
             held: None,
             dropped: 0,
         };
-        Some(ReceiverStatus {
+        let mut status = ReceiverStatus {
             sinks: route.sinks.iter().map(|it| sink(&it.name)).collect(),
             ..ReceiverStatus::idle(Route::digest(file))
-        })
+        };
+        if let Some(Varied::Status(vary)) = *self.varied.lock().unwrap() {
+            vary(self.answers.fetch_add(1, Ordering::Relaxed), &mut status);
+        }
+        Some(status)
     }
 }
 
 #[async_trait]
 impl Probe for Node {
     async fn probe(&self, url: &Url) -> ProbeResult {
+        if let Some(Varied::Probe(answer)) = *self.varied.lock().unwrap() {
+            return answer(self.answers.fetch_add(1, Ordering::Relaxed));
+        }
         let serves = |pod: &RunningPod| {
             let route = pod.mounted.as_ref().and_then(|(file, _)| serde_json::from_slice::<Route>(file).ok());
             pod.ready && route.is_some_and(|route| route.path == url.path())

@@ -85,7 +85,10 @@ impl Report<'_> {
         let ready = match &last_error {
             _ if token.status == Status::False => Finding { status: Status::False, ..token.clone() },
             Some(error) => Finding::new(false, reason(error), error.to_string()),
-            None if listed => Finding::new(true, Reason::Available, "the Linktree API can be used"),
+            None if listed => {
+                let unclear = self.account.map(Account::unclear_fields).unwrap_or_default();
+                Finding::new(true, Reason::Available, usable(&unclear))
+            }
             None => Finding::new(false, Reason::Pending, "the account has not been listed yet"),
         };
         let permanent = token.status == Status::False || last_error.as_ref().is_some_and(needs_user);
@@ -145,18 +148,27 @@ pub(super) fn invalid(
     }
 }
 
+/// The message of a usable connection, with the fields of Linktree's responses that were not understood.
+fn usable(unclear: &[&str]) -> String {
+    let usable = "the Linktree API can be used";
+    if unclear.is_empty() {
+        return usable.to_owned();
+    }
+    let unclear = unclear.join(", ");
+    format!("{usable}; fields of its responses that are not understood count as absent: {unclear}")
+}
+
 fn account(account: &wire::Account) -> AccountStatus {
     AccountStatus { id: account.id.clone(), plan: account.plan.clone() }
 }
 
-/// The `QuotaAvailable` condition. While requests wait, its message contains no number and no time, since each change
-/// would cost a status write.
+/// The `QuotaAvailable` condition. Its message contains no number and no time, since each change would cost a status
+/// write.
 fn quota(waiting: usize, next_free: Option<Timestamp>) -> Finding {
     match (waiting, next_free) {
         (0, None) => Finding::new(true, Reason::Available, "the request budget is not used up"),
-        (0, Some(next)) => {
-            let message =
-                format!("the request budget is used up until {}: no action is needed", conditions::whole_seconds(next));
+        (0, Some(_)) => {
+            let message = "the request budget is used up for now: no action is needed";
             Finding::new(false, Reason::QuotaExhausted, message)
         }
         (_, None | Some(_)) => {

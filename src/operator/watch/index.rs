@@ -14,7 +14,7 @@ use super::{observed_versions::Version, secret_names::named_secrets};
 use crate::{
     api::webhook::LinktreeWebhook,
     linktree::wire::SubscriptionId,
-    operator::kubernetes::{names, object_key::ObjectKey},
+    operator::kubernetes::{digest::digest, names, object_key::ObjectKey},
 };
 
 /// The indexed fields of one `LinktreeWebhook`.
@@ -32,6 +32,10 @@ pub struct IndexEntry {
     pub begun: Option<Timestamp>,
     /// The URL in the webhook's status.
     pub url: Option<String>,
+    /// A digest of what a reconciliation reacts to at once. The operator's own status writes do not change it.
+    trigger: u64,
+    /// Whether the webhook has a status that the operator wrote.
+    has_status: bool,
     /// The names of the Secrets that the webhook's spec refers to.
     secrets: Box<[String]>,
 }
@@ -48,9 +52,19 @@ impl IndexEntry {
             subscription: subscription.and_then(|known| known.id.clone()).map(SubscriptionId),
             begun: subscription.and_then(|known| Some(known.registration_time.as_ref()?.0)),
             url: status.and_then(|status| Some(status.address.as_ref()?.url.clone())),
+            trigger: trigger(webhook),
+            // The schema's default is -1.
+            has_status: status.and_then(|status| status.observed_generation).is_some_and(|seen| seen >= 0),
             secrets: named_secrets(webhook).into_iter().collect(),
         }
     }
+}
+
+/// A digest of the webhook without its status, of which a change by another client is noticed at the next poll.
+fn trigger(webhook: &LinktreeWebhook) -> u64 {
+    let meta = &webhook.metadata;
+    let deleted_at = meta.deletion_timestamp.as_ref().map(|at| at.0);
+    digest(&(&meta.uid, meta.generation, deleted_at, &meta.annotations, &meta.labels, &meta.finalizers))
 }
 
 /// The webhook indexes of all scopes. Clones share them.
@@ -101,11 +115,19 @@ struct State {
 }
 
 impl WebhookIndex {
-    /// Applies an event of the webhooks' watch.
-    pub fn apply(&self, event: &Event<LinktreeWebhook>) {
+    /// Applies an event of the webhooks' watch. Returns whether it is a reason to reconcile the webhook: not if only its
+    /// status has changed, unless the status was removed, which must be written again.
+    pub fn apply(&self, event: &Event<LinktreeWebhook>) -> bool {
         let mut state = self.state();
         match event {
-            Event::Apply(webhook) => drop(state.put(IndexEntry::of(webhook))),
+            Event::Apply(webhook) => {
+                let entry = IndexEntry::of(webhook);
+                let is_same =
+                    |known: &Arc<IndexEntry>| known.trigger == entry.trigger && (entry.has_status || !known.has_status);
+                let is_reason = !state.entries.get(&entry.key).is_some_and(is_same);
+                state.put(entry);
+                return is_reason;
+            }
             Event::Delete(webhook) => state.remove(&ObjectKey::of(webhook)),
             Event::Init => state.listed = HashSet::new(),
             Event::InitApply(webhook) => {
@@ -120,6 +142,7 @@ impl WebhookIndex {
                 self.filled.send_replace(true);
             }
         }
+        true
     }
 
     /// Waits until the initial list of webhooks is complete.
@@ -243,6 +266,32 @@ mod tests {
         index.apply(&Event::Delete(named("b", with_key("shared"))));
         assert_eq!(index.by_secret(&key("shared")), [""; 0]);
         assert_eq!(index.by_secret(&key("other")), ["a"]);
+    }
+
+    #[test]
+    fn a_changed_status_is_no_reason_to_reconcile() {
+        let index = WebhookIndex::default();
+        let status = |generation: i64, message: &str| {
+            let status = json!({"observedGeneration": generation, "sinkUri": message});
+            move |object: &mut Value| object["status"] = status
+        };
+        let cases = [
+            ("it is new", named("a", |_| {}), true),
+            ("the same again", named("a", |_| {}), false),
+            ("the schema's default status", named("a", status(-1, "")), false),
+            ("its first status", named("a", status(1, "x")), false),
+            ("another status", named("a", status(1, "y")), false),
+            ("another generation is observed", named("a", status(2, "y")), false),
+            ("its status was removed", named("a", |_| {}), true),
+            ("its status was written again", named("a", status(2, "y")), false),
+            ("its status was replaced by the default", named("a", status(-1, "")), true),
+            ("an annotation", named("a", |object| object["metadata"]["annotations"] = json!({"a": "b"})), true),
+            ("its spec", named("a", |object| object["metadata"]["generation"] = 2.into()), true),
+            ("it was recreated", named("a", |object| object["metadata"]["uid"] = "u-2".into()), true),
+        ];
+        for (case, webhook, is_reason) in cases {
+            assert_eq!(index.apply(&Event::Apply(webhook)), is_reason, "{case}");
+        }
     }
 
     #[test]

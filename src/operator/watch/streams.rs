@@ -58,11 +58,12 @@ pub fn webhooks(
     let (observed, mut initial) = (Arc::clone(&versions), InitBuffer::default());
     let events = with_backoff(watcher::watcher(api, all())).map(|event| event.map(unguarded));
     requests(events, Kind::LinktreeWebhook, versions, move |event| {
-        index.apply(event);
+        let is_reason = index.apply(event);
         if matches!(event, Event::InitDone) {
             observed.on_relist(Kind::LinktreeWebhook, &HashSet::new());
         }
-        initial.record(event).into_iter().map(ReconcileRequest::Webhook).collect()
+        let requested = initial.record(event).into_iter().filter(|_| is_reason);
+        requested.map(ReconcileRequest::Webhook).collect()
     })
 }
 

@@ -110,7 +110,8 @@ pub async fn observe(
     // healthy now. A sync request needs one, too.
     let needs_probe = seen.sync_request.is_some() || ownership::is_disabled(spec, &seen);
     let known = told.by_probe(&spec.url).cloned().or_else(|| state.valid_probe(&spec.url, now));
-    let probe = match known.filter(|_| !needs_probe) {
+    let known = known.filter(|_| !needs_probe).or_else(|| state.recent_failure(&spec.url, now));
+    let probe = match known {
         Some(result) => result,
         // Without a pod nothing can respond: a probe would only add a failure to the status.
         None if receiver.pod.is_none() && !external => ProbeResult::NotProbed,
@@ -316,7 +317,9 @@ fn summary(pod: &Pod) -> observed::Pod {
         let waiting = container.state?.waiting?;
         // Every container starts in this state, so it explains nothing.
         let reason = waiting.reason.filter(|reason| reason != "ContainerCreating")?;
-        Some(waiting.message.map_or(reason.clone(), |message| format!("{reason}: {message}")))
+        // The kubelet's message about a crash names the seconds until the next start.
+        let message = waiting.message.filter(|_| reason != "CrashLoopBackOff");
+        Some(message.map_or(reason.clone(), |message| format!("{reason}: {message}")))
     });
     observed::Pod {
         name: pod.name_any(),

@@ -1,5 +1,7 @@
 //! The result of performing a plan's steps, from which the status is computed.
 
+use jiff::Timestamp;
+
 use super::plan::HandledRedrive;
 use crate::{
     api::{condition::ConditionType, webhook::LinktreeWebhook},
@@ -77,6 +79,15 @@ impl Outcome {
             | Failure::SecretNotStored { .. }
             | Failure::Redrive { .. } => None,
         })
+    }
+
+    /// Replaces the time at which a throttled request is due with the one to report.
+    pub fn report_forecast(&mut self, mut reported: impl FnMut(Timestamp) -> Timestamp) {
+        for failure in &mut self.failures {
+            if let Failure::Linktree { error: ApiError::Throttled { about, .. }, .. } = failure {
+                *about = reported(*about);
+            }
+        }
     }
 
     /// Whether Linktree created a signing secret that could not be stored.

@@ -93,8 +93,7 @@ async fn judge(mut answer: Response) -> ProbeResult {
 fn unexpected(answer: &Response, ours: bool, body: &[u8]) -> String {
     let status = answer.status();
     if status.is_redirection() {
-        let location = answer.headers().get(LOCATION).map(|value| value.as_bytes().escape_ascii().to_string());
-        let target = location.map_or("nowhere".to_owned(), |location| location.chars().take(LOCATION_MAX).collect());
+        let target = redirect_target(answer);
         return format!("a redirect ({status}) to {target}, which Linktree does not follow");
     }
     if ours {
@@ -106,6 +105,17 @@ fn unexpected(answer: &Response, ours: bool, body: &[u8]) -> String {
     let start = String::from_utf8_lossy(body).trim_start().to_ascii_lowercase();
     let page = start.starts_with("<!doctype html") || start.starts_with("<html");
     format!("{status} with {} that is not the receiver's", if page { "an HTML page" } else { "an answer" })
+}
+
+/// The host that a redirect leads to. Its path and query may differ each time, as the state of a login does.
+fn redirect_target(answer: &Response) -> String {
+    let Some(location) = answer.headers().get(LOCATION) else { return "nowhere".to_owned() };
+    let target = location.to_str().ok().and_then(|location| answer.url().join(location).ok());
+    let Some(target) = target else { return "an invalid URL".to_owned() };
+    if target.origin() == answer.url().origin() {
+        return "another path of this host".to_owned();
+    }
+    target.origin().ascii_serialization().chars().take(LOCATION_MAX).collect()
 }
 
 /// When the certificate that the host served expires.

@@ -10,6 +10,7 @@ use super::{
     plan::Step,
     rest::Rest,
     sink_failures::SinkFailures,
+    write_budget::WriteBudget,
 };
 use crate::{
     api::condition::ConditionType,
@@ -20,6 +21,8 @@ use crate::{
 
 /// How long the result of a successful probe is reused.
 const PROBE_TTL: SignedDuration = SignedDuration::from_secs(60);
+/// Minimum time between a failed probe and the next one.
+const PROBE_PAUSE: SignedDuration = SignedDuration::from_millis(2500);
 /// Maximum time between resyncs, which read all objects of a webhook even if no watch reported a change. It bounds the
 /// effect of a lost watch event.
 const RESYNC_INTERVAL: SignedDuration = SignedDuration::from_secs(600);
@@ -40,6 +43,9 @@ pub struct WebhookState {
     unresolved: Option<Timestamp>,
     steps: Vec<Step>,
     reported_at: Option<Timestamp>,
+    writes: WriteBudget,
+    /// The time at which a throttled request was last reported to be due.
+    forecast: Option<Timestamp>,
     sync_request: Option<SyncRequest>,
     cleanup_done: Option<i64>,
     sink_failures: SinkFailures,
@@ -67,7 +73,12 @@ impl Probed {
     }
 
     fn is_valid(&self, now: Timestamp) -> bool {
-        self.good && now.duration_since(self.at) < PROBE_TTL
+        self.good && self.is_within(PROBE_TTL, now)
+    }
+
+    /// Whether the probe is younger than `limit`. One in the future was made before the clock was set back.
+    fn is_within(&self, limit: SignedDuration, now: Timestamp) -> bool {
+        (SignedDuration::ZERO..limit).contains(&now.duration_since(self.at))
     }
 }
 
@@ -139,6 +150,15 @@ impl WebhookState {
     pub fn valid_probe(&self, url: &Url, now: Timestamp) -> Option<ProbeResult> {
         let probed = self.probe.as_ref()?;
         (probed.is_of(url.as_str()) && probed.is_valid(now)).then(|| probed.result.clone())
+    }
+
+    /// The result of the last probe of `url`, if it failed a moment ago: the URL is not probed again at once, however
+    /// often the webhook is reconciled.
+    #[must_use]
+    pub fn recent_failure(&self, url: &Url, now: Timestamp) -> Option<ProbeResult> {
+        let probed = self.probe.as_ref()?;
+        let recent = !probed.good && probed.is_of(url.as_str()) && probed.is_within(PROBE_PAUSE, now);
+        recent.then(|| probed.result.clone())
     }
 
     /// The time of the last probe.
@@ -230,8 +250,26 @@ impl WebhookState {
         self.reported_at.is_none_or(|at| now.duration_since(at) >= COUNTERS_INTERVAL)
     }
 
-    pub fn reported(&mut self, now: Timestamp) {
+    /// Whether a status write that changes only texts may be made.
+    #[must_use]
+    pub fn texts_due(&self, now: Timestamp) -> bool {
+        self.writes.is_available(now)
+    }
+
+    /// Records a status write, and whether it changed only texts.
+    pub fn reported(&mut self, only_texts: bool, now: Timestamp) {
         self.reported_at = Some(now);
+        self.writes.record(only_texts, now);
+    }
+
+    /// The time to report for a throttled request that is due at `due`. It moves only by a sixth of the time that is
+    /// left, since each move costs a status write.
+    pub fn forecast(&mut self, due: Timestamp, now: Timestamp) -> Timestamp {
+        let is_near = |kept: &Timestamp| {
+            let left = kept.duration_since(now);
+            left.is_positive() && due.duration_since(*kept).abs().saturating_mul(6) <= left
+        };
+        *self.forecast.insert(self.forecast.filter(is_near).unwrap_or(due))
     }
 }
 
@@ -258,7 +296,7 @@ mod tests {
     fn the_state_of_a_recreated_webhook_is_dropped_and_marked_as_unresolved() {
         let (one, other) = ("1".to_owned(), "2".to_owned());
         let mut state = WebhookState::default().of(Some(&one), at(1));
-        state.reported(at(2));
+        state.reported(false, at(2));
         let state = state.of(Some(&one), at(3));
         assert_eq!((state.counters_due(at(3)), state.unresolved()), (false, None));
         let state = state.of(Some(&other), at(4));
@@ -318,6 +356,37 @@ mod tests {
         assert_eq!(state.probe_due(url.as_str(), at(59)), ProbeDue::No);
         assert_eq!(state.probe_due(url.as_str(), at(60)), ProbeDue::Again(result));
         assert_eq!(state.probe_due(other.as_str(), at(59)), ProbeDue::OtherUrl);
+    }
+
+    #[test]
+    fn a_failed_probe_is_not_repeated_at_once() {
+        let (url, other) = (Url::parse("https://a/").unwrap(), Url::parse("https://b/").unwrap());
+        let mut state = WebhookState::default();
+        let failed = ProbeResult::Unexpected { problem: String::new() };
+        state.probed(&url, failed.clone(), false, at(10));
+        assert_eq!(state.recent_failure(&url, at(12)), Some(failed.clone()));
+        assert_eq!(state.recent_failure(&url, at(13)), None);
+        assert_eq!(state.recent_failure(&other, at(11)), None);
+        assert_eq!(state.recent_failure(&url, at(9)), None, "the clock was set back");
+        state.probed(&url, failed, true, at(20));
+        assert_eq!(state.recent_failure(&url, at(21)), None, "it succeeded");
+    }
+
+    #[test]
+    fn a_forecast_moves_by_a_sixth_of_the_time_that_is_left() {
+        let mut state = WebhookState::default();
+        for (now, due, reported) in [
+            (0, 600, 600),
+            (0, 700, 600),
+            (0, 701, 701),
+            (100, 610, 701),
+            (400, 650, 650),
+            (600, 645, 650),
+            (649, 651, 651),
+            (700, 702, 702),
+        ] {
+            assert_eq!(state.forecast(at(due), at(now)), at(reported), "{due} at {now}");
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Report<'_> {
             .iter()
             .any(|(condition_type, it)| *condition_type == ConditionType::EndpointReachable && it.holds());
         for failure in &outcome.failures {
-            failure::apply(failure, hold_until, &mut findings);
+            failure::apply(failure, hold_until, now, &mut findings);
         }
         if let Some(id) = &outcome.registered {
             failure::set(
@@ -160,7 +160,7 @@ pub fn terminating(
 ) -> LinktreeWebhookStatus {
     let mut findings = plan.findings;
     for failure in &outcome.failures {
-        let (message, _) = failure::describe(failure, hold_until);
+        let (message, _) = failure::describe(failure, hold_until, now);
         findings
             .iter_mut()
             .for_each(|(_, finding)| finding.message = format!("{} (last attempt: {message})", finding.message));

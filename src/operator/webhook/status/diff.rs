@@ -1,5 +1,8 @@
-//! Compares two statuses: an unchanged one is not written, and one with only changed counters is written when it is
-//! due.
+//! Compares two statuses: an unchanged one is not written, and one with only changed counters or texts is written when
+//! it is due.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::endpoint;
 use crate::api::{
@@ -7,25 +10,42 @@ use crate::api::{
     webhook_status::LinktreeWebhookStatus,
 };
 
+/// The kind of change of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Counters,
+    /// Messages, and values and times that Linktree or the host of the URL reports: they may vary without end.
+    Texts,
+    /// Anything else, such as a condition's reason.
+    State,
+}
+
+/// The kinds of change that may be written now; a [`Change::State`] always is.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    pub counters: bool,
+    pub texts: bool,
+}
+
 /// Whether the status must be written now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StatusDiff {
     /// The statuses do not differ.
     Nothing,
-    /// They differ only in counters, whose write is not due yet.
+    /// They differ only in counters or texts, whose write is not due yet.
     Later,
     /// They differ, and this one must be written.
-    Now(Box<LinktreeWebhookStatus>),
+    Now(Change, Box<LinktreeWebhookStatus>),
 }
 
 /// Whether `next` must replace `previous` in the API server.
 #[must_use]
-pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, counters_due: bool) -> StatusDiff {
+pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, due: Due) -> StatusDiff {
     let settled = endpoint::without_probe_time(next.clone(), previous);
     if settled == *previous {
         return StatusDiff::Nothing;
     }
-    let only_counters_differ = LinktreeWebhookStatus {
+    let without_counters = LinktreeWebhookStatus {
         receiver: if has_forecast(&next) == has_forecast(previous) {
             next.receiver.as_ref().and(previous.receiver.clone())
         } else {
@@ -37,8 +57,44 @@ pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, count
             next.sinks.clone()
         },
         ..settled
-    } == *previous;
-    if only_counters_differ && !counters_due { StatusDiff::Later } else { StatusDiff::Now(Box::new(next)) }
+    };
+    let (change, due) = if without_counters == *previous {
+        (Change::Counters, due.counters)
+    } else if without_texts(without_counters) == without_texts(previous.clone()) {
+        (Change::Texts, due.texts)
+    } else {
+        (Change::State, true)
+    };
+    if due { StatusDiff::Now(change, Box::new(next)) } else { StatusDiff::Later }
+}
+
+/// The status without the contents of its texts. Whether a text is present remains.
+fn without_texts(mut status: LinktreeWebhookStatus) -> LinktreeWebhookStatus {
+    let blank = |time: &mut Option<Time>| {
+        if let Some(time) = time {
+            *time = Time(Timestamp::UNIX_EPOCH);
+        }
+    };
+    status.conditions.iter_mut().for_each(|condition| condition.message.clear());
+    if let Some(subscription) = &mut status.subscription {
+        for drift in &mut subscription.drift {
+            drift.desired.clear();
+            drift.observed.clear();
+        }
+        blank(&mut subscription.failing_since_time);
+        blank(&mut subscription.disable_deadline_time);
+        blank(&mut subscription.disabled_time);
+    }
+    if let Some(endpoint) = &mut status.endpoint {
+        blank(&mut endpoint.certificate_expiration_time);
+    }
+    if let Some(key) = status.signing.as_mut().and_then(|signing| signing.last_verified_key.as_mut()) {
+        key.clear();
+    }
+    if let Some(uri) = &mut status.sink_uri {
+        uri.clear();
+    }
+    status
 }
 
 /// Whether a forecast of a full journal is in the status. Its values change like counters.
@@ -54,11 +110,20 @@ fn sink_states(sinks: &[SinkStatus]) -> Vec<(&str, SinkState, bool)> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
     use super::*;
-    use crate::api::webhook_status::{AwaitedMilestones, DeliveryCounts, EndpointStatus, ProbeResult, ReceiverStatus};
+    use crate::{
+        api::{
+            condition::{ConditionType, Reason},
+            webhook_status::{
+                AwaitedMilestones, DeliveryCounts, DriftStatus, EndpointStatus, ProbeResult, ReceiverStatus,
+                SubscriptionStatus,
+            },
+        },
+        operator::{
+            kubernetes::conditions::{self, Finding},
+            webhook::subscription_record::registering,
+        },
+    };
 
     fn at(second: i64) -> Option<Time> {
         Timestamp::from_second(second).ok().map(Time)
@@ -108,20 +173,48 @@ mod tests {
                 .map(|time| AwaitedMilestones { since_time: time.clone(), reported_time: Some(time) }),
             ..before.clone()
         };
-        let now = |next: &LinktreeWebhookStatus| StatusDiff::Now(Box::new(next.clone()));
-        type Expected = fn(StatusDiff) -> StatusDiff;
-        let cases: [(&str, LinktreeWebhookStatus, bool, Expected); 7] = [
-            ("nothing", status(1, SinkState::Healthy), true, |_| StatusDiff::Nothing),
-            ("counters", status(2, SinkState::Healthy), false, |_| StatusDiff::Later),
-            ("counters", status(2, SinkState::Healthy), true, |now| now),
-            ("a sink's state", status(2, SinkState::Failing), false, |now| now),
-            ("a report", reported, false, |now| now),
-            ("something else", moved(), false, |now| now),
-            ("the time of a probe", later, true, |_| StatusDiff::Nothing),
+        let (counters, state) = (Some(Change::Counters), Some(Change::State));
+        let cases: [(&str, LinktreeWebhookStatus, bool, Option<Change>); 5] = [
+            ("counters", status(2, SinkState::Healthy), true, counters),
+            ("counters", status(2, SinkState::Healthy), false, None),
+            ("a sink's state", status(2, SinkState::Failing), false, state),
+            ("a report", reported, false, state),
+            ("something else", moved(), false, state),
         ];
-        for (change, next, due, expected) in cases {
-            let difference = diff(&before, next.clone(), due);
-            assert_eq!(difference, expected(now(&next)), "{change} changed, counters due: {due}");
+        for (change, next, due, written) in cases {
+            let difference = diff(&before, next.clone(), Due { counters: due, texts: true });
+            let expected = written.map_or(StatusDiff::Later, |kind| StatusDiff::Now(kind, Box::new(next)));
+            assert_eq!(difference, expected, "{change} changed, counters due: {due}");
+        }
+        let due = Due { counters: true, texts: true };
+        assert_eq!(diff(&before, before.clone(), due), StatusDiff::Nothing);
+        assert_eq!(diff(&before, later, due), StatusDiff::Nothing, "only the time of a probe differs");
+    }
+
+    #[test]
+    fn texts_of_others_are_written_when_due_and_reasons_at_once() {
+        let with = |reason, message: &str, failing: i64, observed: &str| {
+            let findings = [(ConditionType::Ready, Finding::new(false, reason, message))];
+            let drift = DriftStatus { field: "url".into(), desired: "a".into(), observed: observed.into() };
+            let subscription =
+                SubscriptionStatus { failing_since_time: at(failing), drift: vec![drift], ..registering(None) };
+            LinktreeWebhookStatus {
+                conditions: conditions::render(&findings, &[], None, Timestamp::UNIX_EPOCH),
+                subscription: Some(subscription),
+                ..status(1, SinkState::Healthy)
+            }
+        };
+        let before = with(Reason::DNSFailed, "one", 1, "x");
+        let cases = [
+            ("a message", with(Reason::DNSFailed, "two", 1, "x"), Change::Texts),
+            ("a time of Linktree", with(Reason::DNSFailed, "one", 2, "x"), Change::Texts),
+            ("a value at Linktree", with(Reason::DNSFailed, "one", 1, "y"), Change::Texts),
+            ("a reason", with(Reason::TLSFailed, "two", 2, "y"), Change::State),
+        ];
+        for (case, next, change) in cases {
+            let diff = |texts| diff(&before, next.clone(), Due { counters: false, texts });
+            assert_eq!(diff(true), StatusDiff::Now(change, Box::new(next.clone())), "{case}");
+            assert_eq!(diff(false) == StatusDiff::Later, change == Change::Texts, "{case}");
         }
     }
 }

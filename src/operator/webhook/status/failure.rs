@@ -1,6 +1,6 @@
 //! Reports failed steps on the conditions.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::condition::{ConditionType, Reason},
@@ -11,9 +11,18 @@ use crate::{
     },
 };
 
+/// Shortest hold whose end a message contains. The end of a shorter one would move with every attempt, and each move
+/// costs a status write.
+const LONG_HOLD: SignedDuration = SignedDuration::from_mins(10);
+
 /// Reports a failed step on the condition that it should have made true.
-pub(super) fn apply(failure: &Failure, hold_until: Option<Timestamp>, findings: &mut [(ConditionType, Finding)]) {
-    let (message, reason) = describe(failure, hold_until);
+pub(super) fn apply(
+    failure: &Failure,
+    hold_until: Option<Timestamp>,
+    now: Timestamp,
+    findings: &mut [(ConditionType, Finding)],
+) {
+    let (message, reason) = describe(failure, hold_until, now);
     let condition_type = match failure {
         Failure::Kubernetes { .. } => ConditionType::ReceiverAvailable,
         Failure::Exposure { .. } => return not_exposed(reason, &message, findings),
@@ -45,7 +54,7 @@ fn add_to_delivering(message: &str, findings: &mut [(ConditionType, Finding)]) {
 }
 
 /// The message and condition reason for a failed step.
-pub(super) fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (String, Reason) {
+pub(super) fn describe(failure: &Failure, hold_until: Option<Timestamp>, now: Timestamp) -> (String, Reason) {
     match failure {
         Failure::Kubernetes { problem } => {
             (format!("a request to the Kubernetes API failed: {problem}"), Reason::Progressing)
@@ -66,7 +75,8 @@ pub(super) fn describe(failure: &Failure, hold_until: Option<Timestamp>) -> (Str
         }
         Failure::Linktree { error, .. } => {
             // The message of a throttled request already contains the time of the next attempt.
-            let next = hold_until.filter(|_| !matches!(error, ApiError::Throttled { .. }));
+            let is_long = |until: &Timestamp| until.duration_since(now) >= LONG_HOLD;
+            let next = hold_until.filter(is_long).filter(|_| !matches!(error, ApiError::Throttled { .. }));
             let next =
                 next.map(|until| format!("; next attempt at {}", conditions::whole_seconds(until))).unwrap_or_default();
             (format!("{error}{next}"), failure_reason(error))
