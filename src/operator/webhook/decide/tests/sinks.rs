@@ -1,7 +1,7 @@
 //! Held sinks and dead letters.
 
 use super::{cases::held, *};
-use crate::operator::webhook::status::diff::{StatusDiff, diff};
+use crate::operator::webhook::status::diff::{Change, Due, StatusDiff, diff};
 
 fn held_by(failure: &str, answer: &str, next_attempt_time: i64) -> LinktreeWebhookStatus {
     let mut observed = settled();
@@ -16,10 +16,15 @@ fn held_by(failure: &str, answer: &str, next_attempt_time: i64) -> LinktreeWebho
 #[test]
 fn the_probes_of_a_held_sink_cause_no_status_write() {
     let before = held_by("answered 503", "busy", NOW + 1);
-    assert_eq!(diff(&before, held_by("answered 503", "busy", NOW + 60), true), StatusDiff::Nothing);
+    let due = |counters| Due { counters, texts: false };
+    assert_eq!(diff(&before, held_by("answered 503", "busy", NOW + 60), due(true)), StatusDiff::Nothing);
     let other = held_by("answered 404", "no such tenant", NOW + 60);
-    assert_eq!(diff(&before, other.clone(), false), StatusDiff::Later, "another failure is written like a counter");
-    assert_eq!(diff(&before, other.clone(), true), StatusDiff::Now(Box::new(other)));
+    assert_eq!(
+        diff(&before, other.clone(), due(false)),
+        StatusDiff::Later,
+        "another failure is written like a counter"
+    );
+    assert_eq!(diff(&before, other.clone(), due(true)), StatusDiff::Now(Change::Counters, Box::new(other)));
 }
 
 #[test]
