@@ -42,6 +42,7 @@ use crate::{
 
 pub mod addressable;
 pub mod context;
+pub mod correction;
 pub mod decide;
 mod execute;
 mod glance;
@@ -148,6 +149,10 @@ async fn reconcile_live(
         return Ok(Some(REQUEUE_SOON));
     }
     record_calls(&mut outcome, &plan, spec.generation, state);
+    if outcome.updated {
+        let drift = plan.subscription.as_ref().map(|subscription| subscription.drift.as_slice());
+        state.corrected(spec.generation, drift.unwrap_or_default(), clock::now());
+    }
 
     let report = Report {
         generation: spec.generation,

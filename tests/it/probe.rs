@@ -82,9 +82,9 @@ async fn foreign_responses_are_distinguished_and_redirects_not_followed() {
     let cases = [
         (
             answer("301 Moved Permanently\r\nlocation: https://login.example/?next=\u{e9}", ""),
-            r"a redirect (301 Moved Permanently) to https://login.example/?next=\xc3\xa9, which",
+            "a redirect (301 Moved Permanently) to https://login.example, which",
         ),
-        (answer(&long, ""), "a redirect (302 Found) to https://elsewhere.example/xxx"),
+        (answer(&long, ""), "a redirect (302 Found) to https://elsewhere.example, which"),
         (answer("200 OK", "<!DOCTYPE html><p>Welcome"), "200 OK with an HTML page"),
         (answer("502 Bad Gateway", "<html>nginx"), "502 Bad Gateway with an HTML page"),
         (

@@ -4,7 +4,7 @@
 //! A failed step skips the remaining steps of its side ([`Side`]). The outcome contains the failure; it is not an error
 //! of the reconciliation, so that the status is written in any case.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -157,7 +157,7 @@ impl Executor<'_> {
             Step::RotateSecret { id, keep_previous, request } => {
                 self.rotate_secret(id, *keep_previous, request.as_ref(), outcome).await?;
             }
-            Step::Update { id, change } => self.update(id, change).await?,
+            Step::Update { id, change } => self.update(id, change, outcome).await?,
             Step::Reenable { id } => self.reenable(id, outcome).await?,
             Step::Unsubscribe { id } => self.unsubscribe(id).await?,
             Step::RemoveFinalizer { orphan } => self.remove_finalizer(orphan.as_deref(), outcome).await?,
@@ -284,12 +284,30 @@ impl Executor<'_> {
         Ok(())
     }
 
-    async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<(), StepError> {
-        if self.patch(id, change, ConditionType::UpToDate).await? {
+    async fn update(
+        &self,
+        id: &SubscriptionId,
+        change: &UpdateSubscription,
+        outcome: &mut Outcome,
+    ) -> Result<(), StepError> {
+        if !self.patch(id, change, ConditionType::UpToDate).await? {
+            return Ok(());
+        }
+        outcome.updated = true;
+        if self.has_taken_effect(id, change) {
             self.publish(EventType::Normal, "DriftCorrected", format!("updated subscription {id} to match the spec"))
                 .await;
         }
         Ok(())
+    }
+
+    /// Whether the subscription, as the response to an update describes it, has the requested values.
+    fn has_taken_effect(&self, id: &SubscriptionId, change: &UpdateSubscription) -> bool {
+        let snapshot = self.account.as_ref().and_then(|account| account.snapshot());
+        let known = snapshot.as_ref().and_then(|snapshot| snapshot.subscriptions.iter().find(|known| known.id == *id));
+        let Some(known) = known else { return true };
+        change.url.as_ref().is_none_or(|url| *url == known.url)
+            && change.events.as_ref().is_none_or(|wanted| is_same_set(wanted, &known.events))
     }
 
     async fn reenable(&self, id: &SubscriptionId, outcome: &mut Outcome) -> Result<(), StepError> {
@@ -404,6 +422,10 @@ fn side(step: &Step) -> Side {
         | Step::Unsubscribe { .. }
         | Step::RemoveFinalizer { .. } => Side::Linktree,
     }
+}
+
+fn is_same_set<T: Ord>(some: &[T], others: &[T]) -> bool {
+    some.iter().collect::<BTreeSet<_>>() == others.iter().collect()
 }
 
 /// Confirms that a subscription does not exist after its DELETE was answered 404: with a GET, if Linktree supports it.

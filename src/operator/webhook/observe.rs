@@ -145,6 +145,7 @@ pub async fn observe(
         hold_until: state.hold_until(spec.generation),
         held: state.held(spec.generation),
         unresolved: state.unresolved(),
+        correction: state.correction(),
         ..seen
     })
 }
@@ -189,6 +190,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         hold_until: None,
         held: None,
         unresolved: None,
+        correction: None,
         sync_request: None,
     }
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::spec::exposure::Gateway;
+use super::{correction::Correction, spec::exposure::Gateway};
+
 use crate::{
     api::{
         SecretKeyReference,
@@ -68,6 +69,8 @@ pub struct Observed {
     /// When a registration with an unknown result ended: only a list of the account that began afterwards shows the
     /// result.
     pub unresolved: Option<Timestamp>,
+    /// The last correction of the subscription's URL or events.
+    pub correction: Option<Correction>,
     /// The user's request to list the account now, if one is pending.
     pub sync_request: Option<SyncRequest>,
 }

@@ -26,6 +26,8 @@ pub struct Outcome {
     pub redriven: Option<HandledRedrive>,
     /// Whether an attempt to re-enable the subscription succeeded; `None` if none was made.
     pub recovery: Option<bool>,
+    /// Linktree has accepted an update of the subscription's URL or events.
+    pub updated: bool,
     /// The finalizer was removed, so the webhook may no longer exist.
     pub released: bool,
     pub failures: Vec<Failure>,

@@ -110,8 +110,8 @@ fn unexpected(answer: &Response, ours: bool, body: &[u8]) -> String {
 /// The host that a redirect leads to. Its path and query may differ each time, as the state of a login does.
 fn redirect_target(answer: &Response) -> String {
     let Some(location) = answer.headers().get(LOCATION) else { return "nowhere".to_owned() };
-    let target = location.to_str().ok().and_then(|location| answer.url().join(location).ok());
-    let Some(target) = target else { return "an invalid URL".to_owned() };
+    let target = answer.url().join(&String::from_utf8_lossy(location.as_bytes()));
+    let Ok(target) = target else { return "an invalid URL".to_owned() };
     if target.origin() == answer.url().origin() {
         return "another path of this host".to_owned();
     }

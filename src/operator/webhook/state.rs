@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::{
+    correction::Correction,
     observed::{ProbeResult, SyncRequest},
     plan::Step,
     rest::Rest,
@@ -13,7 +14,7 @@ use super::{
     write_budget::WriteBudget,
 };
 use crate::{
-    api::condition::ConditionType,
+    api::{condition::ConditionType, webhook_status::DriftStatus},
     linktree::error::ApiError,
     operator::{account::backoff::Failures, kubernetes::digest::digest},
     route::status::SinkStatus,
@@ -46,6 +47,7 @@ pub struct WebhookState {
     writes: WriteBudget,
     /// The time at which a throttled request was last reported to be due.
     forecast: Option<Timestamp>,
+    correction: Option<Correction>,
     sync_request: Option<SyncRequest>,
     cleanup_done: Option<i64>,
     sink_failures: SinkFailures,
@@ -224,6 +226,17 @@ impl WebhookState {
     pub fn succeeded(&mut self) {
         self.failures = Failures::default();
         self.failed = None;
+    }
+
+    /// The last correction of the subscription's URL or events.
+    #[must_use]
+    pub fn correction(&self) -> Option<Correction> {
+        self.correction.clone()
+    }
+
+    /// Records a correction of these differences.
+    pub fn corrected(&mut self, generation: Option<i64>, drift: &[DriftStatus], now: Timestamp) {
+        self.correction = Some(Correction::after(self.correction.as_ref(), generation, drift, now));
     }
 
     /// Whether these steps equal those of the last reconciliation: they then had no effect and must not be repeated at

@@ -43,6 +43,7 @@ use crate::{
 };
 
 mod cases;
+mod correction;
 mod deletion;
 mod exposure;
 mod external;
@@ -101,6 +102,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
         hold_until: None,
         held: None,
         unresolved: None,
+        correction: None,
         sync_request: None,
     }
 }

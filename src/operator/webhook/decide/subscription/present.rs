@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use url::Url;
 
 use super::{
     outcome::{EVENTS, Health, Subscription, URL},
@@ -23,6 +24,7 @@ use crate::{
             conditions::{self, Finding, Status},
         },
         webhook::{
+            correction::Correction,
             observed::{Keys, Observed},
             plan::Step,
             spec::{self, Spec},
@@ -44,7 +46,8 @@ pub(super) fn decide(
     let previous_drift = previous.map(|subscription| subscription.drift.as_slice());
     let same = |before: &DriftStatus, drift: &DriftStatus| before.field == drift.field;
     let drift = in_order_kept(drift(spec, known), previous_drift.unwrap_or_default(), same);
-    let up_to_date = up_to_date(spec, known, &drift, capabilities, health, &mut steps);
+    let correction = observed.correction.as_ref();
+    let up_to_date = up_to_date(spec, known, &drift, capabilities, (health, correction, now), &mut steps);
     if !capabilities.lacks_rotation() {
         steps.extend(rotation(spec, observed, known));
     }
@@ -113,7 +116,7 @@ fn drift(spec: &Spec, known: &wire::Subscription) -> Vec<DriftStatus> {
         |field: &str, desired: String, observed: String| DriftStatus { field: field.to_owned(), desired, observed };
     let events: BTreeSet<EventType> = known.events.iter().cloned().collect();
     let mut drift = Vec::new();
-    if !known.url.is_empty() && known.url != spec.url.as_str() {
+    if !known.url.is_empty() && !is_same_url(&known.url, &spec.url) {
         drift.push(field(URL, spec.url.to_string(), known.url.clone()));
     }
     if !events.is_empty() && events != spec.events {
@@ -127,7 +130,7 @@ fn up_to_date(
     known: &wire::Subscription,
     drift: &[DriftStatus],
     capabilities: Capabilities,
-    health: &Health<'_>,
+    (health, correction, now): (&Health<'_>, Option<&Correction>, Timestamp),
     steps: &mut Vec<Step>,
 ) -> Finding {
     if drift.is_empty() && known.events.is_empty() {
@@ -161,8 +164,12 @@ fn up_to_date(
                 events: differs(EVENTS).then(|| spec.events.iter().cloned().collect()),
                 status: None,
             };
-            if change != wire::UpdateSubscription::default() {
+            let waits = correction.is_some_and(|it| it.must_wait(spec.generation, drift, now));
+            if change != wire::UpdateSubscription::default() && !waits {
                 steps.push(Step::Update { id: known.id.clone(), change });
+            }
+            if !deferred && correction.is_some_and(|it| it.was_in_vain(spec.generation, drift, now)) {
+                return kept_by_linktree(drift);
             }
             let next = if deferred {
                 format!("the URL is updated once the receiver responds at {}", spec.url)
@@ -176,6 +183,20 @@ fn up_to_date(
             )
         }
     }
+}
+
+/// Whether Linktree shows this URL, perhaps written in another way: without the slash of an empty path, for example.
+fn is_same_url(known: &str, url: &Url) -> bool {
+    known == url.as_str() || Url::parse(known).is_ok_and(|known| known == *url)
+}
+
+/// The finding if an update had no effect.
+fn kept_by_linktree(drift: &[DriftStatus]) -> Finding {
+    let kept = drift.iter().map(|drift| format!("{} {}", drift.field, drift.observed)).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "Linktree's API keeps {kept} after an update: write this into the spec, or change it in the dashboard; the update is repeated ever more rarely"
+    );
+    Finding::new(false, Reason::UpdateRestricted, message)
 }
 
 /// Percentages of the time until Linktree disables the subscription. The message has the largest one that has passed.

@@ -4,7 +4,10 @@ use super::{
     exposure::{ingress, route},
     *,
 };
-use crate::operator::kubernetes::conditions::Status::{False, True, Unknown};
+use crate::operator::{
+    kubernetes::conditions::Status::{False, True, Unknown},
+    webhook::correction::Correction,
+};
 
 /// A sentence, changes of the spec and the observed state, and the expected condition.
 pub(super) type Case = (&'static str, fn(&mut Value), fn(&mut Observed), ConditionType, Status, Reason);
@@ -90,6 +93,7 @@ pub(super) const CASES: &[Case] = &[
     ("the events were changed", any, drifted, ConditionType::UpToDate, False, Reason::DriftDetected),
     ("drift is only reported", |v| v["spec"]["subscription"] = json!({"driftPolicy": "Report"}), drifted, ConditionType::UpToDate, False, Reason::DriftDetected),
     ("Linktree has no PATCH", any, |o| { drifted(o); lacks(o, Call::Update); }, ConditionType::UpToDate, False, Reason::UpdateRestricted),
+    ("Linktree keeps other events after an update", any, |o| { drifted(o); corrected(o); }, ConditionType::UpToDate, False, Reason::UpdateRestricted),
     // Whether the subscription is enabled.
     ("it is enabled", any, |_| {}, ConditionType::SubscriptionEnabled, True, Reason::Enabled),
     ("an unknown status", any, |o| known(o).status = None, ConditionType::SubscriptionEnabled, True, Reason::Enabled),
@@ -250,6 +254,13 @@ fn outside(observed: &mut Observed) {
     if let Connection::Listed { in_cluster, .. } = &mut observed.connection {
         *in_cluster = false;
     }
+}
+
+/// An update of the present differences, 10 s ago.
+fn corrected(observed: &mut Observed) {
+    let spec = Spec::parse(&webhook(|_| {})).unwrap();
+    let drift = decide(&spec, observed, at(NOW)).subscription.unwrap().drift;
+    observed.correction = Some(Correction::after(None, spec.generation, &drift, at(NOW - 10)));
 }
 
 fn drifted(observed: &mut Observed) {
