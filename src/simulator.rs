@@ -152,7 +152,7 @@ pub async fn start(args: &Args, shutdown: CancellationToken) -> Result<Running, 
     let shared = Shared::new(State::new(setup, ids));
     let mut tasks = JoinSet::new();
     let api = serve_at(args.listen, args.api_port, api::router(&shared), &shutdown, &mut tasks)?;
-    let sender = Arc::new(Sender::new(shared, trusted).map_err(StartError::Tls)?);
+    let sender = Arc::new(Sender::new(shared, &trusted).map_err(StartError::Tls)?);
     let control = control::router(Arc::clone(&sender));
     let control = serve_at(args.listen, args.control_port, control, &shutdown, &mut tasks)?;
     tasks.spawn(sender.run(shutdown));

@@ -61,13 +61,13 @@ impl Sender {
     ///
     /// # Errors
     /// If TLS cannot be configured on this machine.
-    pub(super) fn new(shared: Arc<Shared>, trusted: Vec<Certificate>) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(shared: Arc<Shared>, trusted: &[Certificate]) -> Result<Self, reqwest::Error> {
         let client = |idle_connections| {
             reqwest::Client::builder()
                 .redirect(Policy::none())
                 .no_proxy()
                 .pool_max_idle_per_host(idle_connections)
-                .tls_certs_merge(trusted.clone())
+                .tls_certs_merge(trusted.iter().cloned())
                 .user_agent("Linktree-Webhooks (simulator)")
                 .build()
         };
