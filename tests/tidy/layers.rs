@@ -8,7 +8,7 @@ use super::{
     tree,
 };
 
-const LEAVES: [&str; 8] =
+const LEAVES: [&str; 9] =
     ["ca_bundle", "clock", "jitter", "memory_limit", "open_files", "retry_after", "serve", "shutdown", "telemetry"];
 
 /// A module at the top, and what it may import besides the leaves.

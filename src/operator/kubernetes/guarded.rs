@@ -33,6 +33,7 @@ pub type GuardedApi<K> = Api<Guarded<K>>;
 pub trait Parsed: DeserializeOwned {
     /// The parts of an object without which the kind does not parse. They stand in for those that are missing or cannot
     /// be read.
+    #[must_use]
     fn fallback() -> Value {
         json!({})
     }

@@ -38,10 +38,8 @@ impl RawMetadata {
             resource_version: read(self.resource_version),
             generation: read(self.generation),
             creation_timestamp: read(self.creation_timestamp),
-            deletion_timestamp: match self.deletion_timestamp {
-                Value::Null => None,
-                written => Some(read(written).unwrap_or(Time(Timestamp::MAX))),
-            },
+            deletion_timestamp: (!self.deletion_timestamp.is_null())
+                .then(|| read(self.deletion_timestamp).unwrap_or(Time(Timestamp::MAX))),
             labels: read(self.labels),
             annotations: read(self.annotations),
             finalizers: read(self.finalizers),

@@ -93,7 +93,7 @@ fn integer(schema: &Value) -> BoxedStrategy<Value> {
     prop_oneof![least..=most, Just(least), Just(most)].prop_map(Value::from).boxed()
 }
 
-fn object_of(kind: &str, spec: Value, status: Value) -> Value {
+fn object_of(kind: &str, spec: &Value, status: &Value) -> Value {
     json!({
         "apiVersion": "webhooks.linktree-operator.dev/v1alpha1", "kind": kind,
         "metadata": {"namespace": "marketing", "name": "links", "generation": 1}, "spec": spec, "status": status,
@@ -140,7 +140,7 @@ proptest! {
         status in accepted(&schema("LinktreeWebhook", "status")),
     ) {
         let id = status["subscription"]["id"].as_str().map(str::to_owned);
-        let read = read(object_of("LinktreeWebhook", spec, status));
+        let read = read(object_of("LinktreeWebhook", &spec, &status));
         prop_assert_eq!(read.spec_problem(), None);
         let found = read.status.as_ref().and_then(|status| status.subscription.as_ref()?.id.clone());
         prop_assert_eq!(found, id);
@@ -153,7 +153,7 @@ proptest! {
         spec in accepted(&schema("LinktreeConnection", "spec")),
         status in accepted(&schema("LinktreeConnection", "status")),
     ) {
-        let object = object_of("LinktreeConnection", spec, status);
+        let object = object_of("LinktreeConnection", &spec, &status);
         let read: Guarded<LinktreeConnection> = serde_json::from_value(object).unwrap();
         prop_assert_eq!(read.spec_problem(), None);
         prop_assert!(read.status.is_some());
@@ -167,7 +167,7 @@ proptest! {
     ) {
         let mut spec = spec;
         let path = replace(&mut spec, "spec".to_owned(), &place, odd);
-        let read = read(object_of("LinktreeWebhook", spec, json!({"subscription": {"state": "Enabled", "id": "wh_1"}})));
+        let read = read(object_of("LinktreeWebhook", &spec, &json!({"subscription": {"state": "Enabled", "id": "wh_1"}})));
         prop_assert_eq!((read.metadata.name.as_deref(), id(&read)), (Some("links"), Some("wh_1")));
         if let Some(problem) = read.spec_problem() {
             let related = is_within(&problem.field, &path) || is_within(&path, &problem.field);
