@@ -25,6 +25,7 @@ mod http_abuse;
 mod http_cases;
 mod kill;
 mod log_bound;
+mod memory;
 mod odd_bodies;
 mod odd_scalars;
 mod open_files;

@@ -250,6 +250,9 @@ impl Engine {
         let more = due.needs.is_some() || read == query.retries + query.fresh;
         self.supply.done(lane, more, due.next, due.needs);
         self.window.offer(due, now);
+        if lane == Lane::Retry && !more {
+            self.window.forget_missing(query.now);
+        }
     }
 
     /// Records the result of [`Operation::Probe`], an event and whether the sink's filter selects it. Returns the next

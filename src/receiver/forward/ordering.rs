@@ -38,6 +38,14 @@ impl ResourceOrder {
         (*first < position).then_some(*due_at)
     }
 
+    /// Forgets the events for which `waits` is false of position and due time.
+    pub(super) fn retain(&mut self, waits: impl Fn(Position, i64) -> bool) {
+        self.0.retain(|_, waiting| {
+            waiting.retain(|position, due_at| waits(*position, *due_at));
+            !waiting.is_empty()
+        });
+    }
+
     /// Records the outcome of an event.
     pub(super) fn record(&mut self, resource: &str, position: Position, outcome: &Outcome) {
         match outcome {

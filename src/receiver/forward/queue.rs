@@ -148,6 +148,16 @@ impl Queue {
         order.blocked_until(resource, queued.event.position)
     }
 
+    /// Forgets events that were due at `now` and are neither in the queue nor `known`: they were deleted from the
+    /// journal, and would block others for ever.
+    pub(super) fn forget_missing(&mut self, now: i64, known: impl Fn(Position) -> bool) {
+        let Queue { order, retries, .. } = self;
+        if let Some(order) = order {
+            let queued = |position| retries.iter().any(|queued| queued.event.position == position);
+            order.retain(|position, due_at| due_at > now || queued(position) || known(position));
+        }
+    }
+
     /// Records the outcome of an event of this resource.
     pub(super) fn record(&mut self, resource: Option<&str>, position: Position, outcome: &Outcome) {
         if let (Some(order), Some(resource)) = (&mut self.order, resource) {

@@ -158,6 +158,12 @@ impl Window {
         }
     }
 
+    /// Forgets events that block others although all retries due at `now` were read, and they were not among them.
+    pub(super) fn forget_missing(&mut self, now: i64) {
+        let Window { queue, in_flight, record, .. } = self;
+        queue.forget_missing(now, |position| in_flight.contains_key(&position) || record.has(position));
+    }
+
     fn offer_fresh(&mut self, mut event: Pending, now: Moment) {
         if let Some(flight) = self.in_flight.get_mut(&event.position) {
             // A probe with it is in flight, and its turn has come: only now it can be recorded.

@@ -155,7 +155,7 @@ mod tests {
         }
         let problem = String::new();
         let not_accepted = Failure::NotAccepted { code: 200, problem: problem.clone(), answer: Excerpt::default() };
-        for failure in [Failure::Unfit { problem: problem.clone() }, not_accepted] {
+        for failure in [Failure::Unfit { problem }, not_accepted] {
             assert_eq!(failure.suspect(), Suspect::Event, "{failure}");
         }
     }

@@ -62,6 +62,12 @@ fn an_event_is_blocked_by_one_that_waits_for_a_retry() {
     let (_, five) = queue.pop(true, &[]).unwrap();
     let (_, six) = queue.pop(true, &[]).unwrap();
     assert_eq!((queue.blocked_until(&five), queue.blocked_until(&six)), (Some(900), None));
+    for known in [true, false] {
+        queue.forget_missing(899, |_| false);
+        queue.forget_missing(900, |position| known && position == 2);
+        assert_eq!(queue.blocked_until(&five).is_some(), known, "a deleted event blocks none");
+    }
+    queue.record(Some("a"), 2, &Outcome::Retry { tries: Tries::default(), due_at: 900 });
     queue.record(Some("a"), 2, &Outcome::Done);
     assert_eq!(queue.blocked_until(&five), None);
 }

@@ -4,7 +4,7 @@ use rand::Rng;
 
 use super::{
     super::*,
-    DAY, QUICK, good_in_a_minute, outages,
+    DAY, QUICK, STEADY, good_in_a_minute, outages,
     row::{Row, count},
     world::{Reply, World, millis, seconds, status},
 };
@@ -12,7 +12,7 @@ use crate::receiver::sink::{excerpt::Excerpt, failure::Failure};
 
 const YEAR_MS: i64 = 365 * 86_400_000;
 
-/// What went wrong with the events of a world that should all have arrived.
+/// The problem of a world in which all events should have arrived.
 fn lost<S: FnMut(Position, Duration) -> Reply>(world: &World<S>, events: usize) -> Option<String> {
     let (waiting, dead, taken) = (world.waiting(), world.dead().len(), world.taken.len());
     let complete = waiting == 0 && dead == 0 && taken == events;
@@ -57,7 +57,7 @@ fn row_outages() {
 fn row_poison() {
     let mut row = Row::new("poison", "row_poison");
     let mut rng = row.rng();
-    let (best, _) = good_in_a_minute(0, &QUICK);
+    let (best, _) = good_in_a_minute(0, &STEADY, &STEADY);
     let kinds = [
         (status(400), millis(5)),
         (status(413), millis(5)),
@@ -68,7 +68,7 @@ fn row_poison() {
     for case in 0..count(30, 5) {
         let reply = &kinds[case % kinds.len()];
         let poison = rng.random_range(1..=50);
-        let (good, dead) = good_in_a_minute(poison, reply);
+        let (good, dead) = good_in_a_minute(poison, reply, &STEADY);
         let rejected = case % kinds.len() < 2;
         let expected = if rejected { poison } else { 0 };
         row.tried(1);
@@ -122,7 +122,7 @@ fn row_rate_limits() {
 fn row_hangs() {
     let mut row = Row::new("one percent hangs", "row_hangs");
     let mut rng = row.rng();
-    let (best, _) = good_in_a_minute(0, &QUICK);
+    let (best, _) = good_in_a_minute(0, &QUICK, &QUICK);
     for case in 0..count(20, 2) {
         let by_event = case % 2 == 0;
         let (seed, offset) = (rng.random(), rng.random_range(0..100));

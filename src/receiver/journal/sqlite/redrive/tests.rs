@@ -51,7 +51,9 @@ fn dead(connection: &Connection, sink: &str) -> Vec<Position> {
 /// The events that are due at a sink, and whether each is sent again on request.
 fn waiting(connection: &Connection, sink: &str) -> Vec<(Position, bool)> {
     let due = due::due(connection, sink, ALL).unwrap();
-    due.retries.iter().chain(&due.fresh).map(|event| (event.position, event.replayed)).collect()
+    let mut events: Vec<_> = due.retries.iter().chain(&due.fresh).map(|it| (it.position, it.replayed)).collect();
+    events.sort_unstable();
+    events
 }
 
 fn request(connection: &Connection, id: &str, source: Source, target: &str, per_second: u32) {
