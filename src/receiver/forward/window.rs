@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     receiver::journal::{Due, Outcome, Pending, Position, Settlement, query::Probe, tries::Tries},
-    route::Retry,
+    route::{Retry, status::HoldCause},
 };
 
 /// The size of the waiting room, and the part of it that retries may use: events that hang every time must not keep
@@ -331,8 +331,10 @@ impl Window {
             self.witness = Witness::Sought;
         }
         if self.hold.is_held() && !was_held {
-            // The first probe of a hold is the newest event.
-            self.probes = 0;
+            // The first probe is the newest event, unless the sink asked for a pause: then no event is suspect, and the
+            // order of arrival is kept.
+            let paused = self.hold.mark().is_some_and(|(cause, _)| cause == HoldCause::RetryAfter);
+            self.probes = u64::from(paused);
         }
         self.settle(position, resource.as_deref(), outcome.clone(), now);
         Some(outcome)

@@ -147,6 +147,7 @@ fn a_rate_limit_with_retry_after_is_kept_and_costs_no_event() {
         world.run_until(DAY, |world| world.waiting() == 0);
         assert_eq!((world.waiting(), world.dead(), world.taken.len()), (0, vec![], 300), "{allowed} {rest}");
         assert!(world.taken.values().all(|times| *times == 1));
+        assert_eq!(world.ahead, 0, "{allowed} {rest}: the order of arrival is kept");
         drop(world);
         assert!(early < 12, "{allowed} {rest}: {early}");
     }

@@ -44,6 +44,8 @@ pub(super) struct World<S> {
     pub(super) taken: BTreeMap<Position, u32>,
     /// The number of attempts.
     pub(super) sent: u64,
+    /// The number of events that were sent before their turn.
+    pub(super) ahead: u64,
     /// The largest number of attempts at the same time.
     pub(super) most: usize,
     seed: u64,
@@ -79,6 +81,7 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
             sink,
             taken: BTreeMap::new(),
             sent: 0,
+            ahead: 0,
             most: 0,
             seed: seed.wrapping_mul(2).wrapping_add(1),
             ordered: false,
@@ -172,6 +175,7 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
                     false => (attempt, latency),
                 };
                 self.sent += 1;
+                self.ahead += u64::from(event.position > self.engine.window.cursor());
                 let before = self.attempts.insert((self.now + latency, event.position), attempt);
                 assert!(before.is_none(), "an event is in flight twice");
                 self.most = self.most.max(self.attempts.len());
