@@ -43,6 +43,19 @@ pub struct SinkStatus {
     pub last_drop_time: Option<Time>,
 }
 
+/// A sink that was removed from the spec, or renamed, and still has events in the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemovedSinkStatus {
+    /// The sink's name, as it was in the spec.
+    pub name: String,
+    /// Events that waited for the sink and will become dead letters within seconds.
+    pub backlog: i64,
+    /// The sink's dead letters. They stay in the journal until they expire, or until you send them to another sink with
+    /// the annotation webhooks.linktree-operator.dev/redrive-requested.
+    pub dead_lettered: i64,
+}
+
 /// Whether a sink accepts events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SinkState {

@@ -6,7 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{journal_status::JournalStatus, sink_status::SinkStatus};
+use super::{
+    journal_status::JournalStatus,
+    sink_status::{RemovedSinkStatus, SinkStatus},
+};
 
 /// The observed state. Counters are updated at most once a minute, or together with another change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +57,10 @@ pub struct LinktreeWebhookStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub sinks: Vec<SinkStatus>,
+    /// Sinks that were removed from the spec, or renamed, and still have events in the journal; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub removed_sinks: Vec<RemovedSinkStatus>,
     /// The sink's address, if there is exactly one sink and its address is not secret. For tools that use Knative
     /// sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]

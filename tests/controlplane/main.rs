@@ -14,6 +14,7 @@ mod capabilities;
 mod chaos;
 mod children;
 mod crash;
+mod dead_letters;
 mod deletion;
 mod drift;
 mod edge;

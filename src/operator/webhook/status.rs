@@ -113,6 +113,7 @@ impl Report<'_> {
             endpoint: endpoint::status(observed, reachable),
             receiver: route.and_then(|_| receiver::status(observed, journal_forecast)),
             sinks,
+            removed_sinks: route.map(|_| receiver::removed_sinks(observed)).unwrap_or_default(),
             conditions: conditions::render(&findings, &previous.conditions, generation, now),
         }
     }

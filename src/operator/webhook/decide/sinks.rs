@@ -76,17 +76,25 @@ pub(super) fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Findin
         );
     }
     let with_dead_letters = list(&status.sinks, |sink| sink.dead_lettered > 0, name);
-    if !with_dead_letters.is_empty() {
-        return Finding::new(
-            true,
-            Reason::DeadLetters,
-            format!(
-                "the sinks accept events, except for dead letters, which stay in the journal until they expire: \
-                 {with_dead_letters}; see lastFailure in status.sinks, and send them again with the annotation {REDRIVE}"
-            ),
-        );
+    let removed = status.removed_sinks.iter().filter(|sink| sink.dead_lettered > 0);
+    let removed = removed.map(|sink| sink.name.as_str()).collect::<Vec<_>>().join(", ");
+    if !with_dead_letters.is_empty() || !removed.is_empty() {
+        return Finding::new(true, Reason::DeadLetters, dead_letters(&with_dead_letters, &removed));
     }
     Finding::new(true, Reason::Healthy, "the sinks accept events")
+}
+
+/// The message about dead letters of these sinks, and of these removed ones.
+fn dead_letters(sinks: &str, removed: &str) -> String {
+    let of = match (sinks, removed) {
+        (sinks, "") => sinks.to_owned(),
+        ("", removed) => format!("{removed} (no longer in spec.sinks)"),
+        (sinks, removed) => format!("{sinks}; and {removed} (no longer in spec.sinks)"),
+    };
+    format!(
+        "the sinks accept events, except for dead letters, which stay in the journal until they expire: {of}; see \
+         lastFailure in status.sinks, and send them again with the annotation {REDRIVE}"
+    )
 }
 
 /// The finding while `spec.pause` is `Forwarding`.

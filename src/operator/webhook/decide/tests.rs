@@ -37,7 +37,8 @@ use crate::{
     route::{
         self,
         status::{
-            Certificate, HoldCause, JournalHealth, JournalUsage, ReceiverStatus, SinkHold, SinkStatus, UnverifiedRun,
+            Certificate, HoldCause, JournalHealth, JournalUsage, ReceiverStatus, RemovedSink, SinkHold, SinkStatus,
+            UnverifiedRun,
         },
     },
 };

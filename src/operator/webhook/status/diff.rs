@@ -56,6 +56,11 @@ pub fn diff(previous: &LinktreeWebhookStatus, next: LinktreeWebhookStatus, due: 
         } else {
             next.sinks.clone()
         },
+        removed_sinks: if removed_states(&next) == removed_states(previous) {
+            previous.removed_sinks.clone()
+        } else {
+            next.removed_sinks.clone()
+        },
         ..settled
     };
     let (change, due) = if without_counters == *previous {
@@ -95,6 +100,11 @@ fn without_texts(mut status: LinktreeWebhookStatus) -> LinktreeWebhookStatus {
         uri.clear();
     }
     status
+}
+
+/// The parts of the removed sinks' statuses that are not counters: the name, and whether there are dead letters.
+fn removed_states(status: &LinktreeWebhookStatus) -> Vec<(&str, bool)> {
+    status.removed_sinks.iter().map(|sink| (sink.name.as_str(), sink.dead_lettered > 0)).collect()
 }
 
 /// Whether a forecast of a full journal is in the status. Its values change like counters.

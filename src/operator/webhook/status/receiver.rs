@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::{
     api::{
         journal_status::{JournalForecast, JournalStatus},
-        sink_status::{HoldCause, SinkHold, SinkState, SinkStatus},
+        sink_status::{HoldCause, RemovedSinkStatus, SinkHold, SinkState, SinkStatus},
         webhook_status::{DeliveryCounts, ReceiverStatus},
     },
     operator::{
@@ -52,6 +52,16 @@ pub(super) fn sinks(observed: &Observed, now: Timestamp) -> Vec<SinkStatus> {
     let sinks = status.sinks.iter();
     let sinks = sinks.map(|reported| sink(reported, known(&reported.name), &observed.sinks_unresolved, now)).collect();
     in_order_kept(sinks, &observed.status.sinks, |before, sink| before.name == sink.name)
+}
+
+/// `status.removedSinks` from the receiver's own status; if that cannot be read, the previous values.
+pub(super) fn removed_sinks(observed: &Observed) -> Vec<RemovedSinkStatus> {
+    let Some(status) = &observed.receiver.status else { return observed.status.removed_sinks.clone() };
+    let removed = status.removed_sinks.iter().map(|sink| {
+        let route_status::RemovedSink { name, backlog, dead_lettered } = sink;
+        RemovedSinkStatus { name: name.clone(), backlog: count(*backlog), dead_lettered: count(*dead_lettered) }
+    });
+    in_order_kept(removed.collect(), &observed.status.removed_sinks, |before, sink| before.name == sink.name)
 }
 
 fn sink(

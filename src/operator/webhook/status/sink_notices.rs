@@ -1,7 +1,7 @@
 //! The Kubernetes Events about sinks: one is held, accepts events again, or has its first dead letters. Pure.
 
 use super::notice::{Notice, normal, warning};
-use crate::api::sink_status::{SinkState, SinkStatus};
+use crate::api::sink_status::{RemovedSinkStatus, SinkState, SinkStatus};
 
 /// The Events to publish when the sinks' statuses change from `previous` to `next`.
 ///
@@ -24,6 +24,21 @@ pub(super) fn between(previous: &[SinkStatus], next: &[SinkStatus]) -> Vec<Notic
             [held, dead_lettered].into_iter().flatten()
         })
         .collect()
+}
+
+/// The Events to publish when the statuses of removed sinks change from `previous` to `next`.
+pub(super) fn of_removed(previous: &[RemovedSinkStatus], next: &[RemovedSinkStatus]) -> Vec<Notice> {
+    let had_dead_letters =
+        |sink: &RemovedSinkStatus| previous.iter().any(|before| before.name == sink.name && before.dead_lettered > 0);
+    let new = next.iter().filter(|sink| sink.dead_lettered > 0 && !had_dead_letters(sink));
+    new.map(|RemovedSinkStatus { name, .. }| {
+        let note = format!(
+            "spec.sinks no longer has sink {name}, and its events became dead letters: they stay in the journal until \
+             they expire, or until you send them to another sink"
+        );
+        warning("DeadLettered", note)
+    })
+    .collect()
 }
 
 fn held(sink: &SinkStatus) -> String {
@@ -68,6 +83,16 @@ pub(super) mod tests {
             dead_lettered,
             dropped: 0,
             last_drop_time: None,
+        }
+    }
+
+    #[test]
+    fn the_first_dead_letters_of_a_removed_sink_are_reported_once() {
+        let removed = |dead_lettered| vec![RemovedSinkStatus { name: "old".into(), backlog: 1, dead_lettered }];
+        for (before, next, expected) in
+            [(vec![], removed(0), 0), (removed(0), removed(1), 1), (removed(1), removed(2), 0), (removed(1), vec![], 0)]
+        {
+            assert_eq!(of_removed(&before, &next).len(), expected, "{before:?} -> {next:?}");
         }
     }
 

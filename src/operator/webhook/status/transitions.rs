@@ -87,6 +87,7 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
         })
     }));
     notices.extend(sink_notices::between(&previous.sinks, &next.sinks));
+    notices.extend(sink_notices::of_removed(&previous.removed_sinks, &next.removed_sinks));
     notices
 }
 

@@ -133,6 +133,8 @@ pub(super) const CASES: &[Case] = &[
     ("a held sink does not affect Ready", any, |o| held(o, HoldCause::Failures, 0), ConditionType::Ready, True, Reason::Available),
     ("an unresolved sink is held, too", any, |o| { held(o, HoldCause::Failures, 0); sink_unresolved(o); }, ConditionType::Delivering, False, Reason::SinkUnresolved),
     ("a sink has dead letters", any, |o| receiver_of(o).sinks[0].dead_lettered = 1, ConditionType::Delivering, True, Reason::DeadLetters),
+    ("a removed sink has dead letters", any, |o| removed(o, 1), ConditionType::Delivering, True, Reason::DeadLetters),
+    ("a removed sink has no dead letters yet", any, |o| removed(o, 0), ConditionType::Delivering, True, Reason::Healthy),
     ("a failing sink has dead letters", any, |o| { receiver_of(o).sinks[0].dead_lettered = 1; receiver_of(o).sinks[0].consecutive_failures = 3; }, ConditionType::Delivering, False, Reason::SinkFailing),
     ("a sink is slow", any, |o| receiver_of(o).sinks[0].backlog = 1000, ConditionType::Delivering, False, Reason::Backlog),
     ("forwarding is paused", |v| v["spec"]["pause"] = "Forwarding".into(), |_| {}, ConditionType::Delivering, False, Reason::Paused),
@@ -274,6 +276,10 @@ fn failing(observed: &mut Observed) {
 fn sink_unresolved(observed: &mut Observed) {
     let problem = "there is no Service cms".into();
     observed.sinks_unresolved = vec![Unresolved { sink: "cms".into(), problem }];
+}
+
+fn removed(observed: &mut Observed, dead_lettered: u64) {
+    receiver_of(observed).removed_sinks = vec![RemovedSink { name: "old".into(), backlog: 1, dead_lettered }];
 }
 
 pub(super) fn held(observed: &mut Observed, cause: HoldCause, seconds: i64) {

@@ -36,3 +36,20 @@ fn a_message_names_the_held_sink_and_its_failure_but_not_its_answer() {
     assert_eq!(status.sinks[0].last_answer.as_deref(), Some("please wait 17 s"));
     assert_eq!(status.sinks[0].held.as_ref().map(|held| held.since_time.0), Some(at(NOW - 30)));
 }
+
+#[test]
+fn a_removed_sink_with_dead_letters_is_in_the_status_and_in_the_message() {
+    let spec = Spec::parse(&webhook(|_| {})).unwrap();
+    let after = |dead_lettered| {
+        let mut observed = settled();
+        let status = receiver_of(&mut observed);
+        status.removed_sinks = vec![RemovedSink { name: "old".into(), backlog: 0, dead_lettered }];
+        status_after(&spec, &observed, None, at(NOW))
+    };
+    let status = after(3);
+    assert_eq!((status.removed_sinks[0].name.as_str(), status.removed_sinks[0].dead_lettered), ("old", 3));
+    let message = &conditions::find(&status.conditions, ConditionType::Delivering).unwrap().message;
+    assert!(message.contains(": old (no longer in spec.sinks); see"), "{message}");
+    assert_eq!(diff(&status, after(4), false), StatusDiff::Later, "the number is a counter");
+    assert!(matches!(diff(&status, after(0), false), StatusDiff::Now(_)));
+}
