@@ -67,6 +67,10 @@ async fn redrive(
     let sinks: Vec<&str> = config.route.sinks.iter().map(|sink| sink.name.as_str()).collect();
     let request = serde_json::from_slice(&body).map_err(|error| bad(format!("the request is not valid: {error}")))?;
     let Plan { id, per_second, choices } = plan(request, &sinks)?;
+    // Its events may have left the selection since it was accepted.
+    if let Some(matched) = api.journal.accepted(&id).await.map_err(|error| unavailable(&error))? {
+        return Ok((StatusCode::ACCEPTED, Json(RedriveAnswer { matched })));
+    }
     let mut parts = Vec::with_capacity(choices.len());
     for Choice { wanted, target } in choices {
         let (source, matched) = api.find(wanted, &sinks).await?;

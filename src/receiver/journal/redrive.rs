@@ -59,6 +59,9 @@ pub trait Redriver: Send + Sync + 'static {
     /// The newest event with a delivery id.
     async fn find_delivery(&self, id: &str) -> Result<Option<Position>, JournalError>;
 
+    /// The number of events that the accepted request with this id matches; `None` without one.
+    async fn accepted(&self, id: &str) -> Result<Option<u64>, JournalError>;
+
     /// Accepts a request in one durable step, unless there is one with its id. Returns the number of events that the
     /// accepted one matches; `None` if too many requests are incomplete.
     async fn redrive(&self, redrive: Redrive) -> Result<Option<u64>, JournalError>;

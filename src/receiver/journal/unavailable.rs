@@ -111,6 +111,10 @@ impl Redriver for UnavailableJournal {
         Err(self.error())
     }
 
+    async fn accepted(&self, _: &str) -> Result<Option<u64>, JournalError> {
+        Err(self.error())
+    }
+
     async fn redrive(&self, _: Redrive) -> Result<Option<u64>, JournalError> {
         Err(self.error())
     }

@@ -56,6 +56,23 @@ async fn one_event_or_those_of_a_time_go_to_a_sink_of_your_choice() {
 }
 
 #[tokio::test]
+async fn a_request_is_accepted_again_when_all_of_its_events_have_been_sent() {
+    let collector = Collector::start().await;
+    let receiver = Running::start(&route(vec![sink("old", vacant().await)])).await;
+    receiver.deliver(&numbered(1)).await;
+    receiver.reroute(&route(vec![sink("new", collector.address)])).await;
+    until("it is a dead letter", async || {
+        receiver.status().await.removed_sinks.iter().any(|old| old.dead_lettered == 1)
+    })
+    .await;
+    let request = json!({"id": "r", "select": {"deadLetters": {"sink": "old"}}, "targetSink": "new"});
+    let accepted = (202, r#"{"matched":1}"#.to_owned());
+    assert_eq!(receiver.redrive(&request).await, accepted);
+    until("it arrived", async || collector.ids() == ["d1"]).await;
+    assert_eq!(receiver.redrive(&request).await, accepted, "handled once");
+}
+
+#[tokio::test]
 async fn a_wrong_request_is_rejected_and_names_the_reason() {
     let receiver = Running::start(&route(vec![sink("cms", vacant().await)])).await;
     let event = |reference| json!({"id": "r", "select": {"event": reference}, "targetSink": "cms"});

@@ -49,10 +49,15 @@ impl Redriver for SqliteJournal {
         }
     }
 
+    async fn accepted(&self, id: &str) -> Result<Option<u64>, JournalError> {
+        let id = id.to_owned();
+        self.reader.read(move |connection| redrive::matched(connection, &id)).await
+    }
+
     async fn redrive(&self, redrive: Redrive) -> Result<Option<u64>, JournalError> {
         let id = redrive.id.clone();
         self.write(Work::Redrive(redrive)).await?;
-        self.reader.read(move |connection| redrive::matched(connection, &id)).await
+        self.accepted(&id).await
     }
 
     async fn redrives(&self) -> Result<Vec<RedriveProgress>, JournalError> {
