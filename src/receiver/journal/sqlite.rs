@@ -3,11 +3,7 @@
 use std::{
     fs,
     path::Path,
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{self, SyncSender, TrySendError},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
 };
 
@@ -24,12 +20,14 @@ use self::{
     error::OpenError,
     expire::Expiry,
     identities::PendingIdentities,
+    queue::{Answer, Request, Requests, Work, queue},
     reader::Reader,
+    schedule::Schedule,
     volume_room::{Reported, VolumeRoom},
-    writer::{Answer, Request, Work, Writer},
+    writer::Writer,
 };
 use super::{
-    Appended, Backlog, Due, Journal, JournalError, Pending, Position, QUEUE_CAPACITY, Settings, Settlement,
+    Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement,
     query::{DueQuery, Probe},
 };
 use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth};
@@ -38,21 +36,28 @@ mod append;
 mod background;
 mod ballast;
 mod bounds;
+mod budget;
 mod checkpoint;
+mod clock_jumps;
 mod commit_size;
+mod counts;
 mod due;
 pub mod error;
 mod expire;
 mod expiry_clock;
 mod identities;
 mod inspect;
+mod maintenance;
 mod pending_index;
 mod prune;
+mod queue;
 mod reader;
 mod redrive;
 mod redriver;
 mod removed;
+mod restart;
 mod room;
+mod schedule;
 mod schema;
 mod settle;
 mod volume;
@@ -62,7 +67,7 @@ mod writer;
 /// A journal in a directory. Dropping it ends its threads; [`Journal::close`] also waits for writes that have started.
 #[derive(Debug)]
 pub struct SqliteJournal {
-    requests: SyncSender<Request>,
+    requests: Requests,
     reader: Reader,
     health: watch::Receiver<JournalHealth>,
     appended: watch::Receiver<Position>,
@@ -86,14 +91,12 @@ impl SqliteJournal {
         let lock = schema::Lock::acquire(directory)?;
         let room = VolumeRoom::new(directory);
         let mut connection = schema::open(directory, room.bounds())?;
-        let reading = schema::open_for_reading(directory)?;
-        let interrupt = reading.get_interrupt_handle();
-        let reader = Reader::start(reading)?;
+        let (reader, readers) = Reader::start(schema::open_for_reading(directory)?)?;
         let last = append::last_position(&connection)?;
         let last_identity = identities::last_number(&connection)?;
         let pending = PendingIdentities::load(&connection)?;
         let expiry = Expiry::load(&connection)?;
-        let (requests, waiting) = mpsc::sync_channel(QUEUE_CAPACITY);
+        let (requests, waiting) = queue();
         let (health, health_seen) = watch::channel(JournalHealth::Healthy);
         let (appended, appended_seen) = watch::channel(last);
         let settings = Settings {
@@ -105,14 +108,13 @@ impl SqliteJournal {
         };
         let lost = CancellationToken::new();
         let limits = room.reported();
-        let wal = Wal::watch(&mut connection, directory, interrupt, lost.clone(), room.bounds())?;
+        let wal = Wal::watch(&mut connection, directory, readers, lost.clone(), room.bounds())?;
         let writer = Writer {
             connection,
             wal,
             room,
             lock,
             requests: waiting,
-            postponed: None,
             expiry,
             settings,
             last,
@@ -125,6 +127,7 @@ impl SqliteJournal {
             nothing_to_evict: false,
             convert_at: Some(clock::monotonic()),
             redrive_at: Some(clock::monotonic()),
+            maintenance: Schedule::new(clock::monotonic()),
             began: clock::monotonic(),
             group_commit: false,
             lost: lost.clone(),
@@ -143,10 +146,7 @@ impl SqliteJournal {
     /// Queues `work` and waits for its answer. It fails at once if the queue is full.
     async fn write(&self, work: Work) -> Answer {
         let (answer, answered) = oneshot::channel();
-        self.requests.try_send(Request { work, answer }).map_err(|error| match error {
-            TrySendError::Full(_) => JournalError::Overloaded,
-            TrySendError::Disconnected(_) => JournalError::Closed,
-        })?;
+        self.requests.push(Request { work, answer })?;
         answered.await.map_err(|_| JournalError::Closed)?
     }
 }
@@ -200,7 +200,9 @@ impl Journal for SqliteJournal {
     }
 
     async fn close(&self) -> Result<(), JournalError> {
-        self.write(Work::Close).await.map(|_| ())
+        let (answer, answered) = oneshot::channel();
+        self.requests.close(answer)?;
+        answered.await.map_err(|_| JournalError::Closed)?.map(|_| ())
     }
 }
 

@@ -32,10 +32,11 @@ pub(super) fn note_milestone(connection: &Connection, received_at: i64) -> Resul
     Ok(())
 }
 
-/// The highest number of an event that is still referenced.
+/// The highest number that an event had.
 pub(super) fn last_position(connection: &Connection) -> Result<Position> {
     let last = "SELECT max(
         coalesce((SELECT max(id) FROM events), 0),
-        coalesce((SELECT max(position) FROM sinks), 0))";
+        coalesce((SELECT max(position) FROM sinks), 0),
+        (SELECT last FROM counts WHERE name = 'events'))";
     connection.query_row(last, [], |row| row.get(0))
 }

@@ -19,12 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, InterruptHandle, Result, ffi};
+use rusqlite::{Connection, Result, ffi};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     bounds::Bounds,
-    error::{OpenError, sync_failed},
+    error::{OpenError, is_busy, sync_failed},
+    restart::Readers,
     schema,
 };
 use crate::clock;
@@ -39,7 +40,7 @@ const INLINE_MAX_PAGES: u32 = 64;
 /// Length at which the writer waits for the thread, or the log would grow as long as the disk is slow.
 const BLOCK_AT_PAGES: u32 = 16 * CHECKPOINT_AT_PAGES;
 
-/// The delay before a failed checkpoint is retried.
+/// The delay before a failed checkpoint is retried, or one that a reader held up.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// How long a restart of the log waits for readers before it interrupts them, and again after that.
@@ -56,11 +57,33 @@ pub(super) struct Wal {
     pages: Arc<AtomicU32>,
     /// How many of them are in the database.
     checkpointed: u32,
-    /// After a failure, when the next attempt is due.
-    retry_at: Option<Instant>,
+    /// The length at the start of the last checkpoint, and when that was: before the log has grown, another one can do
+    /// more only if a reader has ended meanwhile.
+    tried: Option<(u32, Instant)>,
+    failure: Option<Failure>,
     thread: Checkpointer,
-    /// Interrupts the queries of the reading connection.
-    readers: InterruptHandle,
+    readers: Readers,
+}
+
+/// The failure of the last checkpoint.
+#[derive(Debug)]
+struct Failure {
+    /// When the next attempt is due.
+    retry_at: Instant,
+    code: i32,
+    problem: String,
+}
+
+impl Failure {
+    fn of(error: &rusqlite::Error, retry_at: Instant) -> Self {
+        let code = error.sqlite_error().map_or(ffi::SQLITE_ERROR, |error| error.extended_code);
+        Failure { retry_at, code, problem: error.to_string() }
+    }
+
+    /// The same error again.
+    fn error(&self) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(self.code), Some(self.problem.clone()))
+    }
 }
 
 impl Wal {
@@ -69,7 +92,7 @@ impl Wal {
     pub(super) fn watch(
         connection: &mut Connection,
         directory: &Path,
-        readers: InterruptHandle,
+        readers: Readers,
         lost: CancellationToken,
         bounds: Bounds,
     ) -> std::result::Result<Self, OpenError> {
@@ -81,7 +104,7 @@ impl Wal {
             Ok(())
         }))?;
         let thread = Checkpointer::start(directory.to_owned(), lost)?;
-        Ok(Wal { bounds, pages, checkpointed: 0, retry_at: None, thread, readers })
+        Ok(Wal { bounds, pages, checkpointed: 0, tried: None, failure: None, thread, readers })
     }
 
     /// Changes the limit of the log of `connection`, the writer's. A longer log is cut when it restarts.
@@ -98,7 +121,7 @@ impl Wal {
 
     /// Makes the next attempt due at once, after the cause of a failure is removed.
     pub(super) fn retry_now(&mut self) {
-        self.retry_at = None;
+        self.failure = None;
     }
 
     /// A length, or the same part of a shorter log.
@@ -110,7 +133,12 @@ impl Wal {
 
     /// Whether the last checkpoint succeeded.
     pub(super) fn is_healthy(&self) -> bool {
-        self.retry_at.is_none()
+        self.failure.is_none()
+    }
+
+    /// The last failure at `now`, before the next attempt is due.
+    fn failing(&self, now: Instant) -> Option<&Failure> {
+        self.failure.as_ref().filter(|failure| now < failure.retry_at)
     }
 
     /// Starts or completes a checkpoint if the log is long. Called after each commit of `connection`.
@@ -118,16 +146,20 @@ impl Wal {
     /// # Errors
     /// If log or database cannot be written or synced. Committed transactions are not affected.
     pub(super) fn maybe_checkpoint(&mut self, connection: &Connection, now: Instant) -> Result<()> {
-        if self.retry_at.is_some_and(|retry_at| now < retry_at) {
+        if self.failing(now).is_some() {
             return Ok(());
         }
-        let done = self.try_checkpoint(connection);
-        match &done {
-            Ok(true) => self.retry_at = None,
+        match self.try_checkpoint(connection, now) {
+            Ok(true) => self.failure = None,
             Ok(false) => {}
-            Err(_) => self.retry_at = Some(now + RETRY_DELAY),
+            // Another process checkpoints.
+            Err(error) if is_busy(&error) => {}
+            Err(error) => {
+                self.failure = Some(Failure::of(&error, now + RETRY_DELAY));
+                return Err(error);
+            }
         }
-        done.map(|_| ())
+        Ok(())
     }
 
     /// Whether a transaction that writes at most `pages` keeps the log within its limit.
@@ -145,12 +177,45 @@ impl Wal {
         if self.has_room(pages) {
             return Ok(());
         }
-        if self.retry_at.is_some_and(|retry_at| now < retry_at) {
-            return Err(held_by_reader());
+        if let Some(failure) = self.failing(now) {
+            return Err(failure.error());
         }
         let restarted = self.restart(connection);
-        self.retry_at = restarted.is_err().then(|| clock::monotonic() + RETRY_DELAY);
+        self.failure = restarted.as_ref().err().map(|error| Failure::of(error, clock::monotonic() + RETRY_DELAY));
         restarted
+    }
+
+    /// Like [`Wal::make_room`], for a transaction that can wait: waits for no checkpoint and no reader. Returns whether
+    /// there is room.
+    ///
+    /// # Errors
+    /// If log or database cannot be written or synced.
+    pub(super) fn try_make_room(&mut self, connection: &Connection, pages: u32, now: Instant) -> Result<bool> {
+        if self.has_room(pages) {
+            return Ok(true);
+        }
+        if self.failing(now).is_some() {
+            return Ok(false);
+        }
+        if let Some(checkpointed) = self.thread.done(false) {
+            self.checkpointed = checkpointed?;
+        }
+        if self.thread.running {
+            return Ok(false);
+        }
+        match restart_checkpoint(connection) {
+            Ok(restarted) => {
+                if restarted {
+                    self.restarted();
+                }
+                Ok(restarted)
+            }
+            Err(error) if is_busy(&error) => Ok(false),
+            Err(error) => {
+                self.failure = Some(Failure::of(&error, now + RETRY_DELAY));
+                Err(error)
+            }
+        }
     }
 
     /// Checkpoints the whole log, so that the next commit writes at its start.
@@ -158,6 +223,7 @@ impl Wal {
         if let Some(checkpointed) = self.thread.done(true) {
             self.checkpointed = checkpointed?;
         }
+        let _restarting = self.readers.restarts.begin();
         // Without the time of the checkpoint itself, which may be long on a slow disk.
         let mut waiting_since = None;
         let mut interruptions = 0;
@@ -166,19 +232,23 @@ impl Wal {
                 if interruptions == INTERRUPTIONS {
                     return Err(held_by_reader());
                 }
-                self.readers.interrupt();
+                self.readers.queries.interrupt();
                 interruptions += 1;
                 waiting_since = None;
             }
             thread::sleep(RESTART_INTERVAL);
         }
-        self.pages.store(0, Ordering::Relaxed);
-        self.checkpointed = 0;
+        self.restarted();
         Ok(())
     }
 
+    fn restarted(&mut self) {
+        self.pages.store(0, Ordering::Relaxed);
+        (self.checkpointed, self.tried, self.failure) = (0, None, None);
+    }
+
     /// Returns whether the log is short or a checkpoint made progress.
-    fn try_checkpoint(&mut self, connection: &Connection) -> Result<bool> {
+    fn try_checkpoint(&mut self, connection: &Connection, now: Instant) -> Result<bool> {
         let pages = self.pages.load(Ordering::Relaxed);
         // Fewer pages than are in the database: the log has restarted.
         self.checkpointed = self.checkpointed.min(pages);
@@ -188,15 +258,23 @@ impl Wal {
             self.checkpointed = checkpointed?;
             fine = true;
         }
-        if pages < start || self.thread.running {
+        if pages < start || self.thread.running || !self.is_due(pages, now) {
             return Ok(fine);
         }
+        self.tried = Some((pages, now));
         let inline = pages >= self.part(INLINE_AT_PAGES) && pages - self.checkpointed <= INLINE_MAX_PAGES;
         if inline || !self.thread.begin() {
             self.checkpointed = passive_checkpoint(connection)?;
             fine = true;
         }
         Ok(fine)
+    }
+
+    /// Whether a checkpoint of a log of this length could do more than the last one.
+    fn is_due(&self, pages: u32, now: Instant) -> bool {
+        self.tried.is_none_or(|(length, at)| {
+            pages != length || (self.checkpointed < pages && now.saturating_duration_since(at) >= RETRY_DELAY)
+        })
     }
 }
 
@@ -289,12 +367,9 @@ fn held_by_reader() -> rusqlite::Error {
 
 impl std::fmt::Debug for Wal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Wal { bounds, pages, checkpointed, retry_at, thread, readers: _ } = self;
+        let Wal { bounds, pages, checkpointed, tried: _, failure, thread, readers: _ } = self;
         let mut wal = f.debug_struct("Wal");
-        wal.field("bounds", bounds)
-            .field("pages", pages)
-            .field("checkpointed", checkpointed)
-            .field("retry_at", retry_at);
+        wal.field("bounds", bounds).field("pages", pages).field("checkpointed", checkpointed).field("failure", failure);
         wal.field("thread", thread).finish_non_exhaustive()
     }
 }

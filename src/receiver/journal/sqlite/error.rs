@@ -1,6 +1,6 @@
 //! Errors of the embedded journal.
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use rusqlite::{ErrorCode, ffi};
 
@@ -42,6 +42,25 @@ impl OpenError {
 }
 
 impl OpenError {
+    /// Whether the volume of `directory` cannot be written now, but may be later, without a restart of this process.
+    #[must_use]
+    pub fn is_unwritable(&self, directory: &Path) -> bool {
+        let read_only = match self {
+            OpenError::Io(error) => {
+                matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+            }
+            OpenError::Sqlite(error) => {
+                matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
+            }
+            OpenError::Locked
+            | OpenError::Network { .. }
+            | OpenError::TooNew { .. }
+            | OpenError::NoLog { .. }
+            | OpenError::Corrupt { .. } => false,
+        };
+        read_only || self.is_full(directory)
+    }
+
     /// Whether the volume of `directory` is full.
     pub(super) fn is_full(&self, directory: &Path) -> bool {
         match self {
@@ -87,4 +106,9 @@ pub(super) fn volume_full(error: &rusqlite::Error, directory: &Path) -> bool {
 pub(super) fn sync_failed(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
+}
+
+/// Whether another process uses the database, or holds a snapshot of it.
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }

@@ -1,7 +1,10 @@
-//! The time that expiry relies on. A wall clock that jumps ahead by more than an hour, by mistake or while the receiver
-//! was down, expires nothing until it has stood there for an hour: what it deletes cannot be restored. Pure.
+//! The journal's own time, which expiry relies on. It counts seconds by the monotonic clock, follows the wall clock, and
+//! never steps back. A wall clock that jumps ahead by more than an hour, by mistake or while the receiver was down,
+//! expires nothing until it has stood there for an hour: what it deletes cannot be restored. Pure.
 
 use std::time::{Duration, Instant};
+
+use super::clock_jumps::Jump;
 
 /// The largest step ahead that is believed at once, and how long a larger one must last.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -10,106 +13,124 @@ const HOUR_SECONDS: i64 = 3600;
 /// Compares the wall clock with the monotonic clock.
 #[derive(Debug)]
 pub(super) struct ExpiryClock {
-    believed: Reading,
-    /// The first reading after a jump that is not believed yet.
-    jumped: Option<Reading>,
+    /// The journal's time at some moment.
+    anchor: Reading,
+    /// A jump that is not believed yet.
+    jumped: Option<Jumped>,
+    /// The journal's time when this process began to count: no jump ages what it stored since then.
+    began: i64,
+    /// The same for an earlier process, if the clock has been in doubt since then.
+    in_doubt_since: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Jumped {
+    /// The first reading after the jump.
+    first: Reading,
+    /// How many seconds the last reading was ahead.
+    ahead: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     /// Seconds since the epoch.
-    wall: i64,
+    seconds: i64,
     at: Instant,
+}
+
+/// What an earlier process stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// The journal's time.
+    pub(super) time: i64,
+    pub(super) in_doubt_since: Option<i64>,
 }
 
 /// The time to expire by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ExpiryTime {
-    /// Seconds since the epoch.
+    /// The journal's time.
     pub(super) now: i64,
-    /// How many seconds the wall clock is ahead of `now`.
-    pub(super) ahead: i64,
+    /// Seconds since the epoch, as the wall clock shows them.
+    pub(super) wall: i64,
+}
+
+impl ExpiryTime {
+    /// How many seconds the wall clock is ahead.
+    pub(super) fn ahead(self) -> i64 {
+        self.wall.saturating_sub(self.now).max(0)
+    }
 }
 
 impl Reading {
-    /// The time that the wall clock shows at `at` if it neither jumps nor stands still.
+    /// The time that the clock shows at `at` if it neither jumps nor stands still.
     fn expected(self, at: Instant) -> i64 {
         let elapsed = at.saturating_duration_since(self.at).as_secs();
-        self.wall.saturating_add_unsigned(elapsed)
+        self.seconds.saturating_add_unsigned(elapsed)
     }
 
-    fn is_jump(self, next: Reading) -> bool {
-        next.wall > self.expected(next.at).saturating_add(HOUR_SECONDS)
+    /// How many seconds `next` is ahead of what was expected.
+    fn step(self, next: Reading) -> i64 {
+        next.seconds.saturating_sub(self.expected(next.at))
     }
 }
 
 impl ExpiryClock {
-    /// A clock that shows `wall` at `at`. `last` is the time that an earlier process last believed.
-    pub(super) fn new(last: Option<i64>, wall: i64, at: Instant) -> Self {
-        ExpiryClock { believed: Reading { wall: last.unwrap_or(wall), at }, jumped: None }
+    /// A clock that shows `wall` at `at`, and continues what an earlier process `stored`.
+    pub(super) fn new(stored: Option<Stored>, wall: i64, at: Instant) -> Self {
+        let began = stored.map_or(wall, |stored| stored.time);
+        let in_doubt_since = stored.and_then(|stored| stored.in_doubt_since);
+        let mut clock = ExpiryClock { anchor: Reading { seconds: began, at }, jumped: None, began, in_doubt_since };
+        let step = clock.anchor.step(Reading { seconds: wall, at });
+        if (-HOUR_SECONDS..=HOUR_SECONDS).contains(&step) {
+            // What this process stores follows the wall clock from the start.
+            clock.read(wall, at);
+            clock.began = clock.anchor.seconds;
+        } else {
+            clock.in_doubt_since = in_doubt_since.or(Some(began));
+        }
+        clock
     }
 
-    /// The time to expire by while the clocks show `wall` and `at`. A step back is believed at once.
+    /// The journal's time while the clocks show `wall` and `at`.
     pub(super) fn read(&mut self, wall: i64, at: Instant) -> ExpiryTime {
-        let reading = Reading { wall, at };
-        let jumped = match self.jumped {
-            Some(jumped) if !jumped.is_jump(reading) => jumped,
-            Some(_) | None => reading,
-        };
-        let stood = at.saturating_duration_since(jumped.at) >= HOUR;
-        if stood || !self.believed.is_jump(reading) {
-            *self = ExpiryClock { believed: reading, jumped: None };
-            return ExpiryTime { now: wall, ahead: 0 };
+        let reading = Reading { seconds: wall, at };
+        let step = self.anchor.step(reading);
+        if step > HOUR_SECONDS {
+            let stands = self.jumped.filter(|jumped| jumped.first.step(reading).abs() <= HOUR_SECONDS);
+            self.jumped = Some(Jumped { first: stands.map_or(reading, |jumped| jumped.first), ahead: step });
+        } else {
+            self.jumped = None;
+            if step >= -HOUR_SECONDS {
+                self.in_doubt_since = None;
+            }
+            if step > 0 {
+                self.anchor = reading;
+            }
         }
-        self.jumped = Some(jumped);
-        let now = self.believed.expected(at);
-        ExpiryTime { now, ahead: wall.saturating_sub(now) }
+        ExpiryTime { now: self.anchor.expected(at), wall }
+    }
+
+    /// What a later process needs to know at `at`.
+    pub(super) fn stored(&self, at: Instant) -> Stored {
+        Stored { time: self.anchor.expected(at), in_doubt_since: self.in_doubt_since }
+    }
+
+    /// The jump to believe at `at`, if the wall clock has stood there for an hour; until [`ExpiryClock::believe`] it is
+    /// not believed.
+    pub(super) fn jump(&self, at: Instant) -> Option<Jump> {
+        let jumped = self.jumped.filter(|jumped| at.saturating_duration_since(jumped.first.at) >= HOUR)?;
+        let since = self.in_doubt_since.unwrap_or(self.began);
+        Some(Jump { since, until: self.anchor.expected(at), seconds: jumped.ahead })
+    }
+
+    /// Believes a jump that [`ExpiryClock::jump`] returned for `at`.
+    pub(super) fn believe(&mut self, jump: Jump, at: Instant) {
+        self.anchor = Reading { seconds: jump.until.saturating_add(jump.seconds), at };
+        self.began = self.began.saturating_add(jump.seconds);
+        (self.jumped, self.in_doubt_since) = (None, None);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock;
-
-    const NOW: i64 = 1_700_000_000;
-    const DAY: i64 = 86_400;
-
-    /// A clock that an earlier process left at `last`, and what it believes at each (monotonic second, wall second).
-    fn check(last: Option<i64>, readings: &[(u64, i64, i64)]) {
-        let began = clock::monotonic();
-        let mut clock = ExpiryClock::new(last, NOW, began);
-        for &(second, wall, believed) in readings {
-            let time = clock.read(NOW + wall, began + Duration::from_secs(second));
-            let expected = ExpiryTime { now: NOW + believed, ahead: wall - believed };
-            assert_eq!(time, expected, "after {second} seconds of {readings:?}");
-        }
-    }
-
-    #[test]
-    fn an_ordinary_clock_is_believed() {
-        check(None, &[(0, 0, 0), (10, 10, 10), (20, 3_500, 3_500), (30, 100, 100)]);
-        check(Some(NOW - 60), &[(0, 0, 0)]);
-    }
-
-    #[test]
-    fn a_jump_of_more_than_an_hour_is_believed_after_an_hour() {
-        check(None, &[(10, 10, 10), (20, DAY, 20), (3_619, DAY + 3_599, 3_619), (3_620, DAY + 3_600, DAY + 3_600)]);
-    }
-
-    #[test]
-    fn a_jump_that_is_taken_back_is_never_believed() {
-        check(None, &[(10, DAY, 10), (20, 20, 20), (3_600, DAY, 3_600), (3_700, DAY, 3_700)]);
-    }
-
-    #[test]
-    fn a_second_jump_must_stand_for_an_hour_itself() {
-        check(None, &[(10, DAY, 10), (3_000, 9 * DAY, 3_000), (3_700, 9 * DAY, 3_700), (6_600, 9 * DAY, 9 * DAY)]);
-    }
-
-    #[test]
-    fn a_restart_does_not_hide_a_jump() {
-        check(Some(NOW - 9 * DAY), &[(0, 0, -9 * DAY), (3_599, 3_599, 3_599 - 9 * DAY), (3_600, 3_600, 3_600)]);
-        check(Some(NOW + DAY), &[(0, 0, 0)]);
-    }
-}
+mod tests;

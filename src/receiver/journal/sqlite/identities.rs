@@ -2,7 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 
-use super::pending_index::{self, Chunk, Key, Number, PendingIndex};
+use super::{
+    budget::Budget,
+    counts,
+    pending_index::{self, Chunk, Key, Number, PendingIndex},
+};
 use crate::receiver::ingest::event::{Event, HalfDigest, Identity};
 
 /// Half of a delivery's digest, for a smaller index. If two deliveries share it, which takes billions of them, their
@@ -199,29 +203,51 @@ pub(super) fn remember(connection: &Connection, number: Number, event: &Event) -
 /// admits. Otherwise the identities alone could fill a small volume, and all deliveries would be rejected for a week.
 pub(super) const SHORTEST_WINDOW_SECONDS: u64 = 7200;
 
-/// Deletes the oldest identities seen before `before` (seconds since the epoch), at most `limit`. Returns them.
-pub(super) fn forget(connection: &Connection, before: i64, limit: usize) -> Result<Vec<IndexKeys>> {
+/// Deletes the oldest identities seen before `before` (seconds since the epoch), at most `limit`, until the budget is
+/// spent. Returns them, and whether there may be more.
+pub(super) fn forget(
+    connection: &Connection,
+    before: i64,
+    limit: usize,
+    budget: &mut Budget,
+) -> Result<(Vec<IndexKeys>, bool)> {
     let old = "SELECT id, delivery, sent_at, substr(body, 1, 8) FROM (SELECT * FROM identities ORDER BY id LIMIT ?2)
         WHERE sent_at + delay < ?1";
     let mut statement = connection.prepare_cached(old)?;
     let old = statement.query_map(params![before, limit as i64], |row| {
         Ok(IndexKeys { number: row.get(0)?, delivery: Delivery(row.get(1)?), signed: Signed(row.get(2)?, row.get(3)?) })
     })?;
-    let old = old.collect::<Result<Vec<_>>>()?;
+    let mut old = old.collect::<Result<Vec<_>>>()?;
+    let last: Number =
+        connection.prepare_cached("SELECT coalesce(max(id), 0) FROM identities")?.query_row([], |row| row.get(0))?;
     let mut deliveries = connection.prepare_cached(Delivery::DELETE)?;
     let mut signatures = connection.prepare_cached(Signed::DELETE)?;
     let mut identities = connection.prepare_cached("DELETE FROM identities WHERE id = ?1")?;
+    let mut deleted = 0;
     for IndexKeys { number, delivery, signed } in &old {
+        if !budget.admits(IDENTITY_PAGES) {
+            break;
+        }
         deliveries.execute(delivery.with(*number))?;
         signatures.execute(signed.with(*number))?;
         identities.execute([number])?;
+        budget.spend_pages(IDENTITY_PAGES);
+        deleted += 1;
     }
-    Ok(old)
+    counts::deleted(connection, "identities", deleted, last)?;
+    let more = old.len() == limit || deleted < old.len();
+    old.truncate(deleted);
+    Ok((old, more))
 }
+
+/// The pages that the deletion of an identity writes at most: those in both indexes. The identities themselves are
+/// deleted in order.
+const IDENTITY_PAGES: u64 = 2;
 
 /// The highest number of an identity.
 pub(super) fn last_number(connection: &Connection) -> Result<Number> {
-    let last = "SELECT max(coalesce((SELECT max(id) FROM identities), 0), (SELECT max(last) FROM filed))";
+    let last = "SELECT max(coalesce((SELECT max(id) FROM identities), 0), (SELECT max(last) FROM filed),
+        (SELECT last FROM counts WHERE name = 'identities'))";
     connection.query_row(last, [], |row| row.get(0))
 }
 

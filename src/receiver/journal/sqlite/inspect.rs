@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use super::{SqliteJournal, prune, redrive};
+use super::{SqliteJournal, counts, prune, redrive};
 use crate::{
     receiver::journal::{
         JournalError, Position,
@@ -40,13 +40,7 @@ impl Inspect for SqliteJournal {
     }
 }
 
-/// Both tables are numbered in order and lose almost only their oldest rows, so the rows between the ends need not be
-/// counted, however many there are.
 fn inventory(connection: &Connection) -> Result<Inventory> {
-    let span = |table: &str| {
-        let span = format!("SELECT coalesce((SELECT max(id) FROM {table}) - (SELECT min(id) FROM {table}) + 1, 0)");
-        connection.prepare_cached(&span)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
-    };
     let oldest = "SELECT name, (SELECT received_at FROM events WHERE id = min(
                 coalesce((SELECT min(id) FROM events WHERE id > position), 9223372036854775807),
                 coalesce((SELECT min(event) FROM retries WHERE sink = name), 9223372036854775807)))
@@ -54,8 +48,8 @@ fn inventory(connection: &Connection) -> Result<Inventory> {
     let mut statement = connection.prepare_cached(oldest)?;
     let oldest = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)))?;
     let mut inventory = Inventory {
-        events: span("events")?,
-        identities: span("identities")?,
+        events: counts::count(connection, "events")?,
+        identities: counts::count(connection, "identities")?,
         bytes: prune::used_bytes(connection)?,
         last_milestone: connection.prepare_cached("SELECT last FROM milestones")?.query_row([], |row| row.get(0))?,
         removed: removed_sinks(connection)?,

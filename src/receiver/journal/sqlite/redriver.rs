@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{SqliteJournal, redrive, writer::Work};
+use super::{SqliteJournal, queue::Work, redrive};
 use crate::{
     receiver::journal::{
         JournalError, Position,

@@ -38,8 +38,8 @@ pub(super) fn set_sinks(connection: &Connection, names: &[String], last: Positio
     Ok(gone)
 }
 
-/// Turns the next events that a removed sink waits for, at most `limit`, into dead letters at `now` (seconds since the
-/// epoch). Returns whether there may be more.
+/// Turns the next events that a removed sink waits for, at most `limit`, into dead letters at `now`, the journal's
+/// time. Returns whether there may be more.
 pub(super) fn convert(connection: &Connection, now: i64, limit: usize) -> Result<bool> {
     let removed = "SELECT name, position, removed_after FROM sinks WHERE removed_after IS NOT NULL LIMIT 1";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
@@ -57,9 +57,9 @@ pub(super) fn convert(connection: &Connection, now: i64, limit: usize) -> Result
     let untried = positions(connection, untried, params![position, last, room as i64])?;
     let reached = untried.last().copied().unwrap_or(position);
     waiting.extend(untried);
-    let mut dead = connection.prepare_cached("INSERT OR IGNORE INTO dead_letters VALUES (?1, ?2, ?3, ?4)")?;
+    let mut dead = connection.prepare_cached("INSERT OR IGNORE INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for event in &waiting {
-        dead.execute(params![event, sink, now.saturating_mul(1000), REMOVED])?;
+        dead.execute(params![event, sink, now.saturating_mul(1000), REMOVED, now])?;
     }
     if waiting.len() == limit {
         connection.prepare_cached("UPDATE sinks SET position = ?2 WHERE name = ?1")?.execute(params![sink, reached])?;

@@ -122,15 +122,32 @@ INSERT INTO milestones SELECT 1, max(received_at)
     FROM (SELECT type, received_at FROM events ORDER BY id DESC LIMIT 10000) WHERE type = 'analytics.milestone';
 ";
 
-/// The times of settlements, see [`super::expire`]. What is settled in a journal of an earlier version counts as settled
-/// now. From here on the heartbeat is the time that the last process believed, or 0.
+/// The times of settlements in the journal's own time, see [`super::expire`] and [`super::clock_jumps`], and counts of
+/// rows, see [`super::counts`]. From here on the heartbeat is the last time that was stored, or 0, and its
+/// probe is what a failed journal writes. Everything in a journal
+/// of an earlier version counts as settled when the last process was last seen to work.
 const V5: &str = "
 CREATE TABLE settled (at INTEGER PRIMARY KEY, position INTEGER NOT NULL);
 CREATE TABLE settled_late (event INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 CREATE INDEX settled_late_by_at ON settled_late (at);
-UPDATE heartbeat SET at = coalesce((SELECT received_at FROM events ORDER BY id DESC LIMIT 1), 0);
+CREATE TABLE clock_jumps (
+    id INTEGER PRIMARY KEY,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    seconds INTEGER NOT NULL
+);
+ALTER TABLE heartbeat ADD COLUMN in_doubt_since INTEGER;
+ALTER TABLE heartbeat ADD COLUMN probe INTEGER NOT NULL DEFAULT 0;
+UPDATE heartbeat SET at = max(
+    coalesce((SELECT received_at FROM events ORDER BY id DESC LIMIT 1), 0),
+    coalesce((SELECT max(at) / 1000 FROM dead_letters), 0));
+ALTER TABLE dead_letters ADD COLUMN settled_at INTEGER NOT NULL DEFAULT 0;
+UPDATE dead_letters SET settled_at = (SELECT at FROM heartbeat);
 CREATE INDEX dead_letters_by_sink ON dead_letters (sink);
-CREATE INDEX dead_letters_by_at ON dead_letters (at);
+CREATE INDEX dead_letters_by_settlement ON dead_letters (settled_at);
+CREATE TABLE counts (name TEXT PRIMARY KEY, count INTEGER NOT NULL, last INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counts SELECT 'events', count(*), coalesce(max(id), 0) FROM events;
+INSERT INTO counts SELECT 'identities', count(*), coalesce(max(id), 0) FROM identities;
 ";
 
 /// The tries of an event at a sink, see [`crate::receiver::journal::tries`], and the number of events that a sink has

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Result, params};
 use super::removed::Membership;
 use crate::receiver::journal::{Outcome, Position, Settlement, tries::Tries};
 
-/// Records outcomes of events at `now` (seconds since the epoch).
+/// Records outcomes of events at `now`, the journal's time.
 pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlement], now: i64) -> Result<()> {
     let membership = Membership::find(connection, sink)?;
     let mut accepted = 0;
@@ -35,8 +35,9 @@ pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlem
             }
             Outcome::DeadLetter { failure, at } => {
                 forget_retry(connection, sink, *position)?;
-                let dead = "INSERT OR REPLACE INTO dead_letters VALUES (?1, ?2, ?3, ?4)";
-                connection.prepare_cached(dead)?.execute(params![position, sink, at, failure])?;
+                let dead = "INSERT OR REPLACE INTO dead_letters (event, sink, at, failure, settled_at)
+                    VALUES (?1, ?2, ?3, ?4, ?5)";
+                connection.prepare_cached(dead)?.execute(params![position, sink, at, failure, now])?;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The writer thread. Requests queue; the writer puts all queued requests into one transaction and answers them once
+//! The writer thread. Requests wait in a [`super::queue`]; the writer puts them into one transaction and answers them once
 //! the commit, which is one fsync, has returned (group commit). A single request is written at once. Under load,
 //! commits start at a minimum interval: a commit costs about the same for few requests as for many.
 //!
@@ -13,7 +13,6 @@
 //! disk.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -28,17 +27,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     append,
+    budget::Budget,
     checkpoint::Wal,
     commit_size,
     error::sync_failed,
     expire::Expiry,
-    expiry_clock::ExpiryTime,
     identities::{self, FlushedChunks, IndexKeys, Match, PendingIdentities},
     pending_index::Number,
     prune::{self, ago},
+    queue::{Answer, Batch, Found, Limits, Request, Waiting, Work},
     redrive,
     removed::{self, Removed},
     room,
+    schedule::Schedule,
     schema::Lock,
     settle,
     volume_room::VolumeRoom,
@@ -48,7 +49,7 @@ use crate::{
     linktree::event::EventType,
     receiver::{
         ingest::event::Event,
-        journal::{Appended, JournalError, Position, Settings, Settlement, redrive::Redrive},
+        journal::{Appended, JournalError, Position, Settings},
     },
     route::status::JournalHealth,
 };
@@ -58,51 +59,15 @@ const GROUP_COMMIT_MIN: usize = 4;
 /// The minimum interval between the starts of group commits. The writer sleeps meanwhile: a wake-up per request would
 /// cost more than it saves.
 const GROUP_COMMIT_INTERVAL: Duration = Duration::from_millis(1);
-/// How often the writer prunes and, after a failure, probes for recovery.
-const TICK: Duration = Duration::from_secs(1);
 /// The space that is reserved for the settlement of an event, for each sink.
 const SETTLEMENT_BYTES: i128 = room::SETTLEMENT_BYTES as i128;
-
-/// A write, and the channel for its answer. Only [`Work::Append`] is answered with an [`Appended`].
-pub(super) struct Request {
-    pub(super) work: Work,
-    pub(super) answer: oneshot::Sender<Answer>,
-}
-
-pub(super) type Answer = std::result::Result<Option<Appended>, JournalError>;
-
-pub(super) enum Work {
-    Append(Event),
-    Settle {
-        sink: String,
-        settlements: Vec<Settlement>,
-    },
-    Configure(Settings),
-    Redrive(Redrive),
-    /// Ends the thread after earlier requests are written.
-    Close,
-}
-
-impl Work {
-    /// How many pages it writes at most, without index pages of an append.
-    fn pages(&self) -> u32 {
-        match self {
-            Work::Append(event) => commit_size::append_pages(event.body.len()),
-            Work::Settle { settlements, .. } => commit_size::settle_pages(settlements.len()),
-            Work::Redrive(redrive) => commit_size::settle_pages(redrive.parts.len()),
-            Work::Configure(_) | Work::Close => 1,
-        }
-    }
-}
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) wal: Wal,
     pub(super) room: VolumeRoom,
     pub(super) lock: Lock,
-    pub(super) requests: Receiver<Request>,
-    /// A received request that did not fit into the last commit.
-    pub(super) postponed: Option<Request>,
+    pub(super) requests: Waiting,
     pub(super) expiry: Expiry,
     pub(super) settings: Settings,
     /// The number of the last event.
@@ -117,6 +82,7 @@ pub(super) struct Writer {
     pub(super) runtime: Handle,
     /// Whether there is no delivered event to evict.
     pub(super) nothing_to_evict: bool,
+    pub(super) maintenance: Schedule,
     /// When the next events of removed sinks become dead letters; `None` without such events.
     pub(super) convert_at: Option<Instant>,
     /// When the next events are sent again; `None` without a request.
@@ -149,26 +115,14 @@ struct Committed {
 impl Writer {
     /// Runs until a request closes it, or all senders are gone.
     pub(super) fn run(mut self) {
-        let mut pruned = clock::monotonic();
-        let mut more = false;
         loop {
-            let wait = if more { Duration::ZERO } else { TICK.min(self.background_in()) };
-            let next = self.postponed.take().map_or_else(|| self.requests.recv_timeout(wait), Ok);
-            let close = match next {
-                Ok(first) => self.commit(first),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if let Some(closed) = close {
-                drop(self.wal);
-                drop(self.connection);
-                drop(self.lock);
-                let _ = closed.send(Ok(None));
-                return;
+            match self.requests.wait(self.maintenance_in().min(self.background_in())) {
+                Found::Requests => self.commit(),
+                Found::Nothing => {}
+                Found::End(closed) => return self.end(closed),
             }
-            if !self.lost.is_cancelled() && (more || pruned.elapsed() >= TICK) && self.may_prune(pruned) {
-                pruned = clock::monotonic();
-                more = self.prune();
+            if !self.lost.is_cancelled() && self.maintenance_in().is_zero() {
+                self.maintain();
             }
             if !self.lost.is_cancelled() {
                 self.work_in_background();
@@ -183,23 +137,27 @@ impl Writer {
         }
     }
 
-    /// Commits `first` and all queued requests. Returns the channel for the answer to [`Work::Close`], if it was among
-    /// them.
-    fn commit(&mut self, first: Request) -> Option<oneshot::Sender<Answer>> {
+    /// Releases the journal, so that another process can open it, and answers the request to close it.
+    fn end(self, closed: Option<oneshot::Sender<Answer>>) {
+        let Writer { connection, wal, lock, .. } = self;
+        drop(wal);
+        drop(connection);
+        drop(lock);
+        if let Some(closed) = closed {
+            let _ = closed.send(Ok(None));
+        }
+    }
+
+    /// Commits the queued requests.
+    fn commit(&mut self) {
         if self.group_commit {
             thread::sleep(GROUP_COMMIT_INTERVAL.saturating_sub(self.began.elapsed()));
         }
         self.began = clock::monotonic();
-        let (mut batch, pages) = self.collect(first);
+        let Batch { requests: batch, pages } = self.collect();
         self.group_commit = batch.len() >= GROUP_COMMIT_MIN;
-        let close = batch.iter().position(|request| matches!(request.work, Work::Close));
-        let close = close.map(|at| batch.split_off(at).swap_remove(0).answer);
-        if batch.is_empty() {
-            return close;
-        }
         if self.lost.is_cancelled() {
-            reject(batch, &self.shut_down());
-            return close;
+            return reject(batch, &self.shut_down());
         }
         match self.write(&batch, pages) {
             // The sync that failed meanwhile may have been for the pages of this commit.
@@ -213,7 +171,6 @@ impl Writer {
                 reject(batch, &error);
             }
         }
-        close
     }
 
     /// Writes a batch of at most `pages`; once more without new events, if the volume was full and the ballast made way.
@@ -226,7 +183,7 @@ impl Writer {
     }
 
     /// Gives up the ballast after an error of a full volume. Returns whether another attempt is worth it.
-    fn give_way(&mut self, error: &rusqlite::Error) -> bool {
+    pub(super) fn give_way(&mut self, error: &rusqlite::Error) -> bool {
         if !self.room.is_full(error) || !self.room.give_up() {
             return false;
         }
@@ -234,40 +191,24 @@ impl Writer {
         true
     }
 
-    /// A batch of `first` and the queued requests that fit into one commit, and how many pages it writes at most.
-    fn collect(&mut self, first: Request) -> (Vec<Request>, u32) {
-        let mut pages = first.work.pages();
-        let mut batch = vec![first];
+    /// The queued requests that fit into one commit, and how many pages it writes at most.
+    fn collect(&mut self) -> Batch {
         let bounds = self.room.bounds();
-        while batch.len() < bounds.requests() {
-            let Ok(next) = self.requests.try_recv() else { break };
-            let more = pages.saturating_add(next.work.pages());
-            if more > bounds.commit_pages() {
-                self.postponed = Some(next);
-                break;
-            }
-            pages = more;
-            batch.push(next);
-        }
-        let appends = batch.iter().filter(|request| matches!(request.work, Work::Append(_))).count();
+        let limits = Limits { requests: bounds.requests(), pages: bounds.commit_pages() };
+        let Batch { requests, pages } = self.requests.take(limits);
+        let appends = requests.iter().filter(|request| matches!(request.work, Work::Append(_))).count();
         let indexes = commit_size::INDEX_PAGES_PER_APPEND.saturating_mul(u32::try_from(appends).unwrap_or(u32::MAX));
-        (batch, pages.saturating_add(indexes).saturating_add(bounds.evict_pages()))
+        Batch { requests, pages: pages.saturating_add(indexes).saturating_add(bounds.evict_pages()) }
     }
 
     /// Makes room in the log for a transaction that writes at most `pages`.
-    pub(super) fn make_room(&mut self, pages: u32) -> Result<()> {
+    fn make_room(&mut self, pages: u32) -> Result<()> {
         self.wal.make_room(&self.connection, pages, clock::monotonic())
-    }
-
-    /// Whether to prune now. Under load the log mostly restarts within a tick by itself, so a prune that needs a restart
-    /// first waits that long.
-    fn may_prune(&self, pruned: Instant) -> bool {
-        self.wal.has_room(self.room.bounds().prune_pages()) || pruned.elapsed() >= 2 * TICK
     }
 
     /// Writes a batch in one transaction. Does not change `self`, because the transaction may fail.
     fn transact(&mut self, batch: &[Request]) -> Result<Committed> {
-        let ExpiryTime { now, ahead } = self.expiry.time();
+        let time = self.expiry.time();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let appends = batch.iter().filter(|request| matches!(request.work, Work::Append(_))).count();
         let mut committed = Committed {
@@ -285,14 +226,15 @@ impl Writer {
         let capacity = self.settings.capacity_bytes;
         let mut free = self.room.free(&transaction, capacity, self.last)?;
         if free <= self.room.low_bytes() && !committed.nothing_to_evict {
-            committed.nothing_to_evict = prune::evict_events(&transaction)? == 0;
+            committed.nothing_to_evict =
+                prune::evict_events(&transaction, Budget::of_pages(self.room.bounds().evict_pages()))? == 0;
             free = self.room.free(&transaction, capacity, self.last)?;
         }
         for Request { work, .. } in batch {
             let answer = match work {
-                Work::Append(event) => committed.append(&transaction, &self.pending, event, ahead, &mut free)?,
+                Work::Append(event) => committed.append(&transaction, &self.pending, event, time.ahead(), &mut free)?,
                 Work::Settle { sink, settlements } => {
-                    settle::settle(&transaction, sink, settlements, now)?;
+                    settle::settle(&transaction, sink, settlements, time.now)?;
                     committed.nothing_to_evict = false;
                     Ok(None)
                 }
@@ -304,11 +246,10 @@ impl Writer {
                     Ok(None)
                 }
                 Work::Redrive(request) => {
-                    redrive::accept(&transaction, request, now)?;
+                    redrive::accept(&transaction, request, time.now)?;
                     committed.redrive = true;
                     Ok(None)
                 }
-                Work::Close => Err(JournalError::Closed),
             };
             committed.answers.push(answer);
         }
@@ -367,62 +308,6 @@ impl Writer {
         });
     }
 
-    /// Deletes a batch of expired rows and, after a failure, probes for recovery. Returns whether there is more to
-    /// delete.
-    fn prune(&mut self) -> bool {
-        let failed = *self.health.borrow() != JournalHealth::Healthy;
-        self.room.remeasure(&self.connection);
-        self.limit_log();
-        let pruned = match self.try_prune(failed) {
-            Err(error) if self.give_way(&error) => self.try_prune(failed),
-            pruned => pruned,
-        };
-        match pruned {
-            Ok((more, free, forgotten)) => {
-                self.pending.forget(&forgotten);
-                self.set_health(if free > 0 { JournalHealth::Healthy } else { JournalHealth::Full });
-                more
-            }
-            Err(error) => {
-                self.expiry.rescan();
-                self.mark_failed(error);
-                false
-            }
-        }
-    }
-
-    /// Applies the bounds of the last measurement to the log.
-    fn limit_log(&mut self) {
-        if let Err(error) = self.wal.limit(&self.connection, self.room.bounds()) {
-            tracing::warn!(%error, "cannot limit the write-ahead log");
-        }
-    }
-
-    fn try_prune(&mut self, failed: bool) -> Result<(bool, i128, Vec<IndexKeys>)> {
-        let now = self.expiry.time().now;
-        self.make_room(self.room.bounds().prune_pages())?;
-        let transaction = self.connection.transaction()?;
-        if failed {
-            transaction.execute("UPDATE heartbeat SET at = ?1", [now])?;
-        }
-        let expired = self.expiry.expire(&transaction, &self.settings, now)?;
-        let window = self.settings.deduplication_window_seconds;
-        let pressed = self.nothing_to_evict && *self.health.borrow() == JournalHealth::Full;
-        let window = if pressed { window.min(identities::SHORTEST_WINDOW_SECONDS) } else { window };
-        let forgotten = identities::forget(&transaction, ago(now, window), prune::DELETE_BATCH)?;
-        let capacity = self.settings.capacity_bytes;
-        let mut free = self.room.free(&transaction, capacity, self.last)?;
-        let mut evicted = 0;
-        if free <= self.room.low_bytes() && !self.nothing_to_evict {
-            evicted = prune::evict_events(&transaction)?;
-            self.nothing_to_evict = evicted == 0;
-            free = self.room.free(&transaction, capacity, self.last)?;
-        }
-        transaction.commit()?;
-        let more = expired || forgotten.len() == prune::DELETE_BATCH || (evicted > 0 && free <= self.room.low_bytes());
-        Ok((more, free, forgotten))
-    }
-
     /// Records a failure in the health.
     pub(super) fn mark_failed(&self, error: rusqlite::Error) -> JournalError {
         if sync_failed(&error) {
@@ -447,7 +332,7 @@ impl Writer {
     }
 
     /// Sets the health. It does not become healthy while checkpoints fail, although events are still stored.
-    fn set_health(&self, health: JournalHealth) {
+    pub(super) fn set_health(&self, health: JournalHealth) {
         if health != JournalHealth::Healthy || self.wal.is_healthy() {
             self.health.send_if_modified(|now| change(now, health));
         }

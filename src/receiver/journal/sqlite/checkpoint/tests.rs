@@ -1,11 +1,11 @@
 //! Checkpoints beside a writer and beside readers.
 
 use super::*;
-use crate::clock;
+use crate::{clock, receiver::journal::sqlite::reader::Reader};
 
 /// The readers of the database in `directory`; none of them reads.
-fn readers(directory: &Path) -> InterruptHandle {
-    schema::open_for_reading(directory).unwrap().get_interrupt_handle()
+fn readers(directory: &Path) -> Readers {
+    Reader::start(schema::open_for_reading(directory).unwrap()).unwrap().1
 }
 
 /// A writer that commits a dozen pages at a time and checks in the end that none is missing.
@@ -102,7 +102,7 @@ fn a_connection_that_cannot_write_is_reopened() {
 #[test]
 fn a_short_log_is_healthy_after_earlier_failures() {
     let mut writing = Writing::begin();
-    writing.wal.retry_at = Some(clock::monotonic());
+    writing.wal.failure = Some(Failure::of(&held_by_reader(), clock::monotonic()));
     assert!(!writing.wal.is_healthy());
     writing.until(|wal| wal.is_healthy());
     assert_eq!(writing.commits, 1);

@@ -1,14 +1,12 @@
 //! The writer after a failed sync and after other failures.
 
-use std::sync::mpsc;
-
 use bytes::Bytes;
 use rusqlite::ffi;
 
 use super::*;
 use crate::{
     linktree::{headers::SentAt, secret::Secret, signature::Signature},
-    receiver::journal::sqlite::{bounds::Bounds, schema},
+    receiver::journal::sqlite::{bounds::Bounds, queue::queue, reader::Reader, schema},
 };
 
 fn failure(extended_code: i32) -> rusqlite::Error {
@@ -24,11 +22,11 @@ fn event() -> Event {
 /// The answer to an append after a commit failed with this code, whether the journal is lost, and its health.
 async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
     let directory = tempfile::tempdir().unwrap();
-    let (requests, waiting) = mpsc::sync_channel(4);
+    let (requests, waiting) = queue();
     let (health, seen) = watch::channel(JournalHealth::Healthy);
     let lost = CancellationToken::new();
     let mut connection = schema::open(directory.path(), Bounds::LARGEST).unwrap();
-    let readers = schema::open_for_reading(directory.path()).unwrap().get_interrupt_handle();
+    let (_reader, readers) = Reader::start(schema::open_for_reading(directory.path()).unwrap()).unwrap();
     let wal = Wal::watch(&mut connection, directory.path(), readers, lost.clone(), Bounds::LARGEST).unwrap();
     let pending = PendingIdentities::load(&connection).unwrap();
     let expiry = Expiry::load(&connection).unwrap();
@@ -38,7 +36,6 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         room: VolumeRoom::new(directory.path()),
         lock: Lock::acquire(directory.path()).unwrap(),
         requests: waiting,
-        postponed: None,
         expiry,
         settings: Settings {
             sinks: Vec::new(),
@@ -57,17 +54,16 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         nothing_to_evict: false,
         convert_at: None,
         redrive_at: None,
+        maintenance: Schedule::new(clock::monotonic()),
         began: clock::monotonic(),
         group_commit: false,
         lost: lost.clone(),
     };
     writer.mark_failed(failure(extended_code));
-    let ask = |work| {
-        let (answer, answered) = oneshot::channel();
-        requests.send(Request { work, answer }).unwrap();
-        answered
-    };
-    let (appended, closed) = (ask(Work::Append(event())), ask(Work::Close));
+    let (answer, appended) = oneshot::channel();
+    requests.push(Request { work: Work::Append(event()), answer }).unwrap();
+    let (answer, closed) = oneshot::channel();
+    requests.close(answer).unwrap();
     let thread = std::thread::spawn(move || writer.run());
     let appended = appended.await.unwrap();
     let health = seen.borrow().clone();
