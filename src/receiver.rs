@@ -147,7 +147,8 @@ impl Receiver {
     ///
     /// # Errors
     /// If the journal cannot be opened but a restart may help, or if a port is taken. A permanent failure of the
-    /// journal is not an error: the receiver answers deliveries with 503, and the status reports the failure.
+    /// journal is not an error, and neither is a volume that is full or read-only: the receiver answers deliveries with
+    /// 503, the status reports the failure, and the journal is opened again from time to time.
     pub async fn bind(args: Args) -> Result<Self, ReceiverError> {
         let Args { route_file, journal: directory, delivery_address, admin_address, tls_directory, egress_allow } =
             args;
@@ -160,11 +161,16 @@ impl Receiver {
                     let (lost, journal) = (journal.lost(), Arc::new(journal));
                     (Arc::clone(&journal) as _, Arc::clone(&journal) as _, journal, lost)
                 }
-                Err(error) if error.is_final() => {
+                Err(error) if error.is_final() || error.is_unwritable(&directory) => {
                     tracing::error!(%error, directory = %directory.display(), "journal unavailable, answering 503");
                     let unavailable = Arc::new(UnavailableJournal::new(error.to_string()));
-                    let lost = CancellationToken::new();
-                    (Arc::clone(&unavailable) as _, Arc::clone(&unavailable) as _, unavailable, lost)
+                    if !error.is_final() {
+                        let commits = metrics.commits.clone();
+                        let open = move || SqliteJournal::open(&directory, commits.clone());
+                        tokio::spawn(Arc::clone(&unavailable).reopen(open));
+                    }
+                    let lost = unavailable.lost();
+                    (Arc::clone(&unavailable) as _, Arc::clone(&unavailable) as _, Arc::clone(&unavailable) as _, lost)
                 }
                 Err(source) => return Err(ReceiverError::Journal { directory, source }),
             };

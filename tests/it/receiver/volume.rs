@@ -75,3 +75,43 @@ async fn a_full_volume_is_reported_at_once_and_recovers_when_space_returns() {
     drop(volume);
     drop(directory);
 }
+
+#[tokio::test]
+async fn a_volume_that_cannot_be_written_at_the_start_is_reported_until_it_can() {
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, bytes) = (directory.path().join("journal"), fixture::route(vec![]).render().unwrap());
+    fs::create_dir(&journal).unwrap();
+    fs::write(directory.path().join(linktree_operator::route::FILE), bytes).unwrap();
+    let mount_point = journal.clone();
+    let volume = match Volume::mount(&mount_point) {
+        Ok(volume) => volume,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "SKIPPED: cannot mount a volume ({error}): run this test as root");
+            return;
+        }
+    };
+    let remount = |flags| mount(None::<&str>, &mount_point, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>);
+    let mut directory = directory;
+    for case in ["read-only", "full"] {
+        match case {
+            "full" => fill(&journal.join("other")),
+            _ => remount(MsFlags::MS_RDONLY).unwrap(),
+        }
+        let receiver = Running::start_in(directory).await;
+        until("the admin port answers", async || receiver.get("/status").await.status() == 401).await;
+        assert!(matches!(receiver.status().await.journal, JournalHealth::Failed { .. }), "{case}");
+        assert_eq!(receiver.get("/readyz").await.status(), 503, "{case}");
+        assert_eq!(receiver.deliver(&delivery("d1", "{}", SECRET)).await.0, 503, "{case}");
+        match case {
+            "full" => fs::remove_file(journal.join("other")).unwrap(),
+            _ => remount(MsFlags::empty()).unwrap(),
+        }
+        until("the receiver is ready", async || receiver.get("/readyz").await.status() == 200).await;
+        assert_eq!(receiver.deliver(&delivery("d1", "{}", SECRET)).await.0, 200, "{case}");
+        directory = receiver.stop().await;
+        for file in fs::read_dir(&journal).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    drop(volume);
+}
