@@ -7,5 +7,6 @@ pub mod gauges;
 pub mod labels;
 mod last_hour;
 mod log_limiter;
+mod measured;
 pub mod metrics;
 pub mod snapshot;

@@ -29,8 +29,9 @@ pub struct ReceiverStatus {
     /// How full the journal is; `None` from a receiver of an earlier version, and while the journal cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal_usage: Option<JournalUsage>,
-    /// Events that wait for a sink, summed over all sinks.
-    pub backlog: u64,
+    /// Events that wait for a sink, summed over all sinks; `None` while the journal cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<u64>,
     pub sinks: Vec<SinkStatus>,
     /// Sinks that have left the route and still have dead letters, by name; at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -56,7 +57,7 @@ impl ReceiverStatus {
             clock_offset_seconds: None,
             last_hour: DeliveryCounts::default(),
             journal_usage: None,
-            backlog: 0,
+            backlog: Some(0),
             sinks: Vec::new(),
             removed_sinks: Vec::new(),
             last_handled_redrive: None,
@@ -161,9 +162,12 @@ pub struct SinkStatus {
     pub name: String,
     pub last_success_time: Option<i64>,
     pub consecutive_failures: u64,
-    /// Events waiting for this sink, including those that wait for a retry.
-    pub backlog: u64,
-    pub dead_lettered: u64,
+    /// Events waiting for this sink, including those that wait for a retry; `None` while the journal cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<u64>,
+    /// `None` while the journal cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_lettered: Option<u64>,
     /// The last failure, with the response's status but no text of the sink's response.
     pub last_failure: Option<String>,
     /// The start of the sink's response to the last failed attempt, escaped and redacted, at most 256 bytes; `None` if

@@ -76,7 +76,7 @@ impl Harness {
 
     /// Waits until the receiver has no backlog; returns the number of events at the sink.
     async fn arrived(&self) -> usize {
-        until("the backlog is empty", async || self.receiver.status().await.backlog == 0).await;
+        until("the backlog is empty", async || self.receiver.status().await.backlog == Some(0)).await;
         self.collector.ids().len()
     }
 

@@ -70,12 +70,18 @@ impl Sources {
         self.certificate.as_ref().map(|certificate| certificate.status(clock::now()))
     }
 
-    /// Updates the gauges. Returns the backlog and the inventory of the journal.
+    /// Updates the gauges. Those of a journal that cannot be read are absent, not 0. Returns the backlog and the inventory
+    /// of the journal.
     pub async fn measure(&self) -> Result<(Vec<Backlog>, Inventory), JournalError> {
-        let (backlog, inventory) = tokio::try_join!(self.journal.backlog(), self.inspect.inventory())?;
-        let now = clock::now().as_second();
-        self.stats.metrics().gauges.set(&backlog, &inventory, &self.stats.snapshot(), now);
-        Ok((backlog, inventory))
+        let measured = tokio::try_join!(self.journal.backlog(), self.inspect.inventory());
+        let gauges = &self.stats.metrics().gauges;
+        match &measured {
+            Ok((backlog, inventory)) => {
+                gauges.set(backlog, inventory, &self.stats.snapshot(), clock::now().as_second());
+            }
+            Err(_) => gauges.forget_journal(),
+        }
+        measured
     }
 }
 
@@ -83,8 +89,8 @@ async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Jso
     let config = auth::authorize(&sources.config, &header)?;
     // If the journal cannot be read, its health in the status says so, and the rest of the status is still useful.
     let (backlog, inventory) = match sources.measure().await {
-        Ok((backlog, inventory)) => (backlog, Some(inventory)),
-        Err(_) => (Vec::new(), None),
+        Ok((backlog, inventory)) => (Some(backlog), Some(inventory)),
+        Err(_) => (None, None),
     };
     let milestones = inventory.as_ref().map(|inventory| Milestones { last_time: inventory.last_milestone });
     let (stats, health) = (sources.stats.snapshot(), sources.journal.health());
@@ -93,7 +99,7 @@ async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Jso
         milestones,
         last_handled_redrive: inventory.as_ref().and_then(|inventory| inventory.last_redrive.clone()),
         removed_sinks: inventory.map(|inventory| inventory.removed).unwrap_or_default(),
-        ..compose(&config, health, &stats, &backlog, clock::now().as_second())
+        ..compose(&config, health, &stats, backlog.as_deref(), clock::now().as_second())
     }))
 }
 
@@ -102,18 +108,20 @@ fn compose(
     config: &Config,
     journal: JournalHealth,
     stats: &StatsSnapshot,
-    backlog: &[Backlog],
+    backlog: Option<&[Backlog]>,
     now: i64,
 ) -> ReceiverStatus {
     let sinks = config.route.sinks.iter().map(|sink| {
         let health = stats.sinks.get(&sink.name).cloned().unwrap_or_default();
-        let waiting = backlog.iter().find(|backlog| backlog.sink == sink.name);
+        let waiting = |count: fn(&Backlog) -> u64| {
+            backlog.map(|backlog| backlog.iter().find(|backlog| backlog.sink == sink.name).map_or(0, count))
+        };
         SinkStatus {
             name: sink.name.clone(),
             last_success_time: health.last_success,
             consecutive_failures: health.consecutive_failures,
-            backlog: waiting.map_or(0, |backlog| backlog.waiting),
-            dead_lettered: waiting.map_or(0, |backlog| backlog.dead_lettered),
+            backlog: waiting(|backlog| backlog.waiting),
+            dead_lettered: waiting(|backlog| backlog.dead_lettered),
             last_failure: health.last_failure,
             last_answer: health.last_answer,
             held: health.held,
@@ -132,7 +140,7 @@ fn compose(
         clock_offset_seconds: stats.clock_skew.estimate(),
         last_hour: stats.last_hour(now),
         journal_usage: None,
-        backlog: backlog.iter().map(|backlog| backlog.waiting).sum(),
+        backlog: backlog.map(|backlog| backlog.iter().map(|backlog| backlog.waiting).sum()),
         sinks: sinks.collect(),
         removed_sinks: Vec::new(),
         last_handled_redrive: None,

@@ -7,6 +7,7 @@ use prometheus_client::{
 
 use super::{
     labels::{KeyLabel, SinkLabel},
+    measured::Measured,
     snapshot::StatsSnapshot,
 };
 use crate::{
@@ -25,9 +26,9 @@ pub struct Gauges {
     last_success: Family<SinkLabel, Gauge>,
     last_verified: Family<KeyLabel, Gauge>,
     clock_offset: Gauge,
-    events: Gauge,
-    identities: Gauge,
-    bytes: Gauge,
+    events: Measured,
+    identities: Measured,
+    bytes: Measured,
 }
 
 impl Gauges {
@@ -106,9 +107,20 @@ impl Gauges {
             self.last_verified.get_or_create(&KeyLabel { key: key.clone() }).set(last);
         }
         self.clock_offset.set(stats.clock_skew.estimate().unwrap_or(0));
-        self.events.set(signed(inventory.events));
-        self.identities.set(signed(inventory.identities));
-        self.bytes.set(signed(inventory.bytes));
+        let Inventory { events, identities, bytes, .. } = inventory;
+        for (gauge, value) in [(&self.events, events), (&self.identities, identities), (&self.bytes, bytes)] {
+            gauge.set(Some(signed(*value)));
+        }
+    }
+
+    /// Removes the gauges of a journal that cannot be read.
+    pub fn forget_journal(&self) {
+        for family in [&self.backlog, &self.oldest, &self.dead_letters] {
+            family.clear();
+        }
+        for gauge in [&self.events, &self.identities, &self.bytes] {
+            gauge.set(None);
+        }
     }
 }
 

@@ -72,7 +72,7 @@ async fn a_delivery_without_a_valid_recent_signature_is_invalid() {
     let hour = status.last_hour;
     assert_eq!((hour.rejected_signature, hour.rejected_malformed, hour.rejected_stale), (3, 4, 2));
     assert_eq!(status.unverified_run.map(|run| run.count), Some(5), "recent, and signed by no key, in whatever form");
-    assert_eq!((status.last_verified_time, status.backlog), (None, 0));
+    assert_eq!((status.last_verified_time, status.backlog), (None, Some(0)));
     let upper = Delivery { signature: good.signature.to_uppercase(), ..good };
     assert_eq!(receiver.deliver(&upper).await, answer(200, r#"{"received":true}"#));
     let status = receiver.status().await;

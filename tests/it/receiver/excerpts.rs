@@ -43,7 +43,7 @@ async fn the_status_and_the_journal_have_the_start_of_a_response_without_credent
     let receiver = Running::start(&route(vec![cms, long])).await;
     receiver.deliver(&delivery("d1", BODY, SECRET)).await;
     until("both sinks have rejected the event", async || {
-        receiver.status().await.sinks.iter().all(|sink| sink.dead_lettered == 1)
+        receiver.status().await.sinks.iter().all(|sink| sink.dead_lettered == Some(1))
     })
     .await;
     let sinks = receiver.status().await.sinks;

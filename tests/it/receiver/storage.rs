@@ -29,7 +29,7 @@ async fn a_restart_loses_nothing_and_repeats_nothing() {
     until("all five arrived", async || collector.ids().len() == 5).await;
     let repeated = receiver.deliver(&numbered(3)).await;
     assert_eq!(repeated, (200, r#"{"duplicate":true}"#.to_owned()));
-    until("the backlog is empty", async || receiver.status().await.backlog == 0).await;
+    until("the backlog is empty", async || receiver.status().await.backlog == Some(0)).await;
     let mut ids = collector.ids();
     ids.sort();
     assert_eq!(ids, ["d0", "d1", "d2", "d3", "d4"]);
@@ -53,7 +53,7 @@ async fn a_full_journal_is_not_ready_answers_503_and_recovers_when_there_is_spac
     assert_eq!((rejected.status().as_u16(), &rejected.headers()["retry-after"]), (503, &"10".parse().unwrap()));
     let status = receiver.status().await;
     assert_eq!((status.journal, status.last_hour.unavailable), (JournalHealth::Full, 1));
-    assert_eq!(status.backlog, kept as u64, "an event was dropped to make space");
+    assert_eq!(status.backlog, Some(kept as u64), "an event was dropped to make space");
     assert_eq!(receiver.get("/readyz").await.status(), 503);
     small.capacity_bytes = 10_000_000;
     receiver.reroute(&small).await;
@@ -163,15 +163,21 @@ async fn two_receivers_never_share_a_journal() {
 
 #[tokio::test]
 async fn a_journal_of_a_later_version_is_not_changed_and_reported() {
-    let receiver = Running::start(&fixture::route(vec![])).await;
+    let receiver = Running::start(&fixture::route(vec![sink("cms", vacant().await)])).await;
     let directory = receiver.stop().await;
     let file = directory.path().join("journal/journal.sqlite");
     rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let receiver = Running::start_in(directory).await;
     until("the admin port answers", async || receiver.get("/status").await.status() == 401).await;
-    let JournalHealth::Failed { problem } = receiver.status().await.journal else {
-        panic!("the journal has not failed")
-    };
+    let status = receiver.status().await;
+    assert_eq!((status.backlog, status.sinks[0].backlog, status.sinks[0].dead_lettered), (None, None, None));
+    let metrics = receiver.get("/metrics").await.text().await.unwrap();
+    for gauge in
+        ["\nlinktree_receiver_backlog{", "\nlinktree_receiver_journal_events ", "\nlinktree_receiver_journal_bytes "]
+    {
+        assert!(!metrics.contains(gauge), "{gauge} of a journal that cannot be read: {metrics}");
+    }
+    let JournalHealth::Failed { problem } = status.journal else { panic!("the journal has not failed") };
     assert!(problem.contains("written by a later version (99;"), "{problem}");
     assert_eq!(receiver.get("/readyz").await.status(), 503);
     assert_eq!(receiver.deliver(&fixture::numbered(1)).await.0, 503);

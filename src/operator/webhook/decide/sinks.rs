@@ -67,7 +67,7 @@ pub(super) fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Findin
         );
     }
     let name = |sink: &SinkStatus| sink.name.clone();
-    let behind = list(&status.sinks, |sink| sink.backlog >= BACKLOG, name);
+    let behind = list(&status.sinks, |sink| sink.backlog.is_some_and(|backlog| backlog >= BACKLOG), name);
     if !behind.is_empty() {
         return Finding::new(
             false,
@@ -75,7 +75,7 @@ pub(super) fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Findin
             format!("sinks have a backlog of {BACKLOG} events or more: {behind}"),
         );
     }
-    let with_dead_letters = list(&status.sinks, |sink| sink.dead_lettered > 0, name);
+    let with_dead_letters = list(&status.sinks, |sink| sink.dead_lettered.is_some_and(|letters| letters > 0), name);
     let removed = status.removed_sinks.iter().filter(|sink| sink.dead_lettered > 0);
     let removed = removed.map(|sink| sink.name.as_str()).collect::<Vec<_>>().join(", ");
     if !with_dead_letters.is_empty() || !removed.is_empty() {

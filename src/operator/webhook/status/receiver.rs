@@ -30,7 +30,7 @@ pub(super) fn status(observed: &Observed, forecast: Option<JournalForecast>) -> 
                 .milestones
                 .and_then(|milestones| time(milestones.last_time?))
                 .or(known.last_milestone_time),
-            backlog: count(status.backlog),
+            backlog: status.backlog.map_or(known.backlog, count),
             journal: match &status.journal_usage {
                 Some(usage) => Some(journal(usage, forecast)),
                 None => known.journal.map(|known| JournalStatus { forecast, ..known }),
@@ -45,7 +45,7 @@ fn journal(usage: &route_status::JournalUsage, forecast: Option<JournalForecast>
     JournalStatus { events: count(*events), bytes: count(*bytes), capacity_bytes: count(*capacity_bytes), forecast }
 }
 
-/// `status.sinks` from the receiver's own status; if that cannot be read, the previous values.
+/// `status.sinks` from the receiver's own status; if that or the journal cannot be read, the previous values.
 pub(super) fn sinks(observed: &Observed, now: Timestamp) -> Vec<SinkStatus> {
     let Some(status) = &observed.receiver.status else { return observed.status.sinks.clone() };
     let known = |name: &str| observed.status.sinks.iter().find(|sink| sink.name == name);
@@ -87,8 +87,8 @@ fn sink(
         last_success_time: sink.last_success_time.and_then(time),
         consecutive_failures: count(sink.consecutive_failures),
         held: sink.held.and_then(held),
-        backlog: count(sink.backlog),
-        dead_lettered: count(sink.dead_lettered),
+        backlog: sink.backlog.map_or_else(|| known.map_or(0, |known| known.backlog), count),
+        dead_lettered: sink.dead_lettered.map_or_else(|| known.map_or(0, |known| known.dead_lettered), count),
         dropped: count(sink.dropped),
         last_drop_time: known.and_then(|known| {
             let drops = count(sink.dropped) > known.dropped;
