@@ -58,7 +58,7 @@ fn journal(number: u64, status: &mut ReceiverStatus) {
 }
 
 fn backlog(number: u64, status: &mut ReceiverStatus) {
-    status.backlog = number as _;
+    status.backlog = Some(number);
 }
 
 fn waiting(number: u64) -> Value {
