@@ -58,10 +58,8 @@ impl Case {
         process.until_ready();
         let mut connection = Connection::open(process.delivery).map_err(|error| error.to_string())?;
         for n in 0..self.events {
-            let body = format!(
-                r#"{{"type":"link.updated","data":{{"link_id":"{seed}-{n}","title":"{:0>1$}"}}}}"#,
-                n, self.body
-            );
+            let title = "x".repeat(self.body);
+            let body = format!(r#"{{"type":"link.updated","data":{{"link_id":"{seed}-{n}","title":"{title}"}}}}"#);
             let sent = connection.send(&deliveries::request(&format!("d{n}"), now(), body.as_bytes()));
             let answer = sent.and_then(|()| connection.answer()).map_err(|error| format!("event {n}: {error}"))?;
             if answer.0 != 200 {
