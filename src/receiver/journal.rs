@@ -16,7 +16,7 @@ use self::{
 use super::ingest::event::Event;
 use crate::{
     linktree::event::EventType,
-    route::{Route, status::JournalHealth},
+    route::{BacklogPolicy, Route, Sink, status::JournalHealth},
 };
 
 pub mod inspect;
@@ -103,6 +103,8 @@ pub enum JournalError {
 pub struct Settings {
     /// The sinks' names.
     pub sinks: Vec<String>,
+    /// The names of those whose oldest events are given up when the journal is full.
+    pub drop_oldest: Vec<String>,
     pub deduplication_window_seconds: u64,
     pub retention_seconds: u64,
     pub dead_letter_retention_seconds: u64,
@@ -112,8 +114,13 @@ pub struct Settings {
 impl Settings {
     #[must_use]
     pub fn of(route: &Route) -> Self {
+        let drops = |sink: &&Sink| match sink.backlog_policy {
+            BacklogPolicy::DropOldest => true,
+            BacklogPolicy::Refuse => false,
+        };
         Settings {
             sinks: route.sinks.iter().map(|sink| sink.name.clone()).collect(),
+            drop_oldest: route.sinks.iter().filter(drops).map(|sink| sink.name.clone()).collect(),
             deduplication_window_seconds: route.deduplication_window_seconds,
             retention_seconds: route.retention_seconds,
             dead_letter_retention_seconds: route.dead_letter_retention_seconds,

@@ -1,4 +1,4 @@
-//! The JSON of `GET /journal` and `GET /journal/POSITION` on a receiver's admin port, which require the admin token.
+//! The JSON of `GET /journal`, `GET /journal/POSITION` and `GET /dropped` on a receiver's admin port, which require the admin token.
 //! Times are seconds since the epoch. Text from senders is not escaped: a client that prints it must escape it.
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,36 @@ pub enum Body {
     Text(String),
     /// A body that is not UTF-8, in hexadecimal.
     Hex(String),
+}
+
+/// A page of events that were given up, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DroppedPage {
+    pub dropped: Vec<DroppedEvent>,
+    /// The value of `?after=` for the next page; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<i64>,
+}
+
+/// An event that a sink will not get.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DroppedEvent {
+    /// The number of this entry in the list.
+    pub number: i64,
+    pub position: i64,
+    pub id: String,
+    pub sink: String,
+    pub time: i64,
+    pub reason: DropReason,
+}
+
+/// Why an event was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DropReason {
+    /// The journal was full, and the sink has the backlog policy DropOldest.
+    JournalFull,
 }
 
 /// The state of an event at one sink.

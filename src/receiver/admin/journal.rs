@@ -1,5 +1,5 @@
-//! `GET /journal` and `GET /journal/POSITION` on the admin port: the entries of the journal, for requests with the
-//! route's admin token. Read-only.
+//! `GET /journal`, `GET /journal/POSITION` and `GET /dropped` on the admin port: the entries of the journal and the events
+//! that were given up, for requests with the route's admin token. Read-only.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
         config::Current,
         journal::{JournalError, Position, inspect::Inspect},
     },
-    route::journal::{Body, Detail, Page},
+    route::journal::{Body, Detail, DroppedPage, Page},
 };
 
 /// The largest and the default number of entries in a page.
@@ -38,9 +38,13 @@ impl std::fmt::Debug for JournalApi {
     }
 }
 
-/// The routes below `/journal`, to merge into the admin port's router.
+/// The routes of the journal, to merge into the admin port's router.
 pub fn router(api: JournalApi) -> Router {
-    Router::new().route("/journal", get(list)).route("/journal/{position}", get(show)).with_state(api)
+    Router::new()
+        .route("/journal", get(list))
+        .route("/journal/{position}", get(show))
+        .route("/dropped", get(dropped))
+        .with_state(api)
 }
 
 #[derive(Deserialize)]
@@ -63,6 +67,20 @@ async fn list(
     entries.truncate(limit);
     let next = entries.last().filter(|_| more).map(|entry| entry.position);
     Ok(Json(Page { entries, next }))
+}
+
+async fn dropped(
+    State(api): State<JournalApi>,
+    header: HeaderMap,
+    Query(Range { after, limit }): Query<Range>,
+) -> Result<Json<DroppedPage>, StatusCode> {
+    auth::authorize(&api.config, &header)?;
+    let limit = limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let mut dropped = api.journal.dropped(after, limit + 1).await.map_err(|error| unavailable(&error))?;
+    let more = dropped.len() > limit;
+    dropped.truncate(limit);
+    let next = dropped.last().filter(|_| more).map(|event| event.number);
+    Ok(Json(DroppedPage { dropped, next }))
 }
 
 async fn show(

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{JournalError, Position};
 use crate::route::{
-    journal::{Entry, SinkEntry},
+    journal::{DroppedEvent, Entry, SinkEntry},
     status::RemovedSink,
 };
 
@@ -19,6 +19,9 @@ pub trait Inspect: Send + Sync + 'static {
 
     /// The entries after position `after`, in the order of arrival, at most `limit`.
     async fn list(&self, after: Position, limit: usize) -> Result<Vec<Entry>, JournalError>;
+
+    /// The events that were given up, after the entry `after` of the list, at most `limit`.
+    async fn dropped(&self, after: i64, limit: usize) -> Result<Vec<DroppedEvent>, JournalError>;
 
     /// One entry with its body and its state at each sink; `None` if it does not exist or has expired.
     async fn show(&self, position: Position) -> Result<Option<(Entry, Bytes, Vec<SinkEntry>)>, JournalError>;
@@ -40,6 +43,8 @@ pub struct Inventory {
     pub oldest: BTreeMap<String, i64>,
     /// The sinks that have left the route and still have dead letters, at most 100.
     pub removed: Vec<RemovedSink>,
+    /// How many events were given up for want of room since the journal was made, by sink.
+    pub dropped: BTreeMap<String, u64>,
     /// The id of the last accepted request to send events again.
     pub last_redrive: Option<String>,
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     checkpoint::Wal,
+    drops::Drops,
     error::OpenError,
     expire::Expiry,
     identities::PendingIdentities,
@@ -41,6 +42,8 @@ mod checkpoint;
 mod clock_jumps;
 mod commit_size;
 mod counts;
+mod drop_oldest;
+mod drops;
 mod due;
 pub mod error;
 mod expire;
@@ -101,6 +104,7 @@ impl SqliteJournal {
         let (appended, appended_seen) = watch::channel(last);
         let settings = Settings {
             sinks: Vec::new(),
+            drop_oldest: Vec::new(),
             deduplication_window_seconds: u64::MAX,
             retention_seconds: u64::MAX,
             dead_letter_retention_seconds: u64::MAX,
@@ -125,6 +129,7 @@ impl SqliteJournal {
             commits,
             runtime: Handle::current(),
             nothing_to_evict: false,
+            drops: Drops::new(),
             convert_at: Some(clock::monotonic()),
             redrive_at: Some(clock::monotonic()),
             maintenance: Schedule::new(clock::monotonic()),

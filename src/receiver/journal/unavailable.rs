@@ -22,7 +22,7 @@ use super::{
 use crate::{
     receiver::ingest::event::Event,
     route::{
-        journal::{Entry, SinkEntry},
+        journal::{DroppedEvent, Entry, SinkEntry},
         redrive::RedriveProgress,
         status::JournalHealth,
     },
@@ -207,6 +207,10 @@ impl Inspect for UnavailableJournal {
 
     async fn list(&self, after: Position, limit: usize) -> Result<Vec<Entry>, JournalError> {
         self.opened()?.list(after, limit).await
+    }
+
+    async fn dropped(&self, after: i64, limit: usize) -> Result<Vec<DroppedEvent>, JournalError> {
+        self.opened()?.dropped(after, limit).await
     }
 
     async fn show(&self, position: Position) -> Result<Option<(Entry, Bytes, Vec<SinkEntry>)>, JournalError> {

@@ -13,7 +13,7 @@ use crate::{
         inspect::{Inspect, Inventory},
     },
     route::{
-        journal::{Entry, SinkEntry, SinkState},
+        journal::{DropReason, DroppedEvent, Entry, SinkEntry, SinkState},
         status::RemovedSink,
     },
 };
@@ -30,6 +30,10 @@ impl Inspect for SqliteJournal {
 
     async fn list(&self, after: Position, limit: usize) -> std::result::Result<Vec<Entry>, JournalError> {
         self.reader.read(move |connection| list(connection, after, limit)).await
+    }
+
+    async fn dropped(&self, after: i64, limit: usize) -> std::result::Result<Vec<DroppedEvent>, JournalError> {
+        self.reader.read(move |connection| dropped(connection, after, limit)).await
     }
 
     async fn show(
@@ -56,6 +60,11 @@ fn inventory(connection: &Connection) -> Result<Inventory> {
         last_redrive: redrive::last_accepted(connection)?,
         ..Inventory::default()
     };
+    let mut drops = connection.prepare_cached("SELECT sink, count FROM drops")?;
+    for row in drops.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))? {
+        let (sink, count) = row?;
+        inventory.dropped.insert(sink, count);
+    }
     for row in oldest {
         let (sink, received_at) = row?;
         inventory.oldest.extend(received_at.map(|received_at| (sink, received_at)));
@@ -88,6 +97,22 @@ fn show(connection: &Connection, position: Position) -> Result<Option<(Entry, By
     let mut statement = connection.prepare_cached(sinks)?;
     let sinks = statement.query_map([position], sink)?.filter_map(Result::transpose).collect::<Result<_>>()?;
     Ok(Some((entry, body, sinks)))
+}
+
+fn dropped(connection: &Connection, after: i64, limit: usize) -> Result<Vec<DroppedEvent>> {
+    let dropped = "SELECT number, event, name, sink, at FROM dropped WHERE number > ?1 ORDER BY number LIMIT ?2";
+    let mut dropped = connection.prepare_cached(dropped)?;
+    let rows = dropped.query_map(params![after, limit as i64], |row| {
+        Ok(DroppedEvent {
+            number: row.get(0)?,
+            position: row.get(1)?,
+            id: row.get(2)?,
+            sink: row.get(3)?,
+            time: row.get(4)?,
+            reason: DropReason::JournalFull,
+        })
+    })?;
+    rows.collect()
 }
 
 fn entry(row: &Row<'_>) -> Result<Entry> {

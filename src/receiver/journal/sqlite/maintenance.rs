@@ -7,6 +7,7 @@ use rusqlite::Result;
 
 use super::{
     budget::Budget,
+    drop_oldest,
     error::is_busy,
     identities::{self, IndexKeys},
     prune::{self, ago},
@@ -30,6 +31,7 @@ impl Writer {
 
     /// Runs a pass, if there is room for it. Other processes that use the database put it off.
     pub(super) fn maintain(&mut self) {
+        self.drops.restart();
         let failed = *self.health.borrow() != JournalHealth::Healthy;
         self.room.remeasure(&self.connection);
         self.limit_log();
@@ -46,6 +48,7 @@ impl Writer {
                 self.expiry.committed();
                 self.pending.forget(&forgotten);
                 self.maintenance.set_more(more);
+                self.drops.log();
                 self.set_health(if free_bytes > 0 { JournalHealth::Healthy } else { JournalHealth::Full });
             }
             Ok(None) => {}
@@ -92,6 +95,13 @@ impl Writer {
             self.nothing_to_evict = evicted == 0;
             free = self.room.free(&transaction, capacity, self.last)?;
         }
+        if free <= self.room.low_bytes() / 4 && self.nothing_to_evict {
+            let (needed, pages) = (self.room.low_bytes() / 2 - free, bounds.evict_pages());
+            self.drops.make_room(&transaction, &self.settings, needed, pages, time.now)?;
+            free = self.room.free(&transaction, capacity, self.last)?;
+            more |= free <= self.room.low_bytes() / 4 && self.drops.is_open(&self.settings);
+        }
+        drop_oldest::expire_listed(&transaction, ago(time.now, self.settings.retention_seconds))?;
         transaction.commit()?;
         more |= more_identities || (evicted > 0 && free <= self.room.low_bytes());
         Ok(Some(Pass { more, free_bytes: free, forgotten }))

@@ -37,6 +37,14 @@ pub(super) enum Work {
 }
 
 impl Work {
+    /// How many bytes an event needs.
+    pub(super) fn bytes(&self) -> i128 {
+        match self {
+            Work::Append(event) => commit_size::append_bytes(event.body.len()),
+            Work::Settle { .. } | Work::Configure(_) | Work::Redrive(_) => 0,
+        }
+    }
+
     /// How many pages it writes at most, without index pages of an append.
     fn pages(&self) -> u32 {
         match self {

@@ -38,6 +38,15 @@ pub(super) fn set_sinks(connection: &Connection, names: &[String], last: Positio
     Ok(gone)
 }
 
+/// Sets the sinks whose oldest events may be given up.
+pub(super) fn set_policies(connection: &Connection, drop_oldest: &[String]) -> Result<()> {
+    connection.execute("UPDATE sinks SET drop_oldest = 0", [])?;
+    for sink in drop_oldest {
+        connection.execute("UPDATE sinks SET drop_oldest = 1 WHERE name = ?1", [sink])?;
+    }
+    Ok(())
+}
+
 /// Turns the next events that a removed sink waits for, at most `limit`, into dead letters at `now`, the journal's
 /// time. Returns whether there may be more.
 pub(super) fn convert(connection: &Connection, now: i64, limit: usize) -> Result<bool> {

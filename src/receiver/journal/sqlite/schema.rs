@@ -163,11 +163,23 @@ ALTER TABLE sinks ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
 /// row until all events up to `removed_after` that it waits for are dead letters. What a sink of an earlier version has
 /// had is unknown, so it counts as all.
 ///
+/// `dropped` lists the events that were given up, and `drops` counts them; see [`super::drop_oldest`].
+///
 /// `redrives` are the requests to send events again, one row for each sink: all their events up to `reached` have been
 /// queued; see [`super::redrive`].
 const V7: &str = "
 ALTER TABLE sinks ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sinks ADD COLUMN removed_after INTEGER;
+ALTER TABLE sinks ADD COLUMN drop_oldest INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE dropped (
+    number INTEGER PRIMARY KEY,
+    event INTEGER NOT NULL,
+    sink TEXT NOT NULL,
+    name TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    UNIQUE (event, sink)
+);
+CREATE TABLE drops (sink TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
 ALTER TABLE retries ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE redrives (
     number INTEGER PRIMARY KEY,

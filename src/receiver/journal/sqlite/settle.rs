@@ -13,7 +13,10 @@ pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlem
         // The attempt began before the sink was removed; the event may be a dead letter by now.
         let late = membership.is_late(*position);
         let settled = matches!(outcome, Outcome::Done | Outcome::Unwanted);
-        if late && !settled && !membership.keeps_waiting(connection, *position)? {
+        let waits = || -> Result<bool> {
+            Ok(exists(connection, *position)? && (!late || membership.keeps_waiting(connection, *position)?))
+        };
+        if !settled && !waits()? {
             continue;
         }
         match outcome {
@@ -47,6 +50,12 @@ pub(super) fn settle(connection: &Connection, sink: &str, settlements: &[Settlem
         connection.prepare_cached(advance)?.execute(params![sink, last, accepted])?;
     }
     Ok(())
+}
+
+/// Whether the event was not given up during the attempt.
+fn exists(connection: &Connection, position: Position) -> Result<bool> {
+    let exists = "SELECT EXISTS (SELECT 1 FROM events WHERE id = ?1)";
+    connection.prepare_cached(exists)?.query_row([position], |row| row.get(0))
 }
 
 /// Returns whether the event waited for a retry.

@@ -15,6 +15,7 @@ use crate::{
     receiver::journal::{Outcome, inspect::Inspect, tries::Tries},
 };
 
+mod drop_oldest;
 mod forwarding;
 mod full;
 mod log_limit;
@@ -29,6 +30,7 @@ fn open(directory: &Path) -> SqliteJournal {
 fn settings(sinks: &[&str]) -> Settings {
     Settings {
         sinks: sinks.iter().map(|&name| name.into()).collect(),
+        drop_oldest: Vec::new(),
         deduplication_window_seconds: 604_800,
         retention_seconds: u64::MAX,
         dead_letter_retention_seconds: u64::MAX,

@@ -30,6 +30,7 @@ use super::{
     budget::Budget,
     checkpoint::Wal,
     commit_size,
+    drops::Drops,
     error::sync_failed,
     expire::Expiry,
     identities::{self, FlushedChunks, IndexKeys, Match, PendingIdentities},
@@ -83,6 +84,7 @@ pub(super) struct Writer {
     /// Whether there is no delivered event to evict.
     pub(super) nothing_to_evict: bool,
     pub(super) maintenance: Schedule,
+    pub(super) drops: Drops,
     /// When the next events of removed sinks become dead letters; `None` without such events.
     pub(super) convert_at: Option<Instant>,
     /// When the next events are sent again; `None` without a request.
@@ -230,6 +232,13 @@ impl Writer {
                 prune::evict_events(&transaction, Budget::of_pages(self.room.bounds().evict_pages()))? == 0;
             free = self.room.free(&transaction, capacity, self.last)?;
         }
+        if free <= 0 && committed.nothing_to_evict {
+            let needed = batch.iter().map(|request| request.work.bytes()).sum::<i128>() - free;
+            let pages = self.room.bounds().evict_pages();
+            if self.drops.make_room(&transaction, &self.settings, needed, pages, time.now)? > 0 {
+                free = self.room.free(&transaction, capacity, self.last)?;
+            }
+        }
         for Request { work, .. } in batch {
             let answer = match work {
                 Work::Append(event) => committed.append(&transaction, &self.pending, event, time.ahead(), &mut free)?,
@@ -240,6 +249,7 @@ impl Writer {
                 }
                 Work::Configure(settings) => {
                     committed.removed.extend(removed::set_sinks(&transaction, &settings.sinks, committed.last)?);
+                    removed::set_policies(&transaction, &settings.drop_oldest)?;
                     committed.settings = settings.clone();
                     committed.nothing_to_evict = false;
                     free = self.room.free(&transaction, settings.capacity_bytes, committed.last)?;

@@ -36,6 +36,7 @@ impl Journal {
         let expiry = Expiry::load(&connection).unwrap();
         let settings = Settings {
             sinks,
+            drop_oldest: Vec::new(),
             deduplication_window_seconds: WEEK as u64,
             retention_seconds: WEEK as u64,
             dead_letter_retention_seconds: MONTH as u64,

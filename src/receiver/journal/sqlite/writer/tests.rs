@@ -39,6 +39,7 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         expiry,
         settings: Settings {
             sinks: Vec::new(),
+            drop_oldest: Vec::new(),
             deduplication_window_seconds: u64::MAX,
             retention_seconds: u64::MAX,
             dead_letter_retention_seconds: u64::MAX,
@@ -52,6 +53,7 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         commits: Histogram::new([0.1]),
         runtime: Handle::current(),
         nothing_to_evict: false,
+        drops: Drops::new(),
         convert_at: None,
         redrive_at: None,
         maintenance: Schedule::new(clock::monotonic()),

@@ -1,0 +1,45 @@
+//! A full journal with a sink that gives up its oldest events.
+
+use super::*;
+
+#[tokio::test]
+async fn the_intake_continues_while_a_sink_that_is_down_gives_up_its_oldest_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    let full = Settings { drop_oldest: vec!["down".into()], capacity_bytes: 400_000, ..settings(&["down", "up"]) };
+    journal.configure(full).await.unwrap();
+    let big = |n: i64| format!("[{n}, \"{}\"]", "x".repeat(20_000));
+    for n in 1..=60 {
+        let stored = journal.append(delivery(&format!("d{n}"), &big(n), *NOW)).await;
+        assert_eq!(stored, Ok(Appended::Stored), "event {n}");
+        assert_eq!(due(&journal, "up").await, [format!("d{n}")], "the other sink gets every event");
+        settle(&journal, "up", n, Outcome::Done).await;
+    }
+    let waiting = due(&journal, "down").await;
+    let dropped = journal.inventory().await.unwrap().dropped["down"] as usize;
+    assert!(dropped >= 40 && waiting.len() >= 5, "{dropped} {waiting:?}");
+    assert_eq!(dropped + waiting.len(), 60, "each is counted or waits");
+    assert_eq!(waiting, Vec::from_iter((dropped + 1..=60).map(|n| format!("d{n}"))), "the oldest were given up");
+    let listed = journal.dropped(0, 100).await.unwrap();
+    assert_eq!((listed.len(), listed[0].id.as_str(), listed[0].sink.as_str()), (dropped, "d1", "down"));
+    assert_eq!(journal.health(), JournalHealth::Healthy);
+    journal.close().await.unwrap();
+    assert_eq!(open(directory.path()).inventory().await.unwrap().dropped["down"] as usize, dropped);
+}
+
+#[tokio::test]
+async fn an_event_that_a_sink_with_refuse_waits_for_is_not_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    let full = Settings { drop_oldest: vec!["a".into()], capacity_bytes: 240_000, ..settings(&["a", "b"]) };
+    journal.configure(full).await.unwrap();
+    let big = |n: usize| format!("[{n}, \"{}\"]", "x".repeat(20_000));
+    let mut kept = 0;
+    while journal.append(delivery(&format!("d{kept}"), &big(kept), *NOW)).await.is_ok() {
+        kept += 1;
+    }
+    assert_eq!((due(&journal, "a").await.len(), due(&journal, "b").await.len()), (kept, kept));
+    settle(&journal, "b", 1, Outcome::Done).await;
+    until(async || journal.append(delivery("fresh", "[]", *NOW)).await.is_ok()).await;
+    assert_eq!(due(&journal, "a").await.len(), kept, "d0 was given up for the fresh one");
+}
