@@ -3,6 +3,7 @@
 
 pub mod clock_skew;
 pub mod counters;
+pub mod forecast;
 pub mod gauges;
 pub mod labels;
 mod last_hour;

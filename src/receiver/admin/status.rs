@@ -22,7 +22,7 @@ use crate::{
     },
     route::{
         self,
-        status::{JournalHealth, Milestones, ReceiverStatus, SinkStatus},
+        status::{JournalHealth, JournalUsage, Milestones, ReceiverStatus, SinkStatus},
     },
 };
 
@@ -70,36 +70,41 @@ impl Sources {
         self.certificate.as_ref().map(|certificate| certificate.status(clock::now()))
     }
 
-    /// Updates the gauges. Those of a journal that cannot be read are absent, not 0. Returns the backlog and the inventory
-    /// of the journal.
-    pub async fn measure(&self) -> Result<(Vec<Backlog>, Inventory), JournalError> {
+    /// Updates the gauges. Those of a journal that cannot be read are absent, not 0. Returns the backlog of the journal, its
+    /// inventory, and how full it is.
+    pub async fn measure(&self) -> Result<(Vec<Backlog>, Inventory, JournalUsage), JournalError> {
         let measured = tokio::try_join!(self.journal.backlog(), self.inspect.inventory());
         let gauges = &self.stats.metrics().gauges;
-        match &measured {
-            Ok((backlog, inventory)) => {
-                gauges.set(backlog, inventory, &self.stats.snapshot(), clock::now().as_second());
-            }
-            Err(_) => gauges.forget_journal(),
-        }
-        measured
+        let (backlog, inventory) = measured.inspect_err(|_| gauges.forget_journal())?;
+        let now = clock::now().as_second();
+        let usage = self.stats.journal_usage(&backlog, &inventory, now, clock::monotonic());
+        gauges.set(&backlog, &inventory, &self.stats.snapshot(), now);
+        gauges.set_usage(&usage);
+        Ok((backlog, inventory, usage))
     }
 }
 
 async fn status(State(sources): State<Sources>, header: HeaderMap) -> Result<Json<ReceiverStatus>, StatusCode> {
     let config = auth::authorize(&sources.config, &header)?;
     // If the journal cannot be read, its health in the status says so, and the rest of the status is still useful.
-    let (backlog, inventory) = match sources.measure().await {
-        Ok((backlog, inventory)) => (Some(backlog), Some(inventory)),
-        Err(_) => (None, None),
+    let (backlog, inventory, journal_usage) = match sources.measure().await {
+        Ok((backlog, inventory, usage)) => (Some(backlog), Some(inventory), Some(usage)),
+        Err(_) => (None, None, None),
     };
     let milestones = inventory.as_ref().map(|inventory| Milestones { last_time: inventory.last_milestone });
     let (stats, health) = (sources.stats.snapshot(), sources.journal.health());
+    let mut status = compose(&config, health, &stats, backlog.as_deref(), clock::now().as_second());
+    for sink in &mut status.sinks {
+        let dropped = inventory.as_ref().and_then(|inventory| inventory.dropped.get(&sink.name));
+        sink.dropped = dropped.copied().unwrap_or(0);
+    }
     Ok(Json(ReceiverStatus {
         certificate: sources.certificate(),
         milestones,
+        journal_usage,
         last_handled_redrive: inventory.as_ref().and_then(|inventory| inventory.last_redrive.clone()),
         removed_sinks: inventory.map(|inventory| inventory.removed).unwrap_or_default(),
-        ..compose(&config, health, &stats, backlog.as_deref(), clock::now().as_second())
+        ..status
     }))
 }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    forecast::Forecast,
     labels::{SinkLabel, VerdictLabel},
     log_limiter::LogLimiter,
     metrics::Metrics,
@@ -19,11 +20,12 @@ use crate::{
     linktree::{event::EventType, headers::DELIVERY_ID_MAX},
     receiver::{
         ingest::verdict::{Bucket, Verdict},
+        journal::{Backlog, inspect::Inventory},
         sink::failure::Failure,
     },
     route::{
         Key,
-        status::{DeliveryCounts, SinkHold, UnverifiedRun},
+        status::{DeliveryCounts, JournalUsage, SinkHold, UnverifiedRun},
     },
 };
 
@@ -37,6 +39,7 @@ pub struct DeliveryStats {
 #[derive(Debug, Default)]
 struct State {
     snapshot: StatsSnapshot,
+    forecast: Forecast,
     /// One rate limit for each kind of log line.
     log_limiters: HashMap<&'static str, LogLimiter>,
 }
@@ -51,6 +54,11 @@ impl DeliveryStats {
     #[must_use]
     pub fn snapshot(&self) -> StatsSnapshot {
         self.lock().snapshot.clone()
+    }
+
+    /// Adds a measurement of the journal, and returns how full it is.
+    pub fn journal_usage(&self, backlog: &[Backlog], inventory: &Inventory, now: i64, moment: Instant) -> JournalUsage {
+        self.lock().forecast.observe(backlog, inventory, now, moment)
     }
 
     #[must_use]

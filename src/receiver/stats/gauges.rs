@@ -1,7 +1,7 @@
 //! Prometheus gauges that are updated periodically, so that no delivery waits for their measurement.
 
 use prometheus_client::{
-    metrics::{family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     receiver::journal::{Backlog, inspect::Inventory},
-    route::status::RemovedSink,
+    route::status::{JournalUsage, RemovedSink},
 };
 
 /// Handles to all gauges.
@@ -21,6 +21,7 @@ pub struct Gauges {
     backlog: Family<SinkLabel, Gauge>,
     oldest: Family<SinkLabel, Gauge>,
     dead_letters: Family<SinkLabel, Gauge>,
+    dropped: Family<SinkLabel, Counter>,
     failures: Family<SinkLabel, Gauge>,
     held: Family<SinkLabel, Gauge>,
     last_success: Family<SinkLabel, Gauge>,
@@ -29,6 +30,8 @@ pub struct Gauges {
     events: Measured,
     identities: Measured,
     bytes: Measured,
+    capacity: Measured,
+    full_time: Measured,
 }
 
 impl Gauges {
@@ -38,6 +41,7 @@ impl Gauges {
             backlog,
             oldest,
             dead_letters,
+            dropped,
             failures,
             held,
             last_success,
@@ -46,6 +50,8 @@ impl Gauges {
             events,
             identities,
             bytes,
+            capacity,
+            full_time,
         } = gauges.clone();
         registry.register(
             "backlog",
@@ -62,6 +68,7 @@ impl Gauges {
             "Dead letters in the journal, also those of sinks that were removed",
             dead_letters,
         );
+        registry.register("dropped", "Events given up for want of room, by sinks with DropOldest", dropped);
         registry.register("sink_consecutive_failures", "Failed attempts since the last delivered event", failures);
         registry.register("sink_held", "1 while the sink is held: it gets one event from time to time", held);
         registry.register(
@@ -76,7 +83,16 @@ impl Gauges {
         registry.register("journal_events", "Events in the journal, including delivered ones", events);
         registry.register("journal_identities", "Identities stored for deduplication", identities);
         registry.register("journal_bytes", "Bytes used by the journal, without its write-ahead log", bytes);
+        registry.register("journal_capacity_bytes", "Limit of the bytes used by the journal", capacity);
+        let full = "Unix time when undelivered events fill the journal, if that is forecast";
+        registry.register("journal_full_timestamp_seconds", full, full_time);
         gauges
+    }
+
+    /// Updates the gauges of a journal that is this full.
+    pub fn set_usage(&self, usage: &JournalUsage) {
+        self.capacity.set(Some(signed(usage.capacity_bytes)));
+        self.full_time.set(usage.full_time);
     }
 
     /// Updates all gauges, as of `now` (seconds since the epoch).
@@ -99,6 +115,10 @@ impl Gauges {
                 self.last_success.get_or_create(&label).set(last);
             }
         }
+        for (sink, dropped) in &inventory.dropped {
+            let counter = self.dropped.get_or_create(&SinkLabel { sink: sink.clone() });
+            counter.inc_by(dropped.saturating_sub(counter.get()));
+        }
         for RemovedSink { name, backlog: _, dead_lettered } in &inventory.removed {
             self.dead_letters.get_or_create(&SinkLabel { sink: name.clone() }).set(signed(*dead_lettered));
         }
@@ -118,7 +138,7 @@ impl Gauges {
         for family in [&self.backlog, &self.oldest, &self.dead_letters] {
             family.clear();
         }
-        for gauge in [&self.events, &self.identities, &self.bytes] {
+        for gauge in [&self.events, &self.identities, &self.bytes, &self.capacity, &self.full_time] {
             gauge.set(None);
         }
     }

@@ -19,6 +19,7 @@ fn event() -> Event {
 fn settings() -> Settings {
     Settings {
         sinks: vec!["cms".to_owned()],
+        drop_oldest: Vec::new(),
         deduplication_window_seconds: u64::MAX,
         retention_seconds: u64::MAX,
         dead_letter_retention_seconds: u64::MAX,

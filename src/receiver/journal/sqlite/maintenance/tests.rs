@@ -64,6 +64,7 @@ fn the_worst_pass_writes_no_more_pages_than_there_is_room_for() {
         let mut expiry = Expiry::load(&connection).unwrap();
         let settings = Settings {
             sinks: Vec::new(),
+            drop_oldest: Vec::new(),
             deduplication_window_seconds: 0,
             retention_seconds: 0,
             dead_letter_retention_seconds: 0,
