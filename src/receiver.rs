@@ -126,6 +126,9 @@ impl std::fmt::Debug for Receiver {
     }
 }
 
+/// The views of an open journal, and the token that a failed sync cancels.
+type Opened = (Arc<dyn Journal>, Arc<dyn Inspect>, Arc<dyn Redriver>, CancellationToken);
+
 /// Runs a receiver until `shutdown`. It then answers the requests in flight, records the finished attempts and closes
 /// the journal.
 ///
@@ -155,25 +158,25 @@ impl Receiver {
         let tls = tls_directory.map(|directory| CertificateWatcher::new(directory, Arc::default()));
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let (journal, inspect, redriver, lost): (Arc<dyn Journal>, Arc<dyn Inspect>, Arc<dyn Redriver>, _) =
-            match SqliteJournal::open(&directory, metrics.commits.clone()) {
-                Ok(journal) => {
-                    let (lost, journal) = (journal.lost(), Arc::new(journal));
-                    (Arc::clone(&journal) as _, Arc::clone(&journal) as _, journal, lost)
+        let (journal, inspect, redriver, lost): Opened = match SqliteJournal::open(&directory, metrics.commits.clone())
+        {
+            Ok(journal) => {
+                let (lost, journal) = (journal.lost(), Arc::new(journal));
+                (Arc::clone(&journal) as _, Arc::clone(&journal) as _, journal, lost)
+            }
+            Err(error) if error.is_final() || error.is_unwritable(&directory) => {
+                tracing::error!(%error, directory = %directory.display(), "journal unavailable, answering 503");
+                let unavailable = Arc::new(UnavailableJournal::new(error.to_string()));
+                if !error.is_final() {
+                    let commits = metrics.commits.clone();
+                    let open = move || SqliteJournal::open(&directory, commits.clone());
+                    tokio::spawn(Arc::clone(&unavailable).reopen(open));
                 }
-                Err(error) if error.is_final() || error.is_unwritable(&directory) => {
-                    tracing::error!(%error, directory = %directory.display(), "journal unavailable, answering 503");
-                    let unavailable = Arc::new(UnavailableJournal::new(error.to_string()));
-                    if !error.is_final() {
-                        let commits = metrics.commits.clone();
-                        let open = move || SqliteJournal::open(&directory, commits.clone());
-                        tokio::spawn(Arc::clone(&unavailable).reopen(open));
-                    }
-                    let lost = unavailable.lost();
-                    (Arc::clone(&unavailable) as _, Arc::clone(&unavailable) as _, Arc::clone(&unavailable) as _, lost)
-                }
-                Err(source) => return Err(ReceiverError::Journal { directory, source }),
-            };
+                let lost = unavailable.lost();
+                (Arc::clone(&unavailable) as _, Arc::clone(&unavailable) as _, Arc::clone(&unavailable) as _, lost)
+            }
+            Err(source) => return Err(ReceiverError::Journal { directory, source }),
+        };
         Ok(Receiver {
             journal,
             inspect,
