@@ -38,7 +38,7 @@ struct Reading {
     at: Instant,
 }
 
-/// What an earlier process stored.
+/// The state that an earlier process stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
     /// The journal's time.
@@ -83,7 +83,7 @@ impl ExpiryClock {
         let mut clock = ExpiryClock { anchor: Reading { seconds: began, at }, jumped: None, began, in_doubt_since };
         let step = clock.anchor.step(Reading { seconds: wall, at });
         if (-HOUR_SECONDS..=HOUR_SECONDS).contains(&step) {
-            // What this process stores follows the wall clock from the start.
+            // The stored time of this process follows the wall clock from the start.
             clock.read(wall, at);
             clock.began = clock.anchor.seconds;
         } else {
@@ -111,7 +111,7 @@ impl ExpiryClock {
         ExpiryTime { now: self.anchor.expected(at), wall }
     }
 
-    /// What a later process needs to know at `at`.
+    /// The state that a later process needs, as of `at`.
     pub(super) fn stored(&self, at: Instant) -> Stored {
         Stored { time: self.anchor.expected(at), in_doubt_since: self.in_doubt_since }
     }

@@ -261,7 +261,7 @@ fn outside(observed: &mut Observed) {
 /// An update of the present differences, 10 s ago.
 fn corrected(observed: &mut Observed) {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
-    let drift = decide(&spec, observed, at(NOW)).subscription.unwrap().drift;
+    let drift = decide(&spec, observed, at(NOW)).subscription.map(|known| known.drift).unwrap_or_default();
     observed.correction = Some(Correction::after(None, spec.generation, &drift, at(NOW - 10)));
 }
 
