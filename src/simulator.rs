@@ -204,4 +204,35 @@ mod tests {
             message(Path::new("/no/such/file")).starts_with("the certificates of --ca-file /no/such/file cannot be")
         );
     }
+
+    #[derive(clap::Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_does_not_wait_for_deliveries_that_hang() {
+        let arguments = ["simulator", "--api-port=0", "--control-port=0", "--seed=1"];
+        let args = <CommandLine as clap::Parser>::parse_from(arguments).args;
+        let shutdown = CancellationToken::new();
+        let running = start(&args, shutdown.clone()).await.unwrap();
+        // Accepts connections and never answers.
+        let receiver = serve::listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let url = format!("http://{}/", receiver.local_addr().unwrap());
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let post = async |path: &str, body: serde_json::Value| {
+            let request = http.post(format!("http://{}{path}", running.control)).json(&body);
+            assert!(request.send().await.unwrap().status().is_success(), "{path}");
+        };
+        post("/subscriptions", serde_json::json!({"url": url, "events": ["link.created"]})).await;
+        // More than are sent at once, so that the sender waits for a place.
+        for n in 0..100 {
+            post("/links", serde_json::json!({"title": n.to_string(), "url": "https://shop.example/"})).await;
+        }
+        let _connection = receiver.accept().await.unwrap();
+        shutdown.cancel();
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(5), running.ended()).await;
+        assert!(ended.is_ok(), "it waits for the timeout of the deliveries");
+    }
 }
