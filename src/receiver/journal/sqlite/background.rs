@@ -55,6 +55,9 @@ impl Writer {
 
     /// Reports a failure of background work. Returns when to try again. Other processes only put it off.
     fn retry_after(&mut self, error: rusqlite::Error) -> Option<Instant> {
+        if self.give_way(&error) {
+            return Some(clock::monotonic());
+        }
         if !is_busy(&error) {
             self.mark_failed(error);
         }
