@@ -191,7 +191,8 @@ mod tests {
             })
         };
         let other = || connection("other", |_| {});
-        let cases: [(&str, Vec<Event<Guarded<LinktreeConnection>>>, usize); 10] = [
+        type Events = Vec<Event<Guarded<LinktreeConnection>>>;
+        let cases: [(&str, Events, usize); 10] = [
             ("it is new", vec![Event::Apply(plain())], 1),
             ("it is new and listed", vec![Event::Init, Event::InitApply(plain()), Event::InitDone], 1),
             ("the list is not complete", vec![Event::Init, Event::InitApply(plain())], 0),

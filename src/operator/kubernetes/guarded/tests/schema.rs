@@ -124,7 +124,7 @@ fn replace(value: &mut Value, path: String, place: &[prop::sample::Index], odd: 
             let index = first.index(items.len());
             replace(&mut items[index], format!("{path}[{index}]"), rest, odd)
         }
-        value => {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
             *value = odd;
             path
         }
