@@ -97,7 +97,7 @@ fn answers_of_sinks() {
     while !cases.is_empty() {
         let some = cases.split_off(cases.len().saturating_sub(AT_ONCE));
         taken += some.iter().filter(|case| case.is_taken()).count();
-        run(some, &mut row);
+        run(&some, &mut row);
     }
     assert!(taken * 20 > whole && taken < whole, "the cases are one-sided: {taken} of {whole} are taken");
     row.finish();
@@ -120,7 +120,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// Sends one event to a receiver with a sink for each case.
-fn run(cases: Vec<Case>, row: &mut Row) {
+fn run(cases: &[Case], row: &mut Row) {
     let answers: Vec<Vec<Step>> = cases.iter().map(|case| case.body.answer(case.status)).collect();
     let sink = Recorder::start(move |request| answers[request.path[1..].parse::<usize>().unwrap()].clone());
     let directory = process::directory();

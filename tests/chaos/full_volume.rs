@@ -116,9 +116,7 @@ fn full_volumes_heal() {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let began = Instant::now();
-                    let (acknowledged, violations) = run(*case);
-                    println!("{case}: {acknowledged} acknowledged, {} s, {violations:?}", began.elapsed().as_secs());
+                    let (_acknowledged, violations) = run(*case);
                     wrong.lock().unwrap().extend(violations.into_iter().map(|what| format!("{case}: {what}")));
                 }
             });

@@ -137,7 +137,7 @@ impl Process {
                 let log: Arc<Mutex<Vec<String>>> = Arc::default();
                 let kept = Arc::clone(&log);
                 std::thread::spawn(move || {
-                    lines.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line))
+                    lines.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line));
                 });
                 return Ok(Process { child, tracer, log, delivery, admin });
             }
