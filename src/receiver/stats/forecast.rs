@@ -44,7 +44,7 @@ struct Sample {
 struct Use {
     /// By events that a sink still has to get, and dead letters.
     held_bytes: u64,
-    /// What is free, or used by events that are deleted when room is needed.
+    /// The free bytes, and those of events that are deleted when room is needed.
     room_bytes: u64,
 }
 
