@@ -73,7 +73,8 @@ fn crashing(number: u64) -> Value {
 }
 
 fn cases() -> Vec<Case> {
-    let probes: [(&str, fn(u64) -> ProbeResult); 6] = [
+    type Named<F> = (&'static str, F);
+    let probes: [Named<fn(u64) -> ProbeResult>; 6] = [
         ("a redirect's target", redirect),
         ("a connection's error", refused),
         ("a resolver's error", unresolved),
@@ -81,8 +82,8 @@ fn cases() -> Vec<Case> {
         ("a certificate's end", expiring),
         ("an expired certificate's end", expired),
     ];
-    let statuses: [(&str, fn(u64, &mut ReceiverStatus)); 2] = [("a journal's error", journal), ("a backlog", backlog)];
-    let pods: [(&str, fn(u64) -> Value); 2] = [("a pull's error", waiting), ("a crash", crashing)];
+    let statuses: [Named<fn(u64, &mut ReceiverStatus)>; 2] = [("a journal's error", journal), ("a backlog", backlog)];
+    let pods: [Named<fn(u64) -> Value>; 2] = [("a pull's error", waiting), ("a crash", crashing)];
     let mut cases = Vec::new();
     for noise in [false, true] {
         let case = |name, varied, pod| Case { name, varied, pod, noise };
