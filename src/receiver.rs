@@ -116,6 +116,8 @@ pub struct Receiver {
     tls: Option<CertificateWatcher>,
     transport: Transport,
     limits: Limits,
+    /// The number of attempts to send an event that may be in flight.
+    attempts: usize,
     delivery: TcpListener,
     admin: TcpListener,
 }
@@ -177,6 +179,7 @@ impl Receiver {
             }
             Err(source) => return Err(ReceiverError::Journal { directory, source }),
         };
+        let files = open_files::raise_limit();
         Ok(Receiver {
             journal,
             inspect,
@@ -188,7 +191,8 @@ impl Receiver {
             route_file,
             transport: tls.as_ref().map_or(Ok(Transport::Tcp), |tls| tls.certificate().transport())?,
             tls,
-            limits: limits::with_open_files(open_files::raise_limit()),
+            limits: limits::with_open_files(files),
+            attempts: limits::connections_to_sinks(files),
             delivery: listen(delivery_address)?,
             admin: listen(admin_address)?,
         })
@@ -225,6 +229,7 @@ impl Receiver {
             tls,
             transport,
             limits,
+            attempts,
             delivery,
             admin,
         } = self;
@@ -237,6 +242,7 @@ impl Receiver {
             stats: Arc::clone(&stats),
             clients,
             bodies: BodiesInFlight::new(memory_limit::read()),
+            attempts,
         };
         let api = JournalApi { config: config.clone(), journal: Arc::clone(&inspect) };
         let redrives = RedriveApi { config: config.clone(), journal: redriver };

@@ -73,8 +73,10 @@ fn crashing(number: u64) -> Value {
 }
 
 fn cases() -> Vec<Case> {
-    type Named<F> = (&'static str, F);
-    let probes: [Named<fn(u64) -> ProbeResult>; 6] = [
+    type Probes = fn(u64) -> ProbeResult;
+    type Statuses = fn(u64, &mut ReceiverStatus);
+    type Pods = fn(u64) -> Value;
+    let probes: [(&str, Probes); 6] = [
         ("a redirect's target", redirect),
         ("a connection's error", refused),
         ("a resolver's error", unresolved),
@@ -82,8 +84,8 @@ fn cases() -> Vec<Case> {
         ("a certificate's end", expiring),
         ("an expired certificate's end", expired),
     ];
-    let statuses: [Named<fn(u64, &mut ReceiverStatus)>; 2] = [("a journal's error", journal), ("a backlog", backlog)];
-    let pods: [Named<fn(u64) -> Value>; 2] = [("a pull's error", waiting), ("a crash", crashing)];
+    let statuses: [(&str, Statuses); 2] = [("a journal's error", journal), ("a backlog", backlog)];
+    let pods: [(&str, Pods); 2] = [("a pull's error", waiting), ("a crash", crashing)];
     let mut cases = Vec::new();
     for noise in [false, true] {
         let case = |name, varied, pod| Case { name, varied, pod, noise };

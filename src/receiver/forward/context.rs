@@ -13,6 +13,8 @@ pub struct Context {
     pub stats: Arc<DeliveryStats>,
     pub clients: Clients,
     pub bodies: BodiesInFlight,
+    /// The number of attempts in flight for which the process has files. All sinks have equal shares, and at least one.
+    pub attempts: usize,
 }
 
 impl std::fmt::Debug for Context {

@@ -64,6 +64,8 @@ pub(super) struct Policy {
     pub(super) timeout: Duration,
     /// Whether events may be sent: forwarding is not paused, and the sink has an address.
     pub(super) sending: bool,
+    /// The number of attempts that may be in flight.
+    pub(super) attempts: usize,
     /// The bytes of bodies that the sink may have in memory.
     pub(super) share: usize,
     /// Whether one event may exceed the share.
@@ -122,6 +124,7 @@ impl Engine {
         }
         if policy.sending
             && !self.unrecorded
+            && self.window.attempts() < policy.attempts
             && let Some(event) = self.window.next(now)
         {
             return Some(Act::Send(event));

@@ -374,6 +374,11 @@ impl Window {
         }
     }
 
+    /// The number of attempts in flight.
+    pub(super) fn attempts(&self) -> usize {
+        self.in_flight.len()
+    }
+
     /// The number of attempts that have a place.
     fn placed(&self) -> usize {
         self.in_flight.values().filter(|it| it.stage != Stage::Room).count()

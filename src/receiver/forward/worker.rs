@@ -84,7 +84,14 @@ impl Worker {
             stop: stop.clone(),
             shutdown,
             destination: None,
-            policy: Policy { retry: Retry::default(), timeout: Duration::ZERO, sending: false, share: 0, large: false },
+            policy: Policy {
+                retry: Retry::default(),
+                timeout: Duration::ZERO,
+                sending: false,
+                attempts: 0,
+                share: 0,
+                large: false,
+            },
             ordering: None,
             engine: Engine::new(None, Hold::new(), clock::monotonic()),
             attempts: FuturesUnordered::new(),
@@ -234,7 +241,8 @@ impl Worker {
         let ordering = sink.ordering;
         let timeout = Duration::from_secs(sink.timeout_seconds.into());
         let (share, large) = (self.context.bodies.share(sinks), self.large.is_some());
-        self.policy = Policy { retry: sink.retry, timeout, sending: true, share, large };
+        let attempts = (self.context.attempts / sinks.max(1)).max(1);
+        self.policy = Policy { retry: sink.retry, timeout, sending: true, attempts, share, large };
         if self.ordering == Some(ordering) {
             return;
         }

@@ -32,6 +32,16 @@ pub fn with_open_files(files: usize) -> Limits {
     Limits { connections, connections_per_address, ..LIMITS }
 }
 
+/// Files that the process needs besides connections of senders and to sinks: the journal's, the admin port's
+/// connections, the listeners and the route file.
+const OWN: usize = 96;
+
+/// How many connections to sinks a process can have that can have `files` files open.
+#[must_use]
+pub fn connections_to_sinks(files: usize) -> usize {
+    files.saturating_sub(with_open_files(files).connections + OWN).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +59,13 @@ mod tests {
         ] {
             let limits = with_open_files(files);
             assert_eq!((limits.connections, limits.connections_per_address), (connections, per_address), "{files}");
+        }
+    }
+
+    #[test]
+    fn connections_of_senders_and_to_sinks_leave_files_for_the_process() {
+        for (files, expected) in [(1 << 20, (1 << 20) - 1120), (1024, 160), (512, 160), (256, 32), (64, 1), (0, 1)] {
+            assert_eq!(connections_to_sinks(files), expected, "{files}");
         }
     }
 }

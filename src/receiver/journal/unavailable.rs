@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The delay before the journal is opened again.
-const REOPEN_DELAY: Duration = Duration::from_secs(5);
+const REOPEN_DELAY: Duration = Duration::from_secs(1);
 
 /// A journal that fails every operation with one reason, until it can be opened.
 #[derive(Debug)]

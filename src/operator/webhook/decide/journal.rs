@@ -14,7 +14,7 @@ use crate::{
     },
     route::{
         BacklogPolicy,
-        status::{JournalHealth, JournalUsage},
+        status::{JournalHealth, JournalUsage, ReceiverStatus},
     },
 };
 
@@ -23,10 +23,10 @@ const CHANGE_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
 
 /// The limits from which on a forecast is shown.
 struct Limits {
-    /// The journal is full within this time, and at least this part of it, in percent, is in use.
+    /// The journal is full within this time, and undelivered events use at least this part of it, in percent.
     within: SignedDuration,
     percent: u64,
-    /// At least this part of the journal, in percent, is in use, whether or not it grows.
+    /// Undelivered events use at least this part of the journal, in percent, whether or not they grow.
     percent_alone: u64,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn forecast(observed: &Observed, now: Timestamp) -> Option<JournalFor
         return known;
     }
     let limits = if known.is_some() { STAY } else { BEGIN };
-    let next = limits.include(usage, now).then(|| JournalForecast {
+    let next = limits.include(usage, undelivered_bytes(status, usage), now).then(|| JournalForecast {
         time: Time(whole_seconds(now)),
         full_time: usage.full_time.and_then(|second| Timestamp::from_second(second).ok()).map(Time),
         sink: usage.filled_by.clone(),
@@ -58,11 +58,23 @@ pub(super) fn forecast(observed: &Observed, now: Timestamp) -> Option<JournalFor
 }
 
 impl Limits {
-    fn include(&self, usage: &JournalUsage, now: Timestamp) -> bool {
-        let used = |percent| usage.bytes.saturating_mul(100) >= usage.capacity_bytes.saturating_mul(percent);
+    fn include(&self, usage: &JournalUsage, undelivered_bytes: u64, now: Timestamp) -> bool {
+        let used = |percent| undelivered_bytes.saturating_mul(100) >= usage.capacity_bytes.saturating_mul(percent);
         let soon = usage.full_time.is_some_and(|at| at.saturating_sub(now.as_second()) <= self.within.as_secs());
-        (soon && used(self.percent)) || (usage.filled_by.is_some() && used(self.percent_alone))
+        (soon && used(self.percent)) || used(self.percent_alone)
     }
+}
+
+/// The bytes of undelivered events, by their part of all events. A busy journal is always full of delivered events,
+/// which are deleted when room is needed.
+///
+/// Sinks share their events, so the sink with the most of them counts alone.
+fn undelivered_bytes(status: &ReceiverStatus, usage: &JournalUsage) -> u64 {
+    let current = status.sinks.iter().map(|sink| (sink.backlog.unwrap_or(0), sink.dead_lettered.unwrap_or(0)));
+    let removed = status.removed_sinks.iter().map(|sink| (sink.backlog, sink.dead_lettered));
+    let events = current.chain(removed).map(|(waiting, dead)| waiting.saturating_add(dead)).max().unwrap_or(0);
+    let bytes = u128::from(usage.bytes) * u128::from(events.min(usage.events)) / u128::from(usage.events.max(1));
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn is_close(known: &JournalForecast, next: &JournalForecast, now: Timestamp) -> bool {

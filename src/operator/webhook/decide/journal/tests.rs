@@ -9,20 +9,22 @@ use crate::{
         decide::tests::{NOW, at, settled},
         spec::tests::webhook,
     },
+    route::status::RemovedSink,
 };
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
-/// A journal of which this part is in use, and which is full so many seconds from now.
-fn usage(percent: u64, full_in: Option<i64>) -> JournalUsage {
-    JournalUsage {
-        events: 10,
-        bytes: percent * 1000,
+/// A journal of 100 events, of which so many are undelivered, and which is full so many seconds from now.
+fn usage(undelivered: u64, full_in: Option<i64>) -> (u64, JournalUsage) {
+    let usage = JournalUsage {
+        events: 100,
+        bytes: 100_000,
         capacity_bytes: 100_000,
         full_time: full_in.map(|seconds| NOW + seconds),
         filled_by: Some("cms".into()),
-    }
+    };
+    (undelivered, usage)
 }
 
 /// A forecast that was made so many seconds ago.
@@ -31,24 +33,27 @@ fn made(ago: i64, full_in: Option<i64>) -> JournalForecast {
     JournalForecast { time: Time(at(NOW - ago)), full_time, sink: Some("cms".into()) }
 }
 
-fn after(known: Option<JournalForecast>, usage: JournalUsage) -> Option<JournalForecast> {
+fn after(known: Option<JournalForecast>, (undelivered, usage): (u64, JournalUsage)) -> Option<JournalForecast> {
     let mut observed = settled();
     let journal = Some(JournalStatus { forecast: known, ..JournalStatus::default() });
     observed.status.receiver = Some(ReceiverStatus { journal, ..ReceiverStatus::default() });
-    observed.receiver.status.as_mut().unwrap().journal_usage = Some(usage);
+    let status = observed.receiver.status.as_mut().unwrap();
+    status.journal_usage = Some(usage);
+    let sink = &mut status.sinks[0];
+    (sink.backlog, sink.dead_lettered) = (Some(undelivered / 2), Some(undelivered - undelivered / 2));
     forecast(&observed, at(NOW))
 }
 
 #[test]
 fn a_forecast_begins_a_week_before_the_journal_is_full_or_at_three_quarters() {
-    let idle = JournalUsage { filled_by: None, ..usage(90, None) };
     let cases = [
         ("a quarter, within a week", usage(25, Some(7 * DAY)), true),
         ("less than a quarter", usage(24, Some(DAY)), false),
         ("later than in a week", usage(50, Some(7 * DAY + 1)), false),
         ("it does not grow", usage(74, None), false),
         ("three quarters", usage(75, None), true),
-        ("three quarters, and every event is delivered", idle, false),
+        ("it is full of delivered events", usage(1, None), false),
+        ("it is full of delivered events, and a few undelivered ones grow", usage(10, Some(DAY)), false),
         ("it should be full already", usage(99, Some(-60)), true),
     ];
     for (case, usage, expected) in cases {
@@ -70,6 +75,16 @@ fn a_forecast_moves_at_most_once_in_ten_minutes_and_ends_late() {
     for (case, known, usage, expected) in cases {
         assert_eq!(after(Some(known), usage), expected, "{case}");
     }
+}
+
+#[test]
+fn the_events_of_a_removed_sink_fill_the_journal_too() {
+    let mut observed = settled();
+    let status = observed.receiver.status.as_mut().unwrap();
+    let (_, usage) = usage(0, None);
+    status.removed_sinks = vec![RemovedSink { name: "old".into(), backlog: 5, dead_lettered: 70 }];
+    assert_eq!(undelivered_bytes(status, &usage), 75_000);
+    assert_eq!(undelivered_bytes(status, &JournalUsage { events: 0, bytes: 0, ..usage }), 0, "an empty journal");
 }
 
 #[test]

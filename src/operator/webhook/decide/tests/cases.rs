@@ -289,7 +289,9 @@ pub(super) fn held(observed: &mut Observed, cause: HoldCause, seconds: i64) {
 
 /// Undelivered events of the sink fill the journal within a day.
 fn fills(observed: &mut Observed) {
-    receiver_of(observed).journal_usage = Some(JournalUsage {
+    let status = receiver_of(observed);
+    status.sinks[0].backlog = Some(300);
+    status.journal_usage = Some(JournalUsage {
         events: 300,
         bytes: 300_000,
         capacity_bytes: 1_000_000,

@@ -67,8 +67,14 @@ pub(super) fn seconds(seconds: u64) -> Duration {
 impl<S: FnMut(Position, Duration) -> Reply> World<S> {
     pub(super) fn new(seed: u64, sink: S) -> Self {
         let start = clock::monotonic();
-        let policy =
-            Policy { retry: Retry::default(), timeout: seconds(10), sending: true, share: 1 << 20, large: false };
+        let policy = Policy {
+            retry: Retry::default(),
+            timeout: seconds(10),
+            sending: true,
+            attempts: usize::MAX,
+            share: 1 << 20,
+            large: false,
+        };
         World {
             engine: Engine::new(None, Hold::new(), start),
             policy,
