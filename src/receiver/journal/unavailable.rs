@@ -85,9 +85,7 @@ impl UnavailableJournal {
             }
         };
         let (lost, mut appended) = (journal.lost(), journal.appended());
-        if let Err(error) = self.switch(journal).await {
-            tracing::error!(%error, "cannot configure the journal");
-        }
+        self.switch(journal).await;
         tracing::info!("journal opened");
         loop {
             let position = *appended.borrow_and_update();
@@ -102,15 +100,26 @@ impl UnavailableJournal {
         }
     }
 
-    /// Uses `journal` from here on, with the last settings.
-    async fn switch(&self, journal: Arc<SqliteJournal>) -> Result<(), JournalError> {
-        let settings = self.settings.lock().await;
-        let configured = match &*settings {
-            Some(settings) => journal.configure(settings.clone()).await,
-            None => Ok(()),
-        };
-        let _ = self.opened.set(journal);
-        configured
+    /// Uses `journal` from here on, once the last settings could be written: a journal that opens need not be writable.
+    async fn switch(&self, journal: Arc<SqliteJournal>) {
+        loop {
+            let settings = self.settings.lock().await;
+            let configured = match &*settings {
+                Some(settings) => journal.configure(settings.clone()).await,
+                None => Ok(()),
+            };
+            match configured {
+                Ok(()) | Err(JournalError::Closed) => {
+                    let _ = self.opened.set(journal);
+                    return;
+                }
+                Err(error @ (JournalError::Overloaded | JournalError::Full | JournalError::Failed { .. })) => {
+                    self.set_problem(error.to_string());
+                }
+            }
+            drop(settings);
+            sleep(REOPEN_DELAY).await;
+        }
     }
 
     fn set_problem(&self, problem: String) {
