@@ -42,7 +42,7 @@ def route(port):
     def sink(name, format):
         return {
             "name": name, "url": f"http://127.0.0.1:{port}/{name}", "signingSecret": SECRET, "format": format,
-            "timeoutSeconds": 5, "retry": {"limit": 0, "delaySeconds": 1, "maxDelaySeconds": 1},
+            "timeoutSeconds": 5, "retry": {"giveUpAfterSeconds": 604800, "delaySeconds": 1, "maxDelaySeconds": 1},
         }
 
     return {

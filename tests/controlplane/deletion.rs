@@ -83,7 +83,7 @@ async fn it_waits_for_a_linktree_that_is_down_and_says_so() {
             let conditions = harness.status("links").await.conditions;
             conditions
                 .iter()
-                .any(|condition| condition.message.contains("Linktree responded with 503; next attempt at"))
+                .any(|condition| condition.message.contains("last attempt: Linktree responded with 503"))
         })
         .await;
         harness.until_condition("links", "Ready", "False", "Terminating").await;

@@ -52,7 +52,7 @@ async fn edge_faults_are_reported_and_their_repair_is_detected() {
 
         edge.set_certificate(&authority.certify(HOST, 2099).unwrap()).unwrap();
         for (directive, words) in [
-            ("return 302 https://login.example.com/;", "a redirect (302 Found) to https://login.example.com/"),
+            ("return 302 https://login.example.com/;", "a redirect (302 Found) to https://login.example.com,"),
             ("default_type text/html; return 200 '<html>Welcome';", "200 OK with an HTML page"),
             ("return 401 no;", "401 Unauthorized from a server or proxy that asks for credentials"),
         ] {
