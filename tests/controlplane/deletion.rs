@@ -81,9 +81,7 @@ async fn it_waits_for_a_linktree_that_is_down_and_says_so() {
         assert!(message.contains("left behind at"), "{message}");
         until("the message has the cause", async || {
             let conditions = harness.status("links").await.conditions;
-            conditions
-                .iter()
-                .any(|condition| condition.message.contains("last attempt: Linktree responded with 503"))
+            conditions.iter().any(|condition| condition.message.contains("last attempt: Linktree responded with 503"))
         })
         .await;
         harness.until_condition("links", "Ready", "False", "Terminating").await;
