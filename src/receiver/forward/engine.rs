@@ -117,6 +117,9 @@ impl Engine {
             self.supply.poll();
             self.polled = now.instant;
         }
+        if !policy.sending {
+            self.wants_large = false;
+        }
         self.window.park_slow(policy.timeout, now);
         self.failing_until = self.failing_until.filter(|until| *until > now.instant);
         if self.failing_until.is_some() {
@@ -176,14 +179,17 @@ impl Engine {
             Lane::Fresh => (0, READ),
         };
         let horizon = now.millis.saturating_add(i64::from(policy.retry.longest_seconds()).saturating_mul(1000));
+        self.supply.begin(lane);
         let query = DueQuery { now: now.millis, horizon, after: self.window.cursor(), retries, fresh, max_bytes };
         Some(Act::Journal(Operation::Read(lane, query)))
     }
 
     /// How long nothing must be done, unless an attempt or an operation ends or an event arrives.
     pub(super) fn idle(&self, now: Moment) -> Duration {
-        let moments =
-            [self.window.wake_at(self.busy, now.instant), self.failing_until, Some(self.polled + POLL_INTERVAL)];
+        if let Some(until) = self.failing_until {
+            return until.saturating_duration_since(now.instant);
+        }
+        let moments = [self.window.wake_at(self.busy, now.instant), Some(self.polled + POLL_INTERVAL)];
         let probe = Some(self.probe_after).filter(|after| *after > now.instant);
         let delays = moments.into_iter().chain([probe]).flatten().map(|at| at.saturating_duration_since(now.instant));
         let next = self.supply.next_after(now.millis).map(|next| next.saturating_sub(now.millis).unsigned_abs());
@@ -243,6 +249,7 @@ impl Engine {
     /// Records that the journal could not be read.
     pub(super) fn unread(&mut self, now: Instant) {
         self.busy = false;
+        self.supply.poll();
         self.failing_until = Some(now + JOURNAL_RETRY);
     }
 

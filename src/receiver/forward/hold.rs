@@ -111,6 +111,13 @@ impl Hold {
         Hold::Open { streak: VecDeque::new(), places }
     }
 
+    /// Records that all attempts were given up: a probe among them has no result.
+    pub(super) fn abandon(&mut self, now: Instant) {
+        if let Hold::Probing { hold, .. } = *self {
+            *self = Hold::Waiting { hold, until: now };
+        }
+    }
+
     /// The attempts allowed at `now`.
     pub(super) fn permit(&self, now: Instant) -> Permit {
         match self {

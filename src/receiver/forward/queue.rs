@@ -82,9 +82,10 @@ impl Queue {
         }
     }
 
-    /// Adds an event, unless it is there already.
+    /// Adds an event, unless it is there already: a new event that another sink's pressure made a retry is in both lanes
+    /// of the journal.
     pub(super) fn push(&mut self, lane: Lane, event: Pending) {
-        if self.lane(lane).iter().all(|queued| queued.event.position != event.position) {
+        if self.retries.iter().chain(&self.fresh).all(|queued| queued.event.position != event.position) {
             let resource = self.order.as_ref().and_then(|_| cloudevent::resource(&event.body));
             self.lane_mut(lane).push_back(Queued { event, resource });
         }

@@ -80,19 +80,35 @@ impl Supply {
         }
     }
 
-    /// Records a read: whether there may be more, when the next retry is due, and the size of the first event that did
-    /// not fit.
+    /// Records that a read of a lane begins. What is noted until it ends may have come too late for it.
+    pub(super) fn begin(&mut self, lane: Lane) {
+        *self.stock(lane) = Stock::Empty;
+    }
+
+    fn stock(&mut self, lane: Lane) -> &mut Stock {
+        match lane {
+            Lane::Retry => &mut self.retries,
+            Lane::Fresh => &mut self.fresh,
+        }
+    }
+
+    /// Records the end of a read: whether there may be more, when the next retry is due, and the size of the first event
+    /// that did not fit.
     pub(super) fn done(&mut self, lane: Lane, more: bool, next: Option<i64>, needs: Option<usize>) {
         let stock = match (needs, more) {
             (Some(bytes), _) => Stock::Needs(bytes),
             (None, true) => Stock::Some,
             (None, false) => Stock::Empty,
         };
-        match lane {
-            Lane::Retry => self.retries = stock,
-            Lane::Fresh => self.fresh = stock,
+        if stock != Stock::Empty {
+            *self.stock(lane) = stock;
         }
-        (self.next, self.last) = (next, lane);
+        self.last = lane;
+        match lane {
+            Lane::Retry => self.next = next,
+            // A retry that is due already is not among `next`.
+            Lane::Fresh => self.next = [self.next, next].into_iter().flatten().min(),
+        }
     }
 
     /// Records that there may be new events.
@@ -126,19 +142,41 @@ mod tests {
     const FRESH: Option<Read> = Some(Read::Bytes(Lane::Fresh, READ_BYTES));
     const RETRY: Option<Read> = Some(Read::Bytes(Lane::Retry, READ_BYTES));
 
+    fn end(supply: &mut Supply, lane: Lane, more: bool, next: Option<i64>, needs: Option<usize>) {
+        supply.begin(lane);
+        supply.done(lane, more, next, needs);
+    }
+
+    #[test]
+    fn what_is_noted_during_a_read_is_kept() {
+        let read = |supply: &Supply, now| supply.read(now, ROOM, |_| true);
+        let mut supply = Supply::new();
+        end(&mut supply, Lane::Retry, false, Some(50), None);
+        supply.begin(Lane::Fresh);
+        supply.appended();
+        supply.done(Lane::Fresh, false, None, None);
+        assert_eq!(read(&supply, 0), FRESH, "an event arrived");
+        end(&mut supply, Lane::Fresh, false, Some(90), None);
+        assert_eq!(read(&supply, 50), RETRY, "the retry is still due");
+        supply.begin(Lane::Retry);
+        supply.poll();
+        supply.done(Lane::Retry, false, None, None);
+        assert_eq!(supply.read(0, ROOM, |lane| lane == Lane::Retry), RETRY, "events are sent again on request");
+    }
+
     #[test]
     fn lanes_take_turns_and_are_read_while_there_may_be_more() {
         let mut supply = Supply::new();
         let read = |supply: &Supply, now| supply.read(now, ROOM, |_| true);
         assert_eq!(read(&supply, 0), FRESH);
-        supply.done(Lane::Fresh, true, None, None);
+        end(&mut supply, Lane::Fresh, true, None, None);
         assert_eq!(read(&supply, 0), RETRY);
-        supply.done(Lane::Retry, false, Some(50), None);
+        end(&mut supply, Lane::Retry, false, Some(50), None);
         assert_eq!(read(&supply, 0), FRESH, "no retry is due yet");
-        supply.done(Lane::Fresh, false, Some(50), None);
+        end(&mut supply, Lane::Fresh, false, Some(50), None);
         assert_eq!((read(&supply, 49), supply.next_after(49)), (None, Some(50)));
         assert_eq!((read(&supply, 50), supply.next_after(50)), (RETRY, None));
-        supply.done(Lane::Retry, false, None, None);
+        end(&mut supply, Lane::Retry, false, None, None);
         supply.retry(70);
         assert_eq!(supply.next_after(60), Some(70));
         supply.appended();
@@ -149,13 +187,13 @@ mod tests {
     #[test]
     fn an_event_is_read_once_there_is_room_for_it() {
         let mut supply = Supply::new();
-        supply.done(Lane::Retry, false, None, None);
+        end(&mut supply, Lane::Retry, false, None, None);
         let with = |supply: &Supply, used, large| supply.read(0, Room { used, large, ..ROOM }, |_| true);
         assert_eq!(with(&supply, 4 << 20, false), None);
-        supply.done(Lane::Fresh, true, None, Some(3 << 20));
+        end(&mut supply, Lane::Fresh, true, None, Some(3 << 20));
         assert_eq!(with(&supply, 2 << 20, true), None, "others go first");
         assert_eq!(with(&supply, 1 << 20, false), Some(Read::Bytes(Lane::Fresh, 3 << 20)));
-        supply.done(Lane::Fresh, true, None, Some(8 << 20));
+        end(&mut supply, Lane::Fresh, true, None, Some(8 << 20));
         assert_eq!(with(&supply, 2 << 20, false), Some(Read::Large));
         assert_eq!(with(&supply, 2 << 20, true), Some(Read::Bytes(Lane::Fresh, 8 << 20)));
         supply.poll();

@@ -403,6 +403,7 @@ impl Window {
 
     /// Gives up the events in flight and in the queue: those before the last event with an outcome are due again.
     pub(super) fn abandon(&mut self, now: Moment) {
+        self.hold.abandon(now.instant);
         let in_flight = std::mem::take(&mut self.in_flight).into_iter();
         let left =
             in_flight.filter(|(_, flight)| flight.stage == Stage::Quick).map(|(position, it)| (position, it.tries));

@@ -117,6 +117,10 @@ impl UnavailableJournal {
                     self.set_problem(error.to_string());
                 }
             }
+            if journal.lost().is_cancelled() {
+                self.lost.cancel();
+                return;
+            }
             drop(settings);
             sleep(REOPEN_DELAY).await;
         }

@@ -32,6 +32,7 @@ impl Writer {
                 Ok(Some(false)) => {
                     // They may have been the last that kept an event.
                     self.expiry.rescan_events();
+                    self.nothing_to_evict = false;
                     None
                 }
                 Ok(None) => Some(clock::monotonic() + INTERVAL),
