@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 IMAGE := localhost/linktree-webhook-operator:dev
 SINK_IMAGE := localhost/event-sink:dev
-IMAGE_LIMIT_MB := 30
+IMAGE_LIMIT_MB := 31
 
 export PATH := $(shell source .ci/env && printf %s "$$PATH")
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
