@@ -26,7 +26,7 @@ pub fn check(harness: &mut Harness) -> Result<()> {
         (&other_name, pass.as_str(), "CertificateNameMismatch", "is for another name"),
         (&expired, &pass, "CertificateExpired", "has expired at 2024-12-31T00:00:00Z"),
         (&no_chain, &pass, "CertificateUntrusted", "with the whole chain"),
-        (&valid, "return 302 https://login.example.com/;", "UnexpectedResponse", "to https://login.example.com/"),
+        (&valid, "return 302 https://login.example.com/;", "UnexpectedResponse", "to https://login.example.com, which"),
         (&valid, "return 500;", "UnexpectedResponse", "500 Internal Server Error with an HTML page"),
     ];
     for (certificate, directives, reason, words) in cases {
