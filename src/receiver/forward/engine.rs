@@ -22,7 +22,7 @@ use crate::{
 /// The delay after an error of the journal.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 /// The longest time between two polls of the journal.
-const POLL_INTERVAL: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How many of the newest events are tried until one can serve as a probe.
 const CANDIDATES: usize = 16;
 /// How long a request to send stored events again may go unnoticed while events arrive.
