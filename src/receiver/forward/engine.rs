@@ -22,13 +22,21 @@ use crate::{
 /// The delay after an error of the journal.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 /// The longest time between two polls of the journal.
-const POLL_INTERVAL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// How many of the newest events are tried until one can serve as a probe.
 const CANDIDATES: usize = 16;
 /// How long a request to send stored events again may go unnoticed while events arrive.
 const REDRIVE_DELAY_MS: i64 = 1_000;
 /// The delay before the journal is searched for a probe again if there was none.
 const PROBE_RETRY: Duration = Duration::from_secs(1);
+
+/// The next step of the worker.
+#[derive(Debug)]
+pub(super) enum Step {
+    Act(Act),
+    /// Nothing must be done for this long, unless an attempt or an operation ends or an event arrives.
+    Idle(Duration),
+}
 
 /// An act of the worker.
 #[derive(Debug)]
@@ -111,8 +119,13 @@ impl Engine {
         self.window.hold()
     }
 
-    /// The next act; it has begun once this returns. `None`: nothing to do before [`Engine::idle`] has passed.
-    pub(super) fn act(&mut self, policy: &Policy, now: Moment) -> Option<Act> {
+    /// The next step at `now`; an act has begun once this returns. Both halves take the same moment: a retry that falls
+    /// due between two moments would be too early for an act and too late for a delay.
+    pub(super) fn step(&mut self, policy: &Policy, now: Moment) -> Step {
+        self.act(policy, now).map_or_else(|| Step::Idle(self.idle(now)), Step::Act)
+    }
+
+    fn act(&mut self, policy: &Policy, now: Moment) -> Option<Act> {
         if now.instant >= self.polled + POLL_INTERVAL {
             self.supply.poll();
             self.polled = now.instant;
@@ -184,8 +197,7 @@ impl Engine {
         Some(Act::Journal(Operation::Read(lane, query)))
     }
 
-    /// How long nothing must be done, unless an attempt or an operation ends or an event arrives.
-    pub(super) fn idle(&self, now: Moment) -> Duration {
+    fn idle(&self, now: Moment) -> Duration {
         if let Some(until) = self.failing_until {
             return until.saturating_duration_since(now.instant);
         }

@@ -14,7 +14,7 @@ use super::{
     attempt::{Attempt, attempt},
     budget::LargePermit,
     context::Context,
-    engine::{Act, Engine, Policy},
+    engine::{Act, Engine, Policy, Step},
     hold::Hold,
     operation::{Answer, Operations},
     ordering::ResourceOrder,
@@ -109,20 +109,22 @@ impl Worker {
             if self.context.config.has_changed().unwrap_or(false) {
                 self.adopt_route().await;
             }
-            while let Some(act) = self.engine.act(&self.policy, moment()) {
-                self.begin(act);
-            }
+            let idle = loop {
+                match self.engine.step(&self.policy, moment()) {
+                    Step::Act(act) => self.begin(act),
+                    Step::Idle(idle) => break idle,
+                }
+            };
             self.request_large();
             self.reporter.held(self.engine.hold(), clock::monotonic());
-            let wake = self.wait().await;
+            let wake = self.wait(idle).await;
             self.handle(wake);
         }
         self.end().await;
     }
 
-    /// Waits until there is something to do.
-    async fn wait(&mut self) -> Wake {
-        let idle = self.engine.idle(moment());
+    /// Waits until there is something to do, at most for `idle`.
+    async fn wait(&mut self, idle: Duration) -> Wake {
         let Worker { attempts, operation, waiting_for_large, appended, context, stop, .. } = self;
         tokio::select! {
             Some(attempted) = attempts.next() => Wake::Attempted(Box::new(attempted)),

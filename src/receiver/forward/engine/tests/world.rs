@@ -151,14 +151,16 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
         let mut steps = 0_u64;
         while self.now < end && !done(self) {
             let before = self.now;
-            while let Some(act) = self.engine.act(&self.policy, self.moment()) {
-                self.begin(act);
-            }
+            let idle = loop {
+                match self.engine.step(&self.policy, self.moment()) {
+                    Step::Act(act) => self.begin(act),
+                    Step::Idle(idle) => break self.now + idle,
+                }
+            };
             match self.policy.large {
                 false => self.policy.large = self.engine.wants_large(),
                 true => self.policy.large = self.engine.uses_large(self.policy.share),
             }
-            let idle = self.now + self.engine.idle(self.moment());
             let attempt = self.attempts.first_key_value().map(|((at, _), _)| *at);
             let operation = self.operation.as_ref().map(|(at, _)| *at);
             self.now = [Some(end), Some(idle), attempt, operation].into_iter().flatten().min().unwrap().max(before);
