@@ -22,6 +22,7 @@ use linktree_operator::{
         ingest::{event::Event, handler::Handler, limits},
         journal::{
             Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement,
+            position::Arrivals,
             query::{DueQuery, Probe},
         },
         stats::{counters::DeliveryStats, metrics::Metrics},
@@ -125,8 +126,8 @@ impl Journal for Forgetful {
         JournalHealth::Healthy
     }
 
-    fn appended(&self) -> watch::Receiver<Position> {
-        watch::channel(0).1
+    fn appended(&self) -> watch::Receiver<Arrivals> {
+        watch::channel(Arrivals::default()).1
     }
 
     async fn close(&self) -> Result<(), JournalError> {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 pub use self::position::Position;
 use self::{
+    position::Arrivals,
     query::{DueQuery, Probe},
     tries::Tries,
 };
@@ -65,8 +66,8 @@ pub trait Journal: Send + Sync + 'static {
         u64::MAX
     }
 
-    /// A watch on the position of the newest event, to wake the forwarding to the sinks.
-    fn appended(&self) -> watch::Receiver<Position>;
+    /// A watch on the arrivals, to wake the forwarding to the sinks.
+    fn appended(&self) -> watch::Receiver<Arrivals>;
 
     /// Completes the writes that have started and closes the journal, so that another process can open it.
     async fn close(&self) -> Result<(), JournalError>;

@@ -25,8 +25,6 @@ const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// How many of the newest events are tried until one can serve as a probe.
 const CANDIDATES: usize = 16;
-/// How long a request to send stored events again may go unnoticed while events arrive.
-const REDRIVE_DELAY_MS: i64 = 1_000;
 /// The delay before the journal is searched for a probe again if there was none.
 const PROBE_RETRY: Duration = Duration::from_secs(1);
 
@@ -218,16 +216,15 @@ impl Engine {
         self.busy || self.wants_large || self.window.has_larger(share)
     }
 
-    /// Records that an event arrived (`arrived`), or that stored events are sent again on request.
-    pub(super) fn appended(&mut self, arrived: bool, now: Moment) {
+    /// Records that an event arrived.
+    pub(super) fn appended(&mut self, now: Instant) {
         self.supply.appended();
-        self.probe_after = now.instant;
-        if arrived {
-            // Both may have happened.
-            self.supply.retry(now.millis.saturating_add(REDRIVE_DELAY_MS));
-        } else {
-            self.supply.poll();
-        }
+        self.probe_after = now;
+    }
+
+    /// Records that stored events have become retries.
+    pub(super) fn requeued(&mut self) {
+        self.supply.poll();
     }
 
     /// Records the result of an attempt. Returns the outcome; `None` if the attempt was given up.

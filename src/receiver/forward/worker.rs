@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock, jitter,
     receiver::{
-        journal::{JournalError, Pending, Position},
+        journal::{JournalError, Pending, position::Arrivals},
         sink::destination::Destination,
     },
     route::{Ordering, Retry},
@@ -40,9 +40,9 @@ pub(super) struct Worker {
     context: Context,
     operations: Operations,
     reporter: Reporter,
-    appended: watch::Receiver<Position>,
-    /// The position that it had last.
-    newest: Position,
+    appended: watch::Receiver<Arrivals>,
+    /// The last seen number of [`Arrivals::requeued`].
+    requeued: u64,
     /// The sink has left the route, or the receiver shuts down.
     stop: CancellationToken,
     /// The receiver shuts down.
@@ -78,7 +78,7 @@ impl Worker {
         let worker = Worker {
             operations: Operations { sink: sink.clone(), journal: Arc::clone(&context.journal) },
             reporter: Reporter::new(sink, Arc::clone(&context.stats)),
-            newest: *context.journal.appended().borrow(),
+            requeued: context.journal.appended().borrow().requeued,
             appended: context.journal.appended(),
             context,
             stop: stop.clone(),
@@ -173,9 +173,12 @@ impl Worker {
                 self.large = permit;
             }
             Wake::Appended => {
-                let newest = *self.appended.borrow_and_update();
-                self.engine.appended(newest != self.newest, moment());
-                self.newest = newest;
+                let Arrivals { last: _, requeued } = *self.appended.borrow_and_update();
+                if requeued != self.requeued {
+                    self.requeued = requeued;
+                    self.engine.requeued();
+                }
+                self.engine.appended(clock::monotonic());
             }
             Wake::Other => {}
         }

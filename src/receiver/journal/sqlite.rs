@@ -29,6 +29,7 @@ use self::{
 };
 use super::{
     Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement,
+    position::Arrivals,
     query::{DueQuery, Probe},
 };
 use crate::{clock, receiver::ingest::event::Event, route::status::JournalHealth};
@@ -73,7 +74,7 @@ pub struct SqliteJournal {
     requests: Requests,
     reader: Reader,
     health: watch::Receiver<JournalHealth>,
-    appended: watch::Receiver<Position>,
+    appended: watch::Receiver<Arrivals>,
     lost: CancellationToken,
     limits: Arc<Reported>,
 }
@@ -101,7 +102,7 @@ impl SqliteJournal {
         let expiry = Expiry::load(&connection)?;
         let (requests, waiting) = queue();
         let (health, health_seen) = watch::channel(JournalHealth::Healthy);
-        let (appended, appended_seen) = watch::channel(last);
+        let (appended, appended_seen) = watch::channel(Arrivals { last, requeued: 0 });
         let settings = Settings {
             sinks: Vec::new(),
             drop_oldest: Vec::new(),
@@ -200,7 +201,7 @@ impl Journal for SqliteJournal {
         self.limits.body.load(Ordering::Relaxed)
     }
 
-    fn appended(&self) -> watch::Receiver<Position> {
+    fn appended(&self) -> watch::Receiver<Arrivals> {
         self.appended.clone()
     }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Appended, Backlog, Due, Journal, JournalError, Pending, Position, Settings, Settlement,
     inspect::{Inspect, Inventory},
+    position::Arrivals,
     query::{DueQuery, Probe},
     redrive::{Matched, Redrive, Redriver, Source},
     sqlite::{SqliteJournal, error::OpenError},
@@ -38,7 +39,7 @@ pub struct UnavailableJournal {
     opened: OnceLock<Arc<SqliteJournal>>,
     /// The last settings, for a journal that is opened later.
     settings: tokio::sync::Mutex<Option<Settings>>,
-    appended: watch::Sender<Position>,
+    appended: watch::Sender<Arrivals>,
     lost: CancellationToken,
     closed: CancellationToken,
 }
@@ -51,7 +52,7 @@ impl UnavailableJournal {
             problem: Mutex::new(problem),
             opened: OnceLock::new(),
             settings: tokio::sync::Mutex::default(),
-            appended: watch::Sender::new(0),
+            appended: watch::Sender::default(),
             lost: CancellationToken::new(),
             closed: CancellationToken::new(),
         }
@@ -88,8 +89,8 @@ impl UnavailableJournal {
         self.switch(journal).await;
         tracing::info!("journal opened");
         loop {
-            let position = *appended.borrow_and_update();
-            self.appended.send_replace(position);
+            let arrivals = *appended.borrow_and_update();
+            self.appended.send_replace(arrivals);
             tokio::select! {
                 Ok(()) = appended.changed() => {}
                 () = lost.cancelled() => {
@@ -199,7 +200,7 @@ impl Journal for UnavailableJournal {
         self.opened.get().map_or(u64::MAX, |journal| journal.body_limit())
     }
 
-    fn appended(&self) -> watch::Receiver<Position> {
+    fn appended(&self) -> watch::Receiver<Arrivals> {
         self.appended.subscribe()
     }
 

@@ -22,6 +22,7 @@ use crate::{
         ingest::{event::Event, limits::LIMITS},
         journal::{
             Appended, Backlog, Due, Pending, Position, Settings, Settlement,
+            position::Arrivals,
             query::{DueQuery, Probe},
         },
         stats::{counters::DeliveryStats, metrics::Metrics},
@@ -67,8 +68,8 @@ impl Journal for Stuck {
         JournalHealth::Healthy
     }
 
-    fn appended(&self) -> watch::Receiver<Position> {
-        watch::channel(0).1
+    fn appended(&self) -> watch::Receiver<Arrivals> {
+        watch::channel(Arrivals::default()).1
     }
 
     async fn close(&self) -> Result<(), JournalError> {

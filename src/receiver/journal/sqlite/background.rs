@@ -44,7 +44,7 @@ impl Writer {
             self.redrive_at = match self.redrive() {
                 Ok(Some(Step { queued, pending })) => {
                     if queued > 0 {
-                        self.appended.send_replace(self.last);
+                        self.requeued();
                     }
                     pending.then_some(next)
                 }

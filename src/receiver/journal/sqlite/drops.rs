@@ -28,11 +28,13 @@ pub(super) struct Drops {
     /// Events that were given up since the last log line, and when that was.
     unlogged: u64,
     logged: Option<Instant>,
+    /// Whether events were given up since [`Drops::take_given_up`].
+    given_up: bool,
 }
 
 impl Drops {
     pub(super) fn new() -> Self {
-        Drops { search: Search::new(), restarted: clock::monotonic(), unlogged: 0, logged: None }
+        Drops { search: Search::new(), restarted: clock::monotonic(), unlogged: 0, logged: None, given_up: false }
     }
 
     /// Gives up events until `bytes` are free, in a transaction that writes at most `pages` for it. Returns their number.
@@ -51,6 +53,7 @@ impl Drops {
         let listed = (settings.capacity_bytes / LISTED_PART / LISTED_BYTES).clamp(LISTED.0, LISTED.1);
         let dropped = self.search.give_up(connection, Limits { bytes, events, listed }, now)?;
         self.unlogged += dropped;
+        self.given_up |= dropped > 0;
         Ok(dropped)
     }
 
@@ -60,6 +63,11 @@ impl Drops {
         if !self.search.is_open() && self.restarted.elapsed() >= SEARCH_INTERVAL {
             (self.search, self.restarted) = (Search::new(), clock::monotonic());
         }
+    }
+
+    /// Whether events were given up since the last call. Those between them have then become retries.
+    pub(super) fn take_given_up(&mut self) -> bool {
+        std::mem::take(&mut self.given_up)
     }
 
     /// Whether another batch may find something.

@@ -50,7 +50,7 @@ use crate::{
     linktree::event::EventType,
     receiver::{
         ingest::event::Event,
-        journal::{Appended, JournalError, Position, Settings},
+        journal::{Appended, JournalError, Position, Settings, position::Arrivals},
     },
     route::status::JournalHealth,
 };
@@ -77,7 +77,7 @@ pub(super) struct Writer {
     pub(super) last_identity: Number,
     pub(super) pending: PendingIdentities,
     pub(super) health: watch::Sender<JournalHealth>,
-    pub(super) appended: watch::Sender<Position>,
+    pub(super) appended: watch::Sender<Arrivals>,
     pub(super) commits: Histogram,
     /// The runtime of the tasks that wait for answers.
     pub(super) runtime: Handle,
@@ -129,6 +129,9 @@ impl Writer {
             if !self.lost.is_cancelled() {
                 self.work_in_background();
             }
+            if self.drops.take_given_up() {
+                self.requeued();
+            }
             if self.lost.is_cancelled() {
                 self.shut_down();
             } else if let Err(error) = self.wal.maybe_checkpoint(&self.connection, clock::monotonic())
@@ -137,6 +140,11 @@ impl Writer {
                 self.mark_failed(error);
             }
         }
+    }
+
+    /// Wakes the forwarding, because stored events have become retries.
+    pub(super) fn requeued(&self) {
+        self.appended.send_modify(|arrivals| arrivals.requeued += 1);
     }
 
     /// Releases the journal, so that another process can open it, and answers the request to close it.
@@ -307,7 +315,7 @@ impl Writer {
         }
         if last > self.last {
             self.last = last;
-            self.appended.send_replace(last);
+            self.appended.send_modify(|arrivals| arrivals.last = last);
         }
         // A task on the runtime wakes all of them with one call into its threads, not one each.
         self.runtime.spawn(async move {

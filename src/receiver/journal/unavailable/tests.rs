@@ -47,7 +47,7 @@ async fn a_journal_is_opened_again_until_its_volume_can_be_written() {
     appended.changed().await.unwrap();
     assert_eq!(journal.health(), JournalHealth::Healthy);
     assert_eq!(journal.append(event()).await, Ok(Appended::Stored));
-    appended.wait_for(|last| *last == 1).await.unwrap();
+    appended.wait_for(|arrivals| arrivals.last == 1).await.unwrap();
     let query = DueQuery { now: 0, horizon: i64::MAX, after: 0, retries: 1, fresh: 10, max_bytes: 1 << 20 };
     assert_eq!(journal.due("cms", query).await.unwrap().fresh.len(), 1, "it was configured");
     journal.close().await.unwrap();

@@ -104,7 +104,7 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
     /// Lets this number of events arrive.
     pub(super) fn arrive(&mut self, events: Position) {
         self.journal.events += events;
-        self.engine.appended(true, self.moment());
+        self.engine.appended(self.moment().instant);
     }
 
     pub(super) fn dead(&self) -> Vec<Position> {

@@ -49,7 +49,7 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         last_identity: 0,
         pending,
         health,
-        appended: watch::channel(0).0,
+        appended: watch::Sender::default(),
         commits: Histogram::new([0.1]),
         runtime: Handle::current(),
         nothing_to_evict: false,
