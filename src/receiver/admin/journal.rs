@@ -54,32 +54,42 @@ struct Range {
     limit: Option<usize>,
 }
 
+impl Range {
+    /// The number of entries in a page.
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
+    }
+
+    /// Cuts `entries`, of which one more than the page holds was requested, to the page. Returns the number after which
+    /// the next page begins; `None` without a next page.
+    fn cut<T>(&self, entries: &mut Vec<T>, number: impl Fn(&T) -> i64) -> Option<i64> {
+        let more = entries.len() > self.limit();
+        entries.truncate(self.limit());
+        entries.last().filter(|_| more).map(number)
+    }
+}
+
 async fn list(
     State(api): State<JournalApi>,
     header: HeaderMap,
-    Query(Range { after, limit }): Query<Range>,
+    Query(range): Query<Range>,
 ) -> Result<Json<Page>, StatusCode> {
     auth::authorize(&api.config, &header)?;
-    let limit = limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    // Requests one entry more than the page holds, to know whether there is a next page.
-    let mut entries = api.journal.list(after, limit + 1).await.map_err(|error| unavailable(&error))?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let next = entries.last().filter(|_| more).map(|entry| entry.position);
+    let entries = api.journal.list(range.after, range.limit() + 1).await;
+    let mut entries = entries.map_err(|error| unavailable(&error))?;
+    let next = range.cut(&mut entries, |entry| entry.position);
     Ok(Json(Page { entries, next }))
 }
 
 async fn dropped(
     State(api): State<JournalApi>,
     header: HeaderMap,
-    Query(Range { after, limit }): Query<Range>,
+    Query(range): Query<Range>,
 ) -> Result<Json<DroppedPage>, StatusCode> {
     auth::authorize(&api.config, &header)?;
-    let limit = limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let mut dropped = api.journal.dropped(after, limit + 1).await.map_err(|error| unavailable(&error))?;
-    let more = dropped.len() > limit;
-    dropped.truncate(limit);
-    let next = dropped.last().filter(|_| more).map(|event| event.number);
+    let dropped = api.journal.dropped(range.after, range.limit() + 1).await;
+    let mut dropped = dropped.map_err(|error| unavailable(&error))?;
+    let next = range.cut(&mut dropped, |event| event.number);
     Ok(Json(DroppedPage { dropped, next }))
 }
 
