@@ -1,7 +1,7 @@
 //! Parses each object on its own: one that does not parse as a whole keeps what does parse, with the fields that do
 //! not. A list or a watch therefore never fails because of one object in it.
 
-use std::{borrow::Cow, ops::Deref};
+use std::ops::Deref;
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -17,7 +17,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use serde_json::{Value, json};
 use serde_path_to_error::{Path, Segment};
 
-use super::{gateway::HTTPRoute, metadata::RawMetadata};
+use super::{
+    gateway::HTTPRoute,
+    metadata::{RawMetadata, same_kind_as},
+};
 use crate::api::{connection::LinktreeConnection, webhook::LinktreeWebhook};
 
 /// Maximum number of fields that are left out one by one, and of those that are reported. Beyond it, the whole status
@@ -146,24 +149,7 @@ impl<'de, K: Parsed + Resource> Deserialize<'de> for Guarded<K> {
 }
 
 impl<K: Resource> Resource for Guarded<K> {
-    type DynamicType = K::DynamicType;
-    type Scope = K::Scope;
-
-    fn kind(dynamic: &K::DynamicType) -> Cow<'_, str> {
-        K::kind(dynamic)
-    }
-
-    fn group(dynamic: &K::DynamicType) -> Cow<'_, str> {
-        K::group(dynamic)
-    }
-
-    fn version(dynamic: &K::DynamicType) -> Cow<'_, str> {
-        K::version(dynamic)
-    }
-
-    fn plural(dynamic: &K::DynamicType) -> Cow<'_, str> {
-        K::plural(dynamic)
-    }
+    same_kind_as!(K);
 
     fn meta(&self) -> &ObjectMeta {
         self.object.meta()

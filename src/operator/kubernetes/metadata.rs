@@ -1,13 +1,38 @@
 //! Parses the metadata of an object field by field, so that a field which this operator does not use, or an odd value
 //! in one that it uses, cannot make the object unreadable.
 
-use std::{borrow::Cow, marker::PhantomData};
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, core::ObjectMeta};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
+
+/// The kind of another [`Resource`], for one that stands for its objects.
+macro_rules! same_kind_as {
+    ($kind:ident) => {
+        type DynamicType = $kind::DynamicType;
+        type Scope = $kind::Scope;
+
+        fn kind(dynamic: &$kind::DynamicType) -> std::borrow::Cow<'_, str> {
+            $kind::kind(dynamic)
+        }
+
+        fn group(dynamic: &$kind::DynamicType) -> std::borrow::Cow<'_, str> {
+            $kind::group(dynamic)
+        }
+
+        fn version(dynamic: &$kind::DynamicType) -> std::borrow::Cow<'_, str> {
+            $kind::version(dynamic)
+        }
+
+        fn plural(dynamic: &$kind::DynamicType) -> std::borrow::Cow<'_, str> {
+            $kind::plural(dynamic)
+        }
+    };
+}
+pub(super) use same_kind_as;
 
 /// The fields of an object's metadata that the operator uses, not yet parsed. All others are skipped; `managedFields`
 /// is the longest of them, and its times are written by any client.
@@ -74,24 +99,7 @@ impl<'de, K> Deserialize<'de> for MetadataOf<K> {
 }
 
 impl<K: Resource> Resource for MetadataOf<K> {
-    type DynamicType = K::DynamicType;
-    type Scope = K::Scope;
-
-    fn kind(dynamic: &K::DynamicType) -> Cow<'_, str> {
-        K::kind(dynamic)
-    }
-
-    fn group(dynamic: &K::DynamicType) -> Cow<'_, str> {
-        K::group(dynamic)
-    }
-
-    fn version(dynamic: &K::DynamicType) -> Cow<'_, str> {
-        K::version(dynamic)
-    }
-
-    fn plural(dynamic: &K::DynamicType) -> Cow<'_, str> {
-        K::plural(dynamic)
-    }
+    same_kind_as!(K);
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
