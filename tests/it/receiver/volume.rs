@@ -1,26 +1,47 @@
 //! A full volume. Needs permission to mount a tmpfs.
 
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use linktree_operator::route::status::JournalHealth;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tempfile::TempDir;
 
 use super::fixture::{self, Running, SECRET, delivery, until};
 
 /// A small tmpfs. Unmounted on drop.
-struct Volume<'a>(&'a Path);
+struct Volume(PathBuf);
 
-impl<'a> Volume<'a> {
-    fn mount(at: &'a Path) -> nix::Result<Self> {
-        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some("size=8m"))?;
+impl Volume {
+    fn mount(at: PathBuf) -> nix::Result<Self> {
+        mount(Some("tmpfs"), &at, Some("tmpfs"), MsFlags::empty(), Some("size=8m"))?;
         Ok(Volume(at))
     }
 }
 
-impl Drop for Volume<'_> {
+impl Drop for Volume {
     fn drop(&mut self) {
         // A reader of the journal may not have closed it yet.
-        let _ = umount2(self.0, MntFlags::MNT_DETACH);
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+/// A receiver's directory, with a route without sinks, and the volume of its journal; `None` without permission to mount
+/// one.
+fn volume() -> Option<(TempDir, Volume)> {
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, bytes) = (directory.path().join("journal"), fixture::route(vec![]).render().unwrap());
+    fs::create_dir(&journal).unwrap();
+    fs::write(directory.path().join(linktree_operator::route::FILE), bytes).unwrap();
+    match Volume::mount(journal) {
+        Ok(volume) => Some((directory, volume)),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "SKIPPED: cannot mount a volume ({error}): run this test as root");
+            None
+        }
     }
 }
 
@@ -33,18 +54,8 @@ fn fill(file: &Path) {
 
 #[tokio::test]
 async fn a_full_volume_is_reported_at_once_and_recovers_when_space_returns() {
-    let directory = tempfile::tempdir().unwrap();
-    let (journal, bytes) = (directory.path().join("journal"), fixture::route(vec![]).render().unwrap());
-    fs::create_dir(&journal).unwrap();
-    fs::write(directory.path().join(linktree_operator::route::FILE), bytes).unwrap();
-    let mount_point = journal.clone();
-    let volume = match Volume::mount(&mount_point) {
-        Ok(volume) => volume,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "SKIPPED: cannot mount a volume ({error}): run this test as root");
-            return;
-        }
-    };
+    let Some((directory, volume)) = volume() else { return };
+    let journal = volume.0.clone();
     let receiver = Running::start_in(directory).await;
     until("the receiver is ready", async || receiver.get("/readyz").await.status() == 200).await;
     let big = |n: usize| delivery(&format!("big{n}"), &format!("[{n},\"{}\"]", "x".repeat(50_000)), SECRET);
@@ -78,20 +89,9 @@ async fn a_full_volume_is_reported_at_once_and_recovers_when_space_returns() {
 
 #[tokio::test]
 async fn a_volume_that_cannot_be_written_at_the_start_is_reported_until_it_can() {
-    let directory = tempfile::tempdir().unwrap();
-    let (journal, bytes) = (directory.path().join("journal"), fixture::route(vec![]).render().unwrap());
-    fs::create_dir(&journal).unwrap();
-    fs::write(directory.path().join(linktree_operator::route::FILE), bytes).unwrap();
-    let mount_point = journal.clone();
-    let volume = match Volume::mount(&mount_point) {
-        Ok(volume) => volume,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "SKIPPED: cannot mount a volume ({error}): run this test as root");
-            return;
-        }
-    };
-    let remount = |flags| mount(None::<&str>, &mount_point, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>);
-    let mut directory = directory;
+    let Some((mut directory, volume)) = volume() else { return };
+    let journal = volume.0.clone();
+    let remount = |flags| mount(None::<&str>, &journal, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>);
     for case in ["read-only", "full"] {
         match case {
             "full" => fill(&journal.join("other")),
