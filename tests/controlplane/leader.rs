@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::DeleteParams;
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::api::{DeleteParams, PostParams};
 use linktree_operator::api::webhook::LinktreeWebhook;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -23,6 +23,9 @@ const BUSY: u32 = 3;
 /// Replaces the harness's operator by two with leader election; returns the standby.
 async fn two(harness: &mut Harness) -> Operator {
     harness.operator.kill();
+    // As the chart creates it: without one, the first operator would wait until a possible holder has stopped.
+    let free = Lease { metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() }, spec: None };
+    harness.api::<Lease>().create(&PostParams::default(), &free).await.unwrap();
     harness.operator = harness.candidate();
     harness.operator.ready().await;
     until("the first operator leads", async || leads(&harness.operator).await).await;

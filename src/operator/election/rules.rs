@@ -1,7 +1,9 @@
 //! Rules of leader election with a Lease, as a pure state machine: its inputs are Lease records and times.
 //!
 //! Other processes' clocks are never trusted: a lease expires one lease duration after *we* last saw its record change,
-//! by our own monotonic clock. So a new candidate waits one whole lease duration after its first read.
+//! by our own monotonic clock. So a new candidate waits one whole lease duration after its first read. That is also so
+//! for a Lease that does not exist: it may have been deleted while its holder leads. The chart creates one without a
+//! holder, which is free at once.
 
 use std::time::{Duration, Instant};
 
@@ -39,6 +41,8 @@ pub enum Next {
 pub struct Election {
     identity: String,
     observed: Option<(Record, Instant)>,
+    /// When the first read found no Lease; `None` if the last read that tells about a holder found one.
+    missing: Option<Instant>,
     /// Start (not end) of our last successful write of the lease. Other candidates measure from when they observe that
     /// renewal, which is later.
     claimed: Option<Instant>,
@@ -49,7 +53,7 @@ impl Election {
     /// restart.
     #[must_use]
     pub fn new(identity: String) -> Self {
-        Election { identity, observed: None, claimed: None }
+        Election { identity, observed: None, missing: None, claimed: None }
     }
 
     #[must_use]
@@ -60,7 +64,13 @@ impl Election {
     /// Records the Lease as just read. `None`, a missing Lease, does not end the holder's term: it may have been
     /// deleted by hand, and the leader recreates it.
     pub fn observe(&mut self, record: Option<Record>, now: Instant) {
-        let Some(record) = record else { return };
+        let Some(record) = record else {
+            // A free Lease may have been acquired by another process before it was deleted.
+            self.observed = self.observed.take().filter(|(known, _)| known.holder.is_some());
+            self.missing.get_or_insert(now);
+            return;
+        };
+        self.missing = None;
         if self.observed.as_ref().is_none_or(|(known, _)| *known != record) {
             self.observed = Some((record, now));
         }
@@ -87,13 +97,21 @@ impl Election {
                 Next::Lost
             }
             (Some(claimed), _) if now < claimed + RETRY => Next::Wait(claimed + RETRY - now),
-            (Some(_), _) | (None, None) => Next::Claim,
+            (Some(_), _) => Next::Claim,
+            (None, None) => self.missing.map_or(Next::Wait(Duration::ZERO), |at| wait(at, LEASE_DURATION, now)),
             (None, Some(_)) if holder.is_none_or(|holder| holder == self.identity) => Next::Claim,
-            (None, Some((record, at))) => match (*at + record.duration).checked_duration_since(now) {
-                None | Some(Duration::ZERO) => Next::Claim,
-                Some(left) => Next::Wait(left.min(RETRY)),
-            },
+            (None, Some((record, at))) => wait(*at, record.duration, now),
         }
+    }
+}
+
+/// Waits until another process's term ends, `duration` after we learned of it at `at`.
+fn wait(at: Instant, duration: Duration, now: Instant) -> Next {
+    match at.checked_add(duration).map(|end| end.saturating_duration_since(now)) {
+        Some(Duration::ZERO) => Next::Claim,
+        Some(left) => Next::Wait(left.min(RETRY)),
+        // The Lease has a duration of ages, which its holder has to give up.
+        None => Next::Wait(RETRY),
     }
 }
 
@@ -122,7 +140,6 @@ mod tests {
     fn a_free_lease_is_acquired_at_once() {
         let now = clock::monotonic();
         for (case, found) in [
-            ("no lease", None),
             ("a released lease", Some(record("", "1"))),
             ("our own lease from before a restart", Some(record("us", "1"))),
         ] {
@@ -141,6 +158,23 @@ mod tests {
         assert_eq!(us.next(start + seconds(24)), Next::Wait(seconds(1)), "it was renewed at 10");
         us.observe(Some(record("other", "2")), start + seconds(24));
         assert_eq!(us.next(start + seconds(25)), Next::Claim, "the same record again is not a renewal");
+    }
+
+    #[test]
+    fn a_missing_lease_is_acquired_once_a_holder_that_lost_it_must_have_stopped() {
+        let (mut us, start) = (Election::new("us".into()), clock::monotonic());
+        us.observe(None, start);
+        us.observe(None, start + seconds(14));
+        assert_eq!(us.next(start + seconds(14)), Next::Wait(seconds(1)));
+        assert_eq!(us.next(start + LEASE_DURATION), Next::Claim);
+        us.observe(Some(record("other", "1")), start + LEASE_DURATION);
+        assert_eq!(us.next(start + LEASE_DURATION), Next::Wait(RETRY), "its holder has created it again");
+
+        let mut us = Election::new("us".into());
+        us.observe(Some(record("", "1")), start);
+        us.observe(None, start + seconds(1));
+        assert_eq!(us.next(start + seconds(1)), Next::Wait(RETRY), "another may have acquired the free lease before");
+        assert_eq!(us.next(start + seconds(16)), Next::Claim);
     }
 
     #[test]
