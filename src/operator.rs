@@ -87,9 +87,10 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let mut registry = Registry::default();
     let operator = Operator::new(args.controllers, ports, &leadership, &mut registry);
     tracing::info!(admin = %address, "admin port");
-    operator.check().await.map_err(Error::Crds)?;
+    // Before the first request to the API server: one that is slow must not fail the liveness probe.
     let router = admin::router(Arc::new(registry), readiness(operator.caches(), leadership));
     let admin = tokio::spawn(admin::serve(listener, router, shutdown.clone()));
+    operator.check().await.map_err(Error::Crds)?;
     let drained = async {
         shutdown.cancelled().await;
         tokio::time::sleep(DRAIN).await;
