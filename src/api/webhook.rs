@@ -227,7 +227,7 @@ pub struct Journal {
     #[x_kube(
         validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('64Mi')) >= 0")
             .message("receiver.journal.capacity must be a quantity of at least 64Mi, such as 1Gi"),
-        validation = Rule::new("self == oldSelf")
+        validation = Rule::new("!isQuantity(string(self)) || !isQuantity(string(oldSelf)) || quantity(string(self)).compareTo(quantity(string(oldSelf))) == 0")
             .message("receiver.journal.capacity cannot be changed: create a new LinktreeWebhook, or delete and recreate this one")
     )]
     pub capacity: Quantity,
