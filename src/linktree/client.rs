@@ -1,7 +1,7 @@
 //! A client of the management API: the [`Linktree`] trait and its implementation over HTTP ([`HttpLinktree`]).
 //!
 //! A client makes exactly one request per call: it neither retries nor waits for a request budget. Its caller decides
-//! on both, with the [`ApiError`](super::error::ApiError) and [`Linktree::remaining_requests`].
+//! on both, with the [`ApiError`](super::error::ApiError) and [`Linktree::take_remaining_requests`].
 
 mod answer;
 mod calls;
@@ -10,6 +10,6 @@ mod http;
 
 pub(crate) use self::http::root_cause;
 pub use self::{
-    calls::{Linktree, PAGES_MAX, list_all},
+    calls::{Linktree, PAGES_MAX, Pages, list_all},
     http::{DEADLINE, Exchange, HttpLinktree, PAGE_LIMIT, Transport, Unusable},
 };

@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,7 @@ use self::{
     backoff::Failures,
     capabilities::{Call, Capabilities},
     limiter::{Budget, Use, WINDOW},
+    listing::Listing,
     request_queue::{Priority, RequestQueue},
     reservation::{ANSWER_TIMEOUT, Reservation},
     snapshot::Write,
@@ -34,6 +38,7 @@ pub mod backoff;
 pub mod budget_metrics;
 pub mod capabilities;
 pub mod limiter;
+pub mod listing;
 pub mod rate_limited_client;
 pub mod reason;
 pub mod registry;
@@ -47,6 +52,9 @@ const DEFAULT_RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// Time after which a call that Linktree's API did not support is tried again.
 const UNSUPPORTED_TTL: SignedDuration = SignedDuration::from_hours(24);
 
+/// The number of the next account.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
 /// Persistent store of quota reservations: requests are recorded here before they are sent.
 #[async_trait]
 pub trait ReservationStore: Send + Sync {
@@ -59,6 +67,7 @@ pub trait ReservationStore: Send + Sync {
 
 /// A Linktree account as one token accesses it: client, request queue, snapshot and capabilities.
 pub struct Account {
+    number: u64,
     linktree: Box<dyn Linktree>,
     reservations: Box<dyn ReservationStore>,
     leadership: Leadership,
@@ -85,6 +94,7 @@ struct State {
     /// Linktree's id, user name and plan of the account, once they are known.
     identity: Option<WireAccount>,
     snapshot: Option<Arc<Snapshot>>,
+    listing: Listing,
     list_took: Duration,
     /// Our own writes since the start of the last list, replayed on the next: a list in progress may or may not contain
     /// them.
@@ -115,6 +125,7 @@ impl Account {
             reservation: None,
             identity: None,
             snapshot: None,
+            listing: Listing::default(),
             list_took: Duration::ZERO,
             writes: Vec::new(),
             relist_requested: false,
@@ -125,6 +136,7 @@ impl Account {
             failures: Failures::default(),
         };
         Account {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             linktree,
             reservations,
             leadership,
@@ -132,6 +144,12 @@ impl Account {
             reserving: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
         }
+    }
+
+    /// The account's number, which no other account of this process has had.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Requests a slot for `caller` in the request queue. It stays granted until the caller's next call uses it or it
@@ -187,6 +205,12 @@ impl Account {
         state.queue.budget_mut().share_with_lists();
         state.last_error = None;
         state.failures = Failures::default();
+        state.listing = Listing::default();
+    }
+
+    /// Reads or changes the progress of the account's list.
+    pub fn with_listing<T>(&self, change: impl FnOnce(&mut Listing) -> T) -> T {
+        change(&mut self.state().listing)
     }
 
     /// Duration of the last list.
@@ -205,6 +229,9 @@ impl Account {
     pub fn list_failed(&self, error: ApiError, now: Timestamp) {
         let mut state = self.state();
         state.failures.add(&error, now);
+        if !Listing::survives(&error) {
+            state.listing = Listing::default();
+        }
         if !matches!(error, ApiError::Throttled { .. }) {
             state.last_error = Some(error);
         }

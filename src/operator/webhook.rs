@@ -16,7 +16,7 @@ use self::{
     render::{Rendered, render},
     rest::Rest,
     spec::{Deletion, InvalidSpec, Spec},
-    state::WebhookState,
+    state::{ConnectionVersion, WebhookState},
     status::{
         Report,
         diff::{Change, Due, StatusDiff},
@@ -36,13 +36,14 @@ use super::{
     watch::observed_versions::Version,
 };
 use crate::{
-    api::{webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
+    api::{connection::LinktreeConnection, webhook::LinktreeWebhook, webhook_status::LinktreeWebhookStatus},
     clock, jitter,
 };
 
 pub mod addressable;
 pub mod context;
 pub mod correction;
+pub mod creation;
 pub mod decide;
 mod execute;
 mod glance;
@@ -107,6 +108,7 @@ async fn reconcile_in_full(
     };
     let mut state = context.states.get(key).of(webhook.uid().as_ref(), clock::now());
     state.rests(None);
+    state.with_connection(connection_version(&webhook, context));
     let spec = match webhook.spec_problem() {
         Some(problem) => Err(problem.into()),
         None => Spec::parse(&webhook),
@@ -135,7 +137,8 @@ async fn reconcile_live(
 ) -> Result<Option<Duration>, ReconcileError> {
     let valid_until = begin(webhook, key, context, state);
     let (secrets, live_route) = observe::secrets(context, spec).await?;
-    let addresses = context.cluster.addressables.resolve(&context.cluster.client, spec).await?;
+    let current = observe::current_route(webhook, live_route.as_ref());
+    let addresses = context.cluster.addressables.resolve(&context.cluster.client, spec, current.as_ref()).await;
     let rendered = render(spec, &secrets, live_route.as_ref(), &addresses, &context.receivers.pod, clock::now())?;
     let subject = observe::Subject { webhook, spec, rendered: &rendered, told };
     let observed = observe::observe(context, &subject, state, clock::now()).await?;
@@ -177,6 +180,14 @@ async fn reconcile_live(
     let progress = outcome.performed > 0 && outcome.failures.is_empty() && !repeats;
     let hold_until = state.hold_until(spec.generation);
     Ok(Some(if progress { REQUEUE_SOON } else { no_later(requeue, hold_until, clock::now()) }))
+}
+
+/// The spec and the token of the webhook's connection; `None` if it has no account now.
+fn connection_version(webhook: &LinktreeWebhook, context: &Context) -> Option<ConnectionVersion> {
+    let key = ObjectKey::connection_of(webhook);
+    let object = context.connections.objects.get(&key.object_ref::<Guarded<LinktreeConnection>>())?;
+    let account = context.connections.accounts.get(&key)?.number();
+    Some(ConnectionVersion { generation: object.metadata.generation, account })
 }
 
 /// Returns the time until which the observed versions of the webhook's objects are valid. If they have expired, starts

@@ -73,10 +73,12 @@ fn kinds(call: &Call) -> Vec<(Failure, bool)> {
 }
 
 /// How often a call fails in a row. Nine failures to enable a subscription again would take days of exponential
-/// backoff, and a call that Linktree does not seem to support is retried once a day.
+/// backoff, as a few requests that Linktree rejects do, and a call that Linktree does not seem to support is retried
+/// once a day.
 fn in_a_row(call: &Call, failure: &Failure, nth: usize) -> usize {
     let most = match (call.peer, failure) {
         (Peer::Linktree, Failure::Status(404 | 405, _)) => return 1,
+        (Peer::Linktree, Failure::Status(400 | 403 | 409 | 422, _)) => return [1, 2][nth % 2],
         _ if call.what == "PATCH /v1/webhooks/{id}" => 4,
         _ => 9,
     };

@@ -34,10 +34,11 @@ async fn a_registration_sends_the_documented_request() {
     let server =
         Canned::answering([answer("201 Created\r\nx-ratelimit-remaining: 9", r#"{"id":"wh_1","new":1}"#)]).await;
     let linktree = client(&server.base);
-    assert_eq!(linktree.remaining_requests(), None);
+    assert_eq!(linktree.take_remaining_requests(), None);
     let subscription = linktree.create(&registration()).await.unwrap();
     assert_eq!(subscription.id, id("wh_1"));
-    assert_eq!(linktree.remaining_requests(), Some(9));
+    assert_eq!(linktree.take_remaining_requests(), Some(9));
+    assert_eq!(linktree.take_remaining_requests(), None, "an old value says nothing about now");
     let request = &server.requests()[0];
     assert!(request.starts_with("POST /v1/webhooks HTTP/1.1\r\n"), "{request}");
     assert!(request.contains(&format!("authorization: Bearer {TOKEN}\r\n")), "{request}");

@@ -29,10 +29,10 @@ async fn a_subscription_lives_through_every_call() {
     let linktree = simulator.client(TOKEN);
     let account = linktree.account().await.unwrap();
     assert_eq!((account.id.as_str(), account.plan.as_deref()), ("acc_demo", Some("Pro")));
-    assert_eq!(linktree.remaining_requests(), Some(99));
+    assert_eq!(linktree.take_remaining_requests(), Some(99));
 
     let created = linktree.create(&registration(1)).await.unwrap();
-    assert_eq!(linktree.remaining_requests(), Some(9));
+    assert_eq!(linktree.take_remaining_requests(), Some(9));
     assert!(created.signing_secret.is_some());
     assert_eq!((created.status, &created.url), (Some(SubscriptionStatus::Active), &registration(1).url));
 
@@ -104,10 +104,10 @@ async fn the_budget_is_exhausted_and_reset_after_a_minute() {
     let error = linktree.get(&no_such()).await.unwrap_err();
     let RetryClass::Transient { after: Some(after) } = error.retry_class() else { panic!("{error:?}") };
     assert!((50..=60).contains(&after.as_secs()), "{after:?}");
-    assert_eq!(linktree.remaining_requests(), Some(0));
+    assert_eq!(linktree.take_remaining_requests(), Some(0));
     simulator.advance(after.as_secs()).await;
     assert_eq!(linktree.get(&no_such()).await, Err(ApiError::NotFound));
-    assert_eq!(linktree.remaining_requests(), Some(9));
+    assert_eq!(linktree.take_remaining_requests(), Some(9));
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use crate::linktree::{
     wire::{Account, CreateSubscription, Subscription, SubscriptionId, UpdateSubscription},
 };
 
-/// Pages of the longest list that is read: 200 of 100 subscriptions. A longer list is an error, not an endless loop.
-pub const PAGES_MAX: usize = 200;
+/// Pages of the longest list that is read: 1,000 of 100 subscriptions. A longer list is an error, not an endless loop.
+pub const PAGES_MAX: usize = 1_000;
 
 /// The calls to Linktree. Each is one HTTP request that counts against the token's request budget.
 #[async_trait]
@@ -34,29 +34,64 @@ pub trait Linktree: Send + Sync {
     fn unclear_fields(&self) -> Vec<&'static str> {
         Vec::new()
     }
-    /// The requests left in the rate limit window according to the last response (`X-RateLimit-Remaining`); `None`
-    /// until a response has that header.
-    fn remaining_requests(&self) -> Option<u32>;
+    /// The requests left in the rate limit window according to the last response with `X-RateLimit-Remaining`; `None`
+    /// if there was no such response since the last call: an old value says nothing about now.
+    fn take_remaining_requests(&self) -> Option<u32>;
+}
+
+/// The pages of a list that has begun. It goes on where it stopped, even if that takes longer than an hour's requests.
+#[derive(Clone, Debug, Default)]
+pub struct Pages {
+    subscriptions: Vec<Subscription>,
+    ids: HashSet<SubscriptionId>,
+    cursors: HashSet<String>,
+    cursor: Option<String>,
+}
+
+impl Pages {
+    /// The cursor of the page to read next; `None` for the first.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
+    /// Adds a page and the cursor of the next one. Returns all subscriptions of the account, each id once, in the order
+    /// of the pages, if it is the last.
+    ///
+    /// # Errors
+    /// [`ApiError::Unreadable`] when a cursor repeats or there are more than [`PAGES_MAX`] pages. A partial list is
+    /// never returned: subscriptions missing from it would count as deleted.
+    pub fn add(
+        &mut self,
+        page: Vec<Subscription>,
+        next: Option<String>,
+    ) -> Result<Option<Vec<Subscription>>, ApiError> {
+        let ids = &mut self.ids;
+        self.subscriptions.extend(page.into_iter().filter(|subscription| ids.insert(subscription.id.clone())));
+        let Some(next) = next else { return Ok(Some(std::mem::take(self).subscriptions)) };
+        if !self.cursors.insert(next.clone()) {
+            return Err(ApiError::Unreadable { problem: "the list of webhooks repeats a cursor".to_owned() });
+        }
+        if self.cursors.len() >= PAGES_MAX {
+            return Err(ApiError::Unreadable {
+                problem: format!("the list of webhooks has more than {PAGES_MAX} pages"),
+            });
+        }
+        self.cursor = Some(next);
+        Ok(None)
+    }
 }
 
 /// Lists every subscription of the account, each id once, in the order of the pages.
 ///
 /// # Errors
-/// Those of [`Linktree::list_page`]; and [`ApiError::Unreadable`] when a cursor repeats or there are more than
-/// [`PAGES_MAX`] pages. A partial list is never returned: subscriptions missing from it would count as deleted.
+/// Those of [`Linktree::list_page`] and [`Pages::add`].
 pub async fn list_all(linktree: &dyn Linktree) -> Result<Vec<Subscription>, ApiError> {
-    let mut seen_ids = HashSet::new();
-    let mut seen_cursors = HashSet::new();
-    let mut all = Vec::new();
-    let mut cursor: Option<String> = None;
-    for _ in 0..PAGES_MAX {
-        let (page, next) = linktree.list_page(cursor.as_deref()).await?;
-        all.extend(page.into_iter().filter(|subscription| seen_ids.insert(subscription.id.clone())));
-        let Some(next) = next else { return Ok(all) };
-        if !seen_cursors.insert(next.clone()) {
-            return Err(ApiError::Unreadable { problem: "the list of webhooks repeats a cursor".to_owned() });
+    let mut pages = Pages::default();
+    loop {
+        let (page, next) = linktree.list_page(pages.cursor()).await?;
+        if let Some(all) = pages.add(page, next)? {
+            return Ok(all);
         }
-        cursor = Some(next);
     }
-    Err(ApiError::Unreadable { problem: format!("the list of webhooks has more than {PAGES_MAX} pages") })
 }

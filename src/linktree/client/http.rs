@@ -114,7 +114,7 @@ pub struct HttpLinktree {
     token: Secret,
     authorization: HeaderValue,
     deadline: Duration,
-    /// The last value of `X-RateLimit-Remaining`; negative until a response has that header.
+    /// The last value of `X-RateLimit-Remaining` that was not taken yet, or else a negative number.
     remaining: AtomicI64,
     unclear: Unclear,
 }
@@ -246,8 +246,8 @@ impl Linktree for HttpLinktree {
         fields::rotated_secret(&body, &self.unclear).ok_or_else(answer::not_offered)
     }
 
-    fn remaining_requests(&self) -> Option<u32> {
-        u32::try_from(self.remaining.load(Ordering::Relaxed)).ok()
+    fn take_remaining_requests(&self) -> Option<u32> {
+        u32::try_from(self.remaining.swap(-1, Ordering::Relaxed)).ok()
     }
 
     fn unclear_fields(&self) -> Vec<&'static str> {

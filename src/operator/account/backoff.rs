@@ -6,14 +6,21 @@ use crate::linktree::error::{ApiError, RetryClass};
 
 /// Backoff after the first failed call; doubled after each further one, up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: SignedDuration = SignedDuration::from_secs(5);
-/// Longest backoff. It also applies to an error that only a user can fix, so that a fix takes effect without a sync
-/// request.
+/// Longest backoff after a failure that is temporary.
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_secs(300);
+/// Backoff after Linktree rejected the token: its owner may have restored it.
+const REJECTED_TOKEN_BACKOFF: SignedDuration = SignedDuration::from_secs(300);
+/// Backoff after a request that Linktree rejects until a user changes something, which ends the backoff. It is doubled
+/// after each further one, up to a day: without a change, only Linktree's own rules may change.
+const MIN_REJECTED_BACKOFF: SignedDuration = SignedDuration::from_hours(1);
+const MAX_REJECTED_BACKOFF: SignedDuration = SignedDuration::from_hours(24);
 
 /// Number of consecutive failed calls to Linktree, and the end of the backoff.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
     count: u32,
+    /// How many of them were rejected until a user changes something.
+    rejected: u32,
     hold_until: Option<Timestamp>,
 }
 
@@ -30,11 +37,22 @@ impl Failures {
             RetryClass::Transient { after: None } => {
                 MIN_BACKOFF.saturating_mul(1_i32 << self.count.min(6)).min(MAX_BACKOFF)
             }
-            RetryClass::Permanent => MAX_BACKOFF,
+            RetryClass::Permanent if matches!(error, ApiError::TokenRejected { .. }) => REJECTED_TOKEN_BACKOFF,
+            RetryClass::Permanent => {
+                let wait = MIN_REJECTED_BACKOFF.saturating_mul(1_i32 << self.rejected.min(5)).min(MAX_REJECTED_BACKOFF);
+                self.rejected = self.rejected.saturating_add(1);
+                wait
+            }
             RetryClass::Absent => MIN_BACKOFF,
         };
         self.count = self.count.saturating_add(1);
         self.hold_until = now.saturating_add(wait).ok();
+    }
+
+    /// Whether Linktree has rejected a request that it rejects until a user changes something.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        self.rejected > 0
     }
 
     /// End of the backoff: no call to Linktree may start before it.
@@ -65,6 +83,22 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300]);
+    }
+
+    #[test]
+    fn a_rejected_request_is_tried_again_after_an_hour_doubled_up_to_a_day() {
+        let mut failures = Failures::default();
+        let error = ApiError::Invalid { status: 422, message: String::new() };
+        let waits: Vec<_> = (0..7)
+            .map(|_| {
+                failures.add(&error, at(0));
+                failures.hold_until().unwrap().as_second() / 3600
+            })
+            .collect();
+        assert_eq!((waits, failures.is_rejected()), (vec![1, 2, 4, 8, 16, 24, 24], true));
+        let mut failures = Failures::default();
+        failures.add(&ApiError::TokenRejected { message: String::new() }, at(0));
+        assert_eq!((failures.hold_until(), failures.is_rejected()), (Some(at(300)), false));
     }
 
     #[test]

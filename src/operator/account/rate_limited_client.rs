@@ -27,6 +27,7 @@ const PAGE_WAIT_MAX: Duration = Duration::from_secs(120);
 pub struct RateLimitedClient {
     account: Arc<Account>,
     caller: ObjectKey,
+    creation: Priority,
 }
 
 impl std::fmt::Debug for RateLimitedClient {
@@ -51,7 +52,13 @@ impl RateLimitedClient {
     /// A client whose calls queue as `caller`, the key of a webhook or connection.
     #[must_use]
     pub fn new(account: &Arc<Account>, caller: &ObjectKey) -> Self {
-        RateLimitedClient { account: Arc::clone(account), caller: caller.clone() }
+        RateLimitedClient { account: Arc::clone(account), caller: caller.clone(), creation: Priority::Create }
+    }
+
+    /// The same client, with this priority of a creation.
+    #[must_use]
+    pub fn with_creation(self, creation: Priority) -> Self {
+        RateLimitedClient { creation, ..self }
     }
 
     /// Makes one call: acquires a permit, sends the request, and records the result.
@@ -146,7 +153,7 @@ impl Account {
         let answer = if trusts_not_found { answer } else { answer.map_err(unsupported) };
         self.metrics.requested(call.as_str(), answer.as_ref().map_or_else(ApiError::kind, |_| "ok"));
         if answer.as_ref().err().is_none_or(ApiError::is_answer)
-            && let Some(left) = self.linktree.remaining_requests()
+            && let Some(left) = self.linktree.take_remaining_requests()
         {
             state.queue.budget_mut().at_most(usize::try_from(left).unwrap_or(usize::MAX), now);
         }
@@ -189,7 +196,7 @@ impl Linktree for RateLimitedClient {
     }
 
     async fn create(&self, request: &CreateSubscription) -> Result<Subscription, ApiError> {
-        self.call(Call::Create, Priority::Create, self.account.linktree.create(request)).await
+        self.call(Call::Create, self.creation, self.account.linktree.create(request)).await
     }
 
     async fn update(&self, id: &SubscriptionId, change: &UpdateSubscription) -> Result<Subscription, ApiError> {
@@ -209,8 +216,8 @@ impl Linktree for RateLimitedClient {
         self.call(Call::RotateSecret, Priority::Create, self.account.linktree.rotate_secret(id)).await
     }
 
-    fn remaining_requests(&self) -> Option<u32> {
-        self.account.linktree.remaining_requests()
+    fn take_remaining_requests(&self) -> Option<u32> {
+        self.account.linktree.take_remaining_requests()
     }
 
     fn unclear_fields(&self) -> Vec<&'static str> {

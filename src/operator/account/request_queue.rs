@@ -34,11 +34,20 @@ pub enum Priority {
     Update,
     Delete,
     List,
+    /// A creation that Linktree has rejected before: it must not delay requests that may succeed.
+    CreateAgain,
 }
 
 impl Priority {
-    pub const ALL: [Priority; 6] =
-        [Priority::Reenable, Priority::Page, Priority::Create, Priority::Update, Priority::Delete, Priority::List];
+    pub const ALL: [Priority; 7] = [
+        Priority::Reenable,
+        Priority::Page,
+        Priority::Create,
+        Priority::Update,
+        Priority::Delete,
+        Priority::List,
+        Priority::CreateAgain,
+    ];
 
     /// The priority's label value in metrics.
     #[must_use]
@@ -50,13 +59,14 @@ impl Priority {
             Priority::Update => "update",
             Priority::Delete => "delete",
             Priority::List => "list",
+            Priority::CreateAgain => "create_again",
         }
     }
 
     fn budget_use(self) -> Use {
         match self {
             Priority::Reenable => Use::Urgent,
-            Priority::Create | Priority::Update | Priority::Delete => Use::Ordinary,
+            Priority::Create | Priority::CreateAgain | Priority::Update | Priority::Delete => Use::Ordinary,
             Priority::Page | Priority::List => Use::List,
         }
     }
@@ -65,7 +75,7 @@ impl Priority {
     fn starves_at(self, since: Timestamp) -> Option<Timestamp> {
         match self {
             Priority::Update | Priority::Delete | Priority::List => since.checked_add(STARVATION_LIMIT).ok(),
-            Priority::Reenable | Priority::Page | Priority::Create => None,
+            Priority::Reenable | Priority::Page | Priority::Create | Priority::CreateAgain => None,
         }
     }
 

@@ -31,7 +31,7 @@ pub(in crate::operator) fn snapshot(listed_at: i64, ids: &[&str]) -> Snapshot {
 
 /// A Linktree with a list of three pages, which counts the calls.
 #[derive(Default)]
-struct Pages(Arc<AtomicUsize>);
+pub(in crate::operator) struct Pages(pub Arc<AtomicUsize>);
 
 #[async_trait]
 impl Linktree for Pages {
@@ -62,9 +62,16 @@ impl Linktree for Pages {
     async fn rotate_secret(&self, _: &SubscriptionId) -> Result<Secret, ApiError> {
         Err(ApiError::NotFound)
     }
-    fn remaining_requests(&self) -> Option<u32> {
+    fn take_remaining_requests(&self) -> Option<u32> {
         None
     }
+}
+
+/// As [`account`], with a count of the pages that were read.
+pub(in crate::operator) fn account_and_pages(requests_per_minute: usize) -> (Account, Arc<AtomicUsize>) {
+    let pages = Pages::default();
+    let read = Arc::clone(&pages.0);
+    (with(pages, MemoryStore::default(), requests_per_minute), read)
 }
 
 /// Keeps reservations in memory.
@@ -99,7 +106,7 @@ fn account_with(
     account
 }
 
-fn connection() -> ObjectKey {
+pub(in crate::operator) fn connection() -> ObjectKey {
     ObjectKey::new("marketing", "brand")
 }
 
@@ -145,9 +152,8 @@ async fn the_first_page_is_throttled_without_budget() {
 
 #[tokio::test]
 async fn further_pages_wait_for_a_permit() {
-    let pages = Pages::default();
-    let calls = Arc::clone(&pages.0);
-    let account = Arc::new(with(pages, MemoryStore::default(), 2));
+    let (account, calls) = account_and_pages(2);
+    let account = Arc::new(account);
     let linktree = RateLimitedClient::new(&account, &connection());
     let listed = tokio::time::timeout(Duration::from_millis(100), crate::linktree::client::list_all(&linktree)).await;
     assert!(listed.is_err(), "the list must neither fail nor exceed the budget: {listed:?}");

@@ -9,12 +9,12 @@ use std::{
 use crate::{
     clock,
     linktree::{
-        client::{Linktree, list_all},
+        client::Linktree,
         error::ApiError,
         wire::{Account as WireAccount, Subscription, SubscriptionId},
     },
     operator::{
-        account::{Account, Snapshot, rate_limited_client::RateLimitedClient},
+        account::{Account, Snapshot, listing::Listing, rate_limited_client::RateLimitedClient},
         kubernetes::object_key::ObjectKey,
         watch::index::IndexEntry,
     },
@@ -26,17 +26,18 @@ use crate::{
 /// `webhooks` are those of all connections with this account.
 pub(super) async fn list(account: &Arc<Account>, connection: &ObjectKey, webhooks: &[Arc<IndexEntry>]) -> bool {
     let start = clock::now();
+    let began = account.with_listing(|listing| listing.resume(start)).0;
     let linktree = RateLimitedClient::new(account, connection);
     let listed = async {
         let identity = identity(account, &linktree).await?;
         let expected = expected(account.unverified(), webhooks);
         let subscriptions = subscriptions(account, &linktree, &expected).await?;
         let absent = missing(&subscriptions, &expected).cloned().collect();
-        Ok(Snapshot { listed_at: start, account: identity, subscriptions, absent })
+        Ok(Snapshot { listed_at: began, account: identity, subscriptions, absent })
     };
     match listed.await {
         Ok(snapshot) => {
-            account.note_list_took(clock::now().duration_since(start).try_into().unwrap_or_default());
+            account.note_list_took(clock::now().duration_since(began).try_into().unwrap_or_default());
             account.listed(snapshot);
             true
         }
@@ -76,15 +77,9 @@ async fn subscriptions(
     expected: &BTreeMap<SubscriptionId, String>,
 ) -> Result<Vec<Subscription>, ApiError> {
     if !account.capabilities().lacks_list() {
-        match list_all(linktree).await {
+        match list_all(account, linktree, expected).await {
             Err(ApiError::Unsupported { .. }) => {}
-            // A missing subscription would be registered again, but a list may be incomplete for a moment: list a
-            // second time.
-            Ok(listed) if missing(&listed, expected).next().is_some() => {
-                let listed = merge(listed, list_all(linktree).await?);
-                return with_unclear(account, linktree, listed, expected).await;
-            }
-            listed => return listed,
+            listed => return with_unclear(account, linktree, listed?, expected).await,
         }
     }
     let mut known = Vec::new();
@@ -92,6 +87,32 @@ async fn subscriptions(
         known.extend(read(account, linktree, id, url).await?);
     }
     Ok(known)
+}
+
+/// Lists the account, from the page at which an earlier attempt has stopped.
+///
+/// An expected subscription that is missing would be registered again, but a list may be incomplete for a moment: then
+/// a second list confirms it.
+async fn list_all(
+    account: &Account,
+    linktree: &dyn Linktree,
+    expected: &BTreeMap<SubscriptionId, String>,
+) -> Result<Vec<Subscription>, ApiError> {
+    loop {
+        let (_, cursor) = account.with_listing(|listing| listing.resume(clock::now()));
+        let (page, next) = linktree.list_page(cursor.as_deref()).await?;
+        let Some(listed) = account.with_listing(|listing| listing.add(page, next))? else { continue };
+        let listed = match account.with_listing(Listing::take_first) {
+            Some(first) => merge(first, listed),
+            None if missing(&listed, expected).next().is_none() => listed,
+            None => {
+                account.with_listing(|listing| listing.confirm(listed));
+                continue;
+            }
+        };
+        account.with_listing(|listing| *listing = Listing::default());
+        return Ok(listed);
+    }
 }
 
 /// Adds to a list the expected subscriptions that a GET still finds, if entries of the list were not understood: what
@@ -178,11 +199,41 @@ fn registered(webhook: &IndexEntry) -> Option<(SubscriptionId, String)> {
 mod tests {
     use serde_json::json;
 
+    use std::{sync::atomic::Ordering, time::Duration};
+
     use super::*;
-    use crate::operator::webhook::spec::tests::webhook;
+    use crate::operator::{
+        account::tests::{account_and_pages, connection},
+        webhook::spec::tests::webhook,
+    };
 
     fn subscription(id: &str, url: &str) -> Subscription {
         serde_json::from_value(json!({"id": id, "url": url})).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_list_that_was_interrupted_goes_on_with_its_next_page() {
+        let (account, pages) = account_and_pages(2);
+        let account = Arc::new(account);
+        let linktree = RateLimitedClient::new(&account, &connection());
+        let expected = BTreeMap::new();
+        let list = || list_all(&account, &linktree, &expected);
+        let listed = tokio::time::timeout(Duration::from_millis(100), list()).await;
+        assert!(listed.is_err(), "its last page waits for the budget");
+        account.add_connection(&connection(), 600);
+        let listed: Vec<_> = list().await.unwrap().into_iter().map(|known| known.id.0).collect();
+        assert_eq!((listed, pages.load(Ordering::Relaxed)), (vec!["0".into(), "1".into(), "2".into()], 3));
+        assert_eq!(list().await.unwrap().len(), 3, "the next list begins with the first page");
+    }
+
+    #[tokio::test]
+    async fn a_list_that_lacks_an_expected_subscription_is_confirmed_by_a_second_one() {
+        let (account, pages) = account_and_pages(600);
+        let account = Arc::new(account);
+        let linktree = RateLimitedClient::new(&account, &connection());
+        let expected = BTreeMap::from([(SubscriptionId("other".into()), "u".to_owned())]);
+        let listed = list_all(&account, &linktree, &expected).await.unwrap();
+        assert_eq!((listed.len(), pages.load(Ordering::Relaxed)), (3, 6));
     }
 
     #[test]

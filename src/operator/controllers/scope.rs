@@ -52,9 +52,9 @@ const QUEUE_CAPACITY: usize = 1024;
 const CONCURRENCY: u16 = 16;
 /// Timeout of one reconciliation of a webhook.
 const RECONCILE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Timeout of one reconciliation of a connection. Each page of its list waits for the request budget: an hour suffices
-/// for the longest list at 10 requests per minute.
-const LIST_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Timeout of one reconciliation of a connection. Each page of its list waits for the request budget; a list that needs
+/// longer goes on in the next reconciliation, which sees a changed spec and a deletion.
+const LIST_TIMEOUT: Duration = Duration::from_secs(600);
 /// Requeue delay after a failed reconciliation.
 const REQUEUE_AFTER_ERROR: Duration = Duration::from_secs(5);
 

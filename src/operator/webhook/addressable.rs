@@ -4,8 +4,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use futures::future::join_all;
 use kube::{
     Client, Error,
     core::{ApiResource, DynamicObject, GroupVersionKind},
@@ -20,7 +22,11 @@ use crate::{
         Spec,
         sink::{Address, web_address},
     },
+    route::Route,
 };
+
+/// Timeout of resolving one address. An aggregated API server may hang while the cluster's own answers.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Per object that a spec's sinks refer to, its URL or the reason why it has none.
 pub type Addresses = BTreeMap<AddressableReference, Result<Url, String>>;
@@ -34,19 +40,29 @@ pub struct Resolver {
 impl Resolver {
     /// Resolves the addresses of all objects that the sinks of `spec` refer to.
     ///
-    /// # Errors
-    /// When a request to the API server fails. For a missing object, or one that RBAC forbids to read, the result has a
-    /// reason instead of a URL.
-    pub async fn resolve(&self, client: &Client, spec: &Spec) -> Result<Addresses, Error> {
-        let mut addresses = Addresses::new();
+    /// An object that cannot be read now keeps the address in `current`, the route that the receiver has of this spec:
+    /// a failure of one API must not stop the reconciliation of the webhook. Without one, the result has a reason.
+    pub async fn resolve(&self, client: &Client, spec: &Spec, current: Option<&Route>) -> Addresses {
+        let mut references = BTreeMap::new();
         for sink in &spec.sinks {
-            let Address::Addressable(reference) = &sink.address else { continue };
-            if !addresses.contains_key(reference) {
-                let address = self.address(client, &spec.name.namespace, reference).await?;
-                addresses.insert(reference.clone(), address);
+            if let Address::Addressable(reference) = &sink.address {
+                references.entry(reference).or_insert(sink.name.as_str());
             }
         }
-        Ok(addresses)
+        let resolve = async |(reference, sink): (&AddressableReference, &str)| {
+            let address = self.address(client, &spec.name.namespace, reference);
+            let problem = match tokio::time::timeout(TIMEOUT, address).await {
+                Ok(Ok(address)) => return (reference.clone(), address),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
+            };
+            let (kind, name) = (&reference.kind, &reference.name);
+            tracing::warn!(sink, kind, name, problem, "address not read");
+            let known = current.and_then(|route| route.sinks.iter().find(|known| known.name == sink)?.url.as_ref());
+            let unknown = || format!("the API server does not return {kind} {name}, the operator tries again");
+            (reference.clone(), known.map(|url| url.expose().clone()).ok_or_else(unknown))
+        };
+        join_all(references.into_iter().map(resolve)).await.into_iter().collect()
     }
 
     async fn address(
@@ -110,7 +126,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::operator::kubernetes::apply::tests::served;
+    use crate::{
+        linktree::secret::Secret,
+        operator::{
+            kubernetes::apply::tests::served,
+            webhook::{observed::Secrets, render::route::route, spec::tests::webhook},
+        },
+    };
 
     #[test]
     fn an_address_must_be_an_http_url() {
@@ -181,6 +203,37 @@ mod tests {
             let problem = resolve(api_version, kind, name).await.unwrap().unwrap_err();
             assert!(problem.starts_with(expected), "{problem}");
         }
-        assert!(resolve(knative, "Broker", "failing").await.is_err(), "the address is unknown, so nothing changes");
+        assert!(resolve(knative, "Broker", "failing").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_read_keeps_its_address_and_hinders_no_other() {
+        let (client, resolver) = (api_server().await, Resolver::default());
+        let sink = |name: &str| {
+            let reference = json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": name});
+            json!({"name": name, "addressable": {"ref": reference}})
+        };
+        let spec = Spec::parse(&webhook(|object| object["spec"]["sinks"] = json!([sink("failing"), sink("found")])));
+        let spec = spec.unwrap();
+        let resolve = async |current: Option<&Route>| -> Vec<Result<String, String>> {
+            let addresses = resolver.resolve(&client, &spec, current).await;
+            addresses.into_values().map(|address| address.map(|url| url.to_string())).collect()
+        };
+        let found = Ok("http://broker.knative.svc/a".to_owned());
+        let unknown = Err("the API server does not return Broker failing, the operator tries again".to_owned());
+        assert_eq!(resolve(None).await, [unknown, found.clone()]);
+
+        let addresses = Addresses::from_iter(spec.sinks.iter().filter_map(|sink| match &sink.address {
+            Address::Addressable(reference) => Some((reference.clone(), Ok(Url::parse("http://old.svc/").unwrap()))),
+            Address::Url(_) | Address::Secret(_) => None,
+        }));
+        let secrets = Secrets {
+            values: BTreeMap::new(),
+            kept_for: None,
+            previous_not_after: None,
+            admin_token: Secret::new("admin"),
+        };
+        let current = route(&spec, &secrets, &addresses, jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(resolve(Some(&current)).await, [Ok("http://old.svc/".to_owned()), found]);
     }
 }

@@ -138,13 +138,13 @@ impl Executor<'_> {
             Step::RefreshPodMount { pod } => self.refresh_pod_mount(pod).await?,
             Step::Redrive { address, request } => self.redrive(*address, request, outcome).await?,
             Step::RequestList => self.request_list(),
-            Step::RecordRegistration { at } => {
+            Step::RecordRegistration { at, creation } => {
                 // The slot comes first: a recorded registration that is then not sent would make another list of the
                 // account necessary.
-                self.acquire_slot(Priority::Create, ConditionType::Registered)?;
+                self.acquire_slot(creation.priority(), ConditionType::Registered)?;
                 self.record_registration(*at, outcome).await?;
             }
-            Step::Register => self.register(outcome).await?,
+            Step::Register { creation } => self.register(*creation, outcome).await?,
             Step::Adopt { id } => {
                 self.publish(
                     EventType::Normal,
@@ -414,7 +414,7 @@ fn side(step: &Step) -> Side {
         Step::RequestList
         | Step::DryRunSecretWrite
         | Step::RecordRegistration { .. }
-        | Step::Register
+        | Step::Register { .. }
         | Step::Adopt { .. }
         | Step::RotateSecret { .. }
         | Step::Update { .. }

@@ -13,10 +13,11 @@ use kube::ResourceExt;
 use self::read::{Kubernetes, api, key, read};
 use super::{
     context::Context,
+    creation::Creation,
     observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
     ownership,
     probe::finding::probe_finding,
-    render::{Rendered, children, key_digests::key_digests, route},
+    render::{Rendered, children, key_digests::key_digests, route::places},
     spec::{Keys, Spec},
     state::WebhookState,
     told::Told,
@@ -45,6 +46,7 @@ use crate::{
             observed_versions::{Kind, Object, Version},
         },
     },
+    route::{self, Route},
 };
 
 mod exposure;
@@ -56,7 +58,7 @@ const REDRIVE_VALUE_MAX: usize = 257;
 
 /// Reads the Secret values that the spec refers to, and the route Secret, which contains the receiver's admin token.
 pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<KubernetesSecret>), kube::Error> {
-    let places = route::places(spec);
+    let places = places(spec);
     let names: BTreeSet<_> = places.iter().map(|place| place.name.as_str()).collect();
     let mut values = BTreeMap::new();
     let (mut kept_for, mut previous_not_after) = (None, None);
@@ -78,6 +80,13 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<
     let token = token.and_then(|bytes| secret_value(&bytes.0));
     let admin_token = token.unwrap_or_else(random_token);
     Ok((Secrets { values, kept_for, previous_not_after, admin_token }, route))
+}
+
+/// The route that the receiver has, if it was rendered from the webhook's present spec.
+pub fn current_route(webhook: &LinktreeWebhook, live_route: Option<&KubernetesSecret>) -> Option<Route> {
+    let observed = webhook.status.as_ref()?.observed_generation?;
+    let data = live_route.filter(|_| webhook.metadata.generation == Some(observed))?.data.as_ref()?;
+    Route::parse(&data.get(route::FILE)?.0).ok()
 }
 
 /// The webhook to observe, with its rendered objects and the answers that the preceding poll fetched.
@@ -145,6 +154,7 @@ pub async fn observe(
         hold_until: state.hold_until(spec.generation),
         held: state.held(spec.generation),
         unresolved: state.unresolved(),
+        creation: state.creation(spec.generation),
         correction: state.correction(),
         ..seen
     })
@@ -190,6 +200,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         hold_until: None,
         held: None,
         unresolved: None,
+        creation: Creation::First,
         correction: None,
         sync_request: None,
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{correction::Correction, spec::exposure::Gateway};
+use super::{correction::Correction, creation::Creation, spec::exposure::Gateway};
 
 use crate::{
     api::{
@@ -69,6 +69,8 @@ pub struct Observed {
     /// When a registration with an unknown result ended: only a list of the account that began afterwards shows the
     /// result.
     pub unresolved: Option<Timestamp>,
+    /// Whether Linktree has rejected the registration of this spec.
+    pub creation: Creation,
     /// The last correction of the subscription's URL or events.
     pub correction: Option<Correction>,
     /// The user's request to list the account now, if one is pending.

@@ -4,7 +4,10 @@ use std::{net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 
-use super::observed::{Child, StaleObject};
+use super::{
+    creation::Creation,
+    observed::{Child, StaleObject},
+};
 use crate::{
     api::{
         condition::ConditionType,
@@ -41,11 +44,14 @@ pub enum Step {
     /// Records in the status that a registration starts, before `Register` sends the request to Linktree.
     RecordRegistration {
         at: Timestamp,
+        creation: Creation,
     },
     /// Checks with a dry run that a secret from Linktree can be stored, before a step creates one that would be lost.
     DryRunSecretWrite,
     /// `POST /v1/webhooks`; stores the signing secret if the response contains one.
-    Register,
+    Register {
+        creation: Creation,
+    },
     /// Adopts an existing subscription with the webhook's URL; changes nothing at Linktree.
     Adopt {
         id: SubscriptionId,
@@ -80,7 +86,7 @@ impl Step {
     #[must_use]
     pub fn calls_linktree(&self) -> bool {
         match self {
-            Step::Register
+            Step::Register { .. }
             | Step::RotateSecret { .. }
             | Step::Update { .. }
             | Step::Reenable { .. }

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::{
     correction::Correction,
+    creation::Creation,
     observed::{ProbeResult, SyncRequest},
     plan::Step,
     rest::Rest,
@@ -39,6 +40,8 @@ pub struct WebhookState {
     failures: Failures,
     /// The generation of the spec for which a call failed; a changed spec is tried at once, without the backoff.
     failed_generation: Option<i64>,
+    /// The connection's spec and account for which the calls were made.
+    connection: Option<ConnectionVersion>,
     /// The condition that the failed call should have made true.
     failed: Option<ConditionType>,
     unresolved: Option<Timestamp>,
@@ -56,6 +59,14 @@ pub struct WebhookState {
     /// The fingerprint, if the webhook is settled. Shared, so that the admin token in it is not copied at each
     /// reconciliation.
     rest: Option<Arc<Rest>>,
+}
+
+/// The spec and the token of a connection: a call that was rejected is tried again once one of them changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionVersion {
+    pub generation: Option<i64>,
+    /// [`Account::number`](crate::operator::account::Account::number).
+    pub account: u64,
 }
 
 /// The last probe of a webhook's URL.
@@ -180,9 +191,28 @@ impl WebhookState {
         self.failures.hold_until().filter(|_| self.failed_generation == generation)
     }
 
-    /// The pending sync request with this value, and when it was first seen; a new value is a new request.
+    /// Ends the backoff if the connection's spec or token has changed since the failed calls.
+    pub fn with_connection(&mut self, version: Option<ConnectionVersion>) {
+        if version.is_some() && self.connection != version {
+            self.connection = version;
+            self.succeeded();
+        }
+    }
+
+    /// Whether Linktree has rejected the registration of this generation of the spec.
+    #[must_use]
+    pub fn creation(&self, generation: Option<i64>) -> Creation {
+        let again = self.held(generation) == Some(ConditionType::Registered) && self.failures.is_rejected();
+        if again { Creation::Again } else { Creation::First }
+    }
+
+    /// The pending sync request with this value, and when it was first seen; a new value is a new request, which ends
+    /// the backoff after failed calls.
     pub fn sync_requested(&mut self, value: Option<&str>, now: Timestamp) -> Option<SyncRequest> {
         let known = self.sync_request.take().filter(|known| Some(known.value.as_str()) == value);
+        if known.is_none() && value.is_some() {
+            self.failures = Failures::default();
+        }
         let new = || value.map(|value| SyncRequest { value: value.to_owned(), noticed_at: now });
         self.sync_request = known.or_else(new);
         self.sync_request.clone()
@@ -324,6 +354,32 @@ mod tests {
         assert_eq!((state.held(Some(1)), state.held(Some(2))), (Some(ConditionType::UpToDate), None));
         state.succeeded();
         assert_eq!((state.hold_until(Some(1)), state.held(Some(1))), (None, None));
+    }
+
+    #[test]
+    fn a_rejected_registration_is_tried_again_once_something_has_changed() {
+        let version = |generation, account| Some(ConnectionVersion { generation: Some(generation), account });
+        let changes: [(&str, fn(&mut WebhookState)); 3] = [
+            ("the connection's spec", |state| {
+                state.with_connection(Some(ConnectionVersion { generation: Some(2), account: 1 }));
+            }),
+            ("the token", |state| {
+                state.with_connection(Some(ConnectionVersion { generation: Some(1), account: 2 }));
+            }),
+            ("a sync request", |state| drop(state.sync_requested(Some("now"), at(1)))),
+        ];
+        for (case, change) in changes {
+            let mut state = WebhookState::default();
+            state.with_connection(version(1, 1));
+            let rejected = ApiError::Invalid { status: 422, message: String::new() };
+            state.failed(ConditionType::Registered, &rejected, Some(1), at(0));
+            state.with_connection(version(1, 1));
+            state.with_connection(None);
+            assert_eq!((state.hold_until(Some(1)), state.creation(Some(1))), (Some(at(3600)), Creation::Again));
+            assert_eq!(state.creation(Some(2)), Creation::First, "the spec has changed");
+            change(&mut state);
+            assert_eq!((state.hold_until(Some(1)), state.creation(Some(1))), (None, Creation::First), "{case}");
+        }
     }
 
     #[test]

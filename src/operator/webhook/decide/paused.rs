@@ -47,7 +47,7 @@ fn condition_of(step: &Step) -> Option<ConditionType> {
         Step::Apply(Child::Exposure) | Step::Remove(_) => Some(ConditionType::EndpointReachable),
         Step::Apply(_) | Step::RefreshPodMount { .. } => Some(ConditionType::ReceiverAvailable),
         Step::Redrive { .. } => Some(ConditionType::Delivering),
-        Step::RecordRegistration { .. } | Step::Register => Some(ConditionType::Registered),
+        Step::RecordRegistration { .. } | Step::Register { .. } => Some(ConditionType::Registered),
         Step::RotateSecret { .. } => Some(ConditionType::SigningKeysReady),
         Step::Update { .. } => Some(ConditionType::UpToDate),
         Step::Reenable { .. } | Step::Unsubscribe { .. } => Some(ConditionType::SubscriptionEnabled),

@@ -27,6 +27,7 @@ use crate::{
         },
         kubernetes::object_key::ObjectKey,
         webhook::{
+            creation::Creation,
             observed::{Child, Exposure, Keys, Part, Pod, ProbeResult, Receiver, RouteState, StaleObject, Unresolved},
             outcome::{Failure, Outcome},
             spec::{Spec, tests::webhook},
@@ -103,6 +104,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
         hold_until: None,
         held: None,
         unresolved: None,
+        creation: Creation::First,
         correction: None,
         sync_request: None,
     }

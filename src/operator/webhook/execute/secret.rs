@@ -29,6 +29,7 @@ use crate::{
             object_key::ObjectKey,
         },
         webhook::{
+            creation::Creation,
             outcome::Outcome,
             render::{children, route::PROVIDER_KEY},
             spec::{Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec},
@@ -43,10 +44,11 @@ use crate::{
 const OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 
 impl Executor<'_> {
-    pub(super) async fn register(&self, outcome: &mut Outcome) -> Result<(), StepError> {
+    pub(super) async fn register(&self, creation: Creation, outcome: &mut Outcome) -> Result<(), StepError> {
         let Some(((spec, _), account)) = self.spec.zip(self.account.as_ref()) else { return Ok(()) };
         let request = CreateSubscription { url: spec.url.to_string(), events: spec.events.iter().cloned().collect() };
         let answer = RateLimitedClient::new(account, &ObjectKey::of(self.webhook))
+            .with_creation(creation.priority())
             .create(&request)
             .await
             .map_err(|error| StepError::Linktree(ConditionType::Registered, error))?;

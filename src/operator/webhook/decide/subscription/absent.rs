@@ -51,9 +51,9 @@ pub(super) fn decide(
         let message = format!("checking the account for subscription {id}");
         (Finding::new(false, Reason::Pending, message), list_after(None, now))
     } else {
-        let at = next_whole_second(now);
+        let (at, creation) = (next_whole_second(now), observed.creation);
         let message = "the subscription is being registered";
-        let mut steps = vec![Step::RecordRegistration { at }, Step::Register];
+        let mut steps = vec![Step::RecordRegistration { at, creation }, Step::Register { creation }];
         if let Keys::Provider { .. } = &spec.keys {
             steps.insert(0, Step::DryRunSecretWrite);
         }

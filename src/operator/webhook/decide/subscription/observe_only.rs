@@ -26,7 +26,7 @@ pub(super) fn decide(mut decided: Subscription) -> Subscription {
 fn planned(step: &Step) -> Option<PlannedAction> {
     let action = |action| Some(PlannedAction { action, fields: Vec::new() });
     match step {
-        Step::Register => action(Action::Create),
+        Step::Register { .. } => action(Action::Create),
         Step::Adopt { .. } => action(Action::Adopt),
         Step::RotateSecret { .. } => action(Action::RotateSecret),
         Step::Reenable { .. } => action(Action::Enable),

@@ -158,7 +158,9 @@ fn begun(observed: &mut Observed, second: i64) {
 #[test]
 fn the_subscription_is_registered_once_after_any_result_of_an_earlier_attempt() {
     type Case = (&'static str, fn(&mut Observed), Vec<Step>);
-    let register = || vec![Step::DryRunSecretWrite, Step::RecordRegistration { at: at(NOW + 1) }, Step::Register];
+    let creation = Creation::First;
+    let record = Step::RecordRegistration { at: at(NOW + 1), creation };
+    let register = || vec![Step::DryRunSecretWrite, record.clone(), Step::Register { creation }];
     let cases: Vec<Case> = vec![
         ("never attempted", |_| {}, register()),
         ("the URL does not lead to the receiver yet", |o| o.probe = ProbeResult::NotProbed, vec![]),

@@ -50,7 +50,7 @@ fn the_response_of_the_receiver_decides_about_registration_and_reenabling() {
             unregistered(o);
             answered(o, status);
         })
-        .contains(&Step::Register)
+        .contains(&Step::Register { creation: Creation::First })
     };
     let enables = |status| {
         steps(|o| {
