@@ -11,12 +11,13 @@
 //! | [`api`] | the custom resource types, conditions and reasons | have behaviour: types only |
 //! | [`route`] | the contract between operator and receiver: the route file down, the status up | do IO |
 //! | [`linktree`] | the contract with Linktree: events, signatures, wire types, and every assumption about it | do IO, except in `client` |
-//! | [`clock`], [`jitter`], [`telemetry`], [`serve`], [`memory_limit`], [`open_files`], [`retry_after`], [`ca_bundle`], [`admin`], [`shutdown`] | small helpers of the modules above | import any other module of this crate |
+//! | [`clock`], [`jitter`], [`egress`], [`telemetry`], [`serve`], [`memory_limit`], [`open_files`], [`retry_after`], [`ca_bundle`], [`admin`], [`shutdown`] | small helpers of the modules above | import any other module of this crate |
 
 pub mod admin;
 pub mod api;
 pub mod ca_bundle;
 pub mod clock;
+pub mod egress;
 pub mod jitter;
 pub mod linktree;
 pub mod memory_limit;

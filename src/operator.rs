@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use kube::Config;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use self::{
 };
 use crate::{
     admin::{self, Readiness},
+    egress::Egress,
     serve,
 };
 
@@ -46,6 +48,10 @@ pub struct Args {
     /// start-up.
     #[arg(long, value_name = "FILE")]
     pub probe_ca_file: Option<PathBuf>,
+    /// Network that the hosts of webhooks and of Linktree's API may be in although the egress rules deny it, such as that
+    /// of a private load balancer. Can be repeated. Applies to the operator's own requests.
+    #[arg(long = "egress-allow", value_name = "CIDR")]
+    pub egress_allow: Vec<IpNet>,
     #[command(flatten)]
     pub election: election::run::Args,
 }
@@ -80,7 +86,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let config = Config::infer().await?;
     let mut candidate = Candidate::new(&args.election, client::builder(&config)?.build());
     let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, Candidate::leadership);
-    let ports = Ports::open(&config, &leadership, args.probe_ca_file.as_deref())?;
+    let ports = Ports::open(&config, &leadership, args.probe_ca_file.as_deref(), Egress::new(args.egress_allow))?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };
     let listener = serve::listen(args.metrics_address).map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;

@@ -40,12 +40,14 @@ use self::{
         sqlite::{SqliteJournal, error::OpenError},
         unavailable::UnavailableJournal,
     },
-    sink::{egress::Egress, http::Clients},
+    sink::http::Clients,
     stats::{counters::DeliveryStats, metrics::Metrics},
 };
 use crate::{
     admin::{self as admin_port, Readiness},
-    clock, memory_limit, open_files, route,
+    clock,
+    egress::Egress,
+    memory_limit, open_files, route,
     serve::{self, Limits, Problem, Transport},
 };
 

@@ -123,6 +123,7 @@ words! {
         RouteNotResolved,
         DNSFailed,
         ConnectionFailed,
+        AddressDenied,
         TLSFailed,
         CertificateExpired,
         CertificateExpiring,

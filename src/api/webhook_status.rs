@@ -283,6 +283,7 @@ pub enum ProbeResult {
     Succeeded,
     DNSFailed,
     ConnectionFailed,
+    AddressDenied,
     CertificateExpired,
     CertificateNameMismatch,
     CertificateUntrusted,

@@ -41,8 +41,8 @@ pub struct Settings {
     pub receiver_image_pull_policy: Option<String>,
     /// Network that sinks may be in although the receivers' egress rules deny it, such as a company network. Can be
     /// repeated. Applies to every receiver.
-    #[arg(long = "egress-allow", value_name = "CIDR")]
-    pub egress_allow: Vec<IpNet>,
+    #[arg(long = "receiver-egress-allow", value_name = "CIDR")]
+    pub receiver_egress_allow: Vec<IpNet>,
     /// Timeout of one request to Linktree, in seconds.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=120))]
     pub linktree_timeout_seconds: u64,
@@ -83,7 +83,7 @@ impl Operator {
                 pod: ReceiverPodConfig {
                     image: settings.receiver_image,
                     pull_policy: settings.receiver_image_pull_policy,
-                    egress_allow: settings.egress_allow,
+                    egress_allow: settings.receiver_egress_allow,
                     operator_namespace,
                 },
             },

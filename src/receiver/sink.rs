@@ -3,10 +3,8 @@
 pub mod cloudevent;
 mod credential_pattern;
 pub mod destination;
-pub mod egress;
 pub mod excerpt;
 pub mod failure;
 pub mod http;
 pub mod message;
-mod resolver;
 pub mod signature;

@@ -18,7 +18,7 @@ use super::{
 };
 
 const TABLE: &str = include_str!("../golden/egress.txt");
-const REFUSED: &str = "is not an address that events may be sent to";
+const REFUSED: &str = "is not an address that may be connected to";
 
 #[test]
 fn egress() {

@@ -20,6 +20,8 @@ use crate::{
 
 /// The ConfigMap in the release's namespace with the CA bundle for edges.
 const AUTHORITY: &str = "private-authority";
+/// The range of the cluster's Services (tests/cluster/control_plane.rs).
+const SERVICES: &str = "10.96.0.0/16";
 /// The year in which a valid certificate expires.
 pub const YEAR: i32 = 2099;
 
@@ -50,7 +52,8 @@ pub fn trust(transcript: Transcript) -> Result<String> {
     let bundle =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": certificate}});
     transcript.show(&kubectl("apply --filename -").input(bundle.to_string()))?;
-    Ok(format!("--set probe.caBundle.configMap={AUTHORITY}"))
+    // A pod reaches an edge through a Service of the cluster.
+    Ok(format!("--set probe.caBundle.configMap={AUTHORITY} --set egressAllow={{{SERVICES}}}"))
 }
 
 /// The error log of each nginx, by the edge's name.

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use linktree_operator::linktree::{
-    client::{HttpLinktree, Linktree, PAGES_MAX, Transport, Unusable, list_all},
-    error::ApiError,
-    event::EventType,
-    secret::Secret,
-    wire::{CreateSubscription, SubscriptionId, UpdateSubscription},
+use linktree_operator::{
+    egress::Egress,
+    linktree::{
+        client::{HttpLinktree, Linktree, PAGES_MAX, Transport, Unusable, list_all},
+        error::ApiError,
+        event::EventType,
+        secret::Secret,
+        wire::{CreateSubscription, SubscriptionId, UpdateSubscription},
+    },
 };
 use url::Url;
 
@@ -18,7 +21,8 @@ const TOKEN: &str = "lt_test_t0ken";
 fn client(base: &Url) -> HttpLinktree {
     // A file written by `echo` ends with a line feed.
     let token = Secret::new(format!("{TOKEN}\n"));
-    HttpLinktree::new(&Transport::new().unwrap(), base.clone(), &token, Duration::from_secs(5)).unwrap()
+    HttpLinktree::new(&Transport::new(Egress::default()).unwrap(), base.clone(), &token, Duration::from_secs(5))
+        .unwrap()
 }
 
 fn id(id: &str) -> SubscriptionId {
@@ -146,7 +150,8 @@ async fn a_silent_server_times_out() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let after = Duration::from_millis(50);
-    let linktree = HttpLinktree::new(&Transport::new().unwrap(), base, &Secret::new(TOKEN), after).unwrap();
+    let linktree =
+        HttpLinktree::new(&Transport::new(Egress::default()).unwrap(), base, &Secret::new(TOKEN), after).unwrap();
     assert_eq!(linktree.account().await, Err(ApiError::TimedOut { after }));
 }
 
@@ -175,7 +180,7 @@ async fn a_list_is_whole_or_an_error() {
 
 #[test]
 fn an_unusable_token_or_base_url_is_rejected_at_once() {
-    let transport = Transport::new().unwrap();
+    let transport = Transport::new(Egress::default()).unwrap();
     let make = |base: &str, token: &str| {
         HttpLinktree::new(&transport, Url::parse(base).unwrap(), &Secret::new(token), Duration::from_secs(1)).err()
     };

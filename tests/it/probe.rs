@@ -8,6 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use linktree_operator::{
+    egress::Egress,
     operator::ports::{Probe, ProbeResult, Prober},
     route::{RECEIVER_HEADER, UNSIGNED_ANSWER},
 };
@@ -25,8 +26,26 @@ fn trusted() -> (CertificateAuthority, Prober) {
     let directory = tempfile::tempdir().unwrap();
     let authority = CertificateAuthority::at(directory.path()).unwrap();
     let root = reqwest::Certificate::from_pem(&fs::read(&authority.root).unwrap()).unwrap();
-    let prober = Prober::new(vec![root]).unwrap();
+    let prober = Prober::new(vec![root], loopback()).unwrap();
     (authority, prober)
+}
+
+/// The egress rules of these tests, whose servers are on this machine.
+fn loopback() -> Egress {
+    Egress::default().with_loopback()
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_public_is_not_connected_to() {
+    let (authority, _) = trusted();
+    let url = edge(Some(&authority.certify(HOST, 2099).unwrap()), ours());
+    let prober = Prober::new(Vec::new(), Egress::default()).unwrap();
+    for host in [HOST, "127.0.0.1", "[::1]", "169.254.169.254", "10.0.0.1", "[fd00:ec2::254]"] {
+        let mut url = url.clone();
+        url.set_host(Some(host)).unwrap();
+        let result = prober.probe(&url).await;
+        assert!(matches!(result, ProbeResult::AddressDenied { .. }), "{host}: {result:?}");
+    }
 }
 
 fn ours() -> String {
@@ -116,7 +135,7 @@ async fn foreign_responses_are_distinguished_and_redirects_not_followed() {
 
 #[tokio::test]
 async fn an_unresolved_host_and_a_missing_edge_have_different_remedies() {
-    let prober = Prober::new(Vec::new()).unwrap();
+    let prober = Prober::new(Vec::new(), loopback()).unwrap();
     let unknown = prober.probe(&Url::parse("https://receiver.invalid/h/1").unwrap()).await;
     assert!(matches!(unknown, ProbeResult::DnsFailed { .. }), "{unknown:?}");
 

@@ -16,6 +16,7 @@ pub use crate::operator::webhook::{
 };
 use crate::{
     ca_bundle::{self, Problem},
+    egress::Egress,
     linktree::client::{Transport, Unusable},
     operator::election::leadership::Leadership,
 };
@@ -48,22 +49,28 @@ pub struct Ports {
 
 impl Ports {
     /// Creates the clients, with the API server of `config`. The Kubernetes client sends writes only while this process
-    /// leads. The probe also trusts the CA certificates in `probe_ca_file`.
+    /// leads. The probe also trusts the CA certificates in `probe_ca_file`; it and the Linktree client connect only to
+    /// addresses that `egress` permits.
     ///
     /// # Errors
     /// When `config`, the file or the system's TLS configuration cannot be used.
-    pub fn open(config: &Config, leadership: &Leadership, probe_ca_file: Option<&Path>) -> Result<Self, Error> {
+    pub fn open(
+        config: &Config,
+        leadership: &Leadership,
+        probe_ca_file: Option<&Path>,
+        egress: Egress,
+    ) -> Result<Self, Error> {
         Ok(Ports {
             client: leadership.client(config)?,
-            transport: Transport::new()?,
-            prober: Arc::new(prober(probe_ca_file)?),
+            transport: Transport::new(egress.clone())?,
+            prober: Arc::new(prober(probe_ca_file, egress)?),
             receivers: Arc::new(ReceiverClient),
         })
     }
 }
 
-fn prober(ca_file: Option<&Path>) -> Result<Prober, Error> {
-    Ok(Prober::new(ca_file.map_or(Ok(Vec::new()), ca_certificates)?)?)
+fn prober(ca_file: Option<&Path>, egress: Egress) -> Result<Prober, Error> {
+    Ok(Prober::new(ca_file.map_or(Ok(Vec::new()), ca_certificates)?, egress)?)
 }
 
 fn ca_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
@@ -90,7 +97,7 @@ mod tests {
     #[test]
     fn a_file_without_a_certificate_is_rejected() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = |path: &Path| prober(Some(path)).unwrap_err().to_string();
+        let error = |path: &Path| prober(Some(path), Egress::default()).unwrap_err().to_string();
         assert!(
             error(file.path()).contains("it contains no certificate: add your CA certificates in PEM"),
             "{}",
@@ -100,6 +107,6 @@ mod tests {
             error(Path::new("/no/such/file"))
                 .starts_with("the CA certificates in --probe-ca-file /no/such/file cannot")
         );
-        assert!(prober(None).is_ok());
+        assert!(prober(None, Egress::default()).is_ok());
     }
 }

@@ -263,6 +263,10 @@ pub enum ProbeResult {
     ConnectionFailed {
         problem: String,
     },
+    /// Not sent: the egress rules deny the address of the host.
+    AddressDenied {
+        address: IpAddr,
+    },
     CertificateExpired {
         at: Option<Timestamp>,
     },

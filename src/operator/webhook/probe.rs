@@ -10,6 +10,7 @@ use reqwest::{Certificate, Response, StatusCode, header::LOCATION, tls::TlsInfo}
 use url::Url;
 
 use super::observed::ProbeResult;
+use crate::egress::{Denied, Egress, resolver::Resolver};
 use crate::route::{RECEIVER_HEADER, UNSIGNED_ANSWER};
 
 mod failure;
@@ -31,31 +32,40 @@ pub trait Probe: Send + Sync {
 
 /// An HTTP client for probes. It follows no redirects, since Linktree follows none either.
 #[derive(Clone, Debug)]
-pub struct Prober(reqwest::Client);
+pub struct Prober {
+    client: reqwest::Client,
+    egress: Egress,
+}
 
 impl Prober {
-    /// Creates a client that trusts these CA certificates and those of the system.
+    /// Creates a client that trusts these CA certificates and those of the system, and connects only to addresses that
+    /// `egress` permits.
     ///
     /// # Errors
     /// When TLS cannot be initialized.
-    pub fn new(authorities: Vec<Certificate>) -> Result<Self, reqwest::Error> {
+    pub fn new(authorities: Vec<Certificate>, egress: Egress) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(DEADLINE)
+            .dns_resolver(Resolver::new(egress.clone()).with_proxies_of_environment())
             // Connections are not reused, so that each probe checks DNS, connection and certificate.
             .pool_max_idle_per_host(0)
             .tls_certs_merge(authorities)
             .tls_info(true)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"), " probe"))
             .build()?;
-        Ok(Prober(client))
+        Ok(Prober { client, egress })
     }
 }
 
 #[async_trait]
 impl Probe for Prober {
     async fn probe(&self, url: &Url) -> ProbeResult {
-        match self.0.post(url.clone()).header(RECEIVER_HEADER, "1").send().await {
+        // A host that is an address is not resolved.
+        if let Err(Denied { address }) = self.egress.check_literal(url) {
+            return ProbeResult::AddressDenied { address };
+        }
+        match self.client.post(url.clone()).header(RECEIVER_HEADER, "1").send().await {
             Ok(answer) => judge(answer).await,
             Err(error) if error.is_timeout() => {
                 ProbeResult::ConnectionFailed { problem: format!("no answer within {} s", DEADLINE.as_secs()) }

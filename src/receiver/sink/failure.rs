@@ -2,7 +2,8 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
-use super::{egress::Denied, excerpt::Excerpt};
+use super::excerpt::Excerpt;
+use crate::egress::Denied;
 
 /// Why an attempt failed. Of the response it contains the status, `Retry-After` and an excerpt of the body.
 #[derive(Clone, Debug, PartialEq, Eq)]

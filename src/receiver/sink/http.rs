@@ -5,14 +5,14 @@ use std::{error::Error, time::Duration};
 use reqwest::{Client, Response, redirect};
 use url::Url;
 
-use super::{
-    destination::Destination,
-    egress::{Denied, Egress, Reach},
-    failure::Failure,
-    message::Message,
-    resolver::Resolver,
+use super::{destination::Destination, failure::Failure, message::Message};
+use crate::{
+    clock,
+    egress::{Denied, Egress, resolver::Resolver},
+    jitter,
+    receiver::journal::Pending,
+    retry_after,
 };
-use crate::{clock, jitter, receiver::journal::Pending, retry_after};
 
 /// Most headers of a response; hyper's default of 100 takes a response with more for a broken connection.
 const HEADERS_MAX: usize = 1024;
@@ -20,43 +20,35 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a response body is read: for the success condition, and so that the connection can be reused.
 const ANSWER_MAX: usize = 64 * 1024;
 
-/// The HTTP clients of all sinks, one for sinks in the cluster and one for the others: a connection of one kind is
-/// never reused for the other.
+/// The HTTP client of all sinks.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    cluster: Client,
-    public: Client,
+    client: Client,
     egress: Egress,
 }
 
 impl Clients {
-    /// Clients that connect only to addresses that `egress` permits. They follow neither redirects nor proxy settings:
+    /// A client that connects only to addresses that `egress` permits. It follows neither redirects nor proxy settings:
     /// an event is sent to the route's URL only.
     ///
     /// # Errors
     /// If TLS cannot be set up, for example without certificate authorities.
     pub fn new(egress: Egress) -> Result<Self, reqwest::Error> {
-        let client = |reach| {
-            Client::builder()
-                .redirect(redirect::Policy::none())
-                .no_proxy()
-                .dns_resolver(Resolver { egress: egress.clone(), reach })
-                .connect_timeout(CONNECT_TIMEOUT)
-                .http1_max_headers(HEADERS_MAX)
-                .pool_idle_timeout(Duration::from_secs(30))
-                .user_agent(concat!("linktree-operator/", env!("CARGO_PKG_VERSION")))
-                .build()
-        };
-        Ok(Clients { cluster: client(Reach::Cluster)?, public: client(Reach::Public)?, egress })
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .dns_resolver(Resolver::new(egress.clone()))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http1_max_headers(HEADERS_MAX)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .user_agent(concat!("linktree-operator/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Clients { client, egress })
     }
 
     /// The client for `url`. A host that is an address is not resolved, so it is checked here.
     fn of(&self, url: &Url) -> Result<&Client, Denied> {
-        self.egress.check_literal(url)?;
-        Ok(match Reach::of(url) {
-            Reach::Cluster => &self.cluster,
-            Reach::Public => &self.public,
-        })
+        self.egress.check_literal(url).map(|()| &self.client)
     }
 }
 

@@ -169,7 +169,7 @@ async fn a_forbidden_sink_address_is_never_contacted() {
     .await;
     for sink in receiver.status().await.sinks {
         let failure = sink.last_failure.unwrap();
-        assert!(failure.starts_with("not sent: ") && failure.ends_with("events may be sent to"), "{failure}");
+        assert!(failure.starts_with("not sent: ") && failure.ends_with("may be connected to"), "{failure}");
     }
     assert!(collector.asked().is_empty());
 }

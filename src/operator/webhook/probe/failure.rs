@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use jiff::Timestamp;
 use rustls::CertificateError;
 
-use crate::operator::webhook::observed::ProbeResult;
+use crate::{egress::Denied, operator::webhook::observed::ProbeResult};
 
 /// Classifies the error of a probe's request.
 pub(super) fn classify(error: &(dyn Error + 'static)) -> ProbeResult {
@@ -18,6 +18,9 @@ pub(super) fn classify(error: &(dyn Error + 'static)) -> ProbeResult {
     let problem = chain.last().map(ToString::to_string).unwrap_or_default();
     if let Some(error) = chain.iter().find_map(|error| tls_error(*error)) {
         return tls(error);
+    }
+    if let Some(Denied { address }) = chain.iter().find_map(|error| error.downcast_ref()) {
+        return ProbeResult::AddressDenied { address: *address };
     }
     if chain.iter().any(|error| error.to_string().contains("dns error")) {
         return ProbeResult::DnsFailed { problem };

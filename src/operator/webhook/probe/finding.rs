@@ -35,6 +35,12 @@ pub fn probe_finding(spec: &Spec, probe: &ProbeResult, now: Timestamp) -> Findin
         ProbeResult::ConnectionFailed { problem } => {
             fails(Reason::ConnectionFailed, format!("no answer from {url}: {problem}; {}", remedy(spec)))
         }
+        ProbeResult::AddressDenied { address } => fails(
+            Reason::AddressDenied,
+            format!(
+                "the host of {url} has the address {address}, which is not public: give it a public address, or add its network to the chart's egressAllow"
+            ),
+        ),
         ProbeResult::CertificateExpired { at } => {
             let since = at.map(|at| format!(" at {at}")).unwrap_or_default();
             let message = format!("the certificate of the host of {url} has expired{since}: renew it");

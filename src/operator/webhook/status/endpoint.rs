@@ -57,6 +57,7 @@ fn reported(probe: &ProbeResult, reachable: bool) -> Option<(ReportedResult, Cer
         ProbeResult::CertificateExpired { at } => (ReportedResult::CertificateExpired, Certificate::Received(*at)),
         ProbeResult::DnsFailed { .. } => (ReportedResult::DNSFailed, Certificate::NotReceived),
         ProbeResult::ConnectionFailed { .. } => (ReportedResult::ConnectionFailed, Certificate::NotReceived),
+        ProbeResult::AddressDenied { .. } => (ReportedResult::AddressDenied, Certificate::NotReceived),
         ProbeResult::CertificateNameMismatch => (ReportedResult::CertificateNameMismatch, Certificate::NotReceived),
         ProbeResult::CertificateUntrusted => (ReportedResult::CertificateUntrusted, Certificate::NotReceived),
         ProbeResult::TlsFailed { .. } => (ReportedResult::TLSFailed, Certificate::NotReceived),

@@ -43,6 +43,7 @@ pub(super) const CASES: &[Case] = &[
     ("no probe has been made", any, |o| o.probe = ProbeResult::NotProbed, ConditionType::EndpointReachable, Unknown, Reason::NotProbed),
     ("the host has no address", any, |o| o.probe = ProbeResult::DnsFailed { problem: "no such host".into() }, ConditionType::EndpointReachable, False, Reason::DNSFailed),
     ("nothing listens", any, |o| o.probe = ProbeResult::ConnectionFailed { problem: "refused".into() }, ConditionType::EndpointReachable, False, Reason::ConnectionFailed),
+    ("the host has a private address", any, |o| o.probe = ProbeResult::AddressDenied { address: [10, 0, 0, 1].into() }, ConditionType::EndpointReachable, False, Reason::AddressDenied),
     ("the certificate expires in two weeks", any, |o| o.probe = ends(NOW + 14 * 86_400), ConditionType::EndpointReachable, True, Reason::ProbeSucceeded),
     ("the certificate expires in less than two weeks", any, |o| o.probe = ends(NOW + 14 * 86_400 - 1), ConditionType::EndpointReachable, True, Reason::CertificateExpiring),
     ("the certificate has expired", any, |o| o.probe = ProbeResult::CertificateExpired { at: Some(at(NOW - 1)) }, ConditionType::EndpointReachable, False, Reason::CertificateExpired),

@@ -4,7 +4,7 @@ use super::*;
 
 /// `never`: denied for every sink; `private`: only for a sink in the cluster; `public`: for any sink. The chaos tests
 /// use the first two as sinks.
-const TABLE: &str = include_str!("../../../../tests/golden/egress.txt");
+const TABLE: &str = include_str!("../../tests/golden/egress.txt");
 
 fn address(host: &str) -> IpAddr {
     match Url::parse(&format!("http://{host}/in")).unwrap().host() {

@@ -1,9 +1,9 @@
-//! Egress rules: the addresses that a receiver may connect to on behalf of a sink. The author of a custom resource
-//! chooses the URL; this must not give access to addresses that only the receiver can reach: itself, the node, a
-//! cloud's metadata service, the company's network. The rules apply to the address of the connection, whatever the URL
+//! Egress rules: the addresses that a receiver may connect to on behalf of a sink, and the operator for a probe or to
+//! reach Linktree. The author of a custom resource chooses the URL; this must not give access to addresses that only our
+//! process can reach: itself, the node, a cloud's metadata service, the company's network. The rules apply to the address of the connection, whatever the URL
 //! or the DNS says. Pure.
 //!
-//! | address | a sink in the cluster (host ends in `.svc` or `.svc.cluster.local`) | any other sink |
+//! | address | a host in the cluster (it ends in `.svc` or `.svc.cluster.local`) | any other host |
 //! |---|---|---|
 //! | public | yes | yes |
 //! | private (RFC 1918, RFC 6598, RFC 2544, `fc00::/7`) | yes | no |
@@ -12,8 +12,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
+
+pub mod resolver;
+
+const LOOPBACK_V4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8));
+const LOOPBACK_V6: IpNet = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128));
 
 /// The egress rules with the exceptions of the operator's configuration.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +26,7 @@ pub struct Egress {
     allowed: Vec<IpNet>,
 }
 
-/// The location of a sink by its URL.
+/// The location of a host by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// The name of a Service: the connection leads into the cluster.
@@ -31,7 +36,7 @@ pub enum Reach {
 
 /// An address that the egress rules deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{address} is not an address that events may be sent to")]
+#[error("{address} is not an address that may be connected to")]
 pub struct Denied {
     pub address: IpAddr,
 }
@@ -48,22 +53,35 @@ impl Reach {
     /// The location by a URL's host.
     #[must_use]
     pub fn of(url: &Url) -> Self {
-        let host = match url.host() {
-            Some(Host::Domain(domain)) => domain.strip_suffix('.').unwrap_or(domain),
-            Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => return Reach::Public,
-        };
+        match url.host() {
+            Some(Host::Domain(domain)) => Reach::of_name(domain),
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => Reach::Public,
+        }
+    }
+
+    /// The location by a host name in lower case.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        let host = name.strip_suffix('.').unwrap_or(name);
         if host.ends_with(".svc") || host.ends_with(".svc.cluster.local") { Reach::Cluster } else { Reach::Public }
     }
 }
 
 impl Egress {
+    /// The same rules, and loopback addresses are permitted.
+    #[must_use]
+    pub fn with_loopback(mut self) -> Self {
+        self.allowed.extend([LOOPBACK_V4, LOOPBACK_V6]);
+        self
+    }
+
     /// The rules with these exceptions.
     #[must_use]
     pub fn new(allowed: Vec<IpNet>) -> Self {
         Egress { allowed }
     }
 
-    /// Checks `address` for a sink with this location.
+    /// Checks `address` for a host with this location.
     ///
     /// # Errors
     /// If the rules deny it.
