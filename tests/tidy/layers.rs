@@ -8,8 +8,18 @@ use super::{
     tree,
 };
 
-const LEAVES: [&str; 9] =
-    ["ca_bundle", "clock", "jitter", "memory_limit", "open_files", "retry_after", "serve", "shutdown", "telemetry"];
+const LEAVES: [&str; 10] = [
+    "ca_bundle",
+    "clock",
+    "egress",
+    "jitter",
+    "memory_limit",
+    "open_files",
+    "retry_after",
+    "serve",
+    "shutdown",
+    "telemetry",
+];
 
 /// A module at the top, and what it may import besides the leaves.
 const LAYERS: [(&str, &[&str]); 7] = [
