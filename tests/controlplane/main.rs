@@ -30,6 +30,7 @@ mod kubelet;
 mod leader;
 mod milestones;
 mod network;
+mod odd_objects;
 mod operator;
 mod outage;
 mod pause;
