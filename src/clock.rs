@@ -1,15 +1,22 @@
 //! The only code that reads a clock. All other code takes `now` as an argument, so that a test can choose the time;
 //! `clippy.toml` forbids the underlying calls elsewhere.
 
-use std::{cell::Cell, time::Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
 /// The function that tells [`now`] the time: the system clock, or a test's simulated one.
 pub type Source = fn() -> Timestamp;
 
+/// The function that tells [`monotonic`] the time, likewise.
+pub type MonotonicSource = fn() -> Instant;
+
 thread_local! {
     static SOURCE: Cell<Source> = const { Cell::new(system) };
+    static MONOTONIC: Cell<MonotonicSource> = const { Cell::new(system_monotonic) };
 }
 
 /// Wall-clock time, for values that are stored, compared with Linktree's timestamps or shown to a user.
@@ -23,6 +30,21 @@ pub fn set_source(source: Source) {
     SOURCE.set(source);
 }
 
+/// Replaces the source of [`monotonic`] on this thread.
+pub fn set_monotonic_source(source: MonotonicSource) {
+    MONOTONIC.set(source);
+}
+
+/// `run` for another thread, where it has the clocks of this one.
+pub fn inherited<T>(run: impl FnOnce() -> T + Send) -> impl FnOnce() -> T + Send {
+    let (source, monotonic) = (SOURCE.get(), MONOTONIC.get());
+    move || {
+        set_source(source);
+        set_monotonic_source(monotonic);
+        run()
+    }
+}
+
 #[allow(clippy::disallowed_methods, reason = "only this module may read the clock")]
 fn system() -> Timestamp {
     Timestamp::now()
@@ -30,7 +52,42 @@ fn system() -> Timestamp {
 
 /// Monotonic time, for durations and deadlines inside one process.
 #[must_use]
-#[allow(clippy::disallowed_methods, reason = "only this module may read the clock")]
 pub fn monotonic() -> Instant {
+    MONOTONIC.get()()
+}
+
+/// The monotonic time since `instant`.
+#[must_use]
+pub fn since(instant: Instant) -> Duration {
+    monotonic().saturating_duration_since(instant)
+}
+
+#[allow(clippy::disallowed_methods, reason = "only this module may read the clock")]
+fn system_monotonic() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_thread_has_the_clocks_of_this_one() {
+        fn ahead() -> Instant {
+            system_monotonic() + Duration::from_secs(3600)
+        }
+        let began = monotonic();
+        std::thread::scope(|scope| {
+            let simulated = scope.spawn(|| {
+                set_source(|| Timestamp::UNIX_EPOCH);
+                set_monotonic_source(ahead);
+                let read = inherited(move || (now(), since(began)));
+                std::thread::scope(|scope| scope.spawn(read).join().unwrap())
+            });
+            let (now, since) = simulated.join().unwrap();
+            assert_eq!(now, Timestamp::UNIX_EPOCH);
+            assert!(since >= Duration::from_secs(3600));
+        });
+        assert!(since(began) < Duration::from_secs(3600), "this thread has the system's");
+    }
 }

@@ -138,7 +138,7 @@ impl SqliteJournal {
             group_commit: false,
             lost: lost.clone(),
         };
-        thread::Builder::new().name("journal-writer".into()).spawn(move || writer.run())?;
+        thread::Builder::new().name("journal-writer".into()).spawn(clock::inherited(move || writer.run()))?;
         Ok(SqliteJournal { requests, reader, health: health_seen, appended: appended_seen, lost, limits })
     }
 

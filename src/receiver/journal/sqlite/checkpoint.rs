@@ -228,7 +228,7 @@ impl Wal {
         let mut waiting_since = None;
         let mut interruptions = 0;
         while !restart_checkpoint(connection)? {
-            if waiting_since.get_or_insert_with(clock::monotonic).elapsed() >= READER_GRACE {
+            if clock::since(*waiting_since.get_or_insert_with(clock::monotonic)) >= READER_GRACE {
                 if interruptions == INTERRUPTIONS {
                     return Err(held_by_reader());
                 }

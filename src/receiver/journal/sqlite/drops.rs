@@ -60,7 +60,7 @@ impl Drops {
     /// Searches from the start again, after a while: there may be more dead letters, and events that no other sink holds
     /// any more.
     pub(super) fn restart(&mut self) {
-        if !self.search.is_open() && self.restarted.elapsed() >= SEARCH_INTERVAL {
+        if !self.search.is_open() && clock::since(self.restarted) >= SEARCH_INTERVAL {
             (self.search, self.restarted) = (Search::new(), clock::monotonic());
         }
     }

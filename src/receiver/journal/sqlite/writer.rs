@@ -161,7 +161,7 @@ impl Writer {
     /// Commits the queued requests.
     fn commit(&mut self) {
         if self.group_commit {
-            thread::sleep(GROUP_COMMIT_INTERVAL.saturating_sub(self.began.elapsed()));
+            thread::sleep(GROUP_COMMIT_INTERVAL.saturating_sub(clock::since(self.began)));
         }
         self.began = clock::monotonic();
         let Batch { requests: batch, pages } = self.collect();
@@ -173,7 +173,7 @@ impl Writer {
             // The sync that failed meanwhile may have been for the pages of this commit.
             Ok(_) if self.lost.is_cancelled() => reject(batch, &self.shut_down()),
             Ok(committed) => {
-                self.commits.observe(self.began.elapsed().as_secs_f64());
+                self.commits.observe(clock::since(self.began).as_secs_f64());
                 self.publish(committed, batch);
             }
             Err(error) => {
