@@ -13,6 +13,7 @@ use support::row;
 mod admin_port;
 mod answer_bodies;
 mod answers;
+mod backlog_policy;
 mod crash_images;
 mod deliveries;
 mod disk;
