@@ -20,6 +20,7 @@ mod disk;
 mod duplicates;
 mod egress;
 mod flood;
+mod free_blocks;
 mod full_volume;
 mod fuzz;
 mod http_abuse;

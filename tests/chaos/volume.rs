@@ -10,6 +10,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use nix::fcntl::{FallocateFlags, fallocate};
+
 use super::process::{self, Process};
 
 /// The user of the receiver, as in its pod: a reserve for root is not for it.
@@ -79,6 +81,32 @@ impl Volume {
         for length in [1 << 20, 1 << 12, 1 << 10] {
             while file.write_all(&vec![1; length]).and_then(|()| file.sync_data()).is_ok() {}
         }
+    }
+
+    /// Lets a foreign file take all blocks except about this number of bytes, as an unprivileged user sees them.
+    pub fn leave_space(&self, bytes: u64) {
+        let mut file = fs::File::options().create(true).append(true).open(self.inside().join("foreign")).unwrap();
+        let mut length = self.space().1.saturating_sub(bytes);
+        // The index of the file takes blocks as well.
+        while length > 0 && fallocate(&file, FallocateFlags::empty(), 0, i64::try_from(length).unwrap()).is_err() {
+            length = length.saturating_sub(4096);
+        }
+        for _ in 0..256 {
+            if self.space().1 <= bytes || file.write_all(&[1; 1024]).and_then(|()| file.sync_data()).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Removes the foreign file.
+    pub fn free_space(&self) {
+        fs::remove_file(self.inside().join("foreign")).unwrap();
+    }
+
+    /// Removes a file of the journal.
+    pub fn remove(&self, name: &str) {
+        // It may not exist.
+        let _ = fs::remove_file(self.inside().join("journal").join(name));
     }
 
     fn inside(&self) -> PathBuf {

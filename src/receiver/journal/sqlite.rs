@@ -24,6 +24,7 @@ use self::{
     queue::{Answer, Request, Requests, Work, queue},
     reader::Reader,
     schedule::Schedule,
+    shared_memory::SharedMemory,
     volume_room::{Reported, VolumeRoom},
     writer::Writer,
 };
@@ -64,6 +65,7 @@ mod room;
 mod schedule;
 mod schema;
 mod settle;
+mod shared_memory;
 mod volume;
 mod volume_room;
 mod writer;
@@ -95,6 +97,7 @@ impl SqliteJournal {
         let lock = schema::Lock::acquire(directory)?;
         let room = VolumeRoom::new(directory);
         let mut connection = schema::open(directory, room.bounds())?;
+        let shared_memory = SharedMemory::allocate(directory)?;
         let (reader, readers) = Reader::start(schema::open_for_reading(directory)?)?;
         let last = append::last_position(&connection)?;
         let last_identity = identities::last_number(&connection)?;
@@ -119,6 +122,7 @@ impl SqliteJournal {
             wal,
             room,
             lock,
+            shared_memory,
             requests: waiting,
             expiry,
             settings,

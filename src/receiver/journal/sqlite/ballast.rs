@@ -83,23 +83,29 @@ fn fill(path: &Path, bytes: u64) -> io::Result<()> {
     if there.len() == bytes && allocated(&there) >= bytes {
         return Ok(());
     }
-    match allocate(&file, bytes) {
+    match allocate(&file, bytes, FallocateFlags::empty()) {
         Ok(()) if allocated(&file.metadata()?) >= bytes => return Ok(()),
-        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {}
-        Err(errno) => return Err(errno.into()),
+        Err(errno) if !is_unsupported(errno) => return Err(errno.into()),
+        Ok(()) | Err(_) => {}
     }
     write(&mut file, bytes)?;
     file.sync_data()
 }
 
-fn allocate(file: &File, bytes: u64) -> nix::Result<()> {
+/// Allocates the first `bytes` of a file.
+pub(super) fn allocate(file: &File, bytes: u64, flags: FallocateFlags) -> nix::Result<()> {
     let length = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
     loop {
-        match fallocate(file, FallocateFlags::empty(), 0, length) {
+        match fallocate(file, flags, 0, length) {
             Err(Errno::EINTR) => {}
             result => return result,
         }
     }
+}
+
+/// Whether the file system cannot allocate blocks otherwise than by writes.
+pub(super) fn is_unsupported(errno: Errno) -> bool {
+    matches!(errno, Errno::EOPNOTSUPP | Errno::ENOSYS)
 }
 
 /// Writes `bytes` that no file system compresses or stores as a hole.
@@ -137,8 +143,8 @@ pub(super) fn out_of_space(directory: &Path) -> bool {
     let probe = directory.join(PROBE);
     let probed =
         File::options().create(true).truncate(false).write(true).mode(0o600).open(&probe).and_then(|mut file| {
-            match allocate(&file, PROBE_BYTES) {
-                Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => write(&mut file, PROBE_BYTES).and_then(|()| file.sync_data()),
+            match allocate(&file, PROBE_BYTES, FallocateFlags::empty()) {
+                Err(errno) if is_unsupported(errno) => write(&mut file, PROBE_BYTES).and_then(|()| file.sync_data()),
                 result => Ok(result?),
             }
         });

@@ -26,7 +26,7 @@ pub enum OpenError {
         "the database is corrupt ({source}): restore the volume from a backup, or delete it to start with an empty journal"
     )]
     Corrupt { source: rusqlite::Error },
-    #[error(transparent)]
+    #[error("{}", with_code(.0))]
     Sqlite(rusqlite::Error),
 }
 
@@ -61,6 +61,23 @@ impl OpenError {
         read_only || self.is_full(directory)
     }
 
+    /// Whether the volume may have been full: SQLite reports that as any other I/O error in many places.
+    pub(super) fn may_be_full(&self) -> bool {
+        match self {
+            OpenError::Io(error) => ballast::is_full(error),
+            OpenError::Sqlite(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => true,
+                Some(ErrorCode::SystemIoFailure) => !sync_failed(error),
+                Some(_) | None => false,
+            },
+            OpenError::Locked
+            | OpenError::Network { .. }
+            | OpenError::TooNew { .. }
+            | OpenError::NoLog { .. }
+            | OpenError::Corrupt { .. } => false,
+        }
+    }
+
     /// Whether the volume of `directory` is full.
     pub(super) fn is_full(&self, directory: &Path) -> bool {
         match self {
@@ -72,6 +89,14 @@ impl OpenError {
             | OpenError::NoLog { .. }
             | OpenError::Corrupt { .. } => false,
         }
+    }
+}
+
+/// The text of an error with SQLite's extended code, which says which call failed.
+fn with_code(error: &rusqlite::Error) -> String {
+    match error.sqlite_error() {
+        Some(code) => format!("{error} (SQLite's code {})", code.extended_code),
+        None => error.to_string(),
     }
 }
 

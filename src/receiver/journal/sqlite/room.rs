@@ -46,7 +46,8 @@ pub(super) enum BallastState {
 pub(super) struct Room {
     /// With new events.
     pub(super) events: u64,
-    /// With settlements, which may use up the ballast.
+    /// With settlements, which may use up the ballast, but not the blocks that the shared-memory file needs: without it,
+    /// the next process cannot open the database.
     pub(super) settlements: u64,
 }
 
@@ -64,7 +65,8 @@ impl Room {
             BallastState::NoRoom => space.database,
             BallastState::Failed => events.saturating_sub(missing),
         };
-        Room { events, settlements: end.saturating_add(space.ballast) }
+        let settlements = end.saturating_add(space.ballast).saturating_sub(margin(volume) / 2);
+        Room { events, settlements }
     }
 
     /// The bytes that are left for new events, with this configured capacity, while the database uses `used` bytes and
@@ -119,7 +121,7 @@ mod tests {
         let rooms = rooms.map(|space| Room::of(space, bounds(), BallastState::InPlace));
         assert_eq!([rooms[0]; 3], rooms);
         let all = 64 * MIB - log;
-        assert_eq!(rooms[0].settlements, all);
+        assert_eq!(rooms[0].settlements, all - margin(64 * MIB) / 2);
         assert_eq!(rooms[0].events, all - bounds().ballast_bytes() - margin(64 * MIB));
     }
 

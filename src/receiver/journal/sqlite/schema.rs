@@ -14,6 +14,7 @@ use super::{
     bounds::Bounds,
     commit_size::PAGE_BYTES,
     error::{OpenError, volume_full},
+    shared_memory::SharedMemory,
 };
 
 /// The schema, one step per version; `user_version` counts the applied steps. A released step never changes: a change
@@ -206,7 +207,7 @@ const MODE: u32 = 0o600;
 
 pub(super) const DATABASE: &str = "journal.sqlite";
 pub(super) const LOG: &str = "journal.sqlite-wal";
-const SHARED_MEMORY: &str = "journal.sqlite-shm";
+pub(super) const SHARED_MEMORY: &str = "journal.sqlite-shm";
 const LOCK: &str = "journal.lock";
 
 /// Excludes all other processes from a journal.
@@ -227,9 +228,16 @@ impl Lock {
 }
 
 /// Opens the database for writing; creates or migrates it as needed. On a full volume it gives up the ballast.
+///
+/// A failed attempt is repeated even if the volume has space now: the attempt itself may have freed it, because SQLite
+/// deletes its shared memory, and the log if it can, when it closes the database.
 pub(super) fn open(directory: &Path, bounds: Bounds) -> Result<Connection, OpenError> {
     match try_open(directory, bounds) {
-        Err(error) if error.is_full(directory) && Ballast::new(directory).give_up() => try_open(directory, bounds),
+        Err(error) if error.may_be_full() => {
+            tracing::warn!(%error, "cannot open the journal, trying again without its ballast");
+            Ballast::new(directory).give_up();
+            try_open(directory, bounds)
+        }
         result => result,
     }
 }
@@ -241,6 +249,7 @@ pub(super) fn limit_log(connection: &Connection, bounds: Bounds) -> rusqlite::Re
 }
 
 fn try_open(directory: &Path, bounds: Bounds) -> Result<Connection, OpenError> {
+    SharedMemory::check_space(directory)?;
     restrict(directory)?;
     let mut connection = Connection::open(directory.join(DATABASE))?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;

@@ -43,6 +43,7 @@ use super::{
     schedule::Schedule,
     schema::Lock,
     settle,
+    shared_memory::SharedMemory,
     volume_room::VolumeRoom,
 };
 use crate::{
@@ -68,6 +69,7 @@ pub(super) struct Writer {
     pub(super) wal: Wal,
     pub(super) room: VolumeRoom,
     pub(super) lock: Lock,
+    pub(super) shared_memory: SharedMemory,
     pub(super) requests: Waiting,
     pub(super) expiry: Expiry,
     pub(super) settings: Settings,
@@ -149,9 +151,10 @@ impl Writer {
 
     /// Releases the journal, so that another process can open it, and answers the request to close it.
     fn end(self, closed: Option<oneshot::Sender<Answer>>) {
-        let Writer { connection, wal, lock, .. } = self;
+        let Writer { connection, wal, lock, shared_memory, .. } = self;
         drop(wal);
         drop(connection);
+        drop(shared_memory);
         drop(lock);
         if let Some(closed) = closed {
             let _ = closed.send(Ok(None));

@@ -35,6 +35,7 @@ async fn after(extended_code: i32) -> (Answer, bool, JournalHealth) {
         wal,
         room: VolumeRoom::new(directory.path()),
         lock: Lock::acquire(directory.path()).unwrap(),
+        shared_memory: SharedMemory::allocate(directory.path()).unwrap(),
         requests: waiting,
         expiry,
         settings: Settings {
