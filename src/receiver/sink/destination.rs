@@ -1,13 +1,12 @@
 //! A sink as a route defines it, with its filter and template compiled. No IO.
 
 use http::HeaderValue;
-use url::Url;
 
 use super::{cloudevent, excerpt::Redactor, failure::Failure};
 use crate::{
     receiver::journal::Pending,
     route::{
-        Format, RouteError, Sink, WebhookName,
+        Format, RouteError, Sink, SinkUrl, WebhookName,
         credentials::{self, SigningKey},
         filter::Filter,
         success::SuccessCondition,
@@ -19,7 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Destination {
     pub sink: Sink,
-    pub url: Url,
+    /// `Debug` shows no credential in it.
+    pub url: SinkUrl,
     filter: Option<Filter>,
     pub(super) success: Option<SuccessCondition>,
     pub(super) authorization: Option<HeaderValue>,
@@ -59,7 +59,7 @@ impl Destination {
                 Form::Template(Box::new(template))
             }
         };
-        let Some(url) = sink.url.as_ref().map(|url| url.expose().clone()) else { return Ok(None) };
+        let Some(url) = sink.url.clone() else { return Ok(None) };
         let authorization = sink.bearer.as_ref().map(credentials::authorization).transpose();
         let signing_key = sink.signing_secret.as_ref().map(SigningKey::parse).transpose();
         let (Ok(authorization), Ok(signing_key)) = (authorization, signing_key) else { return Ok(None) };

@@ -60,8 +60,8 @@ impl Clients {
 pub async fn deliver(clients: &Clients, destination: &Destination, event: &Pending) -> Result<(), Failure> {
     let Message { header, body } = destination.message(event, jitter::bits(), clock::now().as_second())?;
     let request = clients
-        .of(&destination.url)?
-        .post(destination.url.clone())
+        .of(destination.url.expose())?
+        .post(destination.url.expose().clone())
         .timeout(Duration::from_secs(destination.sink.timeout_seconds.into()))
         .headers(header)
         .body(body);

@@ -166,6 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_the_scheme_and_host_of_the_url_only() {
+        let shown = destination(|sink| {
+            let url = "https://user:pa55@cms.example/services/T0K3N?key=K3Y#fragm3nt";
+            *sink = Sink::new("cms", Url::parse(url).unwrap());
+            (sink.bearer, sink.signing_secret) = (Some(Secret::new("b34rer-b34rer")), Some(Secret::new("s1gning")));
+        });
+        let shown = format!("{shown:?}");
+        assert!(shown.contains("https://cms.example"), "{shown}");
+        for secret in ["pa55", "T0K3N", "K3Y", "fragm3nt", "b34rer", "s1gning"] {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
+    }
+
+    #[test]
     fn nothing_is_sent_without_its_credential() {
         let webhook = WebhookName { namespace: "marketing".into(), name: "links".into() };
         let ready = |edit: fn(&mut Sink)| {
