@@ -144,6 +144,7 @@ impl Window {
         let Due { retries, fresh, next: _, needs: _, position, taken, alone } = due;
         self.record.start(position);
         self.cursor = self.cursor.max(position);
+        self.record_passed(position, now);
         (self.taken, self.alone) = (self.taken.max(taken), alone);
         for event in fresh {
             if event.position > self.cursor {
@@ -155,6 +156,18 @@ impl Window {
             if !self.in_flight.contains_key(&event.position) && !self.record.has(event.position) {
                 self.queue.push(Lane::Retry, event);
             }
+        }
+    }
+
+    /// Records the results of probes whose events the journal has passed over up to `position`: there they are retries.
+    fn record_passed(&mut self, position: Position, now: Moment) {
+        let later = self.ahead.split_off(&position.saturating_add(1));
+        for (position, result) in std::mem::replace(&mut self.ahead, later) {
+            let outcome = match result {
+                Ahead::Settled(outcome) => outcome,
+                Ahead::Failed(tries) => Outcome::Retry { tries, due_at: now.millis },
+            };
+            self.record.add(position, outcome, now.instant);
         }
     }
 

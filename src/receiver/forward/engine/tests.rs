@@ -1,5 +1,7 @@
 //! Outages, poison, rate limits and hangs in simulated time.
 
+use std::{cell::Cell, rc::Rc};
+
 use world::{Reply, World, millis, seconds, status};
 
 use super::*;
@@ -236,5 +238,30 @@ fn an_event_that_exceeds_the_share_is_sent_alone_and_a_share_limits_what_is_read
         assert_eq!((world.waiting(), world.taken.len(), world.dead()), (0, 1200, vec![]), "{share}");
         assert_eq!(world.most, most, "{share}");
         assert!(!world.policy.large, "the right is given back");
+    }
+}
+
+#[test]
+fn the_result_of_a_probe_is_kept_when_its_event_becomes_a_retry() {
+    const NEWEST: Position = 500;
+    for (newest, attempts) in [(QUICK, 1), ((status(400), millis(5)), 4)] {
+        let sent = Rc::new(Cell::new(0));
+        let (counted, reply) = (Rc::clone(&sent), newest.clone());
+        let mut world = World::new(5, move |event, now| match event {
+            NEWEST => {
+                counted.set(counted.get() + 1);
+                reply.clone()
+            }
+            _ if now < seconds(3) => (status(503), millis(5)),
+            _ => STEADY,
+        });
+        world.arrive(NEWEST);
+        // The first probe of the hold is the newest event.
+        world.run_until(seconds(10), |_| sent.get() > 0);
+        world.run(millis(20));
+        assert_eq!(sent.get(), 1);
+        world.pass_untried();
+        world.run(seconds(600));
+        assert_eq!((world.waiting(), sent.get()), (0, attempts), "{newest:?}");
     }
 }

@@ -28,6 +28,13 @@ struct Journal {
     dead: BTreeSet<Position>,
 }
 
+/// An operation with its result, which the journal determines when it begins.
+enum Done {
+    Read(Lane, DueQuery, Due),
+    Selected(Probe, Search, Option<Pending>),
+    Record(Vec<Settlement>),
+}
+
 pub(super) struct World<S> {
     engine: Engine,
     pub(super) policy: Policy,
@@ -37,7 +44,7 @@ pub(super) struct World<S> {
     pub(super) now: Duration,
     pub(super) ahead_ms: i64,
     attempts: BTreeMap<(Duration, Position), Attempt>,
-    operation: Option<(Duration, Operation)>,
+    operation: Option<(Duration, Done)>,
     /// The answer to an event at a time.
     sink: S,
     /// How often the sink took each event.
@@ -105,6 +112,16 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
     pub(super) fn arrive(&mut self, events: Position) {
         self.journal.events += events;
         self.engine.appended(self.moment().instant);
+    }
+
+    /// Makes the untried events retries, as the journal does when it gives up events around them.
+    pub(super) fn pass_untried(&mut self) {
+        let now = self.moment().millis;
+        for position in self.journal.position + 1..=self.journal.events {
+            self.journal.retries.insert(position, (Tries::default(), now));
+        }
+        self.journal.position = self.journal.events;
+        self.engine.requeued();
     }
 
     pub(super) fn dead(&self) -> Vec<Position> {
@@ -190,7 +207,14 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
             }
             Act::Journal(operation) => {
                 assert!(self.operation.is_none(), "two operations");
-                self.operation = Some((self.now + millis(1), operation));
+                let done = match operation {
+                    Operation::Read(lane, query) => Done::Read(lane, query, self.journal.due(query)),
+                    Operation::Probe(probe, search) => {
+                        Done::Selected(probe, search, self.journal.probe(probe, search.max_bytes))
+                    }
+                    Operation::Record(outcomes) => Done::Record(outcomes),
+                };
+                self.operation = Some((self.now + millis(1), done));
             }
         }
     }
@@ -207,18 +231,14 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
         let Some((_, operation)) = self.operation.take_if(|(at, _)| *at <= self.now) else { return };
         let now = self.moment();
         match operation {
-            Operation::Read(lane, query) => {
-                let due = self.journal.due(query);
-                self.engine.read_done(lane, query, due, now);
-            }
-            Operation::Probe(probe, search) => {
-                let event = self.journal.probe(probe).filter(|event| event.body.len() <= search.max_bytes);
+            Done::Read(lane, query, due) => self.engine.read_done(lane, query, due, now),
+            Done::Selected(probe, search, event) => {
                 let event = event.map(|event| (event, true));
                 if let Some(act) = self.engine.selected(probe, search, event, now) {
                     self.begin(act);
                 }
             }
-            Operation::Record(outcomes) => {
+            Done::Record(outcomes) => {
                 self.journal.settle(&outcomes);
                 self.engine.recorded(&Ok(()), now.instant);
             }
@@ -272,7 +292,7 @@ impl Journal {
         }
     }
 
-    fn probe(&self, probe: Probe) -> Option<Pending> {
+    fn probe(&self, probe: Probe, max_bytes: usize) -> Option<Pending> {
         let position = match probe {
             Probe::Newest { before } => {
                 let newest = self.events.min(before - 1);
@@ -285,7 +305,7 @@ impl Journal {
                 if oldest <= self.events { Some(oldest) } else { retry() }
             }
         };
-        position.map(|position| self.event(position))
+        position.map(|position| self.event(position)).filter(|event| event.body.len() <= max_bytes)
     }
 
     fn settle(&mut self, outcomes: &[Settlement]) {
