@@ -59,7 +59,9 @@ pub(super) fn probe(connection: &Connection, sink: &str, probe: Probe, max_bytes
             one(&newest, params![sink, before, max_bytes])
         }
         Probe::Fewest { after } => {
-            let oldest = format!("{FRESH} WHERE id > ?1 AND length(body) <= ?2 ORDER BY id LIMIT 1");
+            // Not one behind an event that is too large: the sink's position would pass over that one.
+            let oldest =
+                format!("{FRESH} WHERE id = (SELECT min(id) FROM events WHERE id > ?1) AND length(body) <= ?2");
             if let Some(event) = one(&oldest, params![after.max(position), max_bytes])? {
                 return Ok(Some(event));
             }
@@ -148,7 +150,30 @@ fn pending(row: &Row<'_>) -> Result<Pending> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receiver::journal::sqlite::schema;
+    use crate::receiver::journal::sqlite::{removed, schema};
+
+    #[test]
+    fn no_event_behind_one_that_is_too_large_is_the_oldest() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::MIGRATIONS.iter().for_each(|step| connection.execute_batch(step).unwrap());
+        removed::set_sinks(&connection, &["a".to_owned()], 0).unwrap();
+        for (id, bytes) in [(1, 10), (2, 1000), (3, 10)] {
+            let event = "INSERT INTO events VALUES (?1, 'd', 'link.created', 0, 0, 'k1', 0, zeroblob(?2))";
+            connection.execute(event, [id, bytes]).unwrap();
+        }
+        let select = |probe, max_bytes| probe_of(&connection, "a", probe, max_bytes);
+        assert_eq!(select(Probe::Fewest { after: 0 }, 100), Some(1));
+        assert_eq!(select(Probe::Fewest { after: 1 }, 100), None, "the sink's position would pass over event 2");
+        assert_eq!(select(Probe::Fewest { after: 1 }, 1000), Some(2));
+        assert_eq!(select(Probe::Newest { before: 3 }, 100), Some(1), "which does not move the position");
+        connection.execute("INSERT INTO retries (sink, event, attempts, due_at) VALUES ('a', 1, 1, 0)", []).unwrap();
+        connection.execute("UPDATE sinks SET position = 1", []).unwrap();
+        assert_eq!(select(Probe::Fewest { after: 1 }, 100), Some(1), "a retry");
+    }
+
+    fn probe_of(connection: &Connection, sink: &str, which: Probe, max_bytes: usize) -> Option<Position> {
+        probe(connection, sink, which, max_bytes).unwrap().map(|event| event.position)
+    }
 
     #[test]
     fn the_backlog_is_counted_in_indexes() {
