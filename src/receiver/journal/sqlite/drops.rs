@@ -19,8 +19,8 @@ const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 /// The minimum interval of log lines.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The state of giving up events.
-#[derive(Debug)]
+/// The state of giving up events. A transaction changes a copy, which counts once it is committed.
+#[derive(Clone, Debug)]
 pub(super) struct Drops {
     search: Search,
     /// When the search last began.
@@ -46,7 +46,7 @@ impl Drops {
         pages: u32,
         now: i64,
     ) -> Result<u64> {
-        if !self.is_open(settings) {
+        if !self.is_open() {
             return Ok(0);
         }
         let events = (pages / PAGES_PER_EVENT).max(1) as usize;
@@ -71,8 +71,8 @@ impl Drops {
     }
 
     /// Whether another batch may find something.
-    pub(super) fn is_open(&self, settings: &Settings) -> bool {
-        !settings.drop_oldest.is_empty() && self.search.is_open()
+    pub(super) fn is_open(&self) -> bool {
+        self.search.is_open()
     }
 
     /// Logs the number of events that were given up, at most once per [`LOG_INTERVAL`].

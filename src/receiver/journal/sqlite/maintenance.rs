@@ -8,6 +8,7 @@ use rusqlite::Result;
 use super::{
     budget::Budget,
     drop_oldest,
+    drops::Drops,
     error::is_busy,
     identities::{self, IndexKeys},
     prune::{self, ago},
@@ -21,6 +22,8 @@ struct Pass {
     more: bool,
     free_bytes: i128,
     forgotten: Vec<IndexKeys>,
+    nothing_to_evict: bool,
+    drops: Drops,
 }
 
 impl Writer {
@@ -44,7 +47,8 @@ impl Writer {
         };
         self.maintenance = Schedule::new(clock::monotonic());
         match pass {
-            Ok(Some(Pass { more, free_bytes, forgotten })) => {
+            Ok(Some(Pass { more, free_bytes, forgotten, nothing_to_evict, drops })) => {
+                (self.nothing_to_evict, self.drops) = (nothing_to_evict, drops);
                 self.expiry.committed();
                 self.pending.forget(&forgotten);
                 self.maintenance.set_more(more);
@@ -89,22 +93,22 @@ impl Writer {
         let (forgotten, more_identities) = identities::forget(&transaction, since, prune::DELETE_BATCH, &mut budget)?;
         let capacity = self.settings.capacity_bytes;
         let mut free = self.room.free(&transaction, capacity, self.last)?;
-        let mut evicted = 0;
-        if free <= self.room.low_bytes() && !self.nothing_to_evict {
+        let (mut evicted, mut nothing_to_evict, mut drops) = (0, self.nothing_to_evict, self.drops.clone());
+        if free <= self.room.low_bytes() && !nothing_to_evict {
             evicted = prune::evict_events(&transaction, Budget::of_pages(bounds.evict_pages()))?;
-            self.nothing_to_evict = evicted == 0;
+            nothing_to_evict = evicted == 0;
             free = self.room.free(&transaction, capacity, self.last)?;
         }
-        if free <= self.room.low_bytes() / 4 && self.nothing_to_evict {
+        if free <= self.room.low_bytes() / 4 && nothing_to_evict {
             let (needed, pages) = (self.room.low_bytes() / 2 - free, bounds.evict_pages());
-            self.drops.make_room(&transaction, &self.settings, needed, pages, time.now)?;
+            drops.make_room(&transaction, &self.settings, needed, pages, time.now)?;
             free = self.room.free(&transaction, capacity, self.last)?;
-            more |= free <= self.room.low_bytes() / 4 && self.drops.is_open(&self.settings);
+            more |= free <= self.room.low_bytes() / 4 && drops.is_open();
         }
         drop_oldest::expire_listed(&transaction, ago(time.now, self.settings.retention_seconds))?;
         transaction.commit()?;
         more |= more_identities || (evicted > 0 && free <= self.room.low_bytes());
-        Ok(Some(Pass { more, free_bytes: free, forgotten }))
+        Ok(Some(Pass { more, free_bytes: free, forgotten, nothing_to_evict, drops }))
     }
 }
 

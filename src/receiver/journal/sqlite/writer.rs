@@ -33,6 +33,7 @@ use super::{
     drops::Drops,
     error::sync_failed,
     expire::Expiry,
+    expiry_clock::ExpiryTime,
     identities::{self, FlushedChunks, IndexKeys, Match, PendingIdentities},
     pending_index::Number,
     prune::{self, ago},
@@ -114,6 +115,7 @@ struct Committed {
     redrive: bool,
     settings: Settings,
     nothing_to_evict: bool,
+    drops: Drops,
 }
 
 impl Writer {
@@ -188,9 +190,10 @@ impl Writer {
 
     /// Writes a batch of at most `pages`; once more without new events, if the volume was full and the ballast made way.
     fn write(&mut self, batch: &[Request], pages: u32) -> Result<Committed> {
-        let written = self.make_room(pages).and_then(|()| self.transact(batch));
+        let time = self.expiry.time();
+        let written = self.make_room(pages).and_then(|()| self.transact(batch, time));
         match written {
-            Err(error) if self.give_way(&error) => self.make_room(pages).and_then(|()| self.transact(batch)),
+            Err(error) if self.give_way(&error) => self.make_room(pages).and_then(|()| self.transact(batch, time)),
             written => written,
         }
     }
@@ -219,10 +222,9 @@ impl Writer {
         self.wal.make_room(&self.connection, pages, clock::monotonic())
     }
 
-    /// Writes a batch in one transaction. Does not change `self`, because the transaction may fail.
-    fn transact(&mut self, batch: &[Request]) -> Result<Committed> {
-        let time = self.expiry.time();
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    /// Writes a batch in one transaction at `time`. It cannot change `self`, because the transaction may fail.
+    fn transact(&self, batch: &[Request], time: ExpiryTime) -> Result<Committed> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let appends = batch.iter().filter(|request| matches!(request.work, Work::Append(_))).count();
         let mut committed = Committed {
             answers: Vec::with_capacity(batch.len()),
@@ -235,6 +237,7 @@ impl Writer {
             redrive: false,
             settings: self.settings.clone(),
             nothing_to_evict: self.nothing_to_evict,
+            drops: self.drops.clone(),
         };
         let capacity = self.settings.capacity_bytes;
         let mut free = self.room.free(&transaction, capacity, self.last)?;
@@ -246,7 +249,7 @@ impl Writer {
         if free <= 0 && committed.nothing_to_evict {
             let needed = batch.iter().map(|request| request.work.bytes()).sum::<i128>() - free;
             let pages = self.room.bounds().evict_pages();
-            if self.drops.make_room(&transaction, &self.settings, needed, pages, time.now)? > 0 {
+            if committed.drops.make_room(&transaction, &self.settings, needed, pages, time.now)? > 0 {
                 free = self.room.free(&transaction, capacity, self.last)?;
             }
         }
@@ -294,6 +297,7 @@ impl Writer {
             redrive,
             settings,
             nothing_to_evict,
+            drops,
         } = committed;
         for Removed { sink, waiting } in removed {
             tracing::warn!(sink, waiting, "sink removed, its waiting events become dead letters");
@@ -310,7 +314,7 @@ impl Writer {
             self.limit_log();
         }
         self.settings = settings;
-        self.nothing_to_evict = nothing_to_evict;
+        (self.nothing_to_evict, self.drops) = (nothing_to_evict, drops);
         if answers.contains(&Err(JournalError::Full)) {
             self.set_health(JournalHealth::Full);
         } else if last > self.last {

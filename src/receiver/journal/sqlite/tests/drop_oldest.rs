@@ -46,3 +46,31 @@ async fn an_event_that_a_sink_with_refuse_waits_for_is_not_given_up() {
     let left = due(&journal, "a").await.len();
     assert!((kept - 1..=kept).contains(&left), "{left} of {kept}: only the oldest are given up, for the fresh one");
 }
+
+#[tokio::test]
+async fn a_commit_that_fails_gives_nothing_up_and_passes_nothing_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    let full = Settings { drop_oldest: vec!["down".into()], capacity_bytes: 400_000, ..settings(&["down"]) };
+    journal.configure(full).await.unwrap();
+    let big = |n: usize| format!("[{n}, \"{}\"]", "x".repeat(20_000));
+    let append = async |n: usize| journal.append(delivery(&format!("d{n}"), &big(n), *NOW)).await;
+    for n in 1..=30 {
+        append(n).await.unwrap();
+    }
+    let other = rusqlite::Connection::open(directory.path().join(schema::DATABASE)).unwrap();
+    other.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    let fail = "CREATE TRIGGER fail BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no'); END";
+    other.execute_batch(fail).unwrap();
+    for n in 31..=36 {
+        append(n).await.unwrap_err();
+    }
+    other.execute_batch("DROP TRIGGER fail").unwrap();
+    append(37).await.unwrap();
+    append(38).await.unwrap();
+    let waiting = due(&journal, "down").await;
+    let dropped = journal.inventory().await.unwrap().dropped["down"] as usize;
+    assert_eq!(dropped + waiting.len(), 32);
+    let left = (dropped + 1..=30).chain(37..=38);
+    assert_eq!(waiting, Vec::from_iter(left.map(|n| format!("d{n}"))), "the oldest were given up");
+}
