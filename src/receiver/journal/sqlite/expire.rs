@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 use super::{
     budget::Budget,
     clock_jumps::{Jump, Jumps},
+    drop_oldest,
     expiry_clock::{ExpiryClock, ExpiryTime, Stored},
     prune::{self, DELETE_BATCH},
 };
@@ -103,6 +104,7 @@ impl Expiry {
         mark(connection, now, settings.retention_seconds)?;
         let [settled, dead] = [settled, settled.min(dead)].map(|limit| self.jumps.stored(limit));
         let limits = Limits { settled, dead, mark: expired_mark(connection, settled)? };
+        drop_oldest::expire_listed(connection, limits.settled)?;
         let scanned = self.scan(connection, limits, budget)?;
         let late = expire_late(connection, limits, budget)?;
         let letters = self.expire_dead_letters(connection, limits, budget)?;
@@ -115,9 +117,9 @@ impl Expiry {
             return Ok(());
         }
         let mut stored = self.clock.stored(at);
-        if let Some(jump) = self.clock.jump(at).filter(|_| self.jumps.has_room()) {
-            let mut jumps = self.jumps.clone();
-            jumps.forget(limit);
+        let mut jumps = self.jumps.clone();
+        jumps.forget(limit);
+        if let Some(jump) = self.clock.jump(at).filter(|_| jumps.has_room()) {
             jumps.push(jump);
             jumps.save(connection)?;
             stored = Stored { time: jump.until.saturating_add(jump.seconds), in_doubt_since: None };

@@ -7,7 +7,6 @@ use rusqlite::Result;
 
 use super::{
     budget::Budget,
-    drop_oldest,
     drops::Drops,
     error::is_busy,
     identities::{self, IndexKeys},
@@ -105,7 +104,6 @@ impl Writer {
             free = self.room.free(&transaction, capacity, self.last)?;
             more |= free <= self.room.low_bytes() / 4 && drops.is_open();
         }
-        drop_oldest::expire_listed(&transaction, ago(time.now, self.settings.retention_seconds))?;
         transaction.commit()?;
         more |= more_identities || (evicted > 0 && free <= self.room.low_bytes());
         Ok(Some(Pass { more, free_bytes: free, forgotten, nothing_to_evict, drops }))

@@ -1,6 +1,7 @@
 //! Expiry while the wall clock jumps, in a process and across restarts.
 
 use super::*;
+use crate::receiver::journal::sqlite::clock_jumps::JUMPS_MAX;
 
 const HOUR: u64 = 3600;
 /// 56 years.
@@ -136,4 +137,51 @@ fn a_jump_that_is_taken_back_changes_nothing() {
     node.wall -= 2 * MONTH;
     assert_eq!(node.run(WEEK as u64 - 2 * HOUR), [1, 2, 3]);
     assert_eq!(node.run(2 * HOUR), [1]);
+}
+
+#[test]
+fn a_jump_is_believed_whatever_number_of_expired_ones_came_before() {
+    let mut node = Node::new(NOW);
+    let mut jumps = Jumps::default();
+    let long_ago = NOW - 10 * MONTH;
+    let expired = |n: i64| Jump { since: long_ago + 10 * n, until: long_ago + 10 * n + 1, seconds: 5 };
+    (0..JUMPS_MAX as i64).for_each(|n| jumps.push(expired(n)));
+    assert!(!jumps.has_room());
+    jumps.save(&node.journal.connection).unwrap();
+    node.restart();
+    node.settle_all();
+    node.run(HOUR);
+    node.wall += 2 * MONTH;
+    node.restart();
+    assert!(node.run(HOUR + 300).is_empty());
+}
+
+#[test]
+fn the_list_of_given_up_events_ages_by_a_jump_as_events_do() {
+    let mut node = Node::new(NOW);
+    let listed = |node: &Node| {
+        let listed = "SELECT count(*) FROM dropped";
+        node.journal.connection.query_row(listed, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    node.run(HOUR);
+    let list = "INSERT INTO dropped (event, sink, name, at) VALUES (1, 'a', 'd', ?1)";
+    let now = node.now();
+    node.journal.connection.execute(list, [now]).unwrap();
+    node.wall += YEARS;
+    node.restart();
+    node.run(HOUR - 120);
+    assert_eq!(listed(&node), 1, "the clock is in doubt");
+    node.run(300);
+    assert_eq!(listed(&node), 0);
+    // What is given up while the clock is in doubt is not older than that.
+    node.wall -= YEARS;
+    node.restart();
+    node.run(600);
+    let now = node.now();
+    node.journal.connection.execute(list, [now]).unwrap();
+    node.wall += YEARS + 2 * WEEK;
+    node.run(3 * HOUR);
+    assert_eq!(listed(&node), 1, "it was listed three hours ago");
+    node.run(WEEK as u64);
+    assert_eq!(listed(&node), 0);
 }
