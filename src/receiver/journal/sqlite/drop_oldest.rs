@@ -1,6 +1,7 @@
 //! Gives up events of the sinks whose backlog policy is DropOldest, a bounded batch at a time, inside the caller's
 //! transaction: when there is no room, and nothing that is settled can be evicted. Their dead letters are given up first,
-//! then their oldest waiting events; never an event that another sink holds, because that would free nothing.
+//! also those of removed sinks that had this policy, then their oldest waiting events; never an event that another sink
+//! holds, because that would free nothing.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, params};
 
@@ -10,8 +11,10 @@ use crate::receiver::journal::Position;
 /// How many candidates one batch examines.
 const EXAMINED_MAX: i64 = 1000;
 
-/// The sinks whose events may be given up.
+/// The sinks whose waiting events may be given up.
 const DROPPING: &str = "SELECT name FROM sinks WHERE drop_oldest AND removed_after IS NULL";
+/// The sinks whose dead letters may be given up: also removed ones.
+const LETTERS: &str = "SELECT name FROM sinks WHERE drop_oldest UNION ALL SELECT sink FROM removed_dropping";
 
 /// The kinds of candidates, in the order in which they are given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +106,7 @@ impl Kind {
         let last = others.unwrap_or(Position::MAX);
         let candidates = match self {
             Kind::DeadLetters => format!(
-                "SELECT DISTINCT event FROM dead_letters WHERE sink IN ({DROPPING})
+                "SELECT DISTINCT event FROM dead_letters WHERE sink IN ({LETTERS})
                 AND event > ?1 AND event <= ?2 ORDER BY event LIMIT ?3"
             ),
             Kind::Retried => format!(
@@ -135,7 +138,7 @@ impl Batch<'_> {
     fn is_held(&self, event: Position, kind: Kind) -> Result<bool> {
         let held = format!(
             "SELECT EXISTS (SELECT 1 FROM retries WHERE event = ?1 AND sink NOT IN ({DROPPING}))
-            OR EXISTS (SELECT 1 FROM dead_letters WHERE event = ?1 AND sink NOT IN ({DROPPING}))
+            OR EXISTS (SELECT 1 FROM dead_letters WHERE event = ?1 AND sink NOT IN ({LETTERS}))
             OR (?2 AND (EXISTS (SELECT 1 FROM retries WHERE event = ?1)
                 OR EXISTS (SELECT 1 FROM sinks WHERE position < ?1)))"
         );
@@ -147,8 +150,8 @@ impl Batch<'_> {
     fn give_up(&mut self, event: Position) -> Result<()> {
         let held_by = format!(
             "SELECT name FROM sinks WHERE name IN ({DROPPING}) AND (position < ?1
-            OR EXISTS (SELECT 1 FROM retries WHERE event = ?1 AND sink = name)
-            OR EXISTS (SELECT 1 FROM dead_letters WHERE event = ?1 AND sink = name))"
+            OR EXISTS (SELECT 1 FROM retries WHERE event = ?1 AND sink = name))
+            UNION SELECT sink FROM dead_letters WHERE event = ?1 AND sink IN ({LETTERS})"
         );
         let mut held_by = self.connection.prepare_cached(&held_by)?;
         let held_by: Vec<String> = held_by.query_map([event], |row| row.get(0))?.collect::<Result<_>>()?;

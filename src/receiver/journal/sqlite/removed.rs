@@ -34,13 +34,17 @@ pub(super) fn set_sinks(connection: &Connection, names: &[String], last: Positio
         let add = "INSERT INTO sinks (name, position, first) VALUES (?1, ?2, ?2)
             ON CONFLICT (name) DO UPDATE SET removed_after = NULL";
         connection.execute(add, params![name, last])?;
+        connection.execute("DELETE FROM removed_dropping WHERE sink = ?1", [name])?;
     }
+    let forget = "DELETE FROM removed_dropping
+        WHERE NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.sink = removed_dropping.sink)";
+    connection.execute(forget, [])?;
     Ok(gone)
 }
 
-/// Sets the sinks whose oldest events may be given up.
+/// Sets the sinks whose oldest events may be given up. A removed sink keeps its policy.
 pub(super) fn set_policies(connection: &Connection, drop_oldest: &[String]) -> Result<()> {
-    connection.execute("UPDATE sinks SET drop_oldest = 0", [])?;
+    connection.execute("UPDATE sinks SET drop_oldest = 0 WHERE removed_after IS NULL", [])?;
     for sink in drop_oldest {
         connection.execute("UPDATE sinks SET drop_oldest = 1 WHERE name = ?1", [sink])?;
     }
@@ -73,6 +77,8 @@ pub(super) fn convert(connection: &Connection, now: i64, limit: usize) -> Result
     if waiting.len() == limit {
         connection.prepare_cached("UPDATE sinks SET position = ?2 WHERE name = ?1")?.execute(params![sink, reached])?;
     } else {
+        let keep = "INSERT OR IGNORE INTO removed_dropping SELECT name FROM sinks WHERE name = ?1 AND drop_oldest";
+        connection.prepare_cached(keep)?.execute([&sink])?;
         connection.prepare_cached("DELETE FROM sinks WHERE name = ?1")?.execute([sink])?;
     }
     Ok(true)

@@ -19,7 +19,7 @@ use super::{
 
 /// The schema, one step per version; `user_version` counts the applied steps. A released step never changes: a change
 /// is another step.
-pub(super) const MIGRATIONS: [&str; 7] = [V1, V2, V3, V4, V5, V6, V7];
+pub(super) const MIGRATIONS: [&str; 8] = [V1, V2, V3, V4, V5, V6, V7, V8];
 
 /// Instead of one row per event and sink, each sink has a position: an append then writes only `events` and
 /// `identities`, however many sinks there are, and in-order delivery updates one number per sink and batch.
@@ -197,6 +197,12 @@ CREATE TABLE redrives (
     ended_at INTEGER,
     UNIQUE (id, target)
 );
+";
+
+/// Removed sinks whose policy was to drop the oldest: their dead letters are given up as before; see
+/// [`super::drop_oldest`].
+const V8: &str = "
+CREATE TABLE removed_dropping (sink TEXT PRIMARY KEY) WITHOUT ROWID;
 ";
 
 /// The writer's page cache.

@@ -105,9 +105,9 @@ fn without_the_policy_nothing_is_given_up() {
     removed::set_sinks(&connection, &["up".to_owned()], 6).unwrap();
     let mut search = Search::new();
     while search.is_open() {
-        assert_eq!(search.give_up(&connection, LIMITS, NOW).unwrap(), 0, "its events become dead letters");
+        search.give_up(&connection, LIMITS, NOW).unwrap();
     }
-    assert_eq!(events(&connection), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(events(&connection), [2, 3, 4, 5, 6], "its waiting events become dead letters first");
 }
 
 #[test]
@@ -128,4 +128,48 @@ fn a_batch_is_bounded_and_so_is_the_list() {
     assert_eq!(listed(), 100);
     expire_listed(&connection, NOW + 1).unwrap();
     assert_eq!(listed(), 0);
+}
+
+/// Gives up all that may be.
+fn give_up_all(connection: &Connection) {
+    let mut search = Search::new();
+    while search.is_open() {
+        search.give_up(connection, LIMITS, NOW).unwrap();
+    }
+}
+
+#[test]
+fn the_dead_letters_of_a_removed_sink_are_given_up_if_its_policy_was_to_drop_the_oldest() {
+    let connection = journal(4);
+    record(&connection, "up", 4, Outcome::Done);
+    record(&connection, "down", 1, dead_letter());
+    removed::set_sinks(&connection, &["up".to_owned()], 4).unwrap();
+    removed::set_policies(&connection, &[]).unwrap();
+    give_up_all(&connection);
+    assert_eq!(events(&connection), [2, 3, 4], "its waiting events become dead letters first");
+    while removed::convert(&connection, NOW, 100).unwrap() {}
+    give_up_all(&connection);
+    assert!(events(&connection).is_empty());
+    assert_eq!(counted(&connection), [("down".to_owned(), 4)]);
+}
+
+#[test]
+fn the_dead_letters_of_a_removed_sink_stay_if_its_policy_was_to_refuse_or_is_when_it_comes_back() {
+    let connection = journal(4);
+    record(&connection, "down", 4, Outcome::Done);
+    record(&connection, "up", 1, dead_letter());
+    let remove = |sink: &str, policies: &[String]| {
+        removed::set_sinks(&connection, &[sink.to_owned()], 4).unwrap();
+        removed::set_policies(&connection, policies).unwrap();
+        while removed::convert(&connection, NOW, 100).unwrap() {}
+    };
+    remove("down", &["down".to_owned()]);
+    give_up_all(&connection);
+    assert_eq!(events(&connection), [1, 2, 3, 4], "they are dead letters of the sink with Refuse");
+    record(&connection, "down", 2, dead_letter());
+    remove("up", &[]);
+    removed::set_sinks(&connection, &["up".to_owned(), "down".to_owned()], 4).unwrap();
+    removed::set_policies(&connection, &[]).unwrap();
+    give_up_all(&connection);
+    assert_eq!(events(&connection), [1, 2, 3, 4], "the sink is back, with Refuse");
 }
