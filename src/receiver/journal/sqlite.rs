@@ -66,6 +66,7 @@ mod schedule;
 mod schema;
 mod settle;
 mod shared_memory;
+mod steady_clock;
 mod volume;
 mod volume_room;
 mod writer;

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::clock_jumps::Jump;
+use super::{clock_jumps::Jump, steady_clock::SteadyClock};
 
 /// The largest step ahead that is believed at once, and how long a larger one must last.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -21,6 +21,7 @@ pub(super) struct ExpiryClock {
     began: i64,
     /// The same for an earlier process, if the clock has been in doubt since then.
     in_doubt_since: Option<i64>,
+    steady: SteadyClock,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +53,20 @@ pub(super) struct ExpiryTime {
     /// The journal's time.
     pub(super) now: i64,
     /// Seconds since the epoch, as the wall clock shows them.
-    pub(super) wall: i64,
+    wall: i64,
+    /// The same without a jump ahead within the last hour.
+    steady: i64,
 }
 
 impl ExpiryTime {
-    /// How many seconds the wall clock is ahead.
+    /// The time to forget identities by, which are seen by the wall clock: the earlier one while a clock is in doubt.
+    pub(super) fn for_identities(self) -> i64 {
+        self.now.min(self.steady)
+    }
+
+    /// How many seconds the wall clock is ahead of that.
     pub(super) fn ahead(self) -> i64 {
-        self.wall.saturating_sub(self.now).max(0)
+        self.wall.saturating_sub(self.for_identities()).max(0)
     }
 }
 
@@ -80,7 +88,8 @@ impl ExpiryClock {
     pub(super) fn new(stored: Option<Stored>, wall: i64, at: Instant) -> Self {
         let began = stored.map_or(wall, |stored| stored.time);
         let in_doubt_since = stored.and_then(|stored| stored.in_doubt_since);
-        let mut clock = ExpiryClock { anchor: Reading { seconds: began, at }, jumped: None, began, in_doubt_since };
+        let (anchor, steady) = (Reading { seconds: began, at }, SteadyClock::new(wall, at));
+        let mut clock = ExpiryClock { anchor, jumped: None, began, in_doubt_since, steady };
         let step = clock.anchor.step(Reading { seconds: wall, at });
         if (-HOUR_SECONDS..=HOUR_SECONDS).contains(&step) {
             // The stored time of this process follows the wall clock from the start.
@@ -108,7 +117,7 @@ impl ExpiryClock {
                 self.anchor = reading;
             }
         }
-        ExpiryTime { now: self.anchor.expected(at), wall }
+        ExpiryTime { now: self.anchor.expected(at), wall, steady: self.steady.read(wall, at) }
     }
 
     /// The state that a later process needs, as of `at`.

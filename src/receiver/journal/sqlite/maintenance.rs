@@ -84,11 +84,10 @@ impl Writer {
         }
         let mut budget = Budget::of_pages(bounds.prune_pages() - bounds.evict_pages());
         let mut more = self.expiry.expire(&transaction, &self.settings, time.now, clock::monotonic(), &mut budget)?;
-        // Identities are seen by the wall clock, and none is forgotten while either clock is in doubt.
         let window = self.settings.deduplication_window_seconds;
         let pressed = self.nothing_to_evict && *self.health.borrow() == JournalHealth::Full;
         let window = if pressed { window.min(identities::SHORTEST_WINDOW_SECONDS) } else { window };
-        let since = ago(time.now.min(time.wall), window);
+        let since = ago(time.for_identities(), window);
         let (forgotten, more_identities) = identities::forget(&transaction, since, prune::DELETE_BATCH, &mut budget)?;
         let capacity = self.settings.capacity_bytes;
         let mut free = self.room.free(&transaction, capacity, self.last)?;

