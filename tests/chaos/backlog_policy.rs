@@ -1,12 +1,14 @@
 //! Sinks that are down until the journal is full: with `Refuse` nothing that was acknowledged is given up, with
 //! `DropOldest` the intake goes on, and what was given up is counted for that sink alone.
 
+use std::time::{Duration, Instant};
+
 use linktree_operator::route::{BacklogPolicy, Route};
 use rand::seq::SliceRandom;
 use serde_json::Value;
 
 use super::{
-    deliveries::{Connection, Delivery, in_time},
+    deliveries::{Connection, Delivery},
     process::{self, Process},
     row::{Row, count},
     switched_sinks::SwitchedSinks,
@@ -16,6 +18,9 @@ const CAPACITY: usize = 12 << 20;
 const NAMES: [&str; 2] = ["a", "b"];
 /// Consecutive answers 503 after which the journal counts as full.
 const FULL_AFTER: usize = 200;
+/// How long the sinks may get no event although they are up.
+const STALLED: Duration = Duration::from_secs(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -74,6 +79,7 @@ fn run(case: Case) -> Vec<String> {
     if case.killed {
         receiver.kill();
         receiver = Process::start(directory.path()).unwrap();
+        receiver.until_ready_or_full();
         acknowledged.extend(send(&receiver, wanted..wanted + 20, case.body));
     }
     let all = wanted + if case.killed { 20 } else { 0 };
@@ -81,7 +87,7 @@ fn run(case: Case) -> Vec<String> {
         wrong.push(format!("of {all} deliveries {} were accepted", acknowledged.len()));
     }
     NAMES.iter().for_each(|name| sinks.switch(name, true));
-    if !in_time(|| receiver.status()["backlog"] == 0) {
+    if !drained(&receiver) {
         wrong.push(format!("events wait although the sinks are up: {}", receiver.status()));
     }
     let status = receiver.status();
@@ -99,6 +105,24 @@ fn run(case: Case) -> Vec<String> {
         wrong.push("a delivery is rejected although nothing waits".to_owned());
     }
     wrong
+}
+
+/// Waits until no event waits; false once there is no progress any more. A sink that was down for long is probed once a
+/// minute.
+fn drained(receiver: &Process) -> bool {
+    let backlog = || receiver.status()["backlog"].as_u64().unwrap_or(u64::MAX);
+    let (mut fewest, mut since) = (backlog(), Instant::now());
+    while fewest > 0 {
+        let now = backlog();
+        if now < fewest {
+            (fewest, since) = (now, Instant::now());
+        }
+        if since.elapsed() > STALLED {
+            return false;
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+    true
 }
 
 fn number(value: &Value) -> usize {

@@ -170,6 +170,14 @@ impl Process {
         until("the receiver is ready", || self.ready());
     }
 
+    /// Waits until it has a route and a journal, which may be full.
+    pub fn until_ready_or_full(&self) {
+        until("the receiver is ready or full", || {
+            let (status, why) = self.readiness();
+            status == 200 || why.contains("full")
+        });
+    }
+
     /// A path in the receiver's mount namespace.
     pub fn inside(&self, path: &Path) -> std::path::PathBuf {
         Path::new(&format!("/proc/{}/root", self.child.id())).join(path.strip_prefix("/").unwrap())
