@@ -189,7 +189,7 @@ impl Receiver {
             lost,
             stats: Arc::new(DeliveryStats::new(metrics)),
             registry,
-            clients: Clients::new(Egress::new(egress_allow))?,
+            clients: Clients::new(Egress::new(egress_allow), limits::connections_to_sinks(files))?,
             route_file,
             transport: tls.as_ref().map_or(Ok(Transport::Tcp), |tls| tls.certificate().transport())?,
             tls,

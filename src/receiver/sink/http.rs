@@ -1,8 +1,9 @@
 //! A sink behind an HTTP URL: one `POST` per event.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use reqwest::{Client, Response, redirect};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{destination::Destination, failure::Failure, message::Message};
@@ -20,20 +21,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a response body is read: for the success condition, and so that the connection can be reused.
 const ANSWER_MAX: usize = 64 * 1024;
 
+/// The maximum number of sinks that each have a part of the idle connections.
+const SINKS: usize = 64;
+
 /// The HTTP client of all sinks.
 #[derive(Clone, Debug)]
 pub struct Clients {
     client: Client,
     egress: Egress,
+    connections: Arc<Semaphore>,
 }
 
 impl Clients {
-    /// A client that connects only to addresses that `egress` permits. It follows neither redirects nor proxy settings:
-    /// an event is sent to the route's URL only.
+    /// A client that connects only to addresses that `egress` permits, with at most `connections` at once. It follows
+    /// neither redirects nor proxy settings: an event is sent to the route's URL only.
     ///
     /// # Errors
     /// If TLS cannot be set up, for example without certificate authorities.
-    pub fn new(egress: Egress) -> Result<Self, reqwest::Error> {
+    pub fn new(egress: Egress, connections: usize) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
@@ -41,9 +46,11 @@ impl Clients {
             .connect_timeout(CONNECT_TIMEOUT)
             .http1_max_headers(HEADERS_MAX)
             .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(connections / SINKS)
             .user_agent(concat!("linktree-operator/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Clients { client, egress })
+        let connections = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+        Ok(Clients { client, egress, connections })
     }
 
     /// The client for `url`. A host that is an address is not resolved, so it is checked here.
@@ -65,6 +72,8 @@ pub async fn deliver(clients: &Clients, destination: &Destination, event: &Pendi
         .timeout(Duration::from_secs(destination.sink.timeout_seconds.into()))
         .headers(header)
         .body(body);
+    // With fewer files than sinks, these wait for each other. The semaphore is never closed.
+    let _connection = clients.connections.acquire().await;
     let mut answer = request.send().await.map_err(|error| failure(&error))?;
     let (status, mut body) = (answer.status(), Vec::new());
     let code = status.as_u16();
