@@ -13,6 +13,7 @@ pub use self::sink::{BacklogPolicy, Format, Ordering, Retry, Sink, SinkUrl, Temp
 use crate::linktree::secret::Secret;
 
 pub mod cloudevent;
+pub mod complexity;
 pub mod credentials;
 mod deep_stack;
 mod expression;

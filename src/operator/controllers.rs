@@ -20,6 +20,7 @@ use super::{
     watch::{caches_synced::CachesSynced, index::Indexes},
     webhook::{
         addressable::Resolver,
+        compiler::Compiler,
         context::{Cluster, ReceiverAccess},
         render::children::ReceiverPodConfig,
     },
@@ -80,6 +81,7 @@ impl Operator {
             receivers: ReceiverAccess {
                 prober,
                 client: receivers,
+                compiler: Compiler::default(),
                 pod: ReceiverPodConfig {
                     image: settings.receiver_image,
                     pull_policy: settings.receiver_image_pull_policy,

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use tracing::Instrument;
 
 use self::{
+    compiler::Compiled,
     context::Context,
     execute::Executor,
     glance::Glance,
@@ -41,6 +42,7 @@ use crate::{
 };
 
 pub mod addressable;
+pub mod compiler;
 pub mod context;
 pub mod correction;
 pub mod creation;
@@ -67,6 +69,8 @@ mod write_budget;
 
 /// Requeue delay for a webhook that the API server did not find although the watch's index has it.
 const REQUEUE_NOT_FOUND: Duration = Duration::from_secs(5);
+/// Requeue delay of a webhook whose filters and templates are still being compiled.
+const REQUEUE_NOT_COMPILED: Duration = Duration::from_secs(1);
 /// Requeue delay after steps were performed, to observe their effect.
 const REQUEUE_SOON: Duration = Duration::from_millis(200);
 /// Resync interval of a webhook with an invalid spec. A watch event reports its correction; the resync covers a missed
@@ -112,6 +116,16 @@ async fn reconcile_in_full(
     let spec = match webhook.spec_problem() {
         Some(problem) => Err(problem.into()),
         None => Spec::parse(&webhook),
+    };
+    let spec = match spec {
+        Ok(spec) if webhook.metadata.deletion_timestamp.is_none() => {
+            match context.receivers.compiler.compile(key, &spec).await {
+                Compiled::Valid => Ok(spec),
+                Compiled::Invalid(error) => Err(error),
+                Compiled::NotYet => return Ok(Some(REQUEUE_NOT_COMPILED)),
+            }
+        }
+        spec => spec,
     };
     let result = match (&webhook.metadata.deletion_timestamp, spec) {
         (Some(deleted_at), _) => {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter};
 use url::form_urlencoded;
 
-use super::{deep_stack, sink::TemplateSource};
+use super::{complexity::Complexity, deep_stack, sink::TemplateSource};
 use crate::linktree::json::{with_written_numbers, without_marks};
 
 mod clean;
@@ -79,6 +79,7 @@ impl Template {
         if source.body.len() > SOURCE_MAX {
             return Err(body(format!("is longer than {SOURCE_MAX} bytes")));
         }
+        Complexity::of_template(&source.body).map_err(|problem| body(format!("is too complex: {problem}")))?;
         deep_stack::run(|| Template::parse(source)).unwrap_or_else(|| Err(body("cannot be parsed".to_owned())))
     }
 

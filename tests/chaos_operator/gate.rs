@@ -63,6 +63,8 @@ pub enum Fate {
 pub enum Failure {
     /// This status, with this `Retry-After`.
     Status(u16, Option<String>),
+    /// This status, with an error that has this message.
+    Message(u16, String),
     /// The connection fails: name, port or certificate.
     NotConnected(&'static str),
     /// The connection is reset.
@@ -243,11 +245,14 @@ fn kubernetes_call(request: &Request<Bytes>) -> Option<Call> {
 
 async fn kubernetes_failure(failure: Failure, answer: Option<Response<Body>>) -> Result<Response<Body>, BoxError> {
     let broken = || Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) as BoxError;
+    let rejected = |code, message: String| {
+        let error = crate::kubernetes::StatusError { code, reason: reason(code), message };
+        crate::kubernetes::http::json_answer(code, &error.body())
+    };
     match failure {
+        Failure::Message(code, message) => Ok(rejected(code, message)),
         Failure::Status(code, retry_after) => {
-            let error =
-                crate::kubernetes::StatusError { code, reason: reason(code), message: "injected fault".to_owned() };
-            let mut answer = crate::kubernetes::http::json_answer(code, &error.body());
+            let mut answer = rejected(code, "injected fault".to_owned());
             if let Some(value) = retry_after.and_then(|it| it.parse().ok()) {
                 answer.headers_mut().insert(http::header::RETRY_AFTER, value);
             }
@@ -334,6 +339,10 @@ async fn linktree_failure(failure: Failure, answer: Option<Answer>) -> Result<An
                 answer = answer.header("retry-after", value);
             }
             Ok(answer.body(body).unwrap())
+        }
+        Failure::Message(code, message) => {
+            let body = serde_json::json!({"error": "fault", "message": message}).to_string();
+            Ok(Response::builder().status(code).body(Ok(Bytes::from(body))).unwrap())
         }
         Failure::NotConnected(problem) => Err(unreachable(problem, true)),
         Failure::Reset => Err(unreachable("connection reset by peer", false)),

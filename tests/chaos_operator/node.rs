@@ -42,12 +42,12 @@ pub struct Node {
     pods: Arc<Mutex<BTreeMap<Key, RunningPod>>>,
     /// Whether public URLs are reachable.
     reachable: Arc<Mutex<bool>>,
-    varied: Arc<Mutex<Option<Varied>>>,
+    varied: Arc<Mutex<Vec<Varied>>>,
     answers: Arc<AtomicU64>,
 }
 
 /// A source of answers of which each differs from the one before: it gets their number.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum Varied {
     Probe(fn(u64) -> ProbeResult),
     Status(fn(u64, &mut ReceiverStatus)),
@@ -85,9 +85,9 @@ impl Node {
         *self.reachable.lock().unwrap() = reachable;
     }
 
-    /// Sets a source of varying answers.
-    pub fn vary(&self, varied: Option<Varied>) {
-        *self.varied.lock().unwrap() = varied;
+    /// Sets the sources of varying answers.
+    pub fn vary(&self, varied: &[Varied]) {
+        varied.clone_into(&mut self.varied.lock().unwrap());
     }
 
     /// The number of probes and status requests that varied answers got.
@@ -211,8 +211,10 @@ impl Receivers for Node {
             sinks: route.sinks.iter().map(|it| sink(&it.name)).collect(),
             ..ReceiverStatus::idle(Route::digest(file))
         };
-        if let Some(Varied::Status(vary)) = *self.varied.lock().unwrap() {
-            vary(self.answers.fetch_add(1, Ordering::Relaxed), &mut status);
+        for varied in self.varied.lock().unwrap().iter() {
+            if let Varied::Status(vary) = varied {
+                vary(self.answers.fetch_add(1, Ordering::Relaxed), &mut status);
+            }
         }
         Some(status)
     }
@@ -221,8 +223,10 @@ impl Receivers for Node {
 #[async_trait]
 impl Probe for Node {
     async fn probe(&self, url: &Url) -> ProbeResult {
-        if let Some(Varied::Probe(answer)) = *self.varied.lock().unwrap() {
-            return answer(self.answers.fetch_add(1, Ordering::Relaxed));
+        for varied in self.varied.lock().unwrap().iter() {
+            if let Varied::Probe(answer) = varied {
+                return answer(self.answers.fetch_add(1, Ordering::Relaxed));
+            }
         }
         let serves = |pod: &RunningPod| {
             let route = pod.mounted.as_ref().and_then(|(file, _)| serde_json::from_slice::<Route>(file).ok());

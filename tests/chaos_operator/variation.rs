@@ -6,10 +6,12 @@ use linktree_operator::{
     operator::ports::ProbeResult,
     route::status::{JournalHealth, ReceiverStatus},
 };
+use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, NAMESPACE},
+    gate::{Failure, Fate},
     kubernetes::Part,
     node::Varied,
     row::{Row, count},
@@ -23,12 +25,17 @@ const SECONDS: u64 = 5400;
 /// Five minutes in which other clients write often.
 const BURST: u64 = 300;
 
-/// The source of the variation, and whether another client changes an object of the webhook all the time.
+/// The sources of the variation, and whether another client changes an object of the webhook all the time.
+#[derive(Clone, Debug, Default)]
 struct Case {
-    name: &'static str,
-    varied: Option<Varied>,
+    name: String,
+    varied: Vec<Varied>,
     pod: Option<fn(u64) -> Value>,
+    /// The calls of the operator that fail, each time with another message.
+    calls: Vec<(&'static str, u16)>,
     noise: bool,
+    /// In tenths, how often such a call fails.
+    tenths: u64,
 }
 
 fn redirect(number: u64) -> ProbeResult {
@@ -72,29 +79,82 @@ fn crashing(number: u64) -> Value {
     json!({"waiting": {"reason": "CrashLoopBackOff", "message": format!("back-off {number}s restarting")}})
 }
 
-fn cases() -> Vec<Case> {
-    type Probes = fn(u64) -> ProbeResult;
-    type Statuses = fn(u64, &mut ReceiverStatus);
-    type Pods = fn(u64) -> Value;
-    let probes: [(&str, Probes); 6] = [
-        ("a redirect's target", redirect),
-        ("a connection's error", refused),
-        ("a resolver's error", unresolved),
-        ("a handshake's error", handshake),
-        ("a certificate's end", expiring),
-        ("an expired certificate's end", expired),
-    ];
-    let statuses: [(&str, Statuses); 2] = [("a journal's error", journal), ("a backlog", backlog)];
-    let pods: [(&str, Pods); 2] = [("a pull's error", waiting), ("a crash", crashing)];
+const PROBES: [(&str, fn(u64) -> ProbeResult); 6] = [
+    ("a redirect's target", redirect),
+    ("a connection's error", refused),
+    ("a resolver's error", unresolved),
+    ("a handshake's error", handshake),
+    ("a certificate's end", expiring),
+    ("an expired certificate's end", expired),
+];
+const STATUSES: [(&str, fn(u64, &mut ReceiverStatus)); 2] = [("a journal's error", journal), ("a backlog", backlog)];
+const PODS: [(&str, fn(u64) -> Value); 2] = [("a pull's error", waiting), ("a crash", crashing)];
+const CALLS: [(&str, u16); 20] = [
+    ("GET /v1/webhooks", 400),
+    ("GET /v1/webhooks", 401),
+    ("GET /v1/webhooks", 403),
+    ("GET /v1/webhooks", 500),
+    ("PATCH /v1/webhooks/{id}", 400),
+    ("PATCH /v1/webhooks/{id}", 403),
+    ("PATCH /v1/webhooks/{id}", 409),
+    ("PATCH /v1/webhooks/{id}", 422),
+    ("PATCH /v1/webhooks/{id}", 503),
+    ("POST /v1/webhooks", 403),
+    ("POST /v1/webhooks", 409),
+    ("POST /v1/webhooks", 422),
+    ("PATCH secrets", 403),
+    ("PATCH secrets", 422),
+    ("PATCH statefulsets", 403),
+    ("PATCH statefulsets", 422),
+    ("PATCH statefulsets", 500),
+    ("GET statefulsets", 503),
+    ("GET pods", 500),
+    ("POST events", 403),
+];
+
+/// Each source alone, with and without noise, and then mixtures of several.
+fn cases(rng: &mut StdRng) -> Vec<Case> {
     let mut cases = Vec::new();
     for noise in [false, true] {
-        let case = |name, varied, pod| Case { name, varied, pod, noise };
-        cases.extend(probes.map(|(name, answer)| case(name, Some(Varied::Probe(answer)), None)));
-        cases.extend(statuses.map(|(name, answer)| case(name, Some(Varied::Status(answer)), None)));
-        cases.extend(pods.map(|(name, state)| case(name, None, Some(state))));
-        cases.push(case("nothing", None, None));
+        let case = |name: &str| Case { name: name.to_owned(), noise, tenths: 10, ..Case::default() };
+        let probe = |(name, answer)| Case { varied: vec![Varied::Probe(answer)], ..case(name) };
+        cases.extend(PROBES.map(probe));
+        let status = |(name, answer)| Case { varied: vec![Varied::Status(answer)], ..case(name) };
+        cases.extend(STATUSES.map(status));
+        cases.extend(PODS.map(|(name, state)| Case { pod: Some(state), ..case(name) }));
+        cases.push(case("nothing"));
+        let call = |call: (&'static str, u16)| Case { calls: vec![call], ..case(&format!("{} {}", call.0, call.1)) };
+        cases.extend(CALLS.map(call));
     }
+    cases.extend((0..12).map(|number| mixture(number, rng)));
     cases
+}
+
+fn mixture(number: usize, rng: &mut StdRng) -> Case {
+    let probe = rng.random_bool(0.7).then(|| Varied::Probe(PROBES.choose(rng).unwrap().1));
+    let status = rng.random_bool(0.5).then(|| Varied::Status(STATUSES.choose(rng).unwrap().1));
+    Case {
+        name: format!("mixture {number}"),
+        varied: probe.into_iter().chain(status).collect(),
+        pod: rng.random_bool(0.3).then(|| PODS.choose(rng).unwrap().1),
+        calls: CALLS.choose_multiple(rng, 3).copied().collect(),
+        noise: rng.random_bool(0.5),
+        tenths: rng.random_range(3..=10),
+    }
+}
+
+/// Lets the case's calls fail.
+fn fail(case: &Case, cluster: &Cluster) {
+    let (calls, tenths, mut number) = (case.calls.clone(), case.tenths, 0_u64);
+    cluster.calls.judge(Box::new(move |call| {
+        let Some((_, code)) = calls.iter().find(|(what, _)| call.what == *what) else { return Fate::Passes };
+        number += 1;
+        if number * 7 % 10 < tenths {
+            Fate::Fails(Failure::Message(*code, format!("request {number} of {}", number * 7919)))
+        } else {
+            Fate::Passes
+        }
+    }));
 }
 
 /// The times, in milliseconds, of the webhook's status writes without a change of a reason and of more than counters.
@@ -132,7 +192,7 @@ fn violations(case: &Case, writes: &[i64], answers: u64) -> Vec<String> {
             violations.push(format!("{} status writes in {} s", most(span), span / 1000));
         }
     }
-    let is_probe = matches!(case.varied, Some(Varied::Probe(_)));
+    let is_probe = matches!(case.varied[..], [Varied::Probe(_)]);
     if is_probe && answers > SECONDS / 2 {
         violations.push(format!("{answers} probes in {SECONDS} s"));
     }
@@ -142,23 +202,38 @@ fn violations(case: &Case, writes: &[i64], answers: u64) -> Vec<String> {
 fn run(case: &Case) -> Vec<String> {
     time::simulated(async {
         let cluster = Cluster::start(1, 1);
-        if let Err(problem) = cluster.settled("links").await {
+        let registers = case.calls.iter().any(|(what, _)| *what == "POST /v1/webhooks");
+        if registers {
+            fail(case, &cluster);
+            cluster.connect();
+            cluster.webhook("links", |_| {});
+            time::pass(60).await;
+        } else if let Err(problem) = cluster.settled("links").await {
             return vec![problem];
         }
+        fail(case, &cluster);
+        if !case.calls.is_empty() {
+            // Needs a call of each kind: another subscription, another route and another pod.
+            let receiver = json!({"redactFields": ["geo_city"], "maxBodyBytes": 131_072});
+            let changed = json!({"spec": {"events": ["link.deleted"], "receiver": receiver}});
+            cluster.change("LinktreeWebhook", "links", &changed).unwrap();
+            time::pass(30).await;
+        }
         let since = cluster.kubernetes.version();
-        cluster.node.vary(case.varied);
+        cluster.node.vary(&case.varied);
         let (began, mut number) = (tokio::time::Instant::now(), 0_u64);
         while began.elapsed().as_secs() < SECONDS {
             number += 1;
             if case.noise {
                 let noise = json!({"metadata": {"annotations": {"example.com/noise": number.to_string()}}});
-                cluster.change("Service", "links-receiver", &noise).unwrap();
+                drop(cluster.change("Service", "links-receiver", &noise));
             }
             if let Some(state) = case.pod {
                 let container = json!({"name": "receiver", "state": state(number)});
                 let status = json!({"status": {"containerStatuses": [container]}});
                 let pod = cluster.kubernetes.key("Pod", NAMESPACE, "links-receiver-0");
-                cluster.kubernetes.merge(&pod, Part::Status, &status).unwrap();
+                // Between two pods there is none.
+                drop(cluster.kubernetes.merge(&pod, Part::Status, &status));
             }
             let pause = if began.elapsed().as_secs() < BURST { 700 } else { 10_000 };
             tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
@@ -170,11 +245,11 @@ fn run(case: &Case) -> Vec<String> {
 #[test]
 fn varying_answers() {
     let mut row = Row::new("varying answers", "varying_answers");
-    let cases = sample(&row, cases(), count(22, 4));
+    let cases = cases(&mut row.rng());
+    let cases = sample(&row, cases, count(74, 4));
     row.tried(cases.len());
     for (case, violations) in cases.iter().zip(workers::map(&cases, run)) {
-        let name = format!("{}, noise: {}", case.name, case.noise);
-        violations.into_iter().for_each(|what| row.violated(format!("{name}: {what}")));
+        violations.into_iter().for_each(|what| row.violated(format!("{}: {what}\n    {case:?}", case.name)));
     }
     row.finish();
 }

@@ -9,8 +9,8 @@ use kube::{
 use tokio::sync::mpsc::Sender;
 
 use super::{
-    addressable::Resolver, probe::Probe, receiver_client::Receivers, render::children::ReceiverPodConfig,
-    states::WebhookStates,
+    addressable::Resolver, compiler::Compiler, probe::Probe, receiver_client::Receivers,
+    render::children::ReceiverPodConfig, states::WebhookStates,
 };
 use crate::{
     api::connection::LinktreeConnection,
@@ -52,12 +52,13 @@ pub struct Connections {
     pub requests: Sender<ObjectRef<Guarded<LinktreeConnection>>>,
 }
 
-/// Pod settings of the receivers, and the clients that connect to receivers.
+/// Pod settings of the receivers, the compiler of the programs that they run, and the clients that connect to them.
 #[derive(Clone)]
 pub struct ReceiverAccess {
     pub prober: Arc<dyn Probe>,
     pub client: Arc<dyn Receivers>,
     pub pod: ReceiverPodConfig,
+    pub compiler: Compiler,
 }
 
 impl Context {
@@ -65,6 +66,7 @@ impl Context {
     pub fn forget(&self, webhook: &ObjectKey) {
         self.states.remove(webhook);
         self.versions.forget(webhook);
+        self.receivers.compiler.forget(webhook);
     }
 }
 

@@ -22,6 +22,7 @@ pub mod endpoint;
 pub mod exposure;
 mod invalid;
 mod policies;
+pub mod programs;
 mod quantity;
 pub mod sink;
 
@@ -120,6 +121,8 @@ impl Spec {
         let api::Receiver { deduplication, journal, max_body_bytes, redact_fields } = receiver;
         let (endpoint, url) = Endpoint::parse(&name, endpoint)?;
         let journal = parse_journal(journal)?;
+        let sinks = sinks.iter().map(|sink| Sink::parse(&name.namespace, sink)).collect::<Result<Vec<_>, _>>()?;
+        programs::check(&sinks)?;
         Ok(Spec {
             connection: connection_ref.name.clone(),
             events: event_types(events),
@@ -136,7 +139,7 @@ impl Spec {
             max_body_bytes: parse_max_body_bytes(*max_body_bytes, &journal)?,
             journal,
             redact_fields: redact_fields.iter().cloned().collect(),
-            sinks: sinks.iter().map(|sink| Sink::parse(&name.namespace, sink)).collect::<Result<_, _>>()?,
+            sinks,
             pause: *pause,
             uid: webhook.uid().unwrap_or_default(),
             generation: webhook.metadata.generation,

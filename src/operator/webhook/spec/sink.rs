@@ -1,5 +1,4 @@
-//! A sink of the spec, parsed. Its filter and template are compiled here, too, so that not only the receiver but also
-//! the webhook's status reports a mistake.
+//! A sink of the spec, parsed. Its filter, success condition and template are compiled by [`super::programs`].
 
 use std::collections::BTreeSet;
 
@@ -12,10 +11,7 @@ use crate::{
         sink::{self as api, AddressableReference},
     },
     linktree::event::EventType,
-    route::{
-        BacklogPolicy, Format, Ordering, Retry, TemplateSource, filter::Filter, success::SuccessCondition,
-        template::Template,
-    },
+    route::{BacklogPolicy, Format, Ordering, Retry, TemplateSource},
 };
 
 /// A destination that the receiver forwards events to.
@@ -57,17 +53,9 @@ impl Sink {
             auth: sink.http.as_ref().and_then(|http| http.auth_secret_ref.clone()),
             signing: signing_secret_ref.clone(),
             events: event_types(events),
-            filter: match filter {
-                Some(source) => Filter::compile(source).map(|_| Some(source.clone())),
-                None => Ok(None),
-            }
-            .map_err(|problem| invalid(field("filter"), &problem))?,
-            success_condition: match sink.http.as_ref().and_then(|http| http.success_condition.as_ref()) {
-                Some(source) => SuccessCondition::compile(source).map(|_| Some(source.clone())),
-                None => Ok(None),
-            }
-            .map_err(|problem| invalid(field("http.successCondition"), &problem))?,
-            format: parse_format(*format, template.as_ref()).map_err(|(at, problem)| invalid(field(&at), &problem))?,
+            filter: filter.clone(),
+            success_condition: sink.http.as_ref().and_then(|http| http.success_condition.clone()),
+            format: parse_format(*format, template.as_ref()).map_err(|problem| invalid(field("template"), problem))?,
             ordering: match ordering {
                 None | Some(api::Ordering::None) => Ordering::None,
                 Some(api::Ordering::ByResource) => Ordering::ByResource,
@@ -130,8 +118,8 @@ fn address(namespace: &str, sink: &api::Sink) -> Result<Address, (&'static str, 
     }
 }
 
-/// Parses the format of a sink and compiles its template; the error is the invalid field and its problem.
-fn parse_format(format: Option<api::Format>, template: Option<&api::Template>) -> Result<Format, (String, String)> {
+/// Parses the format of a sink; the error is the problem of its template.
+fn parse_format(format: Option<api::Format>, template: Option<&api::Template>) -> Result<Format, &'static str> {
     match (format.unwrap_or(api::Format::CloudEvent), template) {
         (api::Format::CloudEvent, None) => Ok(Format::CloudEvent),
         (api::Format::CloudEventStructured, None) => Ok(Format::CloudEventStructured),
@@ -139,15 +127,11 @@ fn parse_format(format: Option<api::Format>, template: Option<&api::Template>) -
         (api::Format::Template, Some(template)) => {
             let api::Template { body, content_type, headers } = template.clone();
             let content_type = content_type.unwrap_or_else(|| "application/json".to_owned());
-            let source = TemplateSource { body, content_type, headers };
-            Template::compile(&source).map_err(|error| (format!("template.{}", error.field), error.problem))?;
-            Ok(Format::Template(source))
+            Ok(Format::Template(TemplateSource { body, content_type, headers }))
         }
-        (api::Format::Template, None) => {
-            Err(("template".to_owned(), "is missing: write one, or another format than Template".to_owned()))
-        }
+        (api::Format::Template, None) => Err("is missing: write one, or another format than Template"),
         (api::Format::CloudEvent | api::Format::CloudEventStructured | api::Format::Raw, Some(_)) => {
-            Err(("template".to_owned(), "must be left out: it goes with format Template".to_owned()))
+            Err("must be left out: it goes with format Template")
         }
     }
 }
@@ -156,12 +140,15 @@ fn parse_format(format: Option<api::Format>, template: Option<&api::Template>) -
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::programs, *};
 
     fn parse(fields: &Value) -> Result<Sink, String> {
         let mut sink = json!({"name": "cms", "http": {"url": "https://cms.example/in"}});
         sink.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        Sink::parse("marketing", &serde_json::from_value(sink).unwrap()).map_err(|error| error.to_string())
+        let sink = Sink::parse("marketing", &serde_json::from_value(sink).unwrap());
+        let sink = sink.map_err(|error| error.to_string())?;
+        programs::compile(std::slice::from_ref(&sink)).map_err(|error| error.to_string())?;
+        Ok(sink)
     }
 
     #[test]
