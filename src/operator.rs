@@ -12,9 +12,9 @@ use self::{
     controllers::ports::Ports,
     election::{
         leadership::{Leadership, NotLeading},
-        run::{Candidate, Lost},
+        run::Lost,
+        thread::{CandidateThread, StartError},
     },
-    kubernetes::client,
     watch::caches_synced::CachesSynced,
 };
 use crate::{
@@ -66,7 +66,7 @@ pub enum Error {
     #[error("no Kubernetes cluster is configured ({0}): set KUBECONFIG, or run inside a cluster")]
     Config(#[from] kube::config::InferConfigError),
     #[error("the Kubernetes client cannot be created: {0}")]
-    Client(#[from] kube::Error),
+    Client(#[from] StartError),
     #[error("the custom resources cannot be listed ({0}): install the chart, which defines them and the RBAC rules")]
     Crds(kube::Error),
     #[error(transparent)]
@@ -84,8 +84,8 @@ pub enum Error {
 /// If the operator cannot start, or loses the leader lease.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let config = Config::infer().await?;
-    let mut candidate = Candidate::new(&args.election, client::builder(&config)?.build());
-    let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, Candidate::leadership);
+    let mut candidate = CandidateThread::start(&args.election, &config)?;
+    let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, CandidateThread::leadership);
     let ports = Ports::open(&config, &leadership, args.probe_ca_file.as_deref(), Egress::new(args.egress_allow))?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };
     let listener = serve::listen(args.metrics_address).map_err(unusable)?;
@@ -110,7 +110,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     match &mut candidate {
         None => work.await,
         Some(candidate) => tokio::select! {
-            lost = candidate.run() => match lost? {},
+            lost = candidate.lost() => return Err(lost.into()),
             () = work => {}
         },
     }

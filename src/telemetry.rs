@@ -2,11 +2,18 @@
 //! the output of commands.
 
 use clap::ValueEnum;
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{FilterExt, LevelFilter, ParseError, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-/// The target of kube's own log lines about failed requests. They name neither method nor URL, and repeat what the
-/// operator's lines say, so they are off unless `RUST_LOG` names the target.
-const KUBE_REQUESTS: &str = "kube_client::client::builder";
+/// Our own crate, whose lines contain no secret.
+const OURS: &str = env!("CARGO_CRATE_NAME");
+/// Crates whose lines are never logged: they quote bodies, such as that of a Secret that kube cannot parse.
+const NEVER: [&str; 4] = ["kube", "kube_client", "kube_core", "kube_runtime"];
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -21,23 +28,28 @@ pub enum LogFormat {
 /// # Errors
 /// When `RUST_LOG` is invalid, or logging has already started.
 pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
-    let filter = filter(&std::env::var_os("RUST_LOG").unwrap_or_default().to_string_lossy())?;
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let requested = requested(&std::env::var_os("RUST_LOG").unwrap_or_default().to_string_lossy())?;
+    let filter = requested.and(without_contents());
+    let lines = fmt::layer().with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => lines.with_ansi(false).finish().try_init()?,
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
+        LogFormat::Text => Registry::default().with(lines.with_ansi(false).with_filter(filter)).try_init()?,
+        LogFormat::Json => {
+            Registry::default().with(lines.json().flatten_event(true).with_filter(filter)).try_init()?;
+        }
     }
     Ok(())
 }
 
 /// The filter that a value of `RUST_LOG` asks for; an empty one asks for `info`.
-fn filter(rust_log: &str) -> Result<EnvFilter, ParseError> {
-    let directives = if rust_log.is_empty() { "info" } else { rust_log };
-    if directives.contains(KUBE_REQUESTS) {
-        EnvFilter::builder().parse(directives)
-    } else {
-        EnvFilter::builder().parse(format!("{directives},{KUBE_REQUESTS}=off"))
-    }
+fn requested(rust_log: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::builder().parse(if rust_log.is_empty() { "info" } else { rust_log })
+}
+
+/// The filter of lines that may contain a secret, whatever `RUST_LOG` asks for. Other crates log headers, frames and
+/// bodies at the levels below WARN; kube does so at WARN, too.
+fn without_contents() -> Targets {
+    let never = NEVER.map(|target| (target, LevelFilter::OFF));
+    Targets::new().with_default(LevelFilter::WARN).with_target(OURS, LevelFilter::TRACE).with_targets(never)
 }
 
 /// Why logging could not start.
@@ -51,18 +63,31 @@ pub enum TelemetryError {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
 
     #[test]
-    fn kubes_lines_about_requests_are_off_unless_they_are_asked_for() {
-        for (rust_log, directives) in [
-            ("", "kube_client::client::builder=off,info"),
-            ("debug", "kube_client::client::builder=off,debug"),
-            ("linktree_operator=trace", "kube_client::client::builder=off,linktree_operator=trace"),
-            ("info,kube_client::client::builder=debug", "kube_client::client::builder=debug,info"),
+    fn lines_that_may_contain_secrets_are_never_logged() {
+        let filter = without_contents();
+        for (target, level, logged) in [
+            ("linktree_operator::operator", Level::TRACE, true),
+            ("hyper::proto::h1", Level::WARN, true),
+            ("hyper::proto::h1", Level::INFO, false),
+            ("h2::codec", Level::TRACE, false),
+            ("rustls::client", Level::DEBUG, false),
+            ("kube_client::client", Level::WARN, false),
+            ("kube_client::client::builder", Level::ERROR, false),
+            ("kube_runtime::watcher", Level::ERROR, false),
         ] {
-            assert_eq!(filter(rust_log).unwrap().to_string(), directives, "{rust_log:?}");
+            assert_eq!(filter.would_enable(target, &level), logged, "{target} {level}");
         }
-        assert!(filter("info,=,").is_err());
+    }
+
+    #[test]
+    fn an_empty_filter_asks_for_info_and_an_invalid_one_is_an_error() {
+        assert_eq!(requested("").unwrap().to_string(), "info");
+        assert_eq!(requested("debug").unwrap().to_string(), "debug");
+        assert!(requested("info,=,").is_err());
     }
 }

@@ -4,3 +4,4 @@ pub mod leadership;
 pub mod lease;
 pub mod rules;
 pub mod run;
+pub mod thread;

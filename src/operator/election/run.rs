@@ -42,6 +42,13 @@ pub struct Args {
     pub identity: Option<String>,
 }
 
+impl Args {
+    /// Whether this process takes part in an election.
+    pub(super) fn is_enabled(&self) -> bool {
+        self.leader_elect && self.lease_namespace.is_some()
+    }
+}
+
 /// This process as a candidate in the leader election.
 #[derive(Debug)]
 pub struct Candidate {
@@ -57,24 +64,18 @@ pub struct Candidate {
 pub struct Lost;
 
 impl Candidate {
-    /// A candidate for this process; `None` if `--leader-elect` is off. `client` must not be one that writes only while
-    /// this process leads.
+    /// A candidate for this process, whose election grants and withdraws this `leadership`; `None` if `--leader-elect`
+    /// is off. `client` must not be one that writes only while this process leads.
     #[must_use]
-    pub fn new(args: &Args, client: Client) -> Option<Self> {
+    pub fn new(args: &Args, client: Client, leadership: Leadership) -> Option<Self> {
         let namespace = args.lease_namespace.as_deref().filter(|_| args.leader_elect)?;
         let random = || format!("{:016x}", rand::random::<u64>());
         Some(Candidate {
             api: GuardedApi::namespaced(client, namespace),
             name: args.lease_name.clone(),
             election: Election::new(args.identity.clone().unwrap_or_else(random)),
-            leadership: Leadership::starting(Term::NotYet),
+            leadership,
         })
-    }
-
-    /// The leadership that this candidate's election grants and withdraws.
-    #[must_use]
-    pub fn leadership(&self) -> Leadership {
-        self.leadership.clone()
     }
 
     /// Competes for the lease and, once elected, renews it. Returns only after the leadership is lost.
