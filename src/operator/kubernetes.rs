@@ -5,6 +5,7 @@ pub mod annotations;
 pub mod apply;
 pub mod client;
 pub mod conditions;
+mod confidential;
 pub mod digest;
 pub mod error;
 pub mod events;

@@ -26,6 +26,7 @@ mod mutations;
 mod node;
 mod odd_objects;
 mod oracle;
+mod planted_secrets;
 mod sample;
 mod scenario;
 mod stale;

@@ -14,6 +14,8 @@ use kube::{
 };
 use tower::{BoxError, Layer, Service, layer::layer_fn, util::BoxService};
 
+use super::confidential::{is_about_secrets, without_contents};
+
 /// Timeout of a GET or a list, including the response's body, and of a watch until the head of its response. A
 /// reconciliation makes about a dozen requests.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,9 +68,10 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let watch = is_watch(&request);
+        let is_confidential = is_about_secrets(request.uri());
         let limit = if request.method().is_safe() { READ_TIMEOUT } else { WRITE_TIMEOUT };
         let answer = self.0.call(request);
-        if watch { within(limit, answer).boxed() } else { within(limit, complete(answer)).boxed() }
+        if watch { within(limit, answer).boxed() } else { within(limit, complete(answer, is_confidential)).boxed() }
     }
 }
 
@@ -77,11 +80,17 @@ async fn within(limit: Duration, answer: impl Future<Output = Result<Answer, Box
 }
 
 /// Waits for the response and its whole body, so that the timeout covers both. kube's client reads the body next in any
-/// case.
-async fn complete(answer: impl Future<Output = Result<Answer, BoxError>>) -> Result<Answer, BoxError> {
+/// case. An error about a Secret is returned without what may quote the Secret.
+async fn complete(
+    answer: impl Future<Output = Result<Answer, BoxError>>,
+    is_confidential: bool,
+) -> Result<Answer, BoxError> {
     let (parts, body) = answer.await?.into_parts();
-    let body = Full::new(body.collect().await?.to_bytes());
-    Ok(Response::from_parts(parts, Box::new(body.map_err(BoxError::from))))
+    let mut body = body.collect().await?.to_bytes();
+    if is_confidential && !parts.status.is_success() {
+        body = without_contents(parts.status, &body);
+    }
+    Ok(Response::from_parts(parts, Box::new(Full::new(body).map_err(BoxError::from))))
 }
 
 fn is_watch(request: &Request<Body>) -> bool {
