@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::{
     backoff::Failures,
     capabilities::{Call, Capabilities},
-    limiter::{Budget, Use, WINDOW},
+    limiter::{Budget, Use},
     listing::Listing,
     request_queue::{Priority, RequestQueue},
     reservation::{ANSWER_TIMEOUT, Reservation},
@@ -158,9 +158,9 @@ impl Account {
     /// # Errors
     /// [`ApiError::Throttled`] with the time to retry at.
     pub fn acquire_slot(&self, priority: Priority, caller: &ObjectKey) -> Result<(), ApiError> {
-        let now = clock::now();
+        let now = clock::steady();
         self.state().queue.acquire(priority, caller, now).map_err(|throttled| ApiError::Throttled {
-            about: crate::operator::kubernetes::conditions::whole_seconds(throttled.expected),
+            about: crate::operator::kubernetes::conditions::whole_seconds(clock::to_wall(throttled.expected)),
             wait: throttled.retry_at.duration_since(now).try_into().unwrap_or_default(),
         })
     }
@@ -297,8 +297,8 @@ impl Account {
     #[must_use]
     pub fn budget(&self, now: Timestamp) -> (usize, Option<Timestamp>) {
         let state = self.state();
-        let budget = state.queue.budget();
-        (budget.remaining(now), budget.next_free(now))
+        let (budget, now) = (state.queue.budget(), clock::to_steady(now));
+        (budget.remaining(now), budget.next_free(now).map(clock::to_wall))
     }
 
     /// `requestBudget` for the connection's status: the reservation in force, which a successor process reads. Without
@@ -310,7 +310,8 @@ impl Account {
             remaining: i64::try_from(state.queue.budget().limit()).unwrap_or(i64::MAX),
             reset_time: None,
         };
-        state.reservation.as_ref().and_then(|reservation| reservation.status(now)).cloned().unwrap_or_else(unused)
+        let reservation = state.reservation.as_ref();
+        reservation.and_then(|it| it.status(clock::to_steady(now))).cloned().unwrap_or_else(unused)
     }
 
     /// Blocks new reservations while the returned guard lives, so that a write of the connection's whole status does
@@ -335,13 +336,22 @@ impl Account {
     /// status of one of a connection's webhooks, is the start of a registration and whether Linktree answered it.
     pub fn assume_registrations(&self, registrations: impl Iterator<Item = (Timestamp, bool)>, now: Timestamp) {
         let mut state = self.state();
+        let now = clock::to_steady(now);
         for (started, answered) in registrations {
+            // A time in the future was written by another clock or by hand.
+            let started = clock::to_steady(started).min(now);
             let latest = started.saturating_add(ANSWER_TIMEOUT).unwrap_or(Timestamp::MAX);
             let counted = if answered { latest.min(now) } else { latest };
-            if counted + WINDOW > now {
+            if limiter::end(counted) > now {
                 state.queue.budget_mut().assume(1, Use::Ordinary, counted);
             }
         }
+    }
+
+    /// A copy of the request budget, which a successor of this account continues.
+    #[must_use]
+    pub fn used_budget(&self) -> Budget {
+        self.state().queue.budget().clone().settled(clock::steady())
     }
 
     /// Removes a connection that no longer uses the account.
@@ -355,7 +365,7 @@ impl Account {
     #[must_use]
     pub fn load(&self, now: Timestamp) -> Load {
         let state = self.state();
-        let budget = state.queue.budget();
+        let (budget, now) = (state.queue.budget(), clock::to_steady(now));
         let waiting = Priority::ALL.map(|priority| (priority, state.queue.waiting(priority)));
         Load { limit: budget.limit(), remaining: budget.remaining(now), waiting }
     }

@@ -31,6 +31,10 @@ fn now() -> Timestamp {
     Timestamp::from_second(BEGIN).unwrap() + passed + CLOCK_ERROR.get()
 }
 
+fn correct() -> Timestamp {
+    with_correct_clock(now)
+}
+
 /// Sets the error of the operator's wall clock.
 pub fn set_clock_error(difference: SignedDuration) {
     CLOCK_ERROR.set(difference);
@@ -47,6 +51,7 @@ pub fn with_correct_clock<T>(act: impl FnOnce() -> T) -> T {
 /// Runs a case in simulated time.
 pub fn simulated<T>(case: impl Future<Output = T>) -> T {
     clock::set_source(now);
+    clock::set_steady_source(correct);
     JITTER.set(StdRng::seed_from_u64(row::seed()));
     jitter::set_source(|| JITTER.with_borrow_mut(StdRng::random));
     set_clock_error(SignedDuration::ZERO);

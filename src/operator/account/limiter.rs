@@ -49,6 +49,22 @@ impl Budget {
         Budget { limit, answered: Vec::new(), in_flight: 0, lists_in_flight: 0, lists_share: false, closed_until: None }
     }
 
+    /// The budget once the requests in flight are answered, which is assumed to be now.
+    #[must_use]
+    pub fn settled(mut self, now: Timestamp) -> Self {
+        let lists = self.lists_in_flight.min(self.in_flight);
+        self.add(lists, true, now);
+        self.add(self.in_flight - lists, false, now);
+        (self.in_flight, self.lists_in_flight) = (0, 0);
+        self
+    }
+
+    /// Whether nothing is counted, so that a new budget would allow as much.
+    #[must_use]
+    pub fn is_unused(&self, now: Timestamp) -> bool {
+        self.remaining(now) == self.limit
+    }
+
     /// Changes the limit. Requests that were counted before still count.
     pub fn resize(&mut self, requests_per_minute: usize) {
         self.limit = requests_per_minute.max(1);
@@ -126,7 +142,7 @@ impl Budget {
     #[must_use]
     pub fn expected(&self, purpose: Use, ahead: usize, now: Timestamp) -> Timestamp {
         let ends: Vec<Timestamp> =
-            self.answered.iter().map(|request| request.at + WINDOW).filter(|end| *end > now).collect();
+            self.answered.iter().map(|request| end(request.at)).filter(|end| *end > now).collect();
         let counted = ends.len() + self.in_flight;
         let (unused, over) = (self.limit.saturating_sub(counted), counted.saturating_sub(self.limit));
         let ahead = ahead + over;
@@ -137,7 +153,8 @@ impl Budget {
             Use::Urgent => free,
             Use::Ordinary | Use::List if self.limit == 1 => free,
             Use::Ordinary | Use::List => {
-                let unreserved = self.expiry(&ends, (ahead + 1).saturating_sub(unused), now) - self.pace();
+                let unreserved = self.expiry(&ends, (ahead + 1).saturating_sub(unused), now);
+                let unreserved = unreserved.saturating_sub(self.pace()).unwrap_or(now);
                 if unused > ahead + 1 { free } else { free.max(unreserved) }
             }
         };
@@ -180,13 +197,13 @@ impl Budget {
     }
 
     fn frees_soon(&self, now: Timestamp) -> bool {
-        let first = self.answered.iter().map(|request| request.at + WINDOW).find(|end| *end > now);
+        let first = self.answered.iter().map(|request| end(request.at)).find(|end| *end > now);
         self.limit == 1 || first.is_some_and(|end| end.duration_since(now) <= self.pace())
     }
 
     fn first_list_expiry(&self, now: Timestamp) -> Timestamp {
         let lists = self.answered.iter().filter(|request| request.list && in_window(request.at, now));
-        lists.map(|request| request.at + WINDOW).next().unwrap_or(now + self.pace())
+        lists.map(|request| end(request.at)).next().unwrap_or(now.saturating_add(self.pace()).unwrap_or(now))
     }
 
     fn used(&self, now: Timestamp) -> usize {
@@ -206,7 +223,12 @@ impl Budget {
 /// Whether a request that was answered at `answered` still counts. A time in the future (the clock was set back) does
 /// count: too few requests are better than too many.
 fn in_window(answered: Timestamp, now: Timestamp) -> bool {
-    answered + WINDOW > now
+    end(answered) > now
+}
+
+/// When a request that was answered at this time leaves the window.
+pub(super) fn end(answered: Timestamp) -> Timestamp {
+    answered.saturating_add(WINDOW).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ struct Permit<'a> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.account.state().queue.end(self.priority, clock::now());
+        self.account.state().queue.end(self.priority, clock::steady());
     }
 }
 
@@ -72,7 +72,7 @@ impl RateLimitedClient {
         let permit = self.account.acquire(call, priority, &self.caller).await?;
         let answer = answer.await;
         drop(permit);
-        self.account.record_response(call, answer, clock::now())
+        self.account.record_response(call, answer, clock::steady())
     }
 
     /// Waits for a slot; only an expected wait above [`PAGE_WAIT_MAX`] fails. If each page failed instead, a list would
@@ -113,11 +113,11 @@ impl Account {
             Call::Account | Call::List | Call::Get => self.snapshot().is_some(),
             Call::Update | Call::Reenable | Call::Delete | Call::RotateSecret => false,
         };
-        if known || self.covered(clock::now()) {
+        if known || self.covered(clock::steady()) {
             return Ok(());
         }
         let _one_at_a_time = self.reserving.lock().await;
-        let now = clock::now();
+        let now = clock::steady();
         if self.covered(now) {
             return Ok(());
         }

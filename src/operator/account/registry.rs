@@ -6,12 +6,27 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::Account;
-use crate::{linktree::secret::Secret, operator::kubernetes::object_key::ObjectKey};
+use jiff::Timestamp;
+use url::Url;
 
-/// Accounts by connection. An account lives as long as a connection has its base URL and token.
+use super::{Account, limiter::Budget};
+use crate::{
+    linktree::secret::Secret,
+    operator::kubernetes::{digest::digest, object_key::ObjectKey},
+};
+
+/// Maximum number of budgets that are kept of accounts without connections.
+const LEFT_MAX: usize = 1024;
+
+/// Accounts by connection. An account lives as long as a connection has its base URL and token, or a webhook may need it
+/// to delete its subscription.
 #[derive(Debug, Default)]
-pub struct Accounts(Mutex<HashMap<ObjectKey, Entry>>);
+pub struct Accounts {
+    entries: Mutex<HashMap<ObjectKey, Entry>>,
+    /// The budgets of accounts that were dropped, by the digest of their credentials: Linktree still counts their
+    /// requests.
+    left: Mutex<HashMap<u64, Budget>>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -21,11 +36,46 @@ struct Entry {
     current: bool,
 }
 
-/// The base URL and token that identify an account.
+/// The base URL and token that identify an account, however the URL is spelled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Credentials {
-    pub base_url: String,
-    pub token: Secret,
+    base_url: String,
+    token: Secret,
+}
+
+impl Credentials {
+    #[must_use]
+    pub fn new(base_url: &str, token: Secret) -> Self {
+        Credentials { base_url: normalized(base_url), token }
+    }
+
+    /// The normalized base URL.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    #[must_use]
+    pub fn token(&self) -> &Secret {
+        &self.token
+    }
+
+    fn digest(&self) -> u64 {
+        digest(&(&self.base_url, self.token.expose()))
+    }
+}
+
+/// One spelling of all URLs that lead to the same API: the parser writes the host in lower case and leaves out a default
+/// port; the dot at the end of a host and the slash at the end of a path are left out here.
+fn normalized(base_url: &str) -> String {
+    let Ok(mut url) = Url::parse(base_url.trim()) else { return base_url.to_owned() };
+    if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')).map(str::to_owned) {
+        // It fails only for a host that is nothing but a dot, which stays as it is.
+        let _ = url.set_host(Some(&host));
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    url.into()
 }
 
 impl Accounts {
@@ -95,6 +145,33 @@ impl Accounts {
         }
     }
 
+    /// The budget of a dropped account with these credentials, if it is still in use by Linktree's count.
+    #[must_use]
+    pub fn left_budget(&self, credentials: &Credentials) -> Option<Budget> {
+        self.left().remove(&credentials.digest())
+    }
+
+    /// Drops the accounts, with their tokens and snapshots, of connections that no longer exist (`exists`) and that no
+    /// webhook needs any more (`is_needed`). Only the use of the budget is remembered, until it no longer counts.
+    pub fn sweep(&self, exists: impl Fn(&ObjectKey) -> bool, is_needed: impl Fn(&ObjectKey) -> bool, now: Timestamp) {
+        let mut entries = self.entries();
+        for (key, entry) in entries.iter_mut().filter(|(key, entry)| entry.current && !exists(key)) {
+            entry.current = false;
+            entry.account.remove_connection(key);
+        }
+        let (kept, dropped): (HashMap<_, _>, HashMap<_, _>) =
+            entries.drain().partition(|(key, entry)| entry.current || is_needed(key));
+        *entries = kept;
+        let mut left = self.left();
+        left.retain(|_, budget| !budget.is_unused(now));
+        for entry in dropped.into_values() {
+            let is_used = entries.values().any(|other| Arc::ptr_eq(&other.account, &entry.account));
+            if !is_used && left.len() < LEFT_MAX {
+                left.insert(entry.credentials.digest(), entry.account.used_budget());
+            }
+        }
+    }
+
     /// All accounts, each once even if connections share it.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Account>> {
@@ -109,13 +186,18 @@ impl Accounts {
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<ObjectKey, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashMap<u64, Budget>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::operator::account::tests::account;
 
     fn key(namespace: &str) -> ObjectKey {
@@ -123,7 +205,7 @@ mod tests {
     }
 
     fn get(accounts: &Accounts, namespace: &str, token: &str, requests_per_minute: usize) -> Arc<Account> {
-        let credentials = Credentials { base_url: "https://a".into(), token: Secret::new(token) };
+        let credentials = Credentials::new("https://a", Secret::new(token));
         let create = || Ok::<_, ()>(account(requests_per_minute));
         accounts.get_or_create(&key(namespace), &credentials, requests_per_minute, create).unwrap()
     }
@@ -143,6 +225,39 @@ mod tests {
         let c = get(&accounts, "b", "another", 4);
         assert!(!Arc::ptr_eq(&a, &c));
         assert_eq!((limit(&a), accounts.sharing_with(&key("a"))), (10, vec![]), "connection b has another token now");
+    }
+
+    #[test]
+    fn the_spellings_of_a_base_url_are_one_account() {
+        let credentials = |url: &str| Credentials::new(url, Secret::new("t"));
+        for same in
+            ["https://API.linktr.ee", "https://api.linktr.ee/", "https://api.linktr.ee:443", "https://api.linktr.ee./"]
+        {
+            assert_eq!(credentials(same), credentials("https://api.linktr.ee"), "{same}");
+        }
+        for other in
+            ["http://api.linktr.ee", "https://api.linktr.ee:8443", "https://linktr.ee", "https://api.linktr.ee/x"]
+        {
+            assert_ne!(credentials(other), credentials("https://api.linktr.ee"), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_account_is_dropped_once_unused_and_its_used_budget_counts_on() {
+        let (accounts, now) = (Accounts::default(), clock::steady());
+        let (first, second) = (get(&accounts, "a", "t", 10), get(&accounts, "b", "t", 4));
+        first.acquire_slot(crate::operator::account::request_queue::Priority::Create, &key("a")).unwrap();
+        drop((first, second));
+        accounts.sweep(|connection| *connection == key("a"), |_| true, now);
+        let account = accounts.get(&key("a")).unwrap();
+        assert_eq!(limit(&account), 10, "the lower budget went with its connection");
+        assert!(accounts.last_known(&key("b")).is_some(), "a webhook needs it");
+        drop(account);
+        accounts.sweep(|_| false, |_| false, now);
+        assert!(accounts.all().is_empty() && accounts.last_known(&key("b")).is_none());
+        let credentials = Credentials::new("https://a/", Secret::new("t"));
+        assert_eq!(accounts.left_budget(&credentials).map(|left| left.remaining(clock::steady())), Some(9));
+        assert!(accounts.left_budget(&credentials).is_none(), "it was taken");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::limiter::{Budget, Use, WINDOW};
-use crate::{api::connection::RequestBudgetStatus, operator::kubernetes::conditions::whole_seconds};
+use crate::{api::connection::RequestBudgetStatus, clock, operator::kubernetes::conditions::whole_seconds};
 
 /// Requests per reservation. Each reservation costs a write to the API server.
 const CHUNK: usize = 5;
@@ -20,23 +20,29 @@ pub(super) struct Reservation {
     status: RequestBudgetStatus,
     left: usize,
     begin_until: Timestamp,
+    /// The reset time in the status, by the steady clock.
+    reset_at: Timestamp,
 }
+
+/// The longest time until the reset time of a reservation.
+const RESET_MAX: SignedDuration =
+    SignedDuration::from_secs(BEGIN_WITHIN.as_secs() + ANSWER_TIMEOUT.as_secs() + WINDOW.as_secs() + 1);
 
 impl Reservation {
     /// Reserves the next `CHUNK` requests; all of them may count until the reset time. The request that needs the
     /// reservation is one of them, and `budget` counts it as started already.
     pub(super) fn next(budget: &Budget, now: Timestamp) -> Self {
         let begin_until = now.saturating_add(BEGIN_WITHIN).unwrap_or(Timestamp::MAX);
-        let until = [ANSWER_TIMEOUT, WINDOW, SignedDuration::from_secs(1)];
-        let until = until.into_iter().fold(begin_until, |at, more| at.saturating_add(more).unwrap_or(Timestamp::MAX));
+        let reset_at = whole_seconds(now.saturating_add(RESET_MAX).unwrap_or(Timestamp::MAX));
         let remaining = budget.remaining(now).saturating_sub(CHUNK - 1);
         Reservation {
             status: RequestBudgetStatus {
                 remaining: i64::try_from(remaining).unwrap_or(i64::MAX),
-                reset_time: Some(Time(whole_seconds(until))),
+                reset_time: Some(Time(whole_seconds(clock::to_wall(reset_at)))),
             },
             left: CHUNK,
             begin_until,
+            reset_at,
         }
     }
 
@@ -49,7 +55,7 @@ impl Reservation {
 
     /// The reservation as recorded in the connection's status; `None` after its reset time.
     pub(super) fn status(&self, now: Timestamp) -> Option<&RequestBudgetStatus> {
-        Some(&self.status).filter(|status| status.reset_time.as_ref().is_some_and(|reset| reset.0 > now))
+        Some(&self.status).filter(|_| self.reset_at > now)
     }
 }
 
@@ -69,9 +75,13 @@ pub fn resumed(
     let Some(reservation) = reservation else { return budget };
     let pages = subscriptions.div_ceil(page.max(1)).max(1);
     budget.assume(pages.min(requests_per_minute.div_ceil(2)), Use::List, now);
-    if let Some(Time(reset)) = reservation.reset_time.as_ref().filter(|reset| reset.0 > now) {
+    // A later reset time than that of any reservation was written by another clock or by hand.
+    let latest = now.saturating_add(RESET_MAX).unwrap_or(Timestamp::MAX);
+    let reset = reservation.reset_time.as_ref().map(|reset| clock::to_steady(reset.0).min(latest));
+    if let Some(reset) = reset.filter(|reset| *reset > now) {
         let remaining = usize::try_from(reservation.remaining).unwrap_or(0);
-        budget.assume(requests_per_minute.saturating_sub(remaining), Use::Ordinary, *reset - WINDOW);
+        let answered = reset.saturating_sub(WINDOW).unwrap_or(now);
+        budget.assume(requests_per_minute.saturating_sub(remaining), Use::Ordinary, answered);
     }
     budget
 }
@@ -101,6 +111,15 @@ mod tests {
             (2, 5, 10)
         );
         assert!(reservation.status(at(191)).is_none());
+    }
+
+    #[test]
+    fn a_reset_time_beyond_any_reservation_counts_as_the_latest_one() {
+        for reset in [1_000, 4_000_000_000, 253_402_207_200] {
+            let reservation = RequestBudgetStatus { remaining: 0, reset_time: Some(Time(at(reset))) };
+            let budget = resumed(10, Some(&reservation), 0, 100, at(100));
+            assert_eq!((budget.remaining(at(100)), budget.remaining(at(192))), (0, 10), "{reset}");
+        }
     }
 
     #[test]

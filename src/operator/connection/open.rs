@@ -37,18 +37,20 @@ pub(super) async fn open(
         accounts.forget(key);
         return Ok((Token::Missing, None));
     };
-    let credentials = Credentials { base_url: connection.spec.base_url.clone(), token };
+    let credentials = Credentials::new(&connection.spec.base_url, token);
     let requests_per_minute = usize::try_from(connection.spec.request_budget.requests_per_minute).unwrap_or(1);
     let budget = if accounts.contains(&credentials) {
         Budget::new(requests_per_minute)
+    } else if let Some(left) = accounts.left_budget(&credentials) {
+        left
     } else {
         resumed_budget(context, key, requests_per_minute).await?
     };
     let joins = accounts.get(key).is_none();
     let account = accounts.get_or_create(key, &credentials, requests_per_minute, || {
-        let base = Url::parse(&credentials.base_url).map_err(|_| ())?;
+        let base = Url::parse(credentials.base_url()).map_err(|_| ())?;
         let AccountOpener { client, transport, timeout, leadership, metrics } = &context.opener;
-        let linktree = HttpLinktree::new(transport, base, &credentials.token, *timeout);
+        let linktree = HttpLinktree::new(transport, base, credentials.token(), *timeout);
         Ok::<_, ()>(Account::new(
             Box::new(linktree.map_err(|_| ())?),
             Box::new(ConnectionStatuses(client.clone())),
@@ -87,7 +89,7 @@ async fn resumed_budget(
         status.request_budget.as_ref(),
         usize::try_from(subscriptions).unwrap_or(0),
         PAGE_LIMIT,
-        clock::now(),
+        clock::steady(),
     ))
 }
 

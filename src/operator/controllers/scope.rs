@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::gate::Gate;
 use crate::{
     api::{connection::LinktreeConnection, webhook::LinktreeWebhook},
+    clock,
     operator::{
         account::registry::Accounts,
         connection::{self, account_opener::AccountOpener},
@@ -55,6 +56,8 @@ const RECONCILE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Timeout of one reconciliation of a connection. Each page of its list waits for the request budget; a list that needs
 /// longer goes on in the next reconciliation, which sees a changed spec and a deletion.
 const LIST_TIMEOUT: Duration = Duration::from_secs(600);
+/// Interval at which unused accounts are dropped.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Requeue delay after a failed reconciliation.
 const REQUEUE_AFTER_ERROR: Duration = Duration::from_secs(5);
 
@@ -123,11 +126,13 @@ impl Scope {
             .for_each(|result| async move { log(&result) });
         let requests = enqueue(self.requests(&caches, writer), &caches.index, &webhook_requests, &connection_requests);
         let synced = self.mark_synced(&caches);
+        let swept = self.drop_unused_accounts(&caches);
         tokio::select! {
             biased;
             _ = join(webhooks, connections) => {}
             () = requests => {}
             () = synced => {}
+            () = swept => {}
         }
     }
 
@@ -189,6 +194,18 @@ impl Scope {
             self.caches.mark_synced();
         }
         std::future::pending::<()>().await;
+    }
+
+    /// Drops the accounts of deleted connections once no webhook needs them; never completes.
+    async fn drop_unused_accounts(&self, caches: &Caches) {
+        self.caches.wait().await;
+        loop {
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+            let is_ours = |key: &ObjectKey| self.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
+            let exists = |key: &ObjectKey| !is_ours(key) || caches.connections.get(&key.object_ref()).is_some();
+            let is_needed = |key: &ObjectKey| !self.shared.indexes.by_connection(key).is_empty();
+            self.shared.accounts.sweep(exists, is_needed, clock::steady());
+        }
     }
 
     fn api<K>(&self) -> Api<K>
