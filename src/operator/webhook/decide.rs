@@ -89,6 +89,11 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     paused::hold_back(spec.pause, &mut steps, &mut findings);
     // A redrive that the receiver does not handle yet is tried again at the settled interval.
     let only_redrives = steps.iter().all(|step| matches!(step, Step::Redrive { .. }));
+    // The watch of the connection reports that it is ready again.
+    let listed = matches!(observed.connection, Connection::Listed { .. });
+    let is_settled = |condition_type: ConditionType, finding: &Finding| {
+        (condition_type == ConditionType::ConnectionReady && listed) || is_settled(condition_type, finding)
+    };
     let settled =
         only_redrives && findings.iter().all(|(condition_type, finding)| is_settled(*condition_type, finding));
     let requeue = until_key_expires(observed, now, if settled { SETTLED } else { unsettled_delay(observed, now) });
@@ -172,7 +177,10 @@ fn connection(connection: &Connection) -> Finding {
         Connection::Unlisted => {
             Finding::new(Status::Unknown, Reason::Pending, "the account's subscriptions have not been listed yet")
         }
-        Connection::Listed { .. } => Finding::new(true, Reason::Available, "the LinktreeConnection is ready"),
+        Connection::Listed { not_ready: Some((reason, message)), .. } => Finding::new(false, *reason, message),
+        Connection::Listed { not_ready: None, .. } => {
+            Finding::new(true, Reason::Available, "the LinktreeConnection is ready")
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
         webhook::LinktreeWebhook,
         webhook_status::LinktreeWebhookStatus,
     },
+    clock,
     linktree::{error::ApiError, secret::Secret, wire::SubscriptionId},
     operator::{
         account::reason::reason,
@@ -52,6 +53,7 @@ use crate::{
 mod exposure;
 mod read;
 mod stale_objects;
+mod status_times;
 
 /// Length, in characters, to which a request to send dead letters again is shortened.
 const REDRIVE_VALUE_MAX: usize = 257;
@@ -66,7 +68,8 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<
         let Some(found) = read::<KubernetesSecret>(context, spec, Kind::Secret, name).await? else { continue };
         if matches!(&spec.keys, Keys::Provider { secret_name } if secret_name == name) {
             kept_for = found.annotations().get(SUBSCRIPTION_ANNOTATION).cloned().map(SubscriptionId);
-            previous_not_after = found.annotations().get(PREVIOUS_NOT_AFTER_ANNOTATION).and_then(|it| it.parse().ok());
+            let end = found.annotations().get(PREVIOUS_NOT_AFTER_ANNOTATION).and_then(|it| it.parse().ok());
+            previous_not_after = end.filter(|end| status_times::is_plausible(*end, clock::now()));
         }
         let data = found.data.unwrap_or_default();
         for place in places.iter().filter(|place| place.name == name) {
@@ -170,7 +173,8 @@ pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         && let Some(account) = context.connections.accounts.last_known(&key)
         && let Some(snapshot) = account.snapshot()
     {
-        observed.connection = Connection::Listed { snapshot, in_cluster: false, capabilities: account.capabilities() };
+        observed.connection =
+            Connection::Listed { snapshot, in_cluster: false, capabilities: account.capabilities(), not_ready: None };
     }
     observed
 }
@@ -179,7 +183,7 @@ pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
 fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
     Observed {
         finalizer: webhook.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
-        status: webhook.status.clone().unwrap_or_default(),
+        status: status_times::bounded(webhook.status.clone().unwrap_or_default(), clock::now()),
         connection: connection(context, &ObjectKey::connection_of(webhook)),
         keys: observed::Keys::Found { active: String::new(), missing: Vec::new(), expired: Vec::new() },
         keys_changed: false,
@@ -248,8 +252,9 @@ pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
         (Some(error @ (ApiError::TokenRejected { .. } | ApiError::PlanExcludesWebhooks { .. })), _)
         | (Some(error), None) => Connection::Unusable { reason: reason(&error), message: error.to_string() },
         (None, None) => Connection::Unlisted,
-        // A transient error of a later list does not invalidate this snapshot.
-        (_, Some(snapshot)) => Connection::Listed {
+        // A transient error of a later list does not invalidate this snapshot, but it is reported.
+        (error, Some(snapshot)) => Connection::Listed {
+            not_ready: error.map(|error| (reason(&error), error.to_string())),
             snapshot,
             in_cluster: object.spec.base_url.starts_with("http://"),
             capabilities: account.capabilities(),

@@ -120,6 +120,8 @@ pub enum Connection {
         /// Whether the base URL is an `http://` one, and so has a host inside the cluster.
         in_cluster: bool,
         capabilities: Capabilities,
+        /// Why the connection is not ready although its account was listed before: the error of the last list.
+        not_ready: Option<(Reason, String)>,
     },
 }
 

@@ -16,7 +16,7 @@ use super::{
     spec::{Spec, sink::Address},
 };
 use crate::{
-    api::webhook::LinktreeWebhook,
+    api::{condition::Reason, webhook::LinktreeWebhook},
     linktree::{
         secret::Secret,
         wire::{Subscription, SubscriptionId},
@@ -57,6 +57,7 @@ struct Account {
     snapshot: Weak<Snapshot>,
     in_cluster: bool,
     capabilities: Capabilities,
+    not_ready: Option<(Reason, String)>,
 }
 
 /// The current inputs of a webhook's reconciliation, to compare with its fingerprint.
@@ -84,7 +85,9 @@ impl Rest {
         version: Version,
         ends: Timestamp,
     ) -> Option<Self> {
-        let Connection::Listed { snapshot, in_cluster, capabilities } = &observed.connection else { return None };
+        let Connection::Listed { snapshot, in_cluster, capabilities, not_ready } = &observed.connection else {
+            return None;
+        };
         // No watch reports changes of the objects that these sinks refer to.
         let unwatched = spec.sinks.iter().any(|sink| matches!(sink.address, Address::Addressable(_)));
         let held = observed.hold_until.is_some();
@@ -97,6 +100,7 @@ impl Rest {
             snapshot: Arc::downgrade(snapshot),
             in_cluster: *in_cluster,
             capabilities: *capabilities,
+            not_ready: not_ready.clone(),
         };
         Some(Rest {
             version,
@@ -157,8 +161,9 @@ impl Receiver {
 
 impl Account {
     fn is_unchanged(&self, id: &SubscriptionId, connection: &Connection) -> bool {
-        let Connection::Listed { snapshot, in_cluster, capabilities } = connection else { return false };
+        let Connection::Listed { snapshot, in_cluster, capabilities, not_ready } = connection else { return false };
         *in_cluster == self.in_cluster
+            && *not_ready == self.not_ready
             && *capabilities == self.capabilities
             // Searching a large account takes long, so a snapshot that was searched before is not searched again.
             && (Arc::downgrade(snapshot).ptr_eq(&self.snapshot)
@@ -241,7 +246,7 @@ mod tests {
 
     /// The mutable parts of a listed connection.
     fn listed(connection: &mut Connection) -> (&mut Snapshot, &mut bool, &mut Capabilities) {
-        let Connection::Listed { snapshot, in_cluster, capabilities } = connection else { panic!("not listed") };
+        let Connection::Listed { snapshot, in_cluster, capabilities, .. } = connection else { panic!("not listed") };
         (Arc::make_mut(snapshot), in_cluster, capabilities)
     }
 
@@ -302,7 +307,16 @@ mod tests {
     #[test]
     fn a_change_of_any_input_invalidates_the_fingerprint() {
         type Change = fn(&mut Surroundings);
-        let cases: [(&str, Change, bool); 13] = [
+        let cases: [(&str, Change, bool); 14] = [
+            (
+                "whether the connection is ready",
+                |it| {
+                    if let Connection::Listed { not_ready, .. } = &mut it.connection {
+                        *not_ready = Some((Reason::Rejected, String::new()));
+                    }
+                },
+                false,
+            ),
             ("nothing", |_| {}, true),
             ("the webhook", |it| it.version = version("2"), false),
             ("the subscription in its status", |it| it.subscription = None, false),

@@ -24,7 +24,7 @@ mod recovery;
 pub(super) use absent::list_after;
 
 pub(super) fn decide(spec: &Spec, observed: &Observed, health: &Health<'_>, now: Timestamp) -> Subscription {
-    let Connection::Listed { snapshot, in_cluster, capabilities } = &observed.connection else {
+    let Connection::Listed { snapshot, in_cluster, capabilities, .. } = &observed.connection else {
         return unlisted(observed);
     };
     let decided = match ownership::find(spec, observed, snapshot) {

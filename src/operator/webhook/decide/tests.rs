@@ -81,6 +81,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
             snapshot: Arc::new(snapshot),
             in_cluster: true,
             capabilities: Capabilities::default(),
+            not_ready: None,
         },
         keys: Keys::Found { active: "provider".into(), missing: Vec::new(), expired: Vec::new() },
         keys_changed: false,

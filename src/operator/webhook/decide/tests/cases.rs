@@ -14,6 +14,12 @@ pub(super) type Case = (&'static str, fn(&mut Value), fn(&mut Observed), Conditi
 
 fn any(_: &mut Value) {}
 
+fn list_failed(observed: &mut Observed) {
+    if let Connection::Listed { not_ready, .. } = &mut observed.connection {
+        *not_ready = Some((Reason::LinktreeUnavailable, "Linktree responded with 503".into()));
+    }
+}
+
 fn paused(object: &mut Value) {
     object["spec"]["pause"] = "Reconciliation".into();
 }
@@ -25,6 +31,7 @@ pub(super) const CASES: &[Case] = &[
     ("the account has not been listed yet", any, |o| o.connection = Connection::Unlisted, ConditionType::ConnectionReady, Unknown, Reason::Pending),
     ("there is no connection", any, |o| o.connection = unusable(Reason::ConnectionMissing), ConditionType::ConnectionReady, False, Reason::ConnectionMissing),
     ("its token is missing", any, |o| o.connection = unusable(Reason::TokenMissing), ConditionType::ConnectionReady, False, Reason::TokenMissing),
+    ("its last list failed", any, list_failed, ConditionType::ConnectionReady, False, Reason::LinktreeUnavailable),
     // The receiver.
     ("the pod stores deliveries", any, |_| {}, ConditionType::ReceiverAvailable, True, Reason::Available),
     ("there is no pod", any, |o| o.receiver.pod = None, ConditionType::ReceiverAvailable, False, Reason::Progressing),
