@@ -19,6 +19,7 @@ mod deep_stack;
 mod expression;
 pub mod filter;
 pub mod journal;
+pub mod proof;
 pub mod redrive;
 pub mod sink;
 pub mod status;
@@ -33,8 +34,8 @@ pub const DELIVERY_PORT: u16 = 8080;
 pub const ADMIN_PORT: u16 = 9090;
 /// The header, with value `1`, of every response on a route's path. The operator's probe sends an unsigned request to
 /// the public URL and accepts a 401 as the receiver's own only with this header and [`UNSIGNED_ANSWER`] as its body, so
-/// that a 401 of an ingress, a login page or another receiver does not count. A request with this header is a probe,
-/// and is not counted as a delivery without signature.
+/// that a 401 of an ingress or a login page does not count; [`proof`] shows that it is not another receiver's. A request
+/// with this header is a probe, and is not counted as a delivery without signature.
 pub const RECEIVER_HEADER: &str = "x-linktree-receiver";
 /// The body of the 401 to a request without signature or timestamp (Linktree's documentation, "Verify signatures").
 pub const UNSIGNED_ANSWER: &str = "Missing signature";
@@ -56,6 +57,8 @@ pub struct Route {
     pub path: String,
     /// The bearer token for `/status` on the admin port.
     pub admin_token: Secret,
+    /// The key of the [`proof`] with which the receiver answers the operator's probes. It serves nothing else.
+    pub probe_key: Secret,
     /// Signing keys; the first is the current one. Empty while the secret is not known: every delivery is then answered
     /// 503 instead of 403, so that Linktree retries it.
     pub keys: Vec<Key>,
@@ -195,6 +198,7 @@ pub(crate) mod tests {
             webhook: WebhookName { namespace: "marketing".into(), name: "links".into() },
             path: "/h/abc".into(),
             admin_token: Secret::new("admin"),
+            probe_key: Secret::new("probe-secret"),
             keys: vec![Key { name: "k1".into(), secret: Secret::new("s3cret") }],
             timestamp_tolerance_seconds: 300,
             stale_delivery_policy: StaleDeliveryPolicy::Reject,

@@ -89,6 +89,7 @@ fn route_file(directory: &Path, sinks: Vec<Sink>) -> Result<PathBuf> {
         webhook: WebhookName { namespace: "bench".to_owned(), name: "bench".to_owned() },
         path: PATH.to_owned(),
         admin_token: Secret::new("an-admin-token-for-benchmarks-only"),
+        probe_key: Secret::new("a-probe-key-for-benchmarks-only"),
         keys: vec![Key { name: "k1".to_owned(), secret: Secret::new(SECRET) }],
         timestamp_tolerance_seconds: 300,
         stale_delivery_policy: StaleDeliveryPolicy::Reject,

@@ -81,6 +81,8 @@ words! {
         Created,
         Adopted,
         Conflict,
+        AwaitingProof,
+        AccountChanged,
         SubscriptionNotFound,
         Rejected,
         // Reasons of UpToDate.

@@ -18,9 +18,10 @@ pub struct Subscription {
     /// Linktree, and status.subscription.plan lists the changes that it would make.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
-    /// How to treat an existing subscription that the operator did not create. IfURLMatches: adopt the one with this
-    /// webhook's url. Never: leave it unchanged and report a conflict. ByID: adopt the one with the given id, whatever
-    /// its url.
+    /// How to treat an existing subscription that this webhook did not create. IfURLMatches: adopt the one with this
+    /// webhook's url once three probes in a row have proven that the url leads to this webhook's receiver; an external
+    /// receiver cannot prove it. Never: leave it unchanged and report a conflict. ByID: adopt the one with the given id,
+    /// whatever its url, unless another webhook owns it.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
     /// Linktree's id of the subscription to adopt, for adoptionPolicy ByID.

@@ -54,7 +54,12 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LinktreeWebhookSpec {
-    /// The LinktreeConnection in this namespace whose account sends the events.
+    /// The LinktreeConnection in this namespace whose account sends the events. It cannot be changed: the subscription
+    /// would stay active in the first account.
+    #[x_kube(
+        validation = Rule::new("self == oldSelf")
+            .message("connectionRef cannot be changed: delete this LinktreeWebhook, which deletes its subscription, and create it with another connectionRef")
+    )]
     pub connection_ref: LocalObjectReference,
 
     /// The event types to subscribe to. Known types: link.created, link.updated, link.deleted, profile.updated,

@@ -38,6 +38,9 @@ pub struct LinktreeWebhookStatus {
     /// The address that Linktree delivers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
+    /// The account that the subscription is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<SubscriptionAccount>,
     /// The subscription at Linktree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscription: Option<SubscriptionStatus>,
@@ -109,6 +112,17 @@ pub struct Address {
     pub url: String,
 }
 
+/// The account that a subscription is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionAccount {
+    /// Linktree's id of the account; absent if its API does not return one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// A digest of the API token with which the operator last found the subscription.
+    pub token_digest: String,
+}
+
 /// The state of the subscription at Linktree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -119,8 +133,9 @@ pub struct SubscriptionStatus {
     /// Absent: there is no subscription. Registering: requested, not yet confirmed. Enabled: Linktree sends events.
     /// Disabled: it does not.
     pub state: SubscriptionState,
-    /// When registration last began. It is recorded before the request to Linktree, so that an operator that stopped in
-    /// between searches for the subscription first and never creates a second one.
+    /// When registration last began. It is recorded before the request to Linktree, after a list without this URL. An
+    /// operator that stopped in between searches for the subscription first, adopts one that is not older than this, and
+    /// never creates a second one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration_time: Option<Time>,
     /// The start of the current series of failed deliveries.

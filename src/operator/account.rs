@@ -189,6 +189,13 @@ impl Account {
         self.state().identity.clone()
     }
 
+    /// Whether Linktree's ids of both accounts are known and equal: they then have two tokens of one account.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let id = |account: &Account| account.identity().map(|identity| identity.id);
+        self.number != other.number && id(self).is_some_and(|own| Some(own) == id(other))
+    }
+
     /// Records the account's identity. It cannot change for a token.
     pub fn set_identity(&self, identity: WireAccount) {
         self.state().identity = Some(identity);

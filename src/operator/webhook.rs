@@ -28,6 +28,7 @@ use self::{
     told::Told,
 };
 use super::{
+    account::Account,
     kubernetes::{
         apply,
         error::ReconcileError,
@@ -41,7 +42,9 @@ use crate::{
     clock, jitter,
 };
 
+mod account_identity;
 pub mod addressable;
+pub mod challenge;
 pub mod compiler;
 pub mod context;
 pub mod correction;
@@ -65,6 +68,7 @@ pub mod states;
 pub mod status;
 mod subscription_record;
 mod told;
+mod url_proof;
 mod write_budget;
 
 /// Requeue delay for a webhook that the API server did not find although the watch's index has it.
@@ -161,7 +165,8 @@ async fn reconcile_live(
     let repeats = state.repeats(&plan.steps);
     let rest = Rest::after(spec, &observed, &rendered.admin_token, &plan, Version::of(webhook), valid_until);
 
-    let mut outcome = execute(webhook, Some((spec, &rendered)), context, &plan).await;
+    let account = context.connections.accounts.get(&ObjectKey::connection_of(webhook));
+    let mut outcome = execute(webhook, Some((spec, &rendered)), account, context, &plan).await;
     if outcome.outdated {
         return Ok(Some(REQUEUE_SOON));
     }
@@ -227,13 +232,13 @@ async fn finalize(
     context: &Context,
     state: &mut WebhookState,
 ) -> Result<Option<Duration>, ReconcileError> {
-    let mut observed = observe::for_deletion(context, webhook);
+    let (mut observed, account) = observe::for_deletion(context, webhook);
     observed.hold_until = state.hold_until(webhook.metadata.generation);
     observed.unresolved = state.unresolved();
     let url = observed.status.address.as_ref().map(|address| address.url.clone());
     let plan = decide::decide_deletion(terms, url.as_deref(), &observed, deleted_at, clock::now());
     let requeue = plan.requeue;
-    let mut outcome = execute(webhook, None, context, &plan).await;
+    let mut outcome = execute(webhook, None, account, context, &plan).await;
     record_calls(&mut outcome, &plan, webhook.metadata.generation, state);
     if outcome.released || !observed.finalizer {
         return Ok(None);
@@ -268,15 +273,10 @@ fn no_later(requeue: Duration, hold_until: Option<Timestamp>, now: Timestamp) ->
 async fn execute(
     webhook: &LinktreeWebhook,
     spec: Option<(&Spec, &Rendered)>,
+    account: Option<Arc<Account>>,
     context: &Context,
     plan: &Plan,
 ) -> Outcome {
-    let connection = ObjectKey::connection_of(webhook);
-    let accounts = &context.connections.accounts;
-    let account = match spec {
-        Some(_) => accounts.get(&connection),
-        None => accounts.last_known(&connection),
-    };
     let executor = Executor {
         cluster: &context.cluster,
         connections: &context.connections,
@@ -287,7 +287,7 @@ async fn execute(
     };
     let outcome = executor.execute(&plan.steps).await;
     for failure in &outcome.failures {
-        let (namespace, webhook) = (&connection.namespace, webhook.name_any());
+        let (namespace, webhook) = (webhook.namespace().unwrap_or_default(), webhook.name_any());
         if failure.waits() {
             tracing::debug!(namespace, webhook, ?failure, "step waits for the request budget");
         } else {

@@ -31,6 +31,7 @@ pub fn route(sink: Option<SocketAddr>) -> Route {
         webhook: WebhookName { namespace: "marketing".into(), name: "links".into() },
         path: PATH.into(),
         admin_token: Secret::new("t0ken"),
+        probe_key: Secret::new("probe-k3y"),
         keys: vec![Key { name: "k1".into(), secret: Secret::new(SECRET) }],
         timestamp_tolerance_seconds: 300,
         stale_delivery_policy: StaleDeliveryPolicy::Reject,

@@ -50,15 +50,14 @@ struct Command {
 impl Cluster {
     /// Starts an empty cluster with this number of operators.
     pub fn start(seed: u64, operators: usize) -> Self {
+        Cluster::start_with(Linktree::new(seed, true), operators)
+    }
+
+    /// Starts an empty cluster with this number of operators and this Linktree.
+    pub fn start_with(linktree: Linktree, operators: usize) -> Self {
         let kubernetes = Kubernetes::start();
         let node = Node::start(&kubernetes);
-        let mut cluster = Cluster {
-            kubernetes,
-            linktree: Linktree::new(seed, true),
-            node,
-            calls: Calls::new(),
-            operators: Vec::new(),
-        };
+        let mut cluster = Cluster { kubernetes, linktree, node, calls: Calls::new(), operators: Vec::new() };
         (0..operators).for_each(|_| cluster.add_operator());
         cluster
     }

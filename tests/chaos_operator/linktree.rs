@@ -30,6 +30,10 @@ use crate::time;
 
 /// The account's token, which no readable object may contain.
 pub const TOKEN: &str = "lt_test_never-to-be-seen";
+/// Another token of the same account.
+pub const SECOND_TOKEN: &str = "lt_test_second-to-be-unseen";
+/// The token of another account.
+pub const OTHER_TOKEN: &str = "lt_test_other-account-unseen";
 pub const ACCOUNT: AccountKey = AccountKey(0);
 
 pub type Answer = Response<Result<Bytes, ApiError>>;
@@ -39,6 +43,8 @@ pub struct Linktree {
     simulator: Arc<InProcess>,
     record: Arc<Mutex<Record>>,
     quirk: Arc<Mutex<Option<Quirk>>>,
+    /// Whether a second registration of a url is rejected, as the real service does.
+    rejects_second: bool,
 }
 
 /// An error of the next list.
@@ -64,9 +70,23 @@ struct Record {
 
 impl Linktree {
     pub fn new(seed: u64, rate_limits: bool) -> Self {
-        let accounts = vec![format!("name=acc_1,plan=Pro,token={TOKEN}").parse().unwrap()];
+        let accounts = [
+            format!("name=acc_1,plan=Pro,token={TOKEN},token={SECOND_TOKEN}"),
+            format!("name=acc_2,plan=Pro,token={OTHER_TOKEN}"),
+        ];
+        let accounts = accounts.iter().map(|account| account.parse().unwrap()).collect();
         let simulator = InProcess::new(Setup { accounts, rate_limits, offers: Offers::All }, Ids::from_seed(seed));
-        Linktree { simulator: Arc::new(simulator), record: Arc::default(), quirk: Arc::default() }
+        Linktree {
+            simulator: Arc::new(simulator),
+            record: Arc::default(),
+            quirk: Arc::default(),
+            rejects_second: false,
+        }
+    }
+
+    /// A Linktree that rejects a second registration of a url with 409.
+    pub fn rejecting_second(seed: u64) -> Self {
+        Linktree { rejects_second: true, ..Linktree::new(seed, false) }
     }
 
     pub fn with<T>(&self, act: impl FnOnce(&mut State, Timestamp) -> T) -> T {
@@ -113,6 +133,9 @@ impl Linktree {
             return None;
         }
         let asked: CreateSubscription = serde_json::from_slice(request.body()).ok()?;
+        if self.rejects_second {
+            return None;
+        }
         let taken = self.subscriptions().iter().any(|known| known.url == asked.url);
         let made = taken.then(|| self.with(|state, now| state.add(ACCOUNT, asked.url, asked.events, now).unwrap()))?;
         let body = Bytes::from(serde_json::to_vec(&made).unwrap());
@@ -176,7 +199,7 @@ impl Linktree {
     /// All signing secrets so far, and the token.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = self.record.lock().unwrap().secrets.clone();
-        secrets.push(TOKEN.to_owned());
+        secrets.extend([TOKEN, SECOND_TOKEN, OTHER_TOKEN].map(str::to_owned));
         secrets
     }
 }

@@ -26,11 +26,13 @@ mod mutations;
 mod node;
 mod odd_objects;
 mod oracle;
+mod owners;
 mod planted_secrets;
 mod sample;
 mod scenario;
 mod stale;
 mod time;
+mod two_clusters;
 mod variation;
 mod workers;
 

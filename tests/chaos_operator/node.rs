@@ -15,9 +15,10 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use linktree_operator::{
     linktree::secret::Secret,
-    operator::ports::{Probe, ProbeResult, Receivers, Redriven},
+    operator::ports::{Challenge, Probe, ProbeResult, Receivers, Redriven},
     route::{
         Route,
+        proof::Nonce,
         redrive::RedriveRequest,
         status::{ReceiverStatus, SinkStatus},
     },
@@ -44,6 +45,8 @@ pub struct Node {
     reachable: Arc<Mutex<bool>>,
     varied: Arc<Mutex<Vec<Varied>>>,
     answers: Arc<AtomicU64>,
+    /// The nodes that the public URLs lead to in turn; if there are none, this one.
+    others: Arc<Mutex<Vec<Node>>>,
 }
 
 /// A source of answers of which each differs from the one before: it gets their number.
@@ -73,6 +76,7 @@ impl Node {
             reachable: Arc::new(Mutex::new(true)),
             varied: Arc::default(),
             answers: Arc::default(),
+            others: Arc::default(),
         };
         edge::start(kubernetes);
         let running = node.clone();
@@ -83,6 +87,11 @@ impl Node {
     /// Sets whether the public URLs reach the receivers.
     pub fn set_reachable(&self, reachable: bool) {
         *self.reachable.lock().unwrap() = reachable;
+    }
+
+    /// Sets the nodes that the public URLs lead to in turn.
+    pub fn lead_to(&self, nodes: &[&Node]) {
+        *self.others.lock().unwrap() = nodes.iter().map(|node| (*node).clone()).collect();
     }
 
     /// Sets the sources of varying answers.
@@ -222,20 +231,46 @@ impl Receivers for Node {
 
 #[async_trait]
 impl Probe for Node {
-    async fn probe(&self, url: &Url) -> ProbeResult {
+    async fn probe(&self, url: &Url, challenge: Option<&Challenge>) -> ProbeResult {
         for varied in self.varied.lock().unwrap().iter() {
             if let Varied::Probe(answer) = varied {
                 return answer(self.answers.fetch_add(1, Ordering::Relaxed));
             }
         }
-        let serves = |pod: &RunningPod| {
-            let route = pod.mounted.as_ref().and_then(|(file, _)| serde_json::from_slice::<Route>(file).ok());
-            pod.ready && route.is_some_and(|route| route.path == url.path())
-        };
-        let routed = *self.reachable.lock().unwrap() && edge::is_routed(&self.kubernetes, url);
-        if routed && self.pods.lock().unwrap().values().any(serves) {
-            return ProbeResult::Succeeded { certificate_expires: None };
+        if !*self.reachable.lock().unwrap() || !edge::is_routed(&self.kubernetes, url) {
+            return ProbeResult::ConnectionFailed { problem: "connection refused".to_owned() };
         }
-        ProbeResult::ConnectionFailed { problem: "connection refused".to_owned() }
+        let Some(challenge) = challenge else {
+            let problem = "an answer that is not the receiver's".to_owned();
+            return ProbeResult::Foreign { status: 401, problem, certificate_expires: None };
+        };
+        let nonce = Nonce::new([7; 32]);
+        match self.destination().proof(url, nonce) {
+            Some(proof) if challenge.is_met_by(nonce, url.path(), proof.as_bytes()) => {
+                ProbeResult::Succeeded { certificate_expires: None }
+            }
+            Some(_) => ProbeResult::Unexpected { problem: "another receiver answered".to_owned() },
+            None => ProbeResult::ConnectionFailed { problem: "connection refused".to_owned() },
+        }
+    }
+}
+
+impl Node {
+    /// The node that the public URLs lead to now.
+    fn destination(&self) -> Node {
+        let mut others = self.others.lock().unwrap();
+        let count = others.len();
+        others.rotate_left(1.min(count));
+        others.last().cloned().unwrap_or_else(|| self.clone())
+    }
+
+    /// The proof of this node's receiver for a URL.
+    fn proof(&self, url: &Url, nonce: Nonce) -> Option<String> {
+        let pods = self.pods.lock().unwrap();
+        pods.values().filter(|pod| pod.ready).find_map(|pod| {
+            let (file, _) = pod.mounted.as_ref()?;
+            let route: Route = serde_json::from_slice(file).ok()?;
+            (route.path == url.path()).then(|| nonce.proof(&route.probe_key, &route.path, &Route::digest(file)))
+        })
     }
 }

@@ -46,7 +46,7 @@ def route(port):
         }
 
     return {
-        "version": 1, "webhook": {"namespace": "marketing", "name": "links"}, "path": "/h/abc", "adminToken": "t",
+        "version": 1, "webhook": {"namespace": "marketing", "name": "links"}, "path": "/h/abc", "adminToken": "t", "probeKey": "p",
         "keys": [{"name": "k1", "secret": KEY}], "timestampToleranceSeconds": 300, "deduplicationWindowSeconds": 604800,
         "retentionSeconds": 604800, "deadLetterRetentionSeconds": 2592000, "capacityBytes": 1 << 30, "maxBodyBytes": 262144, "staleDeliveryPolicy": "Reject",
         "sinks": [sink("binary", "cloudEvent"), sink("structured", "cloudEventStructured")],

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{Account, limiter::Budget};
@@ -32,8 +33,12 @@ pub struct Accounts {
 struct Entry {
     credentials: Credentials,
     account: Arc<Account>,
+    /// The digest of the token, as the statuses of webhooks have it.
+    token_digest: Arc<str>,
     /// Whether the connection and its token still exist.
     current: bool,
+    /// The account with the connection's previous token, and the digest of that. Subscriptions may have stayed in it.
+    former: Option<(Arc<Account>, Arc<str>)>,
 }
 
 /// The base URL and token that identify an account, however the URL is spelled.
@@ -58,6 +63,11 @@ impl Credentials {
     #[must_use]
     pub fn token(&self) -> &Secret {
         &self.token
+    }
+
+    /// A digest of the token, to notice that it was changed. A token is random, so it cannot be guessed from this.
+    fn token_digest(&self) -> Arc<str> {
+        hex::encode(&Sha256::digest(self.token.expose())[..8]).into()
     }
 
     fn digest(&self) -> u64 {
@@ -103,12 +113,17 @@ impl Accounts {
             Some(entry) => Arc::clone(&entry.account),
             None => Arc::new(create()?),
         };
-        let entry = Entry { credentials: credentials.clone(), account: Arc::clone(&account), current: true };
-        if let Some(before) = entries.insert(connection.clone(), entry)
-            && !Arc::ptr_eq(&before.account, &account)
-        {
-            before.account.remove_connection(connection);
-        }
+        let former = match entries.remove(connection) {
+            Some(before) if Arc::ptr_eq(&before.account, &account) => before.former,
+            Some(before) => {
+                before.account.remove_connection(connection);
+                Some((before.account, before.token_digest))
+            }
+            None => None,
+        };
+        let (credentials, token_digest) = (credentials.clone(), credentials.token_digest());
+        let entry = Entry { credentials, account: Arc::clone(&account), token_digest, current: true, former };
+        entries.insert(connection.clone(), entry);
         account.add_connection(connection, requests_per_minute);
         Ok(account)
     }
@@ -126,12 +141,29 @@ impl Accounts {
         self.entries().get(connection).map(|entry| Arc::clone(&entry.account))
     }
 
-    /// The other connections with the same account as this one.
+    /// The digest of the last known token of a connection.
+    #[must_use]
+    pub fn token_digest(&self, connection: &ObjectKey) -> Option<Arc<str>> {
+        self.entries().get(connection).map(|entry| Arc::clone(&entry.token_digest))
+    }
+
+    /// The account with the connection's previous token, and the digest of that token. Only for deleting subscriptions
+    /// that have stayed in it.
+    #[must_use]
+    pub fn former(&self, connection: &ObjectKey) -> Option<(Arc<Account>, Arc<str>)> {
+        self.entries().get(connection)?.former.clone()
+    }
+
+    /// The other connections with the same account as this one, perhaps with another of its tokens.
     #[must_use]
     pub fn sharing_with(&self, connection: &ObjectKey) -> Vec<ObjectKey> {
         let entries = self.entries();
         let Some(own) = entries.get(connection) else { return Vec::new() };
-        let shares = |entry: &Entry| entry.current && Arc::ptr_eq(&entry.account, &own.account);
+        let is_one_account = |entry: &Entry| {
+            entry.credentials.base_url == own.credentials.base_url && entry.account.is_same_as(&own.account)
+        };
+        let shares =
+            |entry: &Entry| entry.current && (Arc::ptr_eq(&entry.account, &own.account) || is_one_account(entry));
         let others = entries.iter().filter(|(key, entry)| *key != connection && shares(entry));
         others.map(|(key, _)| key.clone()).collect()
     }

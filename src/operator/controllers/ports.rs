@@ -10,6 +10,7 @@ use kube::{Client, Config};
 use reqwest::Certificate;
 
 pub use crate::operator::webhook::{
+    challenge::Challenge,
     observed::ProbeResult,
     probe::{Probe, Prober},
     receiver_client::{ReceiverClient, Receivers, Redriven},

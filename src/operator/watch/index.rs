@@ -28,6 +28,9 @@ pub struct IndexEntry {
     pub connection: String,
     /// The id of the subscription in the webhook's status.
     pub subscription: Option<SubscriptionId>,
+    /// The id of the subscription that the webhook's spec names, with `adoptionPolicy: ByID`.
+    named: Option<SubscriptionId>,
+    created_at: Option<Timestamp>,
     /// The start time of the registration in the webhook's status.
     pub begun: Option<Timestamp>,
     /// The URL in the webhook's status.
@@ -50,6 +53,8 @@ impl IndexEntry {
             version: Version::of(webhook),
             connection: webhook.spec.connection_ref.name.clone(),
             subscription: subscription.and_then(|known| known.id.clone()).map(SubscriptionId),
+            named: webhook.spec.subscription.id.clone().map(SubscriptionId),
+            created_at: webhook.metadata.creation_timestamp.as_ref().map(|created| created.0),
             begun: subscription.and_then(|known| Some(known.registration_time.as_ref()?.0)),
             url: status.and_then(|status| Some(status.address.as_ref()?.url.clone())),
             trigger: trigger(webhook),
@@ -57,6 +62,26 @@ impl IndexEntry {
             has_status: status.and_then(|status| status.observed_generation).is_some_and(|seen| seen >= 0),
             secrets: named_secrets(webhook).into_iter().collect(),
         }
+    }
+}
+
+/// A webhook's claim to a subscription. Of several, the smallest wins: one by the status goes before one by the spec
+/// alone, then that of the oldest webhook, then that of the first by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim<'a> {
+    only_named: bool,
+    created_at: Option<Timestamp>,
+    pub webhook: &'a ObjectKey,
+    pub id: &'a SubscriptionId,
+}
+
+impl IndexEntry {
+    /// The webhook's claim to the subscription in its status, or else to the one that its spec names.
+    #[must_use]
+    pub fn claim(&self) -> Option<Claim<'_>> {
+        let id = self.subscription.as_ref().or(self.named.as_ref())?;
+        let only_named = self.subscription.is_none();
+        Some(Claim { only_named, created_at: self.created_at, webhook: &self.key, id })
     }
 }
 
@@ -86,6 +111,12 @@ impl Indexes {
         self.all().iter().flat_map(|index| index.by_connections(connections)).collect()
     }
 
+    /// The webhooks of any connection that claim this subscription.
+    #[must_use]
+    pub fn by_claim(&self, id: &SubscriptionId) -> Vec<Arc<IndexEntry>> {
+        self.all().iter().flat_map(|index| index.by_claim(id)).collect()
+    }
+
     /// The webhooks that use this connection.
     #[must_use]
     pub fn by_connection(&self, connection: &ObjectKey) -> Vec<Arc<IndexEntry>> {
@@ -110,6 +141,8 @@ struct State {
     entries: HashMap<Arc<ObjectKey>, Arc<IndexEntry>>,
     /// Per Secret, the names of the webhooks whose spec refers to it.
     by_secret: HashMap<ObjectKey, Vec<String>>,
+    /// Per subscription, the webhooks that claim it.
+    by_claim: HashMap<SubscriptionId, Vec<Arc<ObjectKey>>>,
     /// The keys received so far of a list in progress.
     listed: HashSet<Arc<ObjectKey>>,
 }
@@ -174,6 +207,14 @@ impl WebhookIndex {
         entries
     }
 
+    /// The webhooks that claim this subscription.
+    #[must_use]
+    pub fn by_claim(&self, id: &SubscriptionId) -> Vec<Arc<IndexEntry>> {
+        let state = self.state();
+        let claimants = state.by_claim.get(id).map(Vec::as_slice).unwrap_or_default();
+        claimants.iter().filter_map(|key| state.entries.get(key).cloned()).collect()
+    }
+
     /// The names of the webhooks that a Secret affects, all in its namespace: the one that owns it, and those whose
     /// spec refers to it.
     #[must_use]
@@ -206,12 +247,23 @@ impl State {
             names.push(entry.key.name.clone());
         }
         let key = Arc::clone(&entry.key);
+        if let Some(Claim { id, .. }) = entry.claim() {
+            self.by_claim.entry(id.clone()).or_default().push(Arc::clone(&key));
+        }
         self.entries.insert(Arc::clone(&key), Arc::new(entry));
         key
     }
 
     fn remove(&mut self, key: &ObjectKey) {
         let Some(entry) = self.entries.remove(key) else { return };
+        if let Some(Claim { id, .. }) = entry.claim()
+            && let Some(claims) = self.by_claim.get_mut(id)
+        {
+            claims.retain(|claimant| **claimant != *key);
+            if claims.is_empty() {
+                self.by_claim.remove(id);
+            }
+        }
         for secret in &entry.secrets {
             let secret = ObjectKey::new(&key.namespace, secret);
             if let Some(names) = self.by_secret.get_mut(&secret) {
@@ -266,6 +318,48 @@ mod tests {
         index.apply(&Event::Delete(named("b", with_key("shared"))));
         assert_eq!(index.by_secret(&key("shared")), [""; 0]);
         assert_eq!(index.by_secret(&key("other")), ["a"]);
+    }
+
+    #[test]
+    fn of_several_claims_to_a_subscription_the_first_in_a_status_and_then_the_oldest_wins() {
+        let id = SubscriptionId("wh_1".into());
+        let by_spec = |created: &str| {
+            let created = created.to_owned();
+            move |object: &mut Value| {
+                object["metadata"]["creationTimestamp"] = created.into();
+                object["spec"]["subscription"] = json!({"adoptionPolicy": "ByID", "id": "wh_1"});
+            }
+        };
+        let by_status = |created: &str| {
+            let (named, created) = (by_spec(created), created.to_owned());
+            move |object: &mut Value| {
+                named(object);
+                object["metadata"]["creationTimestamp"] = created.into();
+                object["status"] = json!({"subscription": {"id": "wh_1", "state": "Enabled"}});
+            }
+        };
+        let winner = |index: &WebhookIndex| {
+            let claims = index.by_claim(&id);
+            claims.iter().filter_map(|entry| entry.claim()).min().map(|claim| claim.webhook.name.clone())
+        };
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        let index = WebhookIndex::default();
+        assert_eq!(winner(&index), None);
+        index.apply(&Event::Apply(named("c", by_spec(late))));
+        index.apply(&Event::Apply(named("b", by_spec(late))));
+        assert_eq!(winner(&index).as_deref(), Some("b"), "both are as old");
+        index.apply(&Event::Apply(named("d", by_spec(early))));
+        assert_eq!(winner(&index).as_deref(), Some("d"));
+        index.apply(&Event::Apply(named("b", by_status(late))));
+        assert_eq!(winner(&index).as_deref(), Some("b"), "it has adopted the subscription already");
+        index.apply(&Event::Apply(named("d", by_status(early))));
+        assert_eq!(winner(&index).as_deref(), Some("d"));
+        for name in ["b", "d"] {
+            index.apply(&Event::Delete(named(name, |_| {})));
+        }
+        assert_eq!(winner(&index).as_deref(), Some("c"));
+        index.apply(&Event::Apply(named("c", |_| {})));
+        assert_eq!((winner(&index), index.state().by_claim.len()), (None, 0));
     }
 
     #[test]

@@ -232,6 +232,7 @@ mod tests {
             kept_for: None,
             previous_not_after: None,
             admin_token: Secret::new("admin"),
+            probe_key: Secret::new("probe"),
         };
         let current = route(&spec, &secrets, &addresses, jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(resolve(Some(&current)).await, [Ok("http://old.svc/".to_owned()), found]);

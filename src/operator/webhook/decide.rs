@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use self::subscription::outcome::Health;
 use super::{
+    account_identity,
     observed::{Connection, Observed},
     plan::{Plan, SETTLED, Step},
     spec::{Endpoint, Spec},
@@ -18,6 +19,7 @@ use crate::{
         condition::{ConditionType, Reason},
         webhook_status::GapReason,
     },
+    linktree::wire::SubscriptionId,
     operator::kubernetes::conditions::{self, Finding, Status},
 };
 
@@ -107,9 +109,11 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
             status.failing_since_time.is_some() || (spec.is_external() && status.recovery.is_some())
         });
     let steps_done = steps.is_empty();
+    let id = subscription.status.as_ref().and_then(|status| status.id.clone()).map(SubscriptionId);
     Plan {
         steps,
         findings,
+        account: account_identity::remembered(&observed.status, &observed.connection, id.as_ref()),
         subscription: subscription.status,
         awaited_milestones,
         journal_forecast,
@@ -147,9 +151,11 @@ fn carry_over_failure(observed: &Observed, now: Timestamp, findings: &mut [(Cond
     if observed.hold_until.is_none_or(|until| now >= until) {
         return;
     }
-    let held = findings
-        .iter_mut()
-        .find(|(condition_type, finding)| Some(*condition_type) == observed.held && !finding.holds());
+    // A list since then has shown why the call failed.
+    let is_explained = |finding: &Finding| matches!(finding.reason, Reason::AwaitingProof | Reason::AccountChanged);
+    let held = findings.iter_mut().find(|(condition_type, finding)| {
+        Some(*condition_type) == observed.held && !finding.holds() && !is_explained(finding)
+    });
     if let Some((condition_type, finding)) = held {
         *finding = observed.carry_over(*condition_type);
     }

@@ -23,9 +23,10 @@ use kube::{
 use serde_json::json;
 
 use super::{
+    account_identity,
     context::{Cluster, Connections},
     observed::{Child, Part, StaleObject},
-    outcome::{Failure, Outcome},
+    outcome::{Begun, Failure, Outcome},
     plan::{HandledRedrive, Step},
     receiver_client::{Receivers, Redriven},
     render::{Rendered, exposure::ExposureObject},
@@ -33,7 +34,7 @@ use super::{
     subscription_record::registering,
 };
 use crate::{
-    api::{condition::ConditionType, webhook::LinktreeWebhook},
+    api::{condition::ConditionType, webhook::LinktreeWebhook, webhook_status::SubscriptionAccount},
     clock,
     linktree::{
         client::Linktree,
@@ -276,12 +277,22 @@ impl Executor<'_> {
         let current = outcome.left(self.webhook);
         let mut status = current.status.clone().unwrap_or_default();
         status.subscription = Some(registering(Some(Time(at))));
+        status.account = self.account_of_subscriptions();
         match apply::apply_status_as_seen(&self.api(), current, &status).await {
-            Ok(recorded) => outcome.written = Some(Box::new(recorded)),
+            Ok(recorded) => {
+                outcome.begun = Some(Begun { at, account: status.account, is_void: false });
+                outcome.written = Some(Box::new(recorded));
+            }
             Err(kube::Error::Api(rejection)) if rejection.is_conflict() => outcome.outdated = true,
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// The account that the webhook's subscription is created in.
+    fn account_of_subscriptions(&self) -> Option<SubscriptionAccount> {
+        let token = self.connections.accounts.token_digest(&ObjectKey::connection_of(self.webhook))?;
+        Some(account_identity::of(&*self.account.as_ref()?.snapshot()?, &token))
     }
 
     async fn update(

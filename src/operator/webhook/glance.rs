@@ -53,7 +53,7 @@ async fn rests(context: &Context, entry: &IndexEntry, told: &mut Told) -> Option
     if let Some(newer) = rest.seen_in(&surroundings.connection) {
         context.states.with(webhook, |state| state.rests(Some(newer)));
     }
-    leads_to_the_same(context, entry, told).await.then(|| SETTLED.min(rest.left(now)))
+    leads_to_the_same(context, entry, &rest, told).await.then(|| SETTLED.min(rest.left(now)))
 }
 
 /// Whether the receiver reports the same status as when the webhook was settled. An external receiver is not polled.
@@ -67,7 +67,7 @@ async fn receiver_says_the_same(context: &Context, rest: &Rest, told: &mut Told)
 
 /// Whether a probe of the URL in the webhook's status has the same result as the last one. Probes only if that result
 /// has expired.
-async fn leads_to_the_same(context: &Context, entry: &IndexEntry, told: &mut Told) -> bool {
+async fn leads_to_the_same(context: &Context, entry: &IndexEntry, rest: &Rest, told: &mut Told) -> bool {
     let (webhook, now) = (&*entry.key, clock::now());
     let Some(url) = entry.url.as_deref() else { return false };
     let before = match context.states.with(webhook, |state| state.probe_due(url, now)) {
@@ -77,7 +77,8 @@ async fn leads_to_the_same(context: &Context, entry: &IndexEntry, told: &mut Tol
     };
     // Parsed late, since most polls end before they need the URL.
     let Ok(url) = Url::parse(url) else { return false };
-    let result = context.receivers.prober.probe(&url).await;
+    let challenge = rest.receiver.as_ref().map(|receiver| &receiver.challenge);
+    let result = context.receivers.prober.probe(&url, challenge).await;
     let same = result == before;
     context.states.with(webhook, |state| state.probed(&url, result.clone(), same, now));
     told.probe = Some((url, result));

@@ -1,6 +1,9 @@
 //! Reads the state of one webhook from Kubernetes, its receiver, its URL and its account. It writes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -12,6 +15,8 @@ use kube::ResourceExt;
 
 use self::read::{Kubernetes, api, key, read};
 use super::{
+    account_identity,
+    challenge::Challenge,
     context::Context,
     creation::Creation,
     observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
@@ -32,7 +37,7 @@ use crate::{
     clock,
     linktree::{error::ApiError, secret::Secret, wire::SubscriptionId},
     operator::{
-        account::reason::reason,
+        account::{Account, reason::reason},
         kubernetes::{
             annotations::{self, PREVIOUS_NOT_AFTER_ANNOTATION, ROUTE_DIGEST_ANNOTATION, SUBSCRIPTION_ANNOTATION},
             apply::Desired,
@@ -42,15 +47,14 @@ use crate::{
             object_key::ObjectKey,
             secret_value::secret_value,
         },
-        watch::{
-            index::IndexEntry,
-            observed_versions::{Kind, Object, Version},
-        },
+        watch::observed_versions::{Kind, Object, Version},
     },
     route::{self, Route},
 };
 
 mod exposure;
+mod owner;
+mod proof;
 mod read;
 mod stale_objects;
 mod status_times;
@@ -79,10 +83,15 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<
         }
     }
     let route = read::<KubernetesSecret>(context, spec, Kind::Secret, &spec.route_secret_name()).await?;
-    let token = route.as_ref().and_then(|route| route.data.as_ref()?.get(children::ADMIN_TOKEN_KEY));
-    let token = token.and_then(|bytes| secret_value(&bytes.0));
-    let admin_token = token.unwrap_or_else(random_token);
-    Ok((Secrets { values, kept_for, previous_not_after, admin_token }, route))
+    let stored = |key: &str| {
+        let value = route.as_ref().and_then(|route| route.data.as_ref()?.get(key));
+        value.and_then(|bytes| secret_value(&bytes.0))
+    };
+    let admin_token = stored(children::ADMIN_TOKEN_KEY).unwrap_or_else(random_token);
+    // A restored Secret may have come from another cluster, whose receiver then has the same key.
+    let is_own = route.as_ref().is_some_and(|route| route.owner_references().iter().any(|owner| owner.uid == spec.uid));
+    let probe_key = stored(children::PROBE_KEY_KEY).filter(|_| is_own).unwrap_or_else(random_token);
+    Ok((Secrets { values, kept_for, previous_not_after, admin_token, probe_key }, route))
 }
 
 /// The route that the receiver has, if it was rendered from the webhook's present spec.
@@ -113,6 +122,7 @@ pub async fn observe(
     let receiver =
         if external { Receiver::default() } else { receiver(context, spec, &rendered.admin_token, told).await? };
     let mut seen = without_children(context, webhook);
+    seen.url_taken_by = owner::url_taken_by(context, webhook, spec.url.as_str());
     let handled = seen.status.last_handled_sync_request.as_deref();
     let rotated = seen.status.last_handled_rotate_secret_request.as_deref();
     seen.rotate_request = annotations::pending(webhook, annotations::ROTATE_SECRET, rotated).map(str::to_owned);
@@ -121,18 +131,21 @@ pub async fn observe(
     // Re-enabling a disabled subscription needs a new probe, since an earlier one does not prove that the receiver is
     // healthy now. A sync request needs one, too.
     let needs_probe = seen.sync_request.is_some() || ownership::is_disabled(spec, &seen);
+    let loaded = receiver.status.as_ref().map(|status| status.route_digest.as_str());
+    let challenge = (!external).then(|| Challenge::new(&rendered.route.probe_key, &rendered.route_digest, loaded));
     let known = told.by_probe(&spec.url).cloned().or_else(|| state.valid_probe(&spec.url, now));
     let known = known.filter(|_| !needs_probe).or_else(|| state.recent_failure(&spec.url, now));
-    let probe = match known {
+    let mut probe = match known {
         Some(result) => result,
         // Without a pod nothing can respond: a probe would only add a failure to the status.
         None if receiver.pod.is_none() && !external => ProbeResult::NotProbed,
         None => {
-            let result = context.receivers.prober.probe(&spec.url).await;
+            let result = context.receivers.prober.probe(&spec.url, challenge.as_ref()).await;
             state.probed(&spec.url, result.clone(), probe_finding(spec, &result, now).holds(), now);
             result
         }
     };
+    seen.leads_here = proof::leads_here(context, (spec, &seen), &mut probe, (challenge.as_ref(), now), state).await;
     let sinks = receiver.status.as_ref().map(|status| status.sinks.as_slice()).unwrap_or_default();
     let sink_failures = state.sink_failures(sinks, now);
     let (exposure, outdated) = exposure::observe(context, spec, rendered.children.exposure.as_ref()).await?;
@@ -151,8 +164,8 @@ pub async fn observe(
         stale_objects: stale_objects::stale_objects(context, spec, state).await?,
         sinks_unresolved: rendered.sinks_unresolved.clone(),
         sink_failures,
-        url_taken_by: url_taken_by(context, spec, &seen),
         probe,
+        challenge,
         probed_at: state.probed_at(),
         hold_until: state.hold_until(spec.generation),
         held: state.held(spec.generation),
@@ -165,18 +178,34 @@ pub async fn observe(
 
 /// The part of the state that deleting a webhook needs.
 ///
-/// If the connection or its token was deleted too, the account's last snapshot is used.
-pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> Observed {
+/// Also returns the account in which the subscription is deleted. If the connection or its token was deleted too, the
+/// account's last snapshot is used; if the token is now another account's, the account of the previous token.
+pub fn for_deletion(context: &Context, webhook: &LinktreeWebhook) -> (Observed, Option<Arc<Account>>) {
     let mut observed = without_children(context, webhook);
+    let url = observed.status.address.as_ref().map(|address| address.url.as_str()).unwrap_or_default();
+    observed.url_taken_by = owner::url_taken_by(context, webhook, url);
     let key = ObjectKey::connection_of(webhook);
-    if let Connection::Unusable { .. } | Connection::Unlisted = observed.connection
-        && let Some(account) = context.connections.accounts.last_known(&key)
-        && let Some(snapshot) = account.snapshot()
+    let accounts = &context.connections.accounts;
+    let mut account = accounts.last_known(&key);
+    if let Some((former, token)) = accounts.former(&key)
+        && account_identity::has_changed(&observed.status, &observed.connection)
+        && let Some(connection) = listed(&former, &token)
+        && !account_identity::has_changed(&observed.status, &connection)
     {
-        observed.connection =
-            Connection::Listed { snapshot, in_cluster: false, capabilities: account.capabilities(), not_ready: None };
+        (observed.connection, account) = (connection, Some(former));
+    } else if let Connection::Unusable { .. } | Connection::Unlisted = observed.connection
+        && let Some(connection) =
+            account.as_ref().and_then(|account| listed(account, &accounts.token_digest(&key).unwrap_or_default()))
+    {
+        observed.connection = connection;
     }
-    observed
+    (observed, account)
+}
+
+/// An account as its last list has shown it.
+fn listed(account: &Account, token: &Arc<str>) -> Option<Connection> {
+    let (snapshot, capabilities) = (account.snapshot()?, account.capabilities());
+    Some(Connection::Listed { snapshot, in_cluster: false, capabilities, not_ready: None, token: Arc::clone(token) })
 }
 
 /// The state that is known without reading the receiver and the webhook's other objects.
@@ -199,7 +228,10 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         sinks_unresolved: Vec::new(),
         sink_failures: BTreeMap::new(),
         url_taken_by: None,
+        id_taken_by: owner::id_taken_by(context, webhook),
         probe: ProbeResult::NotProbed,
+        challenge: None,
+        leads_here: false,
         probed_at: None,
         hold_until: None,
         held: None,
@@ -216,21 +248,6 @@ fn redrive_request(webhook: &LinktreeWebhook, status: &LinktreeWebhookStatus) ->
     let value = annotations::pending(webhook, annotations::REDRIVE, None)?;
     let value: String = value.chars().take(REDRIVE_VALUE_MAX).collect();
     (status.last_handled_redrive_request.as_ref() != Some(&value)).then_some(value)
-}
-
-/// Another webhook of the account that has a subscription with the URL of this one.
-///
-/// Only an external receiver's URL can be used twice, and only a webhook without a subscription needs to know.
-fn url_taken_by(context: &Context, spec: &Spec, seen: &Observed) -> Option<ObjectKey> {
-    let registered = seen.status.subscription.as_ref().is_some_and(|subscription| subscription.id.is_some());
-    if !spec.is_external() || registered {
-        return None;
-    }
-    let (own, connection) = (key(spec), ObjectKey::new(&spec.name.namespace, &spec.connection));
-    let connections = [context.connections.accounts.sharing_with(&connection), vec![connection]].concat();
-    let webhooks = context.connections.indexes.by_connections(&connections);
-    let has_url = |other: &IndexEntry| other.url.as_deref() == Some(spec.url.as_str()) && other.subscription.is_some();
-    webhooks.iter().find(|other| *other.key != own && has_url(other)).map(|other| (*other.key).clone())
 }
 
 /// The state of a connection, from the connection's cache and its account.
@@ -258,6 +275,7 @@ pub fn connection(context: &Context, key: &ObjectKey) -> Connection {
             snapshot,
             in_cluster: object.spec.base_url.starts_with("http://"),
             capabilities: account.capabilities(),
+            token: context.connections.accounts.token_digest(key).unwrap_or_default(),
         },
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{correction::Correction, creation::Creation, spec::exposure::Gateway};
+use super::{challenge::Challenge, correction::Correction, creation::Creation, spec::exposure::Gateway};
 
 use crate::{
     api::{
@@ -59,7 +59,14 @@ pub struct Observed {
     /// Another webhook of the account that has a subscription with this webhook's URL. Only the URL of an external
     /// receiver can be used twice.
     pub url_taken_by: Option<ObjectKey>,
+    /// Another webhook of the account that owns the subscription in this webhook's status or spec.
+    pub id_taken_by: Option<ObjectKey>,
     pub probe: ProbeResult,
+    /// The proof that a probe of the URL must get; `None` for an external receiver, which can give none.
+    pub challenge: Option<Challenge>,
+    /// Whether three probes in a row have proven that the URL leads to this webhook's receiver. Only found out if a
+    /// subscription with the URL cannot be adopted otherwise.
+    pub leads_here: bool,
     /// When the last probe was made.
     pub probed_at: Option<Timestamp>,
     /// End of the backoff after a failed call to Linktree.
@@ -122,6 +129,8 @@ pub enum Connection {
         capabilities: Capabilities,
         /// Why the connection is not ready although its account was listed before: the error of the last list.
         not_ready: Option<(Reason, String)>,
+        /// The digest of the connection's token.
+        token: Arc<str>,
     },
 }
 
@@ -149,6 +158,8 @@ pub struct Secrets {
     pub previous_not_after: Option<Timestamp>,
     /// The receiver's admin token: the one in the route Secret, or a new random one.
     pub admin_token: Secret,
+    /// The receiver's probe key: the one in this webhook's route Secret, or a new random one.
+    pub probe_key: Secret,
 }
 
 /// A sink whose URL or credentials refer to a missing object or Secret key.

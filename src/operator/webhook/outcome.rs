@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::plan::HandledRedrive;
 use crate::{
-    api::{condition::ConditionType, webhook::LinktreeWebhook},
+    api::{condition::ConditionType, webhook::LinktreeWebhook, webhook_status::SubscriptionAccount},
     linktree::{error::ApiError, wire::SubscriptionId},
 };
 
@@ -18,6 +18,8 @@ pub struct Outcome {
     /// The webhook had changed since it was read: the remaining steps were skipped, and the next reconciliation decides
     /// again.
     pub outdated: bool,
+    /// The registration that was recorded, and the account that it was sent to.
+    pub begun: Option<Begun>,
     /// The id of the subscription that was created.
     pub registered: Option<SubscriptionId>,
     /// The value of the user's rotation request that was completed.
@@ -31,6 +33,15 @@ pub struct Outcome {
     /// The finalizer was removed, so the webhook may no longer exist.
     pub released: bool,
     pub failures: Vec<Failure>,
+}
+
+/// A registration that was recorded in the status.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    pub at: Timestamp,
+    pub account: Option<SubscriptionAccount>,
+    /// Linktree has rejected it, or it was not sent: it has created no subscription.
+    pub is_void: bool,
 }
 
 /// A step that failed, as the status reports it.

@@ -12,7 +12,7 @@ use crate::{
     api::{
         condition::ConditionType,
         journal_status::JournalForecast,
-        webhook_status::{AwaitedMilestones, SubscriptionStatus},
+        webhook_status::{AwaitedMilestones, SubscriptionAccount, SubscriptionStatus},
     },
     linktree::wire::{SubscriptionId, UpdateSubscription},
     operator::kubernetes::conditions::Finding,
@@ -120,6 +120,8 @@ pub struct Plan {
     /// One per condition type, in the order of the status, which adds `Ready` and the kstatus conditions.
     pub findings: Vec<(ConditionType, Finding)>,
     pub subscription: Option<SubscriptionStatus>,
+    /// The account that the subscription is in.
+    pub account: Option<SubscriptionAccount>,
     pub awaited_milestones: Option<AwaitedMilestones>,
     /// When undelivered events fill the journal, if that is soon.
     pub journal_forecast: Option<JournalForecast>,

@@ -1,17 +1,26 @@
 //! Probes a webhook's public URL with an unsigned request, as seen from outside. The bundled receiver must answer it
-//! with its 401; an external receiver, with a response that shows that it verifies signatures. No receiver counts a
+//! with its 401 and the proof that it is this webhook's; an external receiver, with a response that shows that it verifies signatures. No receiver counts a
 //! probe as a delivery, since a probe identifies itself and lacks the headers of a delivery.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use reqwest::{Certificate, Response, StatusCode, header::LOCATION, tls::TlsInfo};
+use reqwest::{
+    Certificate, Response, StatusCode,
+    header::{HeaderValue, LOCATION},
+    tls::TlsInfo,
+};
 use url::Url;
 
-use super::observed::ProbeResult;
-use crate::egress::{Denied, Egress, resolver::Resolver};
-use crate::route::{RECEIVER_HEADER, UNSIGNED_ANSWER};
+use super::{challenge::Challenge, observed::ProbeResult};
+use crate::{
+    egress::{Denied, Egress, resolver::Resolver},
+    route::{
+        RECEIVER_HEADER, UNSIGNED_ANSWER,
+        proof::{NONCE_HEADER, Nonce, PROOF_HEADER},
+    },
+};
 
 mod failure;
 pub mod finding;
@@ -26,8 +35,9 @@ const LOCATION_MAX: usize = 200;
 /// Probes public URLs; tests replace it.
 #[async_trait]
 pub trait Probe: Send + Sync {
-    /// Sends one unsigned request to `url`.
-    async fn probe(&self, url: &Url) -> ProbeResult;
+    /// Sends one unsigned request to `url`, on a new connection. With a `challenge`, only the receiver that answers it
+    /// passes.
+    async fn probe(&self, url: &Url, challenge: Option<&Challenge>) -> ProbeResult;
 }
 
 /// An HTTP client for probes. It follows no redirects, since Linktree follows none either.
@@ -60,13 +70,17 @@ impl Prober {
 
 #[async_trait]
 impl Probe for Prober {
-    async fn probe(&self, url: &Url) -> ProbeResult {
+    async fn probe(&self, url: &Url, challenge: Option<&Challenge>) -> ProbeResult {
         // A host that is an address is not resolved.
         if let Err(Denied { address }) = self.egress.check_literal(url) {
             return ProbeResult::AddressDenied { address };
         }
-        match self.client.post(url.clone()).header(RECEIVER_HEADER, "1").send().await {
-            Ok(answer) => judge(answer).await,
+        let nonce = Nonce::new(rand::random());
+        let request = self.client.post(url.clone()).header(RECEIVER_HEADER, "1").header(NONCE_HEADER, nonce.to_hex());
+        match request.send().await {
+            Ok(answer) => {
+                judge(answer, |proof| challenge.is_none_or(|it| it.is_met_by(nonce, url.path(), proof))).await
+            }
             Err(error) if error.is_timeout() => {
                 ProbeResult::ConnectionFailed { problem: format!("no answer within {} s", DEADLINE.as_secs()) }
             }
@@ -75,7 +89,7 @@ impl Probe for Prober {
     }
 }
 
-async fn judge(mut answer: Response) -> ProbeResult {
+async fn judge(mut answer: Response, is_proof: impl FnOnce(&[u8]) -> bool) -> ProbeResult {
     let status = answer.status();
     let certificate_expires = answer.extensions().get::<TlsInfo>().and_then(expiration);
     let ours = answer.headers().get(RECEIVER_HEADER).is_some_and(|value| value == "1");
@@ -87,7 +101,13 @@ async fn judge(mut answer: Response) -> ProbeResult {
         }
     }
     if ours && status == StatusCode::UNAUTHORIZED && body == UNSIGNED_ANSWER.as_bytes() {
-        ProbeResult::Succeeded { certificate_expires }
+        let proof = answer.headers().get(PROOF_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
+        if is_proof(proof) {
+            ProbeResult::Succeeded { certificate_expires }
+        } else {
+            let problem = "the receiver of another webhook or cluster answered".to_owned();
+            ProbeResult::Unexpected { problem }
+        }
     } else {
         let problem = unexpected(&answer, ours, &body);
         if ours || status.is_redirection() {

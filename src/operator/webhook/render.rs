@@ -52,7 +52,7 @@ pub fn render(
     let route = route::route(spec, secrets, addresses, now);
     let file = route.render()?;
     let route_digest = Route::digest(&file);
-    let route_secret = children::route_secret(spec, file, secrets.admin_token.expose())?;
+    let route_secret = children::route_secret(spec, file, &route)?;
     Ok(Rendered {
         children: children::render(spec, pod)?,
         route_digest,

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use kube::core::ObjectMeta;
 
 use super::{
+    challenge::Challenge,
     observed::{Connection, Observed},
     plan::Plan,
     spec::{Spec, sink::Address},
@@ -46,6 +47,8 @@ pub struct Receiver {
     /// Where the poll reads the receiver's status.
     pub address: IpAddr,
     pub admin_token: Secret,
+    /// The proof that a probe of the URL must get.
+    pub challenge: Challenge,
     status: u64,
 }
 
@@ -58,6 +61,8 @@ struct Account {
     in_cluster: bool,
     capabilities: Capabilities,
     not_ready: Option<(Reason, String)>,
+    /// The digest of the connection's token, which the status has as well.
+    token: Arc<str>,
 }
 
 /// The current inputs of a webhook's reconciliation, to compare with its fingerprint.
@@ -85,7 +90,7 @@ impl Rest {
         version: Version,
         ends: Timestamp,
     ) -> Option<Self> {
-        let Connection::Listed { snapshot, in_cluster, capabilities, not_ready } = &observed.connection else {
+        let Connection::Listed { snapshot, in_cluster, capabilities, not_ready, token } = &observed.connection else {
             return None;
         };
         // No watch reports changes of the objects that these sinks refer to.
@@ -101,6 +106,7 @@ impl Rest {
             in_cluster: *in_cluster,
             capabilities: *capabilities,
             not_ready: not_ready.clone(),
+            token: Arc::clone(token),
         };
         Some(Rest {
             version,
@@ -148,6 +154,7 @@ impl Receiver {
         Some(Receiver {
             address: observed.receiver.pod.as_ref()?.address?,
             admin_token: admin_token.clone(),
+            challenge: observed.challenge.clone()?,
             status: digest(observed.receiver.status.as_ref()?),
         })
     }
@@ -161,10 +168,13 @@ impl Receiver {
 
 impl Account {
     fn is_unchanged(&self, id: &SubscriptionId, connection: &Connection) -> bool {
-        let Connection::Listed { snapshot, in_cluster, capabilities, not_ready } = connection else { return false };
+        let Connection::Listed { snapshot, in_cluster, capabilities, not_ready, token } = connection else {
+            return false;
+        };
         *in_cluster == self.in_cluster
             && *not_ready == self.not_ready
             && *capabilities == self.capabilities
+            && *token == self.token
             // Searching a large account takes long, so a snapshot that was searched before is not searched again.
             && (Arc::downgrade(snapshot).ptr_eq(&self.snapshot)
                 || subscription(snapshot, id) == Some(self.subscription))

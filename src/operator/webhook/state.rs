@@ -12,6 +12,7 @@ use super::{
     plan::Step,
     rest::Rest,
     sink_failures::SinkFailures,
+    url_proof::UrlProof,
     write_budget::WriteBudget,
 };
 use crate::{
@@ -37,6 +38,7 @@ pub struct WebhookState {
     /// The digest of the webhook's uid, to detect that it was recreated under its name.
     uid: Option<u64>,
     probe: Option<Probed>,
+    proof: UrlProof,
     failures: Failures,
     /// The generation of the spec for which a call failed; a changed spec is tried at once, without the backoff.
     failed_generation: Option<i64>,
@@ -183,6 +185,17 @@ impl WebhookState {
     /// Records a probe and its result; only a `good` one is reused until it expires.
     pub fn probed(&mut self, url: &Url, result: ProbeResult, good: bool, now: Timestamp) {
         self.probe = Some(Probed { at: now, url: digest(&url.as_str()), result, good });
+    }
+
+    /// Whether the URL was proven to lead to the receiver a short time ago.
+    #[must_use]
+    pub fn is_proven(&self, url: &Url, now: Timestamp) -> bool {
+        self.proof.holds(url, now)
+    }
+
+    /// Records a proof that the URL leads to the receiver.
+    pub fn proven(&mut self, url: &Url, now: Timestamp) {
+        self.proof = UrlProof::of(url, now);
     }
 
     /// The end of the backoff after a failed call to Linktree for this generation of the spec.

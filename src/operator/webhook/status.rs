@@ -8,15 +8,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     observed::Observed,
-    outcome::Outcome,
+    outcome::{Begun, Outcome},
     plan::{HandledRedrive, Plan},
     spec::InvalidSpec,
-    subscription_record::{attempted, registering},
+    subscription_record::{absent, attempted, registering},
 };
 use crate::{
     api::{
         condition::{ConditionType, Reason},
-        webhook_status::{Address, LinktreeWebhookStatus, RedriveResult, RedriveStatus, SubscriptionState},
+        webhook_status::{
+            Address, LinktreeWebhookStatus, RedriveResult, RedriveStatus, SubscriptionState, SubscriptionStatus,
+        },
     },
     operator::kubernetes::conditions::{self, Finding},
     route::Route,
@@ -57,6 +59,7 @@ impl Report<'_> {
             steps,
             mut findings,
             mut subscription,
+            mut account,
             awaited_milestones,
             journal_forecast,
             handled_sync_request,
@@ -69,6 +72,9 @@ impl Report<'_> {
             .any(|(condition_type, it)| *condition_type == ConditionType::EndpointReachable && it.holds());
         for failure in &outcome.failures {
             failure::apply(failure, hold_until, now, &mut findings);
+        }
+        if let Some(begun) = &outcome.begun {
+            (subscription, account) = (Some(begun_subscription(begun)), begun.account.clone());
         }
         if let Some(id) = &outcome.registered {
             failure::set(
@@ -102,6 +108,7 @@ impl Report<'_> {
                 .or_else(|| previous.last_handled_redrive_request.clone()),
             last_redrive: redrive.map(redriven).or_else(|| previous.last_redrive.clone()),
             address: Some(Address { url: url.to_owned() }),
+            account,
             sink_uri: previous.sink_uri.clone(),
             ce_attributes: previous.ce_attributes.clone(),
             gaps: gaps::update(&previous.gaps, subscription.as_ref(), (&previous.sinks, &sinks), now),
@@ -117,6 +124,12 @@ impl Report<'_> {
             conditions: conditions::render(&findings, &previous.conditions, generation, now),
         }
     }
+}
+
+/// `status.subscription` after a registration was begun, and has not created a subscription so far.
+fn begun_subscription(begun: &Begun) -> SubscriptionStatus {
+    let at = Some(Time(begun.at));
+    if begun.is_void { absent(at) } else { registering(at) }
 }
 
 fn redriven(HandledRedrive { request: _, result }: &HandledRedrive) -> RedriveStatus {

@@ -26,6 +26,18 @@ pub fn registering(begun: Option<Time>) -> SubscriptionStatus {
     }
 }
 
+/// `status.subscription` once a list has shown that a registration had no effect, or Linktree has rejected it. The start
+/// of the registration stays, since the request budget counts it.
+pub fn absent(begun: Option<Time>) -> SubscriptionStatus {
+    SubscriptionStatus { state: SubscriptionState::Absent, ..registering(begun) }
+}
+
+/// The start of the registration whose result is not known; `None` if there is none.
+pub fn intent(subscription: &SubscriptionStatus) -> Option<Timestamp> {
+    let is_open = subscription.id.is_none() && subscription.state == SubscriptionState::Registering;
+    subscription.registration_time.as_ref().filter(|_| is_open).map(|begun| begun.0)
+}
+
 /// The recovery record after another attempt to re-enable the subscription.
 pub fn attempted(record: Option<RecoveryStatus>, succeeded: bool, now: Timestamp) -> RecoveryStatus {
     let at = Time(conditions::whole_seconds(now));

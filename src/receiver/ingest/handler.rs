@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header::HOST, request::Parts, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header::HOST, request::Parts,
+    uri::Authority,
+};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
@@ -26,7 +29,10 @@ use crate::{
         journal::{self, Journal, JournalError},
         stats::counters::DeliveryStats,
     },
-    route,
+    route::{
+        self,
+        proof::{NONCE_HEADER, Nonce, PROOF_HEADER},
+    },
 };
 
 /// Timeout of an append. A disk that is slower does not answer before the sender gives up.
@@ -76,7 +82,13 @@ impl Handler {
             self.stats.answered(verdict, delivery_id, clock::now().as_second(), clock::monotonic());
         }
         discard::discard(body, &head.headers, verdict);
-        verdict.response(on_path)
+        let mut response = verdict.response(on_path);
+        if verdict == Verdict::MissingHeader
+            && let Some(proof) = config.as_deref().and_then(|config| proof(config, &head.headers))
+        {
+            response.headers_mut().insert(HeaderName::from_static(PROOF_HEADER), proof);
+        }
+        response
     }
 
     /// Processes a delivery. `Err` is a verdict too: it ends the processing early.
@@ -164,6 +176,12 @@ impl Drop for Appending<'_> {
 /// with a missing signature.
 fn is_probe(header: &HeaderMap) -> bool {
     header.contains_key(route::RECEIVER_HEADER)
+}
+
+/// The proof that this is the route's receiver, if the request is a probe that asks for one.
+fn proof(config: &Config, header: &HeaderMap) -> Option<HeaderValue> {
+    let nonce = Nonce::from_hex(header.get(NONCE_HEADER)?.as_bytes())?;
+    HeaderValue::try_from(nonce.proof(&config.route.probe_key, &config.route.path, &config.digest)).ok()
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub fn route(sinks: Vec<Sink>) -> Route {
         webhook: WebhookName { namespace: "marketing".into(), name: "links".into() },
         path: PATH.into(),
         admin_token: Secret::new("t0ken"),
+        probe_key: Secret::new("probe-k3y"),
         keys: vec![key("k1", SECRET)],
         timestamp_tolerance_seconds: 300,
         stale_delivery_policy: StaleDeliveryPolicy::Reject,

@@ -10,12 +10,16 @@ use jiff::Timestamp;
 use super::subscription::list_after;
 use crate::{
     api::condition::{ConditionType, Reason},
+    linktree::wire,
     operator::{
         kubernetes::conditions::{self, Finding},
         webhook::{
+            account_identity,
             observed::{Connection, Observed},
+            ownership,
             plan::{Plan, Step},
             spec::Deletion,
+            subscription_record,
         },
     },
 };
@@ -39,6 +43,7 @@ pub fn decide(terms: Deletion, url: Option<&str>, observed: &Observed, deleted_a
             (ConditionType::Reconciling, Finding::new(true, Reason::Terminating, message)),
         ],
         subscription: observed.status.subscription.clone(),
+        account: observed.status.account.clone(),
         awaited_milestones: observed.status.awaited_milestones.clone(),
         journal_forecast: None,
         handled_sync_request: None,
@@ -74,16 +79,21 @@ fn carried_over(observed: &Observed, now: Timestamp) -> Option<String> {
 }
 
 fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Timestamp) -> Vec<Step> {
-    let subscription = observed.status.subscription.as_ref();
     let id = observed.subscription_id();
-    let begun = subscription.and_then(|subscription| subscription.registration_time.as_ref()).map(|time| time.0);
-    let begun = begun.max(observed.unresolved);
-    if id.is_none() && begun.is_none() {
+    let intent = observed.status.subscription.as_ref().and_then(subscription_record::intent);
+    // Without a proof that the subscription is this webhook's, it stays: another webhook or cluster may have it.
+    let is_unproven = id.is_none() && (intent.is_none() || observed.url_taken_by.is_some());
+    if is_unproven || observed.id_taken_by.is_some() {
         return vec![Step::RemoveFinalizer { orphan: None }];
     }
+    let name = || id.clone().map_or_else(|| url.unwrap_or_default().to_owned(), |id| id.0);
+    if account_identity::has_changed(&observed.status, &observed.connection) {
+        let account = observed.status.account.as_ref().and_then(|account| account.id.as_ref());
+        let account = account.map_or("the previous token's account".to_owned(), |id| format!("account {id}"));
+        return vec![Step::RemoveFinalizer { orphan: Some(format!("{} of {account}", name())) }];
+    }
     if now >= deadline {
-        let orphan = id.map_or_else(|| url.unwrap_or_default().to_owned(), |id| id.0);
-        return vec![Step::RemoveFinalizer { orphan: Some(orphan) }];
+        return vec![Step::RemoveFinalizer { orphan: Some(name()) }];
     }
     let Connection::Listed { snapshot, capabilities, .. } = &observed.connection else { return Vec::new() };
     // If Linktree's API has no DELETE, the finalizer would wait for the deadline in vain.
@@ -93,13 +103,18 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
     if observed.hold_until.is_some_and(|until| now < until) {
         return Vec::new();
     }
-    let by_url =
-        snapshot.subscriptions.iter().find(|known| Some(known.url.as_str()) == url).map(|known| known.id.clone());
-    match id.or(by_url) {
+    let begun = intent.max(observed.unresolved);
+    let has_url = |known: &&wire::Subscription| Some(known.url.as_str()) == url;
+    let by_url = snapshot.subscriptions.iter().find(has_url);
+    let (made_here, unproven) = match by_url {
+        Some(known) if ownership::is_made_here(observed, known) => (Some(known.id.clone()), None),
+        by_url => (None, by_url.map(|known| known.id.0.clone())),
+    };
+    match id.or(made_here) {
         Some(id) => vec![Step::Unsubscribe { id }, Step::RemoveFinalizer { orphan: None }],
         // A registration may have succeeded: only a list that began after it shows that the account has no subscription
         // for it.
         None if begun.is_some_and(|begun| snapshot.listed_at < begun) => list_after(begun, now),
-        None => vec![Step::RemoveFinalizer { orphan: None }],
+        None => vec![Step::RemoveFinalizer { orphan: unproven }],
     }
 }

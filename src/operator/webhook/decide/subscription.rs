@@ -20,6 +20,7 @@ mod observe_only;
 pub(super) mod outcome;
 mod present;
 mod recovery;
+mod unowned;
 
 pub(super) use absent::list_after;
 
@@ -29,8 +30,11 @@ pub(super) fn decide(spec: &Spec, observed: &Observed, health: &Health<'_>, now:
     };
     let decided = match ownership::find(spec, observed, snapshot) {
         Ownership::Ours(known) => present::decide(spec, observed, known, *capabilities, health, now),
-        Ownership::Foreign(known) => absent::foreign(observed, known),
-        Ownership::OtherWebhook(webhook) => absent::url_conflict(observed, webhook),
+        Ownership::Foreign(known) => unowned::foreign(observed, known),
+        Ownership::Unproven(known) => unowned::unproven(spec, observed, known),
+        Ownership::OtherWebhook(webhook) => unowned::url_conflict(observed, webhook),
+        Ownership::OtherOwner(webhook) => unowned::id_conflict(webhook),
+        Ownership::OtherAccount => unowned::other_account(observed, snapshot),
         Ownership::Absent => absent::decide(spec, observed, snapshot, *in_cluster, health, now),
     };
     match spec.policies.management {

@@ -14,7 +14,9 @@ use super::*;
 use crate::{
     api::{
         SecretKeyReference,
-        webhook_status::{LinktreeWebhookStatus, RecoveryResult, RecoveryStatus, SubscriptionState},
+        webhook_status::{
+            LinktreeWebhookStatus, RecoveryResult, RecoveryStatus, SubscriptionAccount, SubscriptionState,
+        },
     },
     linktree::{
         error::ApiError,
@@ -27,6 +29,7 @@ use crate::{
         },
         kubernetes::object_key::ObjectKey,
         webhook::{
+            challenge::Challenge,
             creation::Creation,
             observed::{Child, Exposure, Keys, Part, Pod, ProbeResult, Receiver, RouteState, StaleObject, Unresolved},
             outcome::{Failure, Outcome},
@@ -50,6 +53,7 @@ mod deletion;
 mod exposure;
 mod external;
 mod keys;
+mod ownership;
 mod properties;
 mod redrive;
 mod sinks;
@@ -82,6 +86,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
             in_cluster: true,
             capabilities: Capabilities::default(),
             not_ready: None,
+            token: "t1".into(),
         },
         keys: Keys::Found { active: "provider".into(), missing: Vec::new(), expired: Vec::new() },
         keys_changed: false,
@@ -100,6 +105,9 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
         sinks_unresolved: Vec::new(),
         sink_failures: BTreeMap::new(),
         url_taken_by: None,
+        id_taken_by: None,
+        challenge: Some(Challenge::new(&crate::linktree::secret::Secret::new("probe"), "r1", None)),
+        leads_here: false,
         probe: ProbeResult::Succeeded { certificate_expires: None },
         probed_at: Some(at(NOW)),
         hold_until: None,

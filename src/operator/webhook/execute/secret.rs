@@ -51,7 +51,12 @@ impl Executor<'_> {
             .with_creation(creation.priority())
             .create(&request)
             .await
-            .map_err(|error| StepError::Linktree(ConditionType::Registered, error))?;
+            .map_err(|error| {
+                if let Some(begun) = outcome.begun.as_mut().filter(|_| !error.may_have_taken_effect()) {
+                    begun.is_void = true;
+                }
+                StepError::Linktree(ConditionType::Registered, error)
+            })?;
         let secret = answer.signing_secret.clone();
         let subscription = completed(answer, request);
         let id = subscription.id.clone();

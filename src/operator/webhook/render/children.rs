@@ -31,15 +31,18 @@ use super::{
     metadata::{SERVICE_PORT, labels, metadata, owner, selector},
 };
 use crate::{
+    linktree::secret::Secret as LinktreeSecret,
     operator::{
         kubernetes::{apply::Desired, names::MANAGED_BY},
         webhook::spec::Spec,
     },
-    route::{self, ADMIN_PORT, DELIVERY_PORT},
+    route::{self, ADMIN_PORT, DELIVERY_PORT, Route},
 };
 
 /// The key of the admin token in the route Secret. The token is generated once, when that Secret is created.
 pub const ADMIN_TOKEN_KEY: &str = "admin-token";
+/// The key of the probe key in the route Secret. It is generated once for each webhook.
+pub const PROBE_KEY_KEY: &str = "probe-key";
 /// The uid and gid that the receiver runs as.
 const NON_ROOT: i64 = 65_532;
 /// The label with a namespace's name, which the API server sets on each namespace.
@@ -84,12 +87,17 @@ pub fn render(spec: &Spec, config: &ReceiverPodConfig) -> Result<Children, serde
     })
 }
 
-/// Renders the route Secret, with the route file and the admin token.
+/// Renders the route Secret, with the route file, the admin token and the probe key.
 ///
 /// # Errors
 /// As [`render`].
-pub fn route_secret(spec: &Spec, route_file: Vec<u8>, admin_token: &str) -> Result<Desired, serde_json::Error> {
-    let data = [(route::FILE, route_file), (ADMIN_TOKEN_KEY, admin_token.into())];
+pub fn route_secret(spec: &Spec, route_file: Vec<u8>, route: &Route) -> Result<Desired, serde_json::Error> {
+    let bytes = |secret: &LinktreeSecret| secret.expose().as_bytes().to_vec();
+    let data = [
+        (route::FILE, route_file),
+        (ADMIN_TOKEN_KEY, bytes(&route.admin_token)),
+        (PROBE_KEY_KEY, bytes(&route.probe_key)),
+    ];
     Desired::new(&secret(spec, spec.route_secret_name(), data))
 }
 

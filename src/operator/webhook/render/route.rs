@@ -34,6 +34,7 @@ pub fn route(spec: &Spec, secrets: &Secrets, addresses: &Addresses, now: Timesta
         webhook: spec.name.clone(),
         path: spec.url.path().to_owned(),
         admin_token: secrets.admin_token.clone(),
+        probe_key: secrets.probe_key.clone(),
         keys: candidates(&spec.keys, secrets.previous_not_after)
             .into_iter()
             .filter(|key| key.is_valid(now))
@@ -222,6 +223,7 @@ mod tests {
             kept_for: None,
             previous_not_after: None,
             admin_token: Secret::new("admin"),
+            probe_key: Secret::new("probe"),
         }
     }
 

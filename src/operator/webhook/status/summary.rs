@@ -84,6 +84,8 @@ fn needs_user(reason: Reason) -> bool {
             | Reason::TokenRejected
             | Reason::PlanExcludesWebhooks
             | Reason::Conflict
+            | Reason::AwaitingProof
+            | Reason::AccountChanged
             | Reason::SubscriptionNotFound
             | Reason::RecoveryDisabled
             | Reason::ReenableUnsupported

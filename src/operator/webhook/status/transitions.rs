@@ -18,6 +18,14 @@ use crate::{
     operator::kubernetes::conditions,
 };
 
+/// The reasons that are published as an Event of their name when a condition begins to have them.
+const NOTED: [(ConditionType, Reason); 4] = [
+    (ConditionType::Registered, Reason::AccountChanged),
+    (ConditionType::EndpointReachable, Reason::CertificateExpiring),
+    (ConditionType::SignaturesVerified, Reason::SecretMismatch),
+    (ConditionType::SignaturesVerified, Reason::DeliveryIDConflict),
+];
+
 /// The Events to publish when the status changes from `previous` to `next`.
 #[must_use]
 pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -> Vec<Notice> {
@@ -30,15 +38,8 @@ pub fn between(previous: &LinktreeWebhookStatus, next: &LinktreeWebhookStatus) -
         conditions::has_reason(&next.conditions, condition_type, reason)
             && !conditions::has_reason(&previous.conditions, condition_type, reason)
     };
-    if became(ConditionType::EndpointReachable, Reason::CertificateExpiring) {
-        notices.push(warning("CertificateExpiring", message(next, ConditionType::EndpointReachable)));
-    }
-    if became(ConditionType::SignaturesVerified, Reason::SecretMismatch) {
-        notices.push(warning("SecretMismatch", message(next, ConditionType::SignaturesVerified)));
-    }
-    if became(ConditionType::SignaturesVerified, Reason::DeliveryIDConflict) {
-        notices.push(warning("DeliveryIDConflict", message(next, ConditionType::SignaturesVerified)));
-    }
+    let reported = NOTED.iter().filter(|(condition_type, reason)| became(*condition_type, *reason));
+    notices.extend(reported.map(|(of, reason)| warning(reason.as_str(), message(next, *of))));
     let deferred =
         [Reason::WaitingForHealth, Reason::SecretMismatch, Reason::ReenableBackoff, Reason::ReenableBudgetExhausted];
     if deferred.into_iter().any(|reason| became(ConditionType::SubscriptionEnabled, reason)) {

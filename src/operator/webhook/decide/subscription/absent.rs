@@ -4,19 +4,18 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::outcome::{Health, Subscription};
 use crate::{
-    api::condition::{ConditionType, Reason},
-    linktree::wire,
+    api::{
+        condition::{ConditionType, Reason},
+        webhook_status::SubscriptionStatus,
+    },
     operator::{
         account::Snapshot,
-        kubernetes::{
-            conditions::{self, Finding, Status},
-            object_key::ObjectKey,
-        },
+        kubernetes::conditions::{self, Finding, Status},
         webhook::{
             observed::Observed,
             plan::Step,
             spec::{Adoption, Endpoint, Keys, Spec},
-            subscription_record::registering,
+            subscription_record,
         },
     },
 };
@@ -29,8 +28,9 @@ pub(super) fn decide(
     health: &Health<'_>,
     now: Timestamp,
 ) -> Subscription {
-    let begun = observed.status.subscription.as_ref().and_then(|subscription| subscription.registration_time.clone());
-    let attempted = begun.as_ref().map(|begun| begun.0).max(observed.unresolved);
+    let intent = observed.status.subscription.as_ref().and_then(subscription_record::intent);
+    let attempted = intent.max(observed.unresolved);
+    let status = status(observed, snapshot, attempted);
     let wait = |reason, message: String| (Finding::new(false, reason, message), Vec::new());
     let (registered, steps) = if let Adoption::ById(id) = &spec.policies.adoption {
         wait(Reason::SubscriptionNotFound, format!("the account has no subscription {id}: correct subscription.id"))
@@ -59,7 +59,19 @@ pub(super) fn decide(
         }
         (Finding::new(false, Reason::Pending, message), steps)
     };
-    without_subscription(begun.map(|begun| registering(Some(begun))), registered, steps)
+    without_subscription(status, registered, steps)
+}
+
+/// `status.subscription`: as before, until a list has shown that the subscription with this id, or a registration that
+/// was attempted, does not exist.
+fn status(observed: &Observed, snapshot: &Snapshot, attempted: Option<Timestamp>) -> Option<SubscriptionStatus> {
+    let before = observed.status.subscription.clone()?;
+    let is_open = attempted.is_some_and(|attempted| snapshot.listed_at < attempted)
+        || observed.subscription_id().is_some_and(|id| !snapshot.knows_of(&id));
+    if is_open {
+        return Some(before);
+    }
+    before.registration_time.map(|begun| subscription_record::absent(Some(begun)))
 }
 
 /// The step that requests a list of the account that begins at or after `moment`; none while `moment` lies ahead.
@@ -82,26 +94,9 @@ fn inside_only(spec: &Spec) -> &'static str {
     }
 }
 
-/// The result if a subscription has the webhook's URL but may not be adopted: a conflict.
-pub(super) fn foreign(observed: &Observed, known: &wire::Subscription) -> Subscription {
-    let message = format!(
-        "subscription {} has this webhook's URL, and adoptionPolicy is Never: delete it at Linktree, or set adoptionPolicy to IfURLMatches",
-        known.id
-    );
-    let status = observed.status.subscription.clone();
-    without_subscription(status, Finding::new(false, Reason::Conflict, message), Vec::new())
-}
-
-/// The result if another webhook has a subscription with the same URL: a conflict.
-pub(super) fn url_conflict(observed: &Observed, other: &ObjectKey) -> Subscription {
-    let message =
-        format!("webhook {other} has a subscription with this URL: use a different URL, for example with another path");
-    let status = observed.status.subscription.clone();
-    without_subscription(status, Finding::new(false, Reason::Conflict, message), Vec::new())
-}
-
-fn without_subscription(
-    status: Option<crate::api::webhook_status::SubscriptionStatus>,
+/// The result without a subscription that the webhook owns.
+pub(super) fn without_subscription(
+    status: Option<SubscriptionStatus>,
     registered: Finding,
     steps: Vec<Step>,
 ) -> Subscription {

@@ -86,7 +86,10 @@ pub(super) const CASES: &[Case] = &[
     ("all keys have expired", any, |o| o.keys = Keys::Expired, ConditionType::SigningKeysReady, False, Reason::KeysExpired),
     // The registration.
     ("the operator created the subscription", any, |o| o.status.conditions.push(condition(ConditionType::Registered, "True", Reason::Created)), ConditionType::Registered, True, Reason::Created),
-    ("a subscription with the URL existed", any, |o| o.status.subscription = None, ConditionType::Registered, True, Reason::Adopted),
+    ("a subscription with the URL existed, and the URL leads here", any, |o| { o.status.subscription = None; o.leads_here = true; }, ConditionType::Registered, True, Reason::Adopted),
+    ("a subscription with the URL existed, and may be another cluster's", any, |o| o.status.subscription = None, ConditionType::Registered, False, Reason::AwaitingProof),
+    ("another webhook owns the id in the status", any, |o| o.id_taken_by = Some(ObjectKey::new("marketing", "older")), ConditionType::Registered, False, Reason::Conflict),
+    ("the token belongs to another account", any, other_account, ConditionType::Registered, False, Reason::AccountChanged),
     ("the only subscription has another URL", any, |o| { o.status.subscription = None; known(o).url = "https://elsewhere.example.com/".into(); }, ConditionType::Registered, False, Reason::Pending),
     ("there is no subscription", any, unregistered, ConditionType::Registered, False, Reason::Pending),
     ("a subscription exists and adoption is not allowed", |v| v["spec"]["subscription"] = json!({"adoptionPolicy": "Never"}), |o| o.status.subscription = None, ConditionType::Registered, False, Reason::Conflict),
@@ -208,6 +211,13 @@ pub(super) fn secret_elsewhere(observed: &mut Observed) {
 pub(super) fn answers_elsewhere(observed: &mut Observed) {
     theirs(observed);
     known(observed).url = Spec::parse(&webhook(|_| {})).unwrap().url.into();
+}
+
+/// The webhook's subscription is in account acc_1, and the connection's token belongs to acc_2.
+pub(super) fn other_account(observed: &mut Observed) {
+    let identity = |id: &str| wire::Account { id: id.into(), username: None, plan: None };
+    observed.status.account = Some(SubscriptionAccount { id: Some("acc_1".into()), token_digest: "t0".into() });
+    account(observed).account = Some(identity("acc_2"));
 }
 
 fn url_conflict(observed: &mut Observed) {

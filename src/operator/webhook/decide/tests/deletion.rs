@@ -103,7 +103,7 @@ fn the_subscription_is_deleted_before_the_finalizer_is_removed() {
 fn with_management_policy_observe_nothing_is_adopted() {
     let spec = Spec::parse(&webhook(|v| v["spec"]["subscription"] = json!({"managementPolicy": "Observe"}))).unwrap();
     let mut observed = settled();
-    observed.status.subscription = None;
+    (observed.status.subscription, observed.leads_here) = (None, true);
     for _ in 0..2 {
         let subscription = decide(&spec, &observed, at(NOW)).subscription.unwrap();
         let planned: Vec<_> = subscription.plan.iter().map(|planned| planned.action).collect();
@@ -205,7 +205,15 @@ fn an_existing_subscription_gets_only_the_steps_it_needs() {
         ("its secret is not stored", |o| o.keys = Keys::ProviderMissing(place("links-signing")), rotate()),
         ("the stored secret belongs to an earlier subscription", |o| o.secret_kept_for = Some(id("wh_0")), rotate()),
         ("the user stored the secret", |o| o.secret_kept_for = None, vec![]),
-        ("adopted by URL", |o| o.status.subscription = None, vec![Step::Adopt { id: id("wh_1") }]),
+        ("another cluster's", |o| o.status.subscription = None, vec![]),
+        (
+            "it leads here",
+            |o| {
+                o.status.subscription = None;
+                o.leads_here = true;
+            },
+            vec![Step::Adopt { id: id("wh_1") }],
+        ),
         ("disabled, and the receiver is healthy", disabled, vec![Step::Reenable { id: id("wh_1") }]),
         (
             "disabled, and Linktree has no PATCH",
