@@ -57,6 +57,8 @@ words! {
         /// Linktree's deliveries fail or have stopped, or will be answered 503 when the journal is full: events may be
         /// lost.
         DeliveryAtRisk,
+        /// A second operator found the webhook managed by another one, and leaves it alone. Present only while true.
+        OperatorConflict,
         /// kstatus: the operator is still working towards the spec. Present only while true.
         Reconciling,
         /// kstatus: no progress is possible until a user changes something. Present only while true.
@@ -106,6 +108,8 @@ words! {
         AwaitingProviderSecret,
         SecretKept,
         SecretUnknown,
+        // Reason of ReceiverAvailable, EndpointReachable and SigningKeysReady.
+        NameTaken,
         // Reasons of ReceiverAvailable.
         Progressing,
         Unschedulable,
@@ -154,6 +158,8 @@ words! {
         DeliveriesFailing,
         SubscriptionDisabled,
         BacklogFillsJournal,
+        // Reason of OperatorConflict.
+        ManagedByAnotherOperator,
         // Reasons of Stalled and Reconciling.
         InvalidSpec,
         Terminating,

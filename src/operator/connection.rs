@@ -14,6 +14,7 @@ use super::{
     account::Account,
     kubernetes::{
         annotations, apply,
+        claim::Claim,
         error::ReconcileError,
         guarded::{FieldProblem, Guarded, GuardedApi},
         object_key::ObjectKey,
@@ -33,6 +34,9 @@ mod status;
 /// missed event.
 const RESYNC_INVALID: Duration = Duration::from_secs(300);
 
+/// Resync interval of a connection that another operator manages.
+const RESYNC_ANOTHERS: Duration = Duration::from_secs(60);
+
 /// Reconciles one connection: lists the account if the next list is due, and writes the connection's status.
 ///
 /// # Errors
@@ -46,6 +50,11 @@ pub async fn reconcile(
         context.accounts.forget(&key);
         enqueue_webhooks(&context, &key);
         return Ok(Action::await_change());
+    }
+    if let Claim::Another(operator) = Claim::of(&connection.metadata, &context.opener.manager) {
+        tracing::debug!(connection = %key, operator, "another operator manages the connection");
+        context.accounts.forget(&key);
+        return Ok(Action::requeue(RESYNC_ANOTHERS));
     }
     if let Some(problem) = connection.spec_problem() {
         return reject_invalid(&connection, problem, &context).await;
@@ -90,7 +99,7 @@ pub async fn reconcile(
     };
     let next = report.status();
     if connection.status.as_ref() != Some(&next) {
-        apply::apply_status(&api(&context, &key), &key.name, &next).await?;
+        apply::apply_status(&api(&context, &key), &key.name, &next, context.opener.manager.as_str()).await?;
     }
     Ok(Action::requeue(requeue(&connection, account.as_deref())))
 }
@@ -109,7 +118,7 @@ async fn reject_invalid(
     }
     let next = status::invalid(connection, problem, clock::now());
     if connection.status.as_ref() != Some(&next) {
-        apply::apply_status(&api(context, &key), &key.name, &next).await?;
+        apply::apply_status(&api(context, &key), &key.name, &next, context.opener.manager.as_str()).await?;
     }
     Ok(Action::requeue(RESYNC_INVALID))
 }

@@ -15,7 +15,7 @@ use super::{
     account::{budget_metrics::BudgetCollector, registry::Accounts},
     connection::account_opener::AccountOpener,
     election::leadership::Leadership,
-    kubernetes::events::Events,
+    kubernetes::{events::Events, field_manager::FieldManager},
     metrics::Metrics,
     watch::{caches_synced::CachesSynced, index::Indexes},
     webhook::{
@@ -47,6 +47,10 @@ pub struct Settings {
     /// Timeout of one request to Linktree, in seconds.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=120))]
     pub linktree_timeout_seconds: u64,
+    /// Name of this operator. With its namespace, it is the field manager of all writes, and distinguishes it from other
+    /// operators in the cluster.
+    #[arg(long, env = "OPERATOR_NAME", default_value = "linktree-webhook-operator")]
+    pub operator_name: String,
     /// Namespace to watch. Can be repeated. Default: all namespaces.
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
@@ -69,15 +73,22 @@ impl Operator {
         let metrics = Metrics::registered(registry);
         // In a pod, this is the namespace of its service account.
         let operator_namespace = client.default_namespace().to_owned();
+        let manager = FieldManager::new(&operator_namespace, &settings.operator_name);
         let shared = Shared {
             opener: AccountOpener {
                 client: client.clone(),
+                manager: manager.clone(),
                 transport,
                 timeout: Duration::from_secs(settings.linktree_timeout_seconds),
                 leadership: leadership.clone(),
                 metrics: metrics.clone(),
             },
-            cluster: Cluster { events: Events::new(client.clone()), client, addressables: Resolver::default() },
+            cluster: Cluster {
+                events: Events::new(client.clone()),
+                client,
+                manager,
+                addressables: Resolver::default(),
+            },
             receivers: ReceiverAccess {
                 prober,
                 client: receivers,

@@ -3,12 +3,14 @@
 
 pub mod annotations;
 pub mod apply;
+pub mod claim;
 pub mod client;
 pub mod conditions;
 mod confidential;
 pub mod digest;
 pub mod error;
 pub mod events;
+pub mod field_manager;
 pub mod gateway;
 pub mod guarded;
 pub mod metadata;

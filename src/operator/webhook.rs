@@ -22,7 +22,7 @@ use self::{
         Report,
         diff::{Change, Due, StatusDiff},
         knative,
-        notice::Notice,
+        notice::{self, Notice},
         transitions,
     },
     told::Told,
@@ -31,6 +31,7 @@ use super::{
     account::Account,
     kubernetes::{
         apply,
+        claim::Claim,
         error::ReconcileError,
         guarded::{Guarded, GuardedApi},
         object_key::ObjectKey,
@@ -44,6 +45,7 @@ use crate::{
 
 mod account_identity;
 pub mod addressable;
+pub mod applied_children;
 pub mod challenge;
 pub mod compiler;
 pub mod context;
@@ -61,6 +63,7 @@ pub mod probe;
 pub mod receiver_client;
 pub mod render;
 pub mod rest;
+mod second_operator;
 mod sink_failures;
 pub mod spec;
 pub mod state;
@@ -116,6 +119,12 @@ async fn reconcile_in_full(
     };
     let mut state = context.states.get(key).of(webhook.uid().as_ref(), clock::now());
     state.rests(None);
+    let claim = second_operator::claim(context, &webhook);
+    if let Claim::Another(operator) = &claim {
+        let left = second_operator::leave_alone(context, &webhook, operator, &mut state, clock::now()).await;
+        context.states.set(key, state);
+        return left.map(Some);
+    }
     state.with_connection(connection_version(&webhook, context));
     let spec = match webhook.spec_problem() {
         Some(problem) => Err(problem.into()),
@@ -135,7 +144,7 @@ async fn reconcile_in_full(
         (Some(deleted_at), _) => {
             finalize((&webhook, deletion_terms(&webhook)), deleted_at.0, context, &mut state).await
         }
-        (None, Ok(spec)) => reconcile_live(&webhook, &spec, (key, context), &mut state, told).await,
+        (None, Ok(spec)) => reconcile_live(&webhook, &spec, (key, context, &claim), &mut state, told).await,
         (None, Err(error)) => reject_invalid(&webhook, &error, context, &mut state).await,
     };
     if matches!(result, Ok(None)) {
@@ -149,17 +158,21 @@ async fn reconcile_in_full(
 async fn reconcile_live(
     webhook: &LinktreeWebhook,
     spec: &Spec,
-    (key, context): (&Arc<ObjectKey>, &Context),
+    (key, context, claim): (&Arc<ObjectKey>, &Context, &Claim),
     state: &mut WebhookState,
     told: &Told,
 ) -> Result<Option<Duration>, ReconcileError> {
     let valid_until = begin(webhook, key, context, state);
     let (secrets, live_route) = observe::secrets(context, spec).await?;
-    let current = observe::current_route(webhook, live_route.as_ref());
+    let typed_route = live_route.as_ref().and_then(|route| route.parse().ok());
+    let current = observe::current_route(webhook, typed_route.as_ref());
     let addresses = context.cluster.addressables.resolve(&context.cluster.client, spec, current.as_ref()).await;
-    let rendered = render(spec, &secrets, live_route.as_ref(), &addresses, &context.receivers.pod, clock::now())?;
-    let subject = observe::Subject { webhook, spec, rendered: &rendered, told };
+    let rendered = render(spec, &secrets, &addresses, &context.receivers.pod, clock::now())?;
+    let subject = observe::Subject { webhook, spec, rendered: &rendered, told, live_route: live_route.as_ref(), claim };
     let observed = observe::observe(context, &subject, state, clock::now()).await?;
+    if let Some(operator) = observed.applied_by_another() {
+        return second_operator::leave_alone(context, webhook, operator, state, clock::now()).await.map(Some);
+    }
     let plan = decide::decide(spec, &observed, clock::now());
     let requeue = plan.requeue;
     let repeats = state.repeats(&plan.steps);
@@ -171,6 +184,10 @@ async fn reconcile_live(
         return Ok(Some(REQUEUE_SOON));
     }
     record_calls(&mut outcome, &plan, spec.generation, state);
+    let reverted = decide::children::reverted(spec, &observed, &outcome.applied);
+    for (child, applied) in std::mem::take(&mut outcome.applied) {
+        state.applied.record(child, applied, clock::now());
+    }
     if outcome.updated {
         let drift = plan.subscription.as_ref().map(|subscription| subscription.drift.as_slice());
         state.corrected(spec.generation, drift.unwrap_or_default(), clock::now());
@@ -187,7 +204,8 @@ async fn reconcile_live(
         now: clock::now(),
     };
     let next = knative::with_fields(spec, &addresses, report.status());
-    let notices = transitions::between(&observed.status, &next);
+    let mut notices = transitions::between(&observed.status, &next);
+    notices.extend(reverted.map(|note| notice::normal("EditReverted", note)));
     match write_status(webhook, outcome.left(webhook), context, next, state).await? {
         StatusWrite::Complete(version) => state.rests(rest.map(|rest| rest.left_at(version))),
         StatusWrite::Partial => {}
@@ -324,11 +342,12 @@ async fn write_status(
     webhook: &LinktreeWebhook,
     left: &LinktreeWebhook,
     context: &Context,
-    next: LinktreeWebhookStatus,
+    mut next: LinktreeWebhookStatus,
     state: &mut WebhookState,
 ) -> Result<StatusWrite, ReconcileError> {
     let now = clock::now();
     let none = LinktreeWebhookStatus::default();
+    second_operator::carry_over(left.status.as_ref().unwrap_or(&none), &mut next, &context.cluster.manager, now);
     let due = Due { counters: state.counters_due(now), texts: state.texts_due(now) };
     let (change, next) = match status::diff::diff(left.status.as_ref().unwrap_or(&none), next, due) {
         StatusDiff::Nothing => return Ok(StatusWrite::Complete(Version::of(left))),
@@ -336,7 +355,7 @@ async fn write_status(
         StatusDiff::Now(change, next) => (change, *next),
     };
     let api = api(&webhook.namespace().unwrap_or_default(), context);
-    let Some(written) = apply::replace_status(&api, left, &next).await? else {
+    let Some(written) = apply::replace_status(&api, left, &next, context.cluster.manager.as_str()).await? else {
         return Ok(StatusWrite::Conflict);
     };
     state.reported(change == Change::Texts, now);

@@ -63,6 +63,11 @@ impl Cluster {
     }
 
     pub fn add_operator(&mut self) {
+        self.add_operator_with(&["--receiver-image=receiver:1"]);
+    }
+
+    /// Adds an operator with these arguments.
+    pub fn add_operator_with(&mut self, arguments: &'static [&'static str]) {
         let (kubernetes, linktree, node, calls) =
             (self.kubernetes.clone(), self.linktree.clone(), self.node.clone(), self.calls.clone());
         let over = CancellationToken::new();
@@ -70,7 +75,7 @@ impl Cluster {
         let runs = tokio::spawn(async move {
             while !ends.is_cancelled() {
                 let gate = Gate::new(calls.clone());
-                let operator = operator(&gate, &kubernetes, &linktree, &node);
+                let operator = operator(&gate, &kubernetes, &linktree, &node, arguments);
                 let run = async {
                     // A process that cannot start exits, and is restarted.
                     if operator.check().await.is_ok() {
@@ -90,9 +95,14 @@ impl Cluster {
         self.operators.push((runs, over));
     }
 
+    /// Kills all operators for good.
+    pub fn end_operators(&mut self) {
+        self.operators.drain(..).for_each(|(_, over)| over.cancel());
+    }
+
     /// Kills all operators and starts one.
     pub async fn restart_operators(&mut self) {
-        self.operators.drain(..).for_each(|(_, over)| over.cancel());
+        self.end_operators();
         time::pass(1).await;
         self.add_operator();
     }
@@ -271,7 +281,7 @@ async fn poll<T>(step: Duration, mut find: impl FnMut() -> Option<T>) -> Option<
     }
 }
 
-fn operator(gate: &Gate, kubernetes: &Kubernetes, linktree: &Linktree, node: &Node) -> Operator {
+fn operator(gate: &Gate, kubernetes: &Kubernetes, linktree: &Linktree, node: &Node, arguments: &[&str]) -> Operator {
     let service = KubernetesGate { gate: gate.clone(), kubernetes: kubernetes.clone() };
     let exchange = LinktreeGate { gate: gate.clone(), linktree: linktree.clone() };
     let node = Arc::new(node.clone());
@@ -281,9 +291,8 @@ fn operator(gate: &Gate, kubernetes: &Kubernetes, linktree: &Linktree, node: &No
         prober: node.clone(),
         receivers: node,
     };
-    let settings =
-        Command::parse_from(["operator", "--receiver-image=receiver:1", &format!("--watch-namespace={NAMESPACE}")])
-            .settings;
+    let watched = format!("--watch-namespace={NAMESPACE}");
+    let settings = Command::parse_from([&["operator", &watched], arguments].concat()).settings;
     Operator::new(settings, ports, &Leadership::unopposed(), &mut Registry::default())
 }
 

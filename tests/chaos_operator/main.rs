@@ -12,13 +12,16 @@
 
 use support::{kubernetes, row};
 
+mod admission;
 mod attacker;
 mod cases;
 mod cluster;
 mod crash;
 mod drift;
 mod edge;
+mod edits;
 mod errors;
+mod foreign;
 mod gate;
 mod linktree;
 mod mutate;
@@ -30,6 +33,7 @@ mod owners;
 mod planted_secrets;
 mod sample;
 mod scenario;
+mod second_operator;
 mod stale;
 mod time;
 mod two_clusters;

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{assert_none, tree};
 
 /// The wrappers of a kind that parse each object on its own.
-const GUARDS: [&str; 4] = ["Guarded<", "MetadataOf<", "K>", "_>"];
+const GUARDS: [&str; 5] = ["Guarded<", "MetadataOf<", "LiveObject<", "K>", "_>"];
 
 fn complaints(path: &Path, text: &str) -> Vec<String> {
     if !path.starts_with("src/operator") || path.ends_with("tests.rs") || path.iter().any(|part| part == "tests") {

@@ -6,13 +6,14 @@ use kube::Client;
 
 use crate::{
     linktree::client::Transport,
-    operator::{election::leadership::Leadership, metrics::Metrics},
+    operator::{election::leadership::Leadership, kubernetes::field_manager::FieldManager, metrics::Metrics},
 };
 
 /// Everything that opening an account needs, except its credentials.
 #[derive(Clone)]
 pub struct AccountOpener {
     pub client: Client,
+    pub manager: FieldManager,
     pub transport: Transport,
     /// Timeout of one request to Linktree.
     pub timeout: Duration,

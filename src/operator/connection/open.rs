@@ -16,7 +16,8 @@ use crate::{
     operator::{
         account::{Account, ReservationStore, limiter::Budget, registry::Credentials, resumed},
         kubernetes::{
-            apply, error::ReconcileError, guarded::GuardedApi, object_key::ObjectKey, secret_value::secret_value,
+            apply, error::ReconcileError, field_manager::FieldManager, guarded::GuardedApi, object_key::ObjectKey,
+            secret_value::secret_value,
         },
         watch::index::IndexEntry,
     },
@@ -49,11 +50,11 @@ pub(super) async fn open(
     let joins = accounts.get(key).is_none();
     let account = accounts.get_or_create(key, &credentials, requests_per_minute, || {
         let base = Url::parse(credentials.base_url()).map_err(|_| ())?;
-        let AccountOpener { client, transport, timeout, leadership, metrics } = &context.opener;
+        let AccountOpener { client, manager, transport, timeout, leadership, metrics } = &context.opener;
         let linktree = HttpLinktree::new(transport, base, credentials.token(), *timeout);
         Ok::<_, ()>(Account::new(
             Box::new(linktree.map_err(|_| ())?),
-            Box::new(ConnectionStatuses(client.clone())),
+            Box::new(ConnectionStatuses(client.clone(), manager.clone())),
             leadership.clone(),
             budget,
             metrics.clone(),
@@ -99,7 +100,7 @@ fn registrations(webhooks: &[Arc<IndexEntry>]) -> impl Iterator<Item = (Timestam
 }
 
 /// Writes reservations into the statuses of connections.
-struct ConnectionStatuses(Client);
+struct ConnectionStatuses(Client, FieldManager);
 
 #[async_trait]
 impl ReservationStore for ConnectionStatuses {
@@ -113,7 +114,7 @@ impl ReservationStore for ConnectionStatuses {
             request_budget: Some(budget.clone()),
             ..found.into_inner().status.unwrap_or_default()
         };
-        match apply::apply_status(&api, &connection.name, &status).await {
+        match apply::apply_status(&api, &connection.name, &status, self.1.as_str()).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(error.to_string()),

@@ -12,7 +12,7 @@ use kube::api::PostParams;
 
 use super::rules::{LEASE_DURATION, Record};
 use crate::operator::kubernetes::{
-    apply::FIELD_MANAGER,
+    field_manager::SOFTWARE,
     guarded::{Guarded, GuardedApi},
 };
 
@@ -41,7 +41,7 @@ pub(super) async fn write(
     found: Option<Lease>,
     now: Timestamp,
 ) -> Result<Lease, kube::Error> {
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params = PostParams { field_manager: Some(SOFTWARE.to_owned()), ..PostParams::default() };
     match found {
         Some(mut lease) => {
             lease.spec = Some(claimed(lease.spec.unwrap_or_default(), identity, now));

@@ -23,9 +23,9 @@ pub const SUBSCRIPTION_ANNOTATION: &str = "webhooks.linktree-operator.dev/subscr
 /// Annotation of a signing Secret with the time until which its previous secret also verifies deliveries.
 pub const PREVIOUS_NOT_AFTER_ANNOTATION: &str = "webhooks.linktree-operator.dev/previous-not-after-time";
 
-/// Annotation of an applied object with the digest of its desired state. It reveals that a field was removed from the
-/// desired state, which a comparison with the live object cannot.
-pub const DIGEST_ANNOTATION: &str = "webhooks.linktree-operator.dev/applied-digest";
+/// Annotation of a webhook or connection with the namespace and name of the operator that manages it. It hands the
+/// object over from one operator to another.
+pub const OPERATOR: &str = "webhooks.linktree-operator.dev/operator";
 
 /// The value of a request annotation that differs from `handled`, the last handled value; `None` if there is no such
 /// request.

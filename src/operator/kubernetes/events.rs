@@ -13,7 +13,7 @@ use kube::{
     },
 };
 
-use super::apply::FIELD_MANAGER;
+use super::field_manager::SOFTWARE;
 
 /// The longest note in bytes that the API server accepts.
 const NOTE_MAX: usize = 1024;
@@ -93,7 +93,7 @@ impl Events {
         if recorders.len() >= REMEMBERED_MAX {
             recorders.pop_front();
         }
-        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
+        let reporter = Reporter { controller: SOFTWARE.into(), instance: None };
         let recorder = Recorder::new(self.client.clone(), reporter);
         recorders.push_back((subject.clone(), recorder.clone()));
         recorder
@@ -119,7 +119,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{api::connection::LinktreeConnection, operator::kubernetes::apply::tests::served};
+    use crate::{api::connection::LinktreeConnection, operator::kubernetes::apply::status::tests::served};
 
     #[test]
     fn a_note_is_cut_to_what_the_api_server_accepts() {

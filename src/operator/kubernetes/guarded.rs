@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use serde_path_to_error::{Path, Segment};
 
 use super::{
+    claim,
     gateway::HTTPRoute,
     metadata::{RawMetadata, same_kind_as},
 };
@@ -141,9 +142,10 @@ impl<'de, K: Parsed + Resource> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut raw = Value::deserialize(deserializer)?;
         let metadata = raw.get_mut("metadata").map(|metadata| std::mem::replace(metadata, json!({})));
+        let managed_fields = metadata.as_ref().and_then(claim::entries);
         let metadata = metadata.and_then(|metadata| serde_json::from_value::<RawMetadata>(metadata).ok());
         let mut guarded = parse::<K>(raw).map_err(serde::de::Error::custom)?;
-        *guarded.object.meta_mut() = metadata.unwrap_or_default().parse();
+        *guarded.object.meta_mut() = ObjectMeta { managed_fields, ..metadata.unwrap_or_default().parse() };
         Ok(guarded)
     }
 }

@@ -129,7 +129,7 @@ mod tests {
     use crate::{
         linktree::secret::Secret,
         operator::{
-            kubernetes::apply::tests::served,
+            kubernetes::apply::status::tests::served,
             webhook::{observed::Secrets, render::route::route, spec::tests::webhook},
         },
     };

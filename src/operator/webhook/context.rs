@@ -16,7 +16,7 @@ use crate::{
     api::connection::LinktreeConnection,
     operator::{
         account::registry::Accounts,
-        kubernetes::{events::Events, guarded::Guarded, object_key::ObjectKey},
+        kubernetes::{events::Events, field_manager::FieldManager, guarded::Guarded, object_key::ObjectKey},
         watch::{
             index::{Indexes, WebhookIndex},
             observed_versions::ObservedVersions,
@@ -40,6 +40,7 @@ pub struct Cluster {
     /// Sends writes only while this process is the leader.
     pub client: Client,
     pub events: Events,
+    pub manager: FieldManager,
     pub addressables: Resolver,
 }
 

@@ -23,6 +23,7 @@ use crate::{
     operator::kubernetes::conditions::{self, Finding, Status},
 };
 
+pub(super) mod children;
 mod deletion;
 mod endpoint;
 mod journal;
@@ -45,8 +46,8 @@ const UNSETTLED: Duration = Duration::from_secs(3);
 #[must_use]
 pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     let connection = connection(&observed.connection);
-    let receiver = receiver::decide(spec, observed);
-    let endpoint = endpoint::decide(spec, observed, now);
+    let receiver = children::report_receiver(spec, observed, receiver::decide(spec, observed));
+    let endpoint = children::report_exposure(spec, observed, endpoint::decide(spec, observed, now));
     let keys = signing::keys(spec, observed);
     let health = match spec.endpoint {
         Endpoint::Managed(_) => Health::Bundled { receiver: &receiver, endpoint: &endpoint, keys: &keys },
@@ -63,7 +64,7 @@ pub fn decide(spec: &Spec, observed: &Observed, now: Timestamp) -> Plan {
     if !observed.finalizer {
         steps.push(Step::AddFinalizer);
     }
-    steps.extend(observed.children_outdated.iter().map(|child| Step::Apply(*child)));
+    steps.extend(children::apply(observed));
     steps.extend(endpoint::remove(spec, observed, &subscription));
     steps.extend(receiver::refresh_pod_mount(observed));
     steps.extend(subscription.steps);
@@ -140,6 +141,7 @@ fn applies(spec: &Spec, condition_type: ConditionType) -> bool {
         | ConditionType::SigningKeysReady
         | ConditionType::EndpointReachable
         | ConditionType::DeliveryAtRisk
+        | ConditionType::OperatorConflict
         | ConditionType::Reconciling
         | ConditionType::Stalled => true,
     }
@@ -213,6 +215,7 @@ fn is_settled(condition_type: ConditionType, finding: &Finding) -> bool {
             | ConditionType::SigningKeysReady
             | ConditionType::ReceiverAvailable
             | ConditionType::EndpointReachable
+            | ConditionType::OperatorConflict
             | ConditionType::Reconciling
             | ConditionType::Stalled => finding.holds(),
         }

@@ -4,7 +4,7 @@
 //! A failed step skips the remaining steps of its side ([`Side`]). The outcome contains the failure; it is not an error
 //! of the reconciliation, so that the status is written in any case.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -16,7 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
     runtime::events::EventType,
 };
@@ -45,7 +45,7 @@ use crate::{
         account::{Account, rate_limited_client::RateLimitedClient, request_queue::Priority},
         kubernetes::{
             annotations::ROUTE_DIGEST_ANNOTATION,
-            apply,
+            apply::{self, Desired, live::LiveObject, memory::Applied},
             gateway::HTTPRoute,
             guarded::{Guarded, GuardedApi, Parsed},
             names::FINALIZER,
@@ -86,6 +86,11 @@ enum StepError {
     /// The receiver has not handled a request to send dead letters again.
     Redrive(String),
     Linktree(ConditionType, ApiError),
+    /// The Secret for a secret from Linktree is not ours.
+    SecretNotOurs {
+        problem: String,
+        created: bool,
+    },
     /// A secret from Linktree, or the placeholder of the dry run, could not be stored. `created`: Linktree created it.
     SecretNotStored {
         error: kube::Error,
@@ -134,7 +139,7 @@ impl Executor<'_> {
                 let added = self.set_finalizers(|finalizers| finalizers.push(FINALIZER.to_owned())).await?;
                 outcome.written = Some(Box::new(added));
             }
-            Step::Apply(child) => self.apply(*child).await?,
+            Step::Apply(child, onto) => self.apply(*child, onto.as_deref(), outcome).await?,
             Step::Remove(stale) => self.remove(stale).await.map_err(StepError::Exposure)?,
             Step::RefreshPodMount { pod } => self.refresh_pod_mount(pod).await?,
             Step::Redrive { address, request } => self.redrive(*address, request, outcome).await?,
@@ -180,6 +185,7 @@ impl Executor<'_> {
             StepError::Kubernetes(error) => Failure::Kubernetes { problem: error.to_string() },
             StepError::Exposure(error) => Failure::Exposure { problem: error.to_string() },
             StepError::Redrive(problem) => Failure::Redrive { problem },
+            StepError::SecretNotOurs { problem, created } => Failure::SecretNotOurs { problem, created },
             StepError::SecretNotStored { error, created } => {
                 Failure::SecretNotStored { problem: error.to_string(), created }
             }
@@ -193,26 +199,38 @@ impl Executor<'_> {
         }
     }
 
-    async fn apply(&self, child: Child) -> Result<(), StepError> {
+    async fn apply(&self, child: Child, onto: Option<&str>, outcome: &mut Outcome) -> Result<(), StepError> {
         let Some((_, rendered)) = self.spec else { return Ok(()) };
         let children = &rendered.children;
         let applied = match child {
-            Child::Exposure => return self.expose(children.exposure.as_ref()).await.map_err(StepError::Exposure),
-            Child::ServiceAccount => children.service_account.apply(&self.api::<ServiceAccount>()).await,
-            Child::Service => children.service.apply(&self.api::<Service>()).await,
-            Child::NetworkPolicy => children.network_policy.apply(&self.api::<NetworkPolicy>()).await,
-            Child::RouteSecret => rendered.route_secret.apply(&self.api::<KubernetesSecret>()).await,
-            Child::StatefulSet => children.stateful_set.apply(&self.api::<StatefulSet>()).await,
+            Child::Exposure => self.expose(children.exposure.as_ref(), onto).await.map_err(StepError::Exposure)?,
+            Child::ServiceAccount => self.apply_as::<ServiceAccount>(&children.service_account, onto).await?,
+            Child::Service => self.apply_as::<Service>(&children.service, onto).await?,
+            Child::NetworkPolicy => self.apply_as::<NetworkPolicy>(&children.network_policy, onto).await?,
+            Child::RouteSecret => self.apply_as::<KubernetesSecret>(&rendered.route_secret, onto).await?,
+            Child::StatefulSet => self.apply_as::<StatefulSet>(&children.stateful_set, onto).await?,
         };
-        Ok(applied?)
+        outcome.applied.extend(applied.map(|applied| (child, applied)));
+        Ok(())
     }
 
-    async fn expose(&self, object: Option<&ExposureObject>) -> Result<(), kube::Error> {
+    async fn expose(
+        &self,
+        object: Option<&ExposureObject>,
+        onto: Option<&str>,
+    ) -> Result<Option<Applied>, kube::Error> {
         match object {
-            None => Ok(()),
-            Some(ExposureObject::Ingress(ingress)) => ingress.apply(&self.api::<Ingress>()).await,
-            Some(ExposureObject::HttpRoute(route)) => route.apply(&self.api::<HTTPRoute>()).await,
+            None => Ok(None),
+            Some(ExposureObject::Ingress(ingress)) => self.apply_as::<Ingress>(ingress, onto).await,
+            Some(ExposureObject::HttpRoute(route)) => self.apply_as::<HTTPRoute>(route, onto).await,
         }
+    }
+
+    async fn apply_as<K>(&self, desired: &Desired, onto: Option<&str>) -> Result<Option<Applied>, kube::Error>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug,
+    {
+        desired.apply(&self.live_api::<K>(), onto, &self.cluster.manager).await
     }
 
     /// Deletes the object with the observed UID, but not a later object with the same name.
@@ -278,7 +296,7 @@ impl Executor<'_> {
         let mut status = current.status.clone().unwrap_or_default();
         status.subscription = Some(registering(Some(Time(at))));
         status.account = self.account_of_subscriptions();
-        match apply::apply_status_as_seen(&self.api(), current, &status).await {
+        match apply::apply_status_as_seen(&self.api(), current, &status, self.cluster.manager.as_str()).await {
             Ok(recorded) => {
                 outcome.begun = Some(Begun { at, account: status.account, is_void: false });
                 outcome.written = Some(Box::new(recorded));
@@ -409,6 +427,13 @@ impl Executor<'_> {
         self.cluster.events.publish(self.webhook, type_, reason, note).await;
     }
 
+    fn live_api<K>(&self) -> Api<LiveObject<K>>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.cluster.client.clone(), &self.webhook.namespace().unwrap_or_default())
+    }
+
     fn api<K>(&self) -> GuardedApi<K>
     where
         K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Parsed,
@@ -419,8 +444,8 @@ impl Executor<'_> {
 
 fn side(step: &Step) -> Side {
     match step {
-        Step::Apply(Child::Exposure) | Step::Remove(_) => Side::Exposure,
-        Step::AddFinalizer | Step::Apply(_) | Step::RefreshPodMount { .. } => Side::Kubernetes,
+        Step::Apply(Child::Exposure, _) | Step::Remove(_) => Side::Exposure,
+        Step::AddFinalizer | Step::Apply(..) | Step::RefreshPodMount { .. } => Side::Kubernetes,
         Step::Redrive { .. } => Side::Receiver,
         Step::RequestList
         | Step::DryRunSecretWrite

@@ -6,14 +6,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::StatefulSet,
-    core::v1::{Pod, Secret as KubernetesSecret, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
-};
+use k8s_openapi::api::core::v1::{Pod, Secret as KubernetesSecret};
 use kube::ResourceExt;
 
-use self::read::{Kubernetes, api, key, read};
+use self::{
+    children::Family,
+    read::{read, read_live},
+};
 use super::{
     account_identity,
     challenge::Challenge,
@@ -22,7 +21,12 @@ use super::{
     observed::{self, Child, Connection, Observed, ProbeResult, Receiver, Secrets},
     ownership,
     probe::finding::probe_finding,
-    render::{Rendered, children, key_digests::key_digests, route::places},
+    render::{
+        Rendered,
+        children::{ADMIN_TOKEN_KEY, PROBE_KEY_KEY},
+        key_digests::key_digests,
+        route::places,
+    },
     spec::{Keys, Spec},
     state::WebhookState,
     told::Told,
@@ -40,18 +44,20 @@ use crate::{
         account::{Account, reason::reason},
         kubernetes::{
             annotations::{self, PREVIOUS_NOT_AFTER_ANNOTATION, ROUTE_DIGEST_ANNOTATION, SUBSCRIPTION_ANNOTATION},
-            apply::Desired,
+            apply::live::LiveObject,
+            claim::Claim,
             conditions,
             guarded::Guarded,
             names::{self, FINALIZER},
             object_key::ObjectKey,
             secret_value::secret_value,
         },
-        watch::observed_versions::{Kind, Object, Version},
+        watch::observed_versions::Kind,
     },
     route::{self, Route},
 };
 
+mod children;
 mod exposure;
 mod owner;
 mod proof;
@@ -63,7 +69,10 @@ mod status_times;
 const REDRIVE_VALUE_MAX: usize = 257;
 
 /// Reads the Secret values that the spec refers to, and the route Secret, which contains the receiver's admin token.
-pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<KubernetesSecret>), kube::Error> {
+pub async fn secrets(
+    context: &Context,
+    spec: &Spec,
+) -> Result<(Secrets, Option<LiveObject<KubernetesSecret>>), kube::Error> {
     let places = places(spec);
     let names: BTreeSet<_> = places.iter().map(|place| place.name.as_str()).collect();
     let mut values = BTreeMap::new();
@@ -82,15 +91,17 @@ pub async fn secrets(context: &Context, spec: &Spec) -> Result<(Secrets, Option<
             }
         }
     }
-    let route = read::<KubernetesSecret>(context, spec, Kind::Secret, &spec.route_secret_name()).await?;
+    let route = read_live::<KubernetesSecret>(context, spec, Kind::Secret, &spec.route_secret_name()).await?;
+    let parsed = route.as_ref().and_then(|route| route.parse().ok());
     let stored = |key: &str| {
-        let value = route.as_ref().and_then(|route| route.data.as_ref()?.get(key));
+        let value = parsed.as_ref().and_then(|route| route.data.as_ref()?.get(key));
         value.and_then(|bytes| secret_value(&bytes.0))
     };
-    let admin_token = stored(children::ADMIN_TOKEN_KEY).unwrap_or_else(random_token);
+    let admin_token = stored(ADMIN_TOKEN_KEY).unwrap_or_else(random_token);
     // A restored Secret may have come from another cluster, whose receiver then has the same key.
-    let is_own = route.as_ref().is_some_and(|route| route.owner_references().iter().any(|owner| owner.uid == spec.uid));
-    let probe_key = stored(children::PROBE_KEY_KEY).filter(|_| is_own).unwrap_or_else(random_token);
+    let is_own =
+        parsed.as_ref().is_some_and(|route| route.owner_references().iter().any(|owner| owner.uid == spec.uid));
+    let probe_key = stored(PROBE_KEY_KEY).filter(|_| is_own).unwrap_or_else(random_token);
     Ok((Secrets { values, kept_for, previous_not_after, admin_token, probe_key }, route))
 }
 
@@ -108,6 +119,9 @@ pub struct Subject<'a> {
     pub spec: &'a Spec,
     pub rendered: &'a Rendered,
     pub told: &'a Told,
+    /// The route Secret in the cluster.
+    pub live_route: Option<&'a LiveObject<KubernetesSecret>>,
+    pub claim: &'a Claim,
 }
 
 /// Observes the state of one webhook, except for the Secrets, which [`secrets`] reads before.
@@ -117,7 +131,7 @@ pub async fn observe(
     state: &mut WebhookState,
     now: Timestamp,
 ) -> Result<Observed, kube::Error> {
-    let Subject { webhook, spec, rendered, told } = *subject;
+    let Subject { webhook, spec, rendered, told, live_route, claim } = *subject;
     let external = spec.is_external();
     let receiver =
         if external { Receiver::default() } else { receiver(context, spec, &rendered.admin_token, told).await? };
@@ -148,9 +162,11 @@ pub async fn observe(
     seen.leads_here = proof::leads_here(context, (spec, &seen), &mut probe, (challenge.as_ref(), now), state).await;
     let sinks = receiver.status.as_ref().map(|status| status.sinks.as_slice()).unwrap_or_default();
     let sink_failures = state.sink_failures(sinks, now);
-    let (exposure, outdated) = exposure::observe(context, spec, rendered.children.exposure.as_ref()).await?;
-    let mut children_outdated = if external { Vec::new() } else { children_outdated(context, spec, rendered).await? };
-    children_outdated.extend(outdated);
+    let family = Family { context, spec, claim, state: &*state, now };
+    let (exposure, exposed) = exposure::observe(family, rendered.children.exposure.as_ref()).await?;
+    let mut children =
+        if external { BTreeMap::new() } else { children::of_receiver(family, rendered, live_route).await? };
+    children.extend(exposed.map(|standing| (Child::Exposure, standing)));
     Ok(Observed {
         keys: rendered.keys.clone(),
         keys_changed: seen.status.signing.as_ref().map(|signing| &signing.key_digests)
@@ -158,7 +174,7 @@ pub async fn observe(
         secret_kept_for: rendered.secret_kept_for.clone(),
         next_key_end: rendered.next_key_end,
         route_digest: rendered.route_digest.clone(),
-        children_outdated,
+        children,
         receiver,
         exposure,
         stale_objects: stale_objects::stale_objects(context, spec, state).await?,
@@ -221,7 +237,7 @@ fn without_children(context: &Context, webhook: &LinktreeWebhook) -> Observed {
         rotate_request: None,
         redrive_request: None,
         route_digest: String::new(),
-        children_outdated: Vec::new(),
+        children: BTreeMap::new(),
         receiver: Receiver::default(),
         exposure: observed::Exposure::NotOurs,
         stale_objects: Vec::new(),
@@ -289,46 +305,6 @@ fn without_account(object: &LinktreeConnection) -> Connection {
         Some(ready) => Connection::Unusable { reason: Reason::TokenMissing, message: ready.message.clone() },
         None => Connection::Unlisted,
     }
-}
-
-async fn children_outdated(context: &Context, spec: &Spec, rendered: &Rendered) -> Result<Vec<Child>, kube::Error> {
-    let children = &rendered.children;
-    let outdated = [
-        (
-            Child::ServiceAccount,
-            is_outdated::<ServiceAccount>(context, spec, Kind::ServiceAccount, &children.service_account).await?,
-        ),
-        (Child::Service, is_outdated::<Service>(context, spec, Kind::Service, &children.service).await?),
-        (
-            Child::NetworkPolicy,
-            is_outdated::<NetworkPolicy>(context, spec, Kind::NetworkPolicy, &children.network_policy).await?,
-        ),
-        (Child::RouteSecret, !rendered.route_is_met),
-        (
-            Child::StatefulSet,
-            is_outdated::<StatefulSet>(context, spec, Kind::StatefulSet, &children.stateful_set).await?,
-        ),
-    ];
-    Ok(outdated.into_iter().filter_map(|(child, outdated)| outdated.then_some(child)).collect())
-}
-
-/// Whether a child object is missing or differs from its desired state.
-///
-/// The object is read only if it or its desired state has changed since the two were last found to match.
-async fn is_outdated<K>(context: &Context, spec: &Spec, kind: Kind, desired: &Desired) -> Result<bool, kube::Error>
-where
-    K: Kubernetes,
-{
-    let webhook = key(spec);
-    let object = Object::new(kind, &webhook.namespace, &desired.name);
-    if context.versions.still_meets(&webhook, object, desired.digest()) {
-        return Ok(false);
-    }
-    context.versions.begin_read(&webhook, object);
-    let live = api::<K>(context, spec).get_opt(&desired.name).await?;
-    let Some(live) = live.filter(|live| desired.is_met_by::<K>(live)) else { return Ok(true) };
-    context.versions.record_read(&webhook, object, Version::of(&live), desired.digest());
-    Ok(false)
 }
 
 async fn receiver(context: &Context, spec: &Spec, admin_token: &Secret, told: &Told) -> Result<Receiver, kube::Error> {

@@ -16,6 +16,7 @@ use crate::{
     operator::{
         account::{Snapshot, capabilities::Capabilities},
         kubernetes::{
+            apply::standing::Standing,
             conditions::{self, Finding, Status},
             object_key::ObjectKey,
         },
@@ -45,8 +46,8 @@ pub struct Observed {
     pub redrive_request: Option<String>,
     /// The digest of the receiver's desired route.
     pub route_digest: String,
-    /// The receiver's objects that are missing or differ from their desired state.
-    pub children_outdated: Vec<Child>,
+    /// The relation of each child object to its desired state.
+    pub children: BTreeMap<Child, Standing>,
     pub receiver: Receiver,
     /// The Ingress or HTTPRoute between the URL and the receiver's Service.
     pub exposure: Exposure,
@@ -89,6 +90,15 @@ impl Observed {
     #[must_use]
     pub fn subscription_id(&self) -> Option<SubscriptionId> {
         self.status.subscription.as_ref()?.id.clone().map(SubscriptionId)
+    }
+
+    /// Another operator that applies one of the child objects: its namespace and name.
+    #[must_use]
+    pub fn applied_by_another(&self) -> Option<&str> {
+        self.children.values().find_map(|standing| match standing {
+            Standing::AnotherOperator { operator } => Some(operator.as_str()),
+            Standing::Met | Standing::Apply { .. } | Standing::Kept(_) | Standing::Foreign(_) => None,
+        })
     }
 
     /// The finding that the condition in the status was rendered from, for when its rule has no newer information.
@@ -171,7 +181,7 @@ pub struct Unresolved {
 }
 
 /// One of the objects that the operator applies for a webhook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Child {
     ServiceAccount,
     Service,

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::plan::HandledRedrive;
+use super::{observed::Child, plan::HandledRedrive};
 use crate::{
     api::{condition::ConditionType, webhook::LinktreeWebhook, webhook_status::SubscriptionAccount},
     linktree::{error::ApiError, wire::SubscriptionId},
+    operator::kubernetes::apply::memory::Applied,
 };
 
 /// The result of the steps that were performed.
@@ -24,6 +25,8 @@ pub struct Outcome {
     pub registered: Option<SubscriptionId>,
     /// The value of the user's rotation request that was completed.
     pub rotated: Option<String>,
+    /// The child objects that were applied, as the API server kept them.
+    pub applied: Vec<(Child, Applied)>,
     /// The user's request to send dead letters again that the receiver accepted or rejected.
     pub redriven: Option<HandledRedrive>,
     /// Whether an attempt to re-enable the subscription succeeded; `None` if none was made.
@@ -51,6 +54,8 @@ pub enum Failure {
     Kubernetes { problem: String },
     /// The Ingress or HTTPRoute could not be written.
     Exposure { problem: String },
+    /// The Secret for the signing secret from Linktree is not the operator's.
+    SecretNotOurs { problem: String, created: bool },
     /// The signing secret from Linktree could not be stored. `created`: Linktree had created it, so it is lost.
     SecretNotStored { problem: String, created: bool },
     /// The receiver has not handled the request to send dead letters again.
@@ -67,6 +72,7 @@ impl Failure {
             Failure::Linktree { error, .. } => matches!(error, ApiError::Throttled { .. }),
             Failure::Kubernetes { .. }
             | Failure::Exposure { .. }
+            | Failure::SecretNotOurs { .. }
             | Failure::SecretNotStored { .. }
             | Failure::Redrive { .. } => false,
         }
@@ -89,6 +95,7 @@ impl Outcome {
             Failure::Linktree { condition_type, error } => Some((*condition_type, error)),
             Failure::Kubernetes { .. }
             | Failure::Exposure { .. }
+            | Failure::SecretNotOurs { .. }
             | Failure::SecretNotStored { .. }
             | Failure::Redrive { .. } => None,
         })
@@ -106,6 +113,13 @@ impl Outcome {
     /// Whether Linktree created a signing secret that could not be stored.
     #[must_use]
     pub fn secret_lost(&self) -> bool {
-        self.failures.iter().any(|failure| matches!(failure, Failure::SecretNotStored { created: true, .. }))
+        let is_lost = |failure: &Failure| match failure {
+            Failure::SecretNotStored { created, .. } | Failure::SecretNotOurs { created, .. } => *created,
+            Failure::Kubernetes { .. }
+            | Failure::Exposure { .. }
+            | Failure::Redrive { .. }
+            | Failure::Linktree { .. } => false,
+        };
+        self.failures.iter().any(is_lost)
     }
 }

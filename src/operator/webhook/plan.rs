@@ -26,8 +26,8 @@ pub const SETTLED: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     AddFinalizer,
-    /// Applies one of the webhook's child objects.
-    Apply(Child),
+    /// Applies one of the webhook's child objects, onto the existing object with this uid or as a new one.
+    Apply(Child, Option<String>),
     /// Deletes a stale object: a previous Ingress or HTTPRoute, or an object of a previous bundled receiver.
     Remove(StaleObject),
     /// Annotates the pod, so that the kubelet refreshes the mounted Secret at once instead of up to a minute later.
@@ -92,7 +92,7 @@ impl Step {
             | Step::Reenable { .. }
             | Step::Unsubscribe { .. } => true,
             Step::AddFinalizer
-            | Step::Apply(_)
+            | Step::Apply(..)
             | Step::Remove(_)
             | Step::RefreshPodMount { .. }
             | Step::Redrive { .. }

@@ -2,7 +2,6 @@
 //! file.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
 
 use self::children::{Children, ReceiverPodConfig};
 use super::{
@@ -19,7 +18,7 @@ use crate::{
 pub mod children;
 pub mod exposure;
 pub mod key_digests;
-mod metadata;
+pub mod metadata;
 pub mod route;
 
 /// The desired state of a webhook, rendered from its spec and the Secret values that the spec refers to.
@@ -27,8 +26,6 @@ pub struct Rendered {
     pub children: Children,
     pub route: Route,
     pub route_secret: Desired,
-    /// Whether the route Secret in the cluster matches `route_secret`.
-    pub route_is_met: bool,
     pub route_digest: String,
     pub admin_token: Secret,
     pub keys: observed::Keys,
@@ -37,14 +34,13 @@ pub struct Rendered {
     pub sinks_unresolved: Vec<observed::Unresolved>,
 }
 
-/// Renders the desired state of a webhook. `live_route` is the route Secret in the cluster, if it exists.
+/// Renders the desired state of a webhook.
 ///
 /// # Errors
 /// When an object cannot be serialized to JSON, which these types always can.
 pub fn render(
     spec: &Spec,
     secrets: &Secrets,
-    live_route: Option<&KubernetesSecret>,
     addresses: &Addresses,
     pod: &ReceiverPodConfig,
     now: Timestamp,
@@ -56,7 +52,6 @@ pub fn render(
     Ok(Rendered {
         children: children::render(spec, pod)?,
         route_digest,
-        route_is_met: live_route.is_some_and(|live| route_secret.is_met_by(live)),
         route_secret,
         route,
         admin_token: secrets.admin_token.clone(),

@@ -221,9 +221,10 @@ mod tests {
         api::connection::Capability,
         operator::{
             account::capabilities::Call,
+            kubernetes::apply::standing::Standing,
             webhook::{
                 decide::{decide, tests::settled},
-                observed::ProbeResult,
+                observed::{Child, ProbeResult},
                 spec::tests::webhook,
             },
         },
@@ -265,7 +266,7 @@ mod tests {
         type Change = fn(&mut Observed);
         let cases: [(&str, Change, bool); 7] = [
             ("all conditions are as desired", |_| {}, true),
-            ("a child must be applied", |it| it.children_outdated.push(super::super::observed::Child::Service), false),
+            ("a child must be applied", |it| drop(it.children.insert(Child::Service, Standing::missing())), false),
             ("a probe failed", |it| it.probe = ProbeResult::NotProbed, false),
             ("the receiver does not respond", |it| it.receiver.status = None, false),
             ("a hold after a failed call", |it| it.hold_until = Some(NOW), false),

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::{
+    applied_children::AppliedChildren,
     correction::Correction,
     creation::Creation,
     observed::{ProbeResult, SyncRequest},
@@ -53,6 +54,7 @@ pub struct WebhookState {
     /// The time at which a throttled request was last reported to be due.
     forecast: Option<Timestamp>,
     correction: Option<Correction>,
+    pub applied: AppliedChildren,
     sync_request: Option<SyncRequest>,
     cleanup_done: Option<i64>,
     sink_failures: SinkFailures,

@@ -47,7 +47,16 @@ fn fields(kind: &Kind, object: &Value) -> Fields {
 }
 
 fn is_server_set(metadata: &str) -> bool {
-    let all = ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"];
+    let all = [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "managedFields",
+    ];
     all.contains(&metadata)
 }
 
@@ -92,6 +101,13 @@ fn item_key(item: &Value, keys: &[&str]) -> String {
         (_, value) => value.unwrap_or(&Value::Null).to_string(),
     };
     format!("[{}]", keys.iter().map(part).collect::<Vec<_>>().join(","))
+}
+
+/// Whether an apply without force conflicts: another manager owns a field that it would change.
+pub fn conflicts(kind: &Kind, live: &Value, wanted: &Value, manager: &Manager, ownership: &Ownership) -> bool {
+    let (new, current) = (fields(kind, wanted), fields(kind, live));
+    let mut others = ownership.iter().filter(|(other, _)| *other != manager).flat_map(|(_, owned)| owned);
+    others.any(|path| new.get(path).is_some_and(|value| current.get(path) != Some(value)))
 }
 
 /// Returns `live` after `manager` applied `wanted`.

@@ -120,8 +120,9 @@ impl Kubernetes {
             }
             "PATCH" => {
                 let applies = request.headers()["content-type"].to_str().unwrap_or_default().contains("apply-patch");
+                let force = target.parameter("force") == Some("true");
                 self.write_for(target, |store, at| match applies {
-                    true => store.apply(&key, target.part, manager, body, at),
+                    true => store.apply(&key, target.part, (manager, force), body, at),
                     false => store.merge(&key, target.part, manager, &body, at),
                 })
             }

@@ -11,7 +11,7 @@ use linktree_operator::clock;
 use serde_json::Value;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use self::store::Store;
+use self::store::{Policy, Store};
 pub use self::{
     kinds::Kind,
     status_error::StatusError,
@@ -22,6 +22,7 @@ pub use self::{
 mod apply;
 pub mod http;
 mod kinds;
+mod managed_fields;
 mod merge;
 pub mod schema;
 mod status_error;
@@ -84,7 +85,7 @@ impl Kubernetes {
 
     /// Applies an object as `manager`; fields unknown to its schema are pruned.
     pub fn apply(&self, key: &Key, manager: &str, object: Value) -> Result<Value, StatusError> {
-        self.write(|store, at| store.apply(key, Part::Main, manager, object, at))
+        self.write(|store, at| store.apply(key, Part::Main, (manager, true), object, at))
     }
 
     pub fn merge(&self, key: &Key, part: Part, patch: &Value) -> Result<Value, StatusError> {
@@ -98,6 +99,11 @@ impl Kubernetes {
             change(&mut object);
             store.replace(key, "user", &object, at)
         })
+    }
+
+    /// Sets the admission policy: it may change each object that is created or changed.
+    pub fn set_policy(&self, policy: impl Fn(&Key, &mut Value) + Send + Sync + 'static) {
+        self.store().policy = Policy(Some(Arc::new(policy)));
     }
 
     /// Changes an object past validation.

@@ -1,6 +1,10 @@
 //! The objects, their versions, and the log of changes that watches read. Pure: it has neither clock nor subscribers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -8,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     apply::{self, Manager, Ownership},
     kinds::Kind,
+    managed_fields::{self, Times},
     merge::merge,
     schema,
     status_error::StatusError,
@@ -39,11 +44,31 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
+/// A mutating admission policy.
+#[derive(Clone, Default)]
+pub struct Policy(pub Option<Arc<dyn Fn(&Key, &mut Value) + Send + Sync>>);
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Policy").field(&self.0.is_some()).finish()
+    }
+}
+
+impl Policy {
+    fn admit(&self, key: &Key, object: &mut Value) {
+        if let Some(policy) = &self.0 {
+            policy(key, object);
+        }
+    }
+}
+
 /// All objects and their history.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     objects: BTreeMap<Key, Value>,
     ownership: HashMap<Key, Ownership>,
+    times: HashMap<Key, Times>,
+    pub policy: Policy,
     pub log: Vec<Change>,
     version: u64,
     uids: u64,
@@ -60,7 +85,7 @@ impl Store {
 
     /// A copy with the same objects and an empty log, for a dry run.
     pub fn without_log(&self) -> Self {
-        Store { log: Vec::new(), ownership: self.ownership.clone(), objects: self.objects.clone(), ..*self }
+        Store { log: Vec::new(), ..self.clone() }
     }
 
     /// All objects of a kind, in one namespace or in all.
@@ -115,40 +140,71 @@ impl Store {
         if key.kind.has_status {
             object.as_object_mut().unwrap().remove("status");
         }
+        self.policy.admit(key, &mut object);
         schema::admit(key, &mut object, None)?;
         self.put(key, Some(object), at)
     }
 
-    /// Server-side apply by `manager`, with force.
+    /// Server-side apply by `manager`, with or without force.
     pub fn apply(
         &mut self,
         key: &Key,
         part: Part,
-        manager: &str,
+        (manager, force): (&str, bool),
         mut wanted: Value,
         at: Timestamp,
     ) -> Result<Value, StatusError> {
         let manager = Manager { name: manager.to_owned(), applies: true, part };
         encode_string_data(&mut wanted);
         let expected = wanted.pointer_mut("/metadata").and_then(|it| it.as_object_mut()?.remove("resourceVersion"));
+        let uid = wanted.pointer_mut("/metadata").and_then(|it| it.as_object_mut()?.remove("uid"));
         let wanted = only(part, key, wanted);
         let Some(live) = self.objects.get(key).cloned() else {
             if part == Part::Status {
                 return Err(StatusError::absent(key));
             }
+            if uid.is_some() {
+                return Err(StatusError::conflict(key));
+            }
             let created = self.create(key, wanted.clone(), at)?;
             let ownership = self.ownership.entry(key.clone()).or_default();
             apply::apply(key.kind, &Value::Null, &wanted, &manager, ownership);
-            return Ok(created);
+            return Ok(self.stamp(key, manager, created, at));
         };
         if expected.is_some_and(|expected| expected != live["metadata"]["resourceVersion"]) {
             return Err(StatusError::conflict(key));
         }
+        if uid.is_some_and(|uid| uid != live["metadata"]["uid"]) {
+            return Err(StatusError::conflict(key));
+        }
         let mut ownership = self.ownership.get(key).cloned().unwrap_or_default();
+        if !force && apply::conflicts(key.kind, &live, &wanted, &manager, &ownership) {
+            return Err(StatusError::conflict(key));
+        }
         let next = apply::apply(key.kind, &live, &wanted, &manager, &mut ownership);
         let written = self.change(key, part, live, next, at)?;
-        self.ownership.insert(key.clone(), ownership);
-        Ok(written)
+        if self.objects.contains_key(key) {
+            self.ownership.insert(key.clone(), ownership);
+        }
+        Ok(self.stamp(key, manager, written, at))
+    }
+
+    /// Renders the ownership of a changed object's fields into the object and into the log. Returns the object.
+    fn stamp(&mut self, key: &Key, manager: Manager, written: Value, at: Timestamp) -> Value {
+        let version = self.version.to_string();
+        let (Some(object), Some(ownership)) = (self.objects.get_mut(key), self.ownership.get(key)) else {
+            return written;
+        };
+        if object["metadata"]["resourceVersion"] != version {
+            return written;
+        }
+        let times = self.times.entry(key.clone()).or_default();
+        times.insert(manager, at);
+        object["metadata"]["managedFields"] = managed_fields::render(key.kind, ownership, times);
+        if let Some(last) = self.log.last_mut().filter(|last| last.key == *key) {
+            last.after = Some(object.clone());
+        }
+        object.clone()
     }
 
     /// Applies a merge patch; its resource version, if any, is a precondition.
@@ -164,6 +220,9 @@ impl Store {
         if let Some(expected) = patch["metadata"]["resourceVersion"].as_str()
             && live["metadata"]["resourceVersion"] != expected
         {
+            return Err(StatusError::conflict(key));
+        }
+        if patch["metadata"]["uid"].as_str().is_some_and(|uid| live["metadata"]["uid"] != uid) {
             return Err(StatusError::conflict(key));
         }
         let mut patch = only(part, key, patch.clone());
@@ -192,6 +251,7 @@ impl Store {
             let manager = Manager { name: manager.to_owned(), applies: false, part };
             let ownership = self.ownership.entry(key.clone()).or_default();
             apply::update(key.kind, live, &written, &manager, ownership);
+            return Ok(self.stamp(key, manager, written, at));
         }
         Ok(written)
     }
@@ -240,6 +300,10 @@ impl Store {
             return Err(StatusError::invalid(key, "no new finalizers can be added if the object is being deleted"));
         }
         keep(&mut next, &live, &["uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp"]);
+        keep(&mut next, &live, &["managedFields"]);
+        if part == Part::Main {
+            self.policy.admit(key, &mut next);
+        }
         if finalizers(&next).is_empty() {
             next["metadata"].as_object_mut().map(|metadata| metadata.remove("finalizers"));
         }
@@ -267,6 +331,7 @@ impl Store {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
             None => {
                 self.ownership.remove(key);
+                self.times.remove(key);
                 self.objects.remove(key)
             }
         };

@@ -44,8 +44,8 @@ const PAUSED: &str = "spec.pause is Reconciliation";
 /// The condition that a step makes true.
 fn condition_of(step: &Step) -> Option<ConditionType> {
     match step {
-        Step::Apply(Child::Exposure) | Step::Remove(_) => Some(ConditionType::EndpointReachable),
-        Step::Apply(_) | Step::RefreshPodMount { .. } => Some(ConditionType::ReceiverAvailable),
+        Step::Apply(Child::Exposure, _) | Step::Remove(_) => Some(ConditionType::EndpointReachable),
+        Step::Apply(..) | Step::RefreshPodMount { .. } => Some(ConditionType::ReceiverAvailable),
         Step::Redrive { .. } => Some(ConditionType::Delivering),
         Step::RecordRegistration { .. } | Step::Register { .. } => Some(ConditionType::Registered),
         Step::RotateSecret { .. } => Some(ConditionType::SigningKeysReady),

@@ -95,7 +95,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
         rotate_request: None,
         redrive_request: None,
         route_digest: "r1".into(),
-        children_outdated: Vec::new(),
+        children: std::collections::BTreeMap::new(),
         receiver: Receiver {
             pod: Some(Pod { name: "links-receiver-0".into(), ready: true, ..Pod::default() }),
             status: Some(receiver_status()),

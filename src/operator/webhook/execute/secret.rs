@@ -25,13 +25,14 @@ use crate::{
         account::{capabilities::Call, rate_limited_client::RateLimitedClient},
         kubernetes::{
             annotations::{PREVIOUS_NOT_AFTER_ANNOTATION, SUBSCRIPTION_ANNOTATION},
-            apply::FIELD_MANAGER,
+            apply::ownership::foreign,
             object_key::ObjectKey,
         },
         webhook::{
             creation::Creation,
+            decide::children,
             outcome::Outcome,
-            render::{children, route::PROVIDER_KEY},
+            render::{self, route::PROVIDER_KEY},
             spec::{Keys, PREVIOUS_SECRET_KEY, SIGNING_SECRET_KEY, Spec},
         },
     },
@@ -67,12 +68,13 @@ impl Executor<'_> {
             .await;
         let Some(secret) = secret else { return Ok(()) };
         let Err(error) = self.store_secret(&secret, &id, None).await else { return Ok(()) };
+        let error = error.of_created(true);
         // The next reconciliation rotates the lost secret. If Linktree's API cannot rotate it, the subscription is
         // useless and is deleted.
         if account.capabilities().lacks_rotation() && self.unsubscribe(&id).await.is_ok() {
             outcome.registered = None;
         }
-        Err(StepError::SecretNotStored { error, created: true })
+        Err(error)
     }
 
     pub(super) async fn rotate_secret(
@@ -87,7 +89,7 @@ impl Executor<'_> {
             Ok(secret) => {
                 let previous = if keep_previous { self.current_secret() } else { None };
                 let stored = self.store_secret(&secret, id, previous).await;
-                stored.map_err(|error| StepError::SecretNotStored { error, created: true })?;
+                stored.map_err(|error| error.of_created(true))?;
                 outcome.rotated = request.cloned();
                 self.publish(
                     EventType::Normal,
@@ -123,9 +125,7 @@ impl Executor<'_> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
         let Keys::Provider { secret_name } = &spec.keys else { return Ok(()) };
         let object = secret_object(spec, secret_name, &Secret::new("none"), &SubscriptionId(String::new()), None);
-        let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
-        let result = self.api::<KubernetesSecret>().patch(secret_name, &params, &Patch::Apply(&object)).await;
-        result.map(drop).map_err(|error| StepError::SecretNotStored { error, created: false })
+        self.apply_secret(&object, true).await.map_err(|error| error.of_created(false))
     }
 
     /// The signing secret from Linktree in the receiver's current route.
@@ -141,13 +141,49 @@ impl Executor<'_> {
         secret: &Secret,
         subscription: &SubscriptionId,
         previous: Option<&Secret>,
-    ) -> Result<(), kube::Error> {
+    ) -> Result<(), SecretError> {
         let Some((spec, _)) = self.spec else { return Ok(()) };
         let Keys::Provider { secret_name } = &spec.keys else { return Ok(()) };
         let end = clock::now().saturating_add(OVERLAP).unwrap_or(Timestamp::MAX);
         let object = secret_object(spec, secret_name, secret, subscription, previous.map(|previous| (previous, end)));
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.api::<KubernetesSecret>().patch(secret_name, &params, &Patch::Apply(&object)).await.map(drop)
+        self.apply_secret(&object, false).await
+    }
+
+    /// Applies the Secret, unless one of that name exists that is not ours.
+    async fn apply_secret(&self, object: &KubernetesSecret, dry_run: bool) -> Result<(), SecretError> {
+        let (name, api) = (object.name_any(), self.live_api::<KubernetesSecret>());
+        let mut wanted =
+            serde_json::to_value(object).map_err(|error| SecretError::NotStored(kube::Error::SerdeError(error)))?;
+        let mut params = PatchParams { dry_run, ..PatchParams::apply(self.cluster.manager.as_str()) };
+        if let Some(live) = api.get_opt(&name).await.map_err(SecretError::NotStored)? {
+            if let Some(foreign) = foreign(&wanted, live.raw()) {
+                let taken = children::taken(&format!("Secret {name}"), &foreign);
+                let remedy = "to use a secret of your own, name its Secret in spec.signing.keys";
+                return Err(SecretError::NotOurs(format!("{taken}; {remedy}")));
+            }
+            wanted["metadata"]["uid"] = live.raw()["metadata"]["uid"].clone();
+            params = params.force();
+        }
+        wanted["apiVersion"] = "v1".into();
+        wanted["kind"] = "Secret".into();
+        api.patch(&name, &params, &Patch::Apply(&wanted)).await.map(drop).map_err(SecretError::NotStored)
+    }
+}
+
+/// The reason why a Secret was not written.
+enum SecretError {
+    /// A Secret of that name exists and is not ours.
+    NotOurs(String),
+    NotStored(kube::Error),
+}
+
+impl SecretError {
+    /// The error of the step. `created`: Linktree has created the secret, which is lost.
+    fn of_created(self, created: bool) -> StepError {
+        match self {
+            SecretError::NotOurs(problem) => StepError::SecretNotOurs { problem, created },
+            SecretError::NotStored(error) => StepError::SecretNotStored { error, created },
+        }
     }
 }
 
@@ -164,9 +200,9 @@ fn secret_object(
     let bytes = |secret: &Secret| secret.expose().as_bytes().to_vec();
     let current = (SIGNING_SECRET_KEY, bytes(secret));
     let mut object = match previous {
-        None => children::secret(spec, name.to_owned(), [current]),
+        None => render::children::secret(spec, name.to_owned(), [current]),
         Some((previous, _)) => {
-            children::secret(spec, name.to_owned(), [current, (PREVIOUS_SECRET_KEY, bytes(previous))])
+            render::children::secret(spec, name.to_owned(), [current, (PREVIOUS_SECRET_KEY, bytes(previous))])
         }
     };
     let annotations = object.annotations_mut();

@@ -1,59 +1,74 @@
 //! The state of the Ingress or HTTPRoute between the URL and the receiver's Service.
 
 use k8s_openapi::{api::networking::v1::Ingress, apimachinery::pkg::apis::meta::v1::Condition};
-use kube::ResourceExt;
+use kube::{Api, ResourceExt};
 
-use super::read::{api, key, read};
+use super::{
+    children::Family,
+    read::{key, live_api, read_live},
+};
 use crate::operator::{
     kubernetes::{
+        apply::{live::LiveObject, standing::Standing},
         gateway::{HTTPRoute, ParentStatus},
-        guarded::GuardedApi,
     },
     watch::observed_versions::{Kind, Object, Version},
     webhook::{
-        context::Context,
         observed::{Child, Exposure, RouteState},
         render::exposure::ExposureObject,
-        spec::{self, Spec, exposure::Gateway},
+        spec::{self, exposure::Gateway},
     },
 };
 
-/// The state of the Ingress or HTTPRoute, and [`Child::Exposure`] if the object is missing or out of date.
+/// The state of the Ingress or HTTPRoute, and the relation of the object to its desired state; `None` if the spec
+/// requests neither.
 pub async fn observe(
-    context: &Context,
-    spec: &Spec,
+    family: Family<'_>,
     desired: Option<&ExposureObject>,
-) -> Result<(Exposure, Option<Child>), kube::Error> {
+) -> Result<(Exposure, Option<Standing>), kube::Error> {
+    let Family { context, spec, .. } = family;
     match (desired, spec.exposure()) {
         (Some(ExposureObject::Ingress(desired)), _) => {
-            let Some(live) = read::<Ingress>(context, spec, Kind::Ingress, &desired.name).await? else {
-                return Ok((Exposure::Absent, Some(Child::Exposure)));
-            };
-            Ok((ingress(&live), (!desired.is_met_by(&live)).then_some(Child::Exposure)))
+            let live = read_live::<Ingress>(context, spec, Kind::Ingress, &desired.name).await?;
+            let standing = family.decide(Child::Exposure, desired, live.as_ref());
+            let parsed = live.as_ref().filter(|_| is_ours(&standing)).and_then(|live| live.parse().ok());
+            Ok((parsed.as_ref().map_or(Exposure::Absent, ingress), Some(standing)))
         }
         (Some(ExposureObject::HttpRoute(desired)), Some(spec::Exposure::HttpRoute(wanted))) => {
             let (webhook, object) = (key(spec), Object::new(Kind::HttpRoute, &spec.name.namespace, &desired.name));
             context.versions.begin_read(&webhook, object);
-            let live = match find_route(&api(context, spec), &desired.name).await? {
-                Found::Route(live) => *live,
-                Found::Absent => return Ok((Exposure::Absent, Some(Child::Exposure))),
+            let live = match find_route(&live_api(context, spec), &desired.name).await? {
+                Found::Route(live) => Some(*live),
+                Found::Absent => None,
                 Found::NoGatewayApi => return Ok((Exposure::GatewayApiMissing, None)),
             };
-            context.versions.record_read(&webhook, object, Version::of(&live), 0);
+            if live.is_some() {
+                context.versions.record_read(&webhook, object, Version::of_found(live.as_ref()), 0);
+            }
+            let standing = family.decide(Child::Exposure, desired, live.as_ref());
+            let parsed = live.as_ref().filter(|_| is_ours(&standing)).and_then(|live| live.parse().ok());
             let gateway = wanted.gateway.clone();
-            let state = Exposure::Route { state: route(&live, &gateway), gateway };
-            Ok((state, (!desired.is_met_by(&live)).then_some(Child::Exposure)))
+            let state = |live: &HTTPRoute| Exposure::Route { state: route(live, &gateway), gateway };
+            Ok((parsed.as_ref().map_or(Exposure::Absent, state), Some(standing)))
         }
         (Some(ExposureObject::HttpRoute(_)) | None, _) => Ok((Exposure::NotOurs, None)),
+    }
+}
+
+/// Whether the status of the object says something about the webhook's exposure.
+fn is_ours(standing: &Standing) -> bool {
+    match standing {
+        Standing::Met | Standing::Apply { .. } | Standing::Kept(_) => true,
+        Standing::Foreign(_) | Standing::AnotherOperator { .. } => false,
     }
 }
 
 /// Reads the HTTPRoute with this name.
 ///
 /// The API server answers 404 with a `Status` for a missing object, and with plain text for a missing kind.
-pub(super) async fn find_route(routes: &GuardedApi<HTTPRoute>, name: &str) -> Result<Found, kube::Error> {
+pub(super) async fn find_route(routes: &Api<LiveObject<HTTPRoute>>, name: &str) -> Result<Found, kube::Error> {
     match routes.get_opt(name).await {
-        Ok(Some(route)) => Ok(Found::Route(Box::new(route.into_inner()))),
+        Ok(Some(route)) => Ok(Found::Route(Box::new(route))),
         Ok(None) => Ok(Found::Absent),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Found::NoGatewayApi),
         Err(error) => Err(error),
@@ -62,7 +77,7 @@ pub(super) async fn find_route(routes: &GuardedApi<HTTPRoute>, name: &str) -> Re
 
 /// The result of [`find_route`]. `NoGatewayApi`: the cluster lacks the kind.
 pub(super) enum Found {
-    Route(Box<HTTPRoute>),
+    Route(Box<LiveObject<HTTPRoute>>),
     Absent,
     NoGatewayApi,
 }

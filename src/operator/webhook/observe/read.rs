@@ -2,11 +2,12 @@
 
 use std::fmt::Debug;
 
-use kube::core::NamespaceResourceScope;
+use kube::{Api, core::NamespaceResourceScope};
 use serde::Serialize;
 
 use crate::operator::{
     kubernetes::{
+        apply::live::LiveObject,
         guarded::{Guarded, GuardedApi, Parsed},
         object_key::ObjectKey,
     },
@@ -40,6 +41,29 @@ pub(super) trait Kubernetes:
 impl<K> Kubernetes for K where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Parsed + Serialize
 {
+}
+
+/// The API of a kind whose objects are read with all their fields.
+pub(super) fn live_api<K: Kubernetes>(context: &Context, spec: &Spec) -> Api<LiveObject<K>> {
+    Api::namespaced(context.cluster.client.clone(), &spec.name.namespace)
+}
+
+/// As [`read`], with all fields of the object.
+pub(super) async fn read_live<K>(
+    context: &Context,
+    spec: &Spec,
+    kind: Kind,
+    name: &str,
+) -> Result<Option<LiveObject<K>>, kube::Error>
+where
+    K: Kubernetes,
+{
+    let webhook = key(spec);
+    let object = Object::new(kind, &webhook.namespace, name);
+    context.versions.begin_read(&webhook, object);
+    let found = live_api::<K>(context, spec).get_opt(name).await?;
+    context.versions.record_read(&webhook, object, Version::of_found(found.as_ref()), 0);
+    Ok(found)
 }
 
 pub(super) fn api<K: Kubernetes>(context: &Context, spec: &Spec) -> GuardedApi<K> {

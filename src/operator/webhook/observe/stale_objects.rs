@@ -5,17 +5,22 @@ use k8s_openapi::api::{
     core::v1::{Secret, Service, ServiceAccount},
     networking::v1::{Ingress, NetworkPolicy},
 };
-use kube::ResourceExt;
+use kube::Resource;
+use serde_json::json;
 
 use super::{
     exposure::{Found, find_route},
-    read::{Kubernetes, api},
+    read::{Kubernetes, live_api},
 };
-use crate::operator::webhook::{
-    context::Context,
-    observed::{Part, StaleObject},
-    spec::{Exposure, Spec},
-    state::WebhookState,
+use crate::operator::{
+    kubernetes::apply::{live::LiveObject, ownership::foreign},
+    webhook::{
+        context::Context,
+        observed::{Part, StaleObject},
+        render::metadata::owner,
+        spec::{Exposure, Spec},
+        state::WebhookState,
+    },
 };
 
 /// The objects of the webhook that its spec no longer requires.
@@ -58,12 +63,12 @@ fn unwanted(spec: &Spec) -> &'static [Part] {
     }
 }
 
-/// The UID of the webhook's object of this kind; `None` if it does not exist or has no owner reference to the webhook.
+/// The UID of the webhook's object of this kind; `None` if it does not exist or is not the operator's.
 async fn uid(context: &Context, spec: &Spec, part: Part) -> Result<Option<String>, kube::Error> {
     match part {
         Part::Ingress => owned_uid::<Ingress>(context, spec, &spec.receiver_name()).await,
-        Part::HttpRoute => Ok(match find_route(&api(context, spec), &spec.receiver_name()).await? {
-            Found::Route(object) => ours(spec, &*object),
+        Part::HttpRoute => Ok(match find_route(&live_api(context, spec), &spec.receiver_name()).await? {
+            Found::Route(object) => ours(spec, &object),
             Found::Absent | Found::NoGatewayApi => None,
         }),
         Part::StatefulSet => owned_uid::<StatefulSet>(context, spec, &spec.receiver_name()).await,
@@ -75,9 +80,10 @@ async fn uid(context: &Context, spec: &Spec, part: Part) -> Result<Option<String
 }
 
 async fn owned_uid<K: Kubernetes>(context: &Context, spec: &Spec, name: &str) -> Result<Option<String>, kube::Error> {
-    Ok(api::<K>(context, spec).get_opt(name).await?.and_then(|object| ours(spec, &*object)))
+    Ok(live_api::<K>(context, spec).get_opt(name).await?.and_then(|object| ours(spec, &object)))
 }
 
-fn ours(spec: &Spec, object: &impl ResourceExt) -> Option<String> {
-    object.owner_references().iter().any(|owner| owner.uid == spec.uid).then(|| object.uid()).flatten()
+fn ours<K: Resource>(spec: &Spec, object: &LiveObject<K>) -> Option<String> {
+    let owner = json!({"metadata": {"ownerReferences": [owner(spec)]}});
+    foreign(&owner, object.raw()).is_none().then(|| object.meta().uid.clone()).flatten()
 }

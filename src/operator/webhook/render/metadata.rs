@@ -20,7 +20,9 @@ pub(super) fn metadata(spec: &Spec, name: String) -> ObjectMeta {
     }
 }
 
-pub(super) fn owner(spec: &Spec) -> OwnerReference {
+/// The owner reference to the webhook.
+#[must_use]
+pub fn owner(spec: &Spec) -> OwnerReference {
     OwnerReference {
         api_version: LinktreeWebhook::api_version(&()).into_owned(),
         kind: LinktreeWebhook::kind(&()).into_owned(),

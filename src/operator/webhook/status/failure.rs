@@ -27,7 +27,7 @@ pub(super) fn apply(
         Failure::Kubernetes { .. } => ConditionType::ReceiverAvailable,
         Failure::Exposure { .. } => return not_exposed(reason, &message, findings),
         Failure::Redrive { .. } => return add_to_delivering(&message, findings),
-        Failure::SecretNotStored { .. } => ConditionType::SigningKeysReady,
+        Failure::SecretNotStored { .. } | Failure::SecretNotOurs { .. } => ConditionType::SigningKeysReady,
         Failure::Linktree { condition_type, .. } => *condition_type,
     };
     set(findings, condition_type, Finding::new(false, reason, message));
@@ -65,6 +65,7 @@ pub(super) fn describe(failure: &Failure, hold_until: Option<Timestamp>, now: Ti
         Failure::Redrive { problem } => {
             (format!("the requested redrive waits, and is tried again: {problem}"), Reason::Pending)
         }
+        Failure::SecretNotOurs { problem, created: _ } => (problem.clone(), Reason::NameTaken),
         Failure::SecretNotStored { problem, created } => {
             let next = if *created {
                 "a new one is created once it can be stored"

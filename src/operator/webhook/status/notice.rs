@@ -16,6 +16,6 @@ pub(super) fn warning(reason: &'static str, note: String) -> Notice {
 }
 
 /// A notice of a change that is no problem.
-pub(super) fn normal(reason: &'static str, note: String) -> Notice {
+pub fn normal(reason: &'static str, note: String) -> Notice {
     Notice { event_type: EventType::Normal, reason, note }
 }

@@ -2,11 +2,14 @@
 
 use crate::{
     api::webhook_status::SigningStatus,
-    operator::webhook::{
-        observed::{Child, Keys, Observed},
-        outcome::{Failure, Outcome},
-        plan::Step,
-        render::key_digests::key_digests,
+    operator::{
+        kubernetes::apply::standing::Standing,
+        webhook::{
+            observed::{Child, Keys, Observed},
+            outcome::{Failure, Outcome},
+            plan::Step,
+            render::key_digests::key_digests,
+        },
     },
     route::Route,
 };
@@ -28,6 +31,11 @@ pub(super) fn status(route: &Route, observed: &Observed) -> SigningStatus {
 /// change each time.
 pub(super) fn has_admin_token(observed: &Observed, steps: &[Step], outcome: &Outcome) -> bool {
     let failed = outcome.failures.iter().any(|failure| matches!(failure, Failure::Kubernetes { .. }));
-    !observed.children_outdated.contains(&Child::RouteSecret)
-        || (!failed && steps.contains(&Step::Apply(Child::RouteSecret)))
+    match observed.children.get(&Child::RouteSecret) {
+        None | Some(Standing::Met | Standing::Kept(_)) => true,
+        Some(Standing::Apply { .. }) => {
+            !failed && steps.iter().any(|step| matches!(step, Step::Apply(Child::RouteSecret, _)))
+        }
+        Some(Standing::Foreign(_) | Standing::AnotherOperator { .. }) => false,
+    }
 }

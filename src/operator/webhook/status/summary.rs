@@ -89,6 +89,7 @@ fn needs_user(reason: Reason) -> bool {
             | Reason::SubscriptionNotFound
             | Reason::RecoveryDisabled
             | Reason::ReenableUnsupported
+            | Reason::NameTaken
             | Reason::NotExposed
             | Reason::GatewayApiMissing
             | Reason::Rejected

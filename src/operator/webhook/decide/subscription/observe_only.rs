@@ -37,7 +37,7 @@ fn planned(step: &Step) -> Option<PlannedAction> {
             Some(PlannedAction { action: Action::Update, fields: fields.collect() })
         }
         Step::AddFinalizer
-        | Step::Apply(_)
+        | Step::Apply(..)
         | Step::Remove(_)
         | Step::RefreshPodMount { .. }
         | Step::Redrive { .. }

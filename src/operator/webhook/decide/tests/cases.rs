@@ -5,7 +5,14 @@ use super::{
     *,
 };
 use crate::operator::{
-    kubernetes::conditions::Status::{False, True, Unknown},
+    kubernetes::{
+        apply::{
+            compare::Difference,
+            ownership::Foreign::{OwnedBy, Unlabeled},
+            standing::Standing,
+        },
+        conditions::Status::{False, True, Unknown},
+    },
     webhook::correction::Correction,
 };
 
@@ -18,6 +25,15 @@ fn list_failed(observed: &mut Observed) {
     if let Connection::Listed { not_ready, .. } = &mut observed.connection {
         *not_ready = Some((Reason::LinktreeUnavailable, "Linktree responded with 503".into()));
     }
+}
+
+fn kept() -> Standing {
+    Standing::Kept(vec![Difference { field: "spec.replicas".into(), manager: Some("hpa".into()) }])
+}
+
+fn by_ingress(object: &mut Value) {
+    object["spec"]["endpoint"] =
+        serde_json::json!({"managed": {"host": "hooks.example.com", "exposure": {"type": "Ingress"}}});
 }
 
 fn paused(object: &mut Value) {
@@ -43,6 +59,11 @@ pub(super) const CASES: &[Case] = &[
     ("the journal is full", any, |o| receiver_of(o).journal = JournalHealth::Full, ConditionType::ReceiverAvailable, False, Reason::StorageUnavailable),
     ("the journal cannot be written", any, |o| receiver_of(o).journal = JournalHealth::Failed { problem: "EIO".into() }, ConditionType::ReceiverAvailable, False, Reason::StorageUnavailable),
     ("the pod is ready and its status cannot be read", any, |o| o.receiver.status = None, ConditionType::ReceiverAvailable, Unknown, Reason::StatusUnavailable),
+    ("its Service is a user's", any, |o| drop(o.children.insert(Child::Service, Standing::Foreign(Unlabeled))), ConditionType::ReceiverAvailable, False, Reason::NameTaken),
+    ("its ServiceAccount belongs to another", any, |o| drop(o.children.insert(Child::ServiceAccount, Standing::Foreign(OwnedBy { owner: "Deployment web".into() }))), ConditionType::Stalled, True, Reason::NameTaken),
+    ("a policy changes its StatefulSet", any, |o| drop(o.children.insert(Child::StatefulSet, kept())), ConditionType::ReceiverAvailable, True, Reason::Available),
+    ("the Ingress is a user's, and the URL leads to the receiver", by_ingress, |o| drop(o.children.insert(Child::Exposure, Standing::Foreign(Unlabeled))), ConditionType::EndpointReachable, True, Reason::ProbeSucceeded),
+    ("the Ingress is a user's, and the URL leads elsewhere", by_ingress, |o| { o.probe = ProbeResult::NotProbed; o.children.insert(Child::Exposure, Standing::Foreign(Unlabeled)); }, ConditionType::EndpointReachable, False, Reason::NameTaken),
     ("its certificate is invalid", with_tls, |o| certificate(o, false), ConditionType::ReceiverAvailable, False, Reason::CertificateUnusable),
     ("the new certificate is invalid and the previous one is served", with_tls, |o| certificate(o, true), ConditionType::ReceiverAvailable, True, Reason::CertificateUnusable),
     // The endpoint.
@@ -155,9 +176,9 @@ pub(super) const CASES: &[Case] = &[
     ("paused, and not registered", paused, unregistered, ConditionType::Registered, False, Reason::Paused),
     ("paused, with drift", paused, drifted, ConditionType::UpToDate, False, Reason::Paused),
     ("paused, and disabled", paused, disabled, ConditionType::SubscriptionEnabled, False, Reason::Paused),
-    ("paused, without a pod", paused, |o| { o.receiver = Receiver::default(); o.children_outdated = vec![Child::StatefulSet]; }, ConditionType::ReceiverAvailable, False, Reason::Paused),
-    ("paused, with a pending change of a running receiver", paused, |o| o.children_outdated = vec![Child::StatefulSet], ConditionType::Stalled, True, Reason::Paused),
-    ("paused, and the running receiver stays ready", paused, |o| o.children_outdated = vec![Child::StatefulSet], ConditionType::Ready, True, Reason::Available),
+    ("paused, without a pod", paused, |o| { o.receiver = Receiver::default(); drop(o.children.insert(Child::StatefulSet, Standing::missing())); }, ConditionType::ReceiverAvailable, False, Reason::Paused),
+    ("paused, with a pending change of a running receiver", paused, |o| drop(o.children.insert(Child::StatefulSet, Standing::missing())), ConditionType::Stalled, True, Reason::Paused),
+    ("paused, and the running receiver stays ready", paused, |o| drop(o.children.insert(Child::StatefulSet, Standing::missing())), ConditionType::Ready, True, Reason::Available),
     // Deliveries at risk.
     ("deliveries arrive", any, |_| {}, ConditionType::DeliveryAtRisk, False, Reason::DeliveriesSucceeding),
     ("deliveries fail", any, failing, ConditionType::DeliveryAtRisk, True, Reason::DeliveriesFailing),
@@ -382,8 +403,9 @@ fn a_failed_registration_reports_its_cause_and_whether_the_user_must_act() {
 fn every_reason_has_a_situation() {
     let mut covered: BTreeSet<Reason> = CASES.iter().map(|(.., reason)| *reason).collect();
     covered.extend(failures().into_iter().map(|(_, reason, _)| reason));
-    // Tested in `deletion`, `exposure`, `keys` and below.
+    // Tested in `deletion`, `exposure`, `keys`, `second_operator` and below.
     covered.extend([Reason::Terminating, Reason::ExposureRefused, Reason::SecretNotKept, Reason::InvalidSpec]);
+    covered.insert(Reason::ManagedByAnotherOperator);
     let missing: Vec<_> = Reason::ALL.iter().filter(|reason| !covered.contains(reason)).collect();
     assert!(missing.is_empty(), "no situation leads to {missing:?}");
 }

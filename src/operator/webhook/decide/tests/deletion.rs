@@ -1,7 +1,13 @@
 //! Deletion of a webhook, and the steps about its subscription.
 
 use super::*;
-use crate::{api::webhook_status::Action, operator::webhook::spec::Deletion};
+use crate::{
+    api::webhook_status::Action,
+    operator::{
+        kubernetes::apply::{ownership::Foreign, standing::Standing},
+        webhook::spec::Deletion,
+    },
+};
 
 const DELETED: i64 = NOW - 60;
 
@@ -233,7 +239,20 @@ fn an_existing_subscription_gets_only_the_steps_it_needs() {
             vec![],
         ),
         ("no finalizer", |o| o.finalizer = false, vec![Step::AddFinalizer]),
-        ("an object is out of date", |o| o.children_outdated = vec![Child::Service], vec![Step::Apply(Child::Service)]),
+        (
+            "an object is out of date",
+            |o| drop(o.children.insert(Child::Service, Standing::missing())),
+            vec![Step::Apply(Child::Service, None)],
+        ),
+        (
+            "the route Secret is another's: no pod that would mount it is started",
+            |o| {
+                o.children.insert(Child::RouteSecret, Standing::Foreign(Foreign::Unlabeled));
+                o.children.insert(Child::Service, Standing::missing());
+                o.children.insert(Child::StatefulSet, Standing::missing());
+            },
+            vec![Step::Apply(Child::Service, None)],
+        ),
         ("the receiver has an older route", |o| receiver_of(o).route_digest = "r0".into(), refresh()),
         (
             "the mount was refreshed already",
