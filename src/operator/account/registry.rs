@@ -37,8 +37,15 @@ struct Entry {
     token_digest: Arc<str>,
     /// Whether the connection and its token still exist.
     current: bool,
-    /// The account with the connection's previous token, and the digest of that. Subscriptions may have stayed in it.
-    former: Option<(Arc<Account>, Arc<str>)>,
+    /// The account with the connection's previous token. Subscriptions may have stayed in it, and that token may return.
+    former: Option<Former>,
+}
+
+#[derive(Clone, Debug)]
+struct Former {
+    credentials: Credentials,
+    account: Arc<Account>,
+    token_digest: Arc<str>,
 }
 
 /// The base URL and token that identify an account, however the URL is spelled.
@@ -65,13 +72,13 @@ impl Credentials {
         &self.token
     }
 
+    fn digest(&self) -> u64 {
+        digest(&(&self.base_url, self.token.expose()))
+    }
+
     /// A digest of the token, to notice that it was changed. A token is random, so it cannot be guessed from this.
     fn token_digest(&self) -> Arc<str> {
         hex::encode(&Sha256::digest(self.token.expose())[..8]).into()
-    }
-
-    fn digest(&self) -> u64 {
-        digest(&(&self.base_url, self.token.expose()))
     }
 }
 
@@ -108,16 +115,20 @@ impl Accounts {
         create: impl FnOnce() -> Result<Account, E>,
     ) -> Result<Arc<Account>, E> {
         let mut entries = self.entries();
-        let existing = entries.values().find(|entry| entry.credentials == *credentials);
-        let account = match existing {
-            Some(entry) => Arc::clone(&entry.account),
+        let existing = entries.values().find(|entry| entry.credentials == *credentials).map(|entry| &entry.account);
+        let returning = || {
+            let former = entries.get(connection)?.former.as_ref()?;
+            (former.credentials == *credentials).then_some(&former.account)
+        };
+        let account = match existing.or_else(returning) {
+            Some(account) => Arc::clone(account),
             None => Arc::new(create()?),
         };
         let former = match entries.remove(connection) {
             Some(before) if Arc::ptr_eq(&before.account, &account) => before.former,
-            Some(before) => {
-                before.account.remove_connection(connection);
-                Some((before.account, before.token_digest))
+            Some(Entry { credentials, account, token_digest, .. }) => {
+                account.remove_connection(connection);
+                Some(Former { credentials, account, token_digest })
             }
             None => None,
         };
@@ -151,7 +162,8 @@ impl Accounts {
     /// that have stayed in it.
     #[must_use]
     pub fn former(&self, connection: &ObjectKey) -> Option<(Arc<Account>, Arc<str>)> {
-        self.entries().get(connection)?.former.clone()
+        let Former { account, token_digest, .. } = self.entries().get(connection)?.former.clone()?;
+        Some((account, token_digest))
     }
 
     /// The other connections with the same account as this one, perhaps with another of its tokens.
