@@ -122,11 +122,12 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     Ok(())
 }
 
-/// The check behind `/readyz`. A standby, which waits for the leader lease, is ready too, so that the Deployment's
+/// The check behind `/readyz`. A namespace that cannot be read does not stop the work for the others. A standby, which waits for the leader lease, is ready too, so that the Deployment's
 /// rollout continues; the response says `standby`.
 fn readiness(caches: CachesSynced, leadership: Leadership) -> Readiness {
     Readiness::with_state(move || match (caches.is_synced(), leadership.check()) {
         (false, _) => Err("caches not synced".to_owned()),
+        (true, Ok(())) if caches.has_refused() => Ok("ok: a watched namespace cannot be read"),
         (true, Ok(())) => Ok("ok"),
         (true, Err(NotLeading)) => Ok("ok: standby, another process leads"),
     })

@@ -17,7 +17,7 @@ use super::{
     election::leadership::Leadership,
     kubernetes::{events::Events, field_manager::FieldManager},
     metrics::Metrics,
-    watch::{caches_synced::CachesSynced, index::Indexes},
+    watch::{caches_synced::CachesSynced, index::Indexes, scope_health::ScopeHealth},
     webhook::{
         addressable::Resolver,
         compiler::Compiler,
@@ -108,19 +108,19 @@ impl Operator {
         let names: Vec<&str> = namespaces.iter().map(|name| name.as_deref().unwrap_or("(all)")).collect();
         tracing::info!(namespaces = names.join(","), "watching namespaces");
         let caches = CachesSynced::new(namespaces.len());
-        let scope = |namespace| Scope {
-            shared: shared.clone(),
-            namespace,
-            caches: caches.clone(),
-            leadership: leadership.clone(),
+        let scope = |namespace: Option<String>| {
+            let (name, synced) = (namespace.as_deref().unwrap_or_default(), caches.scope());
+            let health = ScopeHealth::new(name, synced.clone(), shared.metrics.readable(name));
+            Scope { shared: shared.clone(), namespace, synced, health, leadership: leadership.clone() }
         };
         Operator { scopes: namespaces.into_iter().map(scope).collect(), caches }
     }
 
-    /// Checks that the API server lets this process list the custom resources.
+    /// Checks that the API server lets this process list the custom resources. A named namespace may refuse it: this is
+    /// reported while the operator runs, and the other namespaces are not affected.
     ///
     /// # Errors
-    /// The API server's error, for example if the CRDs are not installed or RBAC forbids the list.
+    /// The API server's error, for example if the CRDs are not installed, or RBAC forbids the list in all namespaces.
     pub async fn check(&self) -> Result<(), kube::Error> {
         for scope in &self.scopes {
             scope.check().await?;
@@ -134,7 +134,7 @@ impl Operator {
         scopes.join_all().await;
     }
 
-    /// The signal that the caches of all scopes are synced.
+    /// The signal that the caches of all scopes that can be read are synced.
     #[must_use]
     pub fn caches(&self) -> CachesSynced {
         self.caches.clone()

@@ -1,10 +1,10 @@
-//! Prometheus metrics of reconciliations and of requests to Linktree. Label values are constants: no input becomes
-//! one.
+//! Prometheus metrics of reconciliations, of requests to Linktree and of the watched namespaces. Label values are
+//! constants or part of the configuration: no other input becomes one.
 
 use jiff::SignedDuration;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -14,6 +14,7 @@ pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     waits: Family<PriorityLabels, Histogram, fn() -> Histogram>,
+    readable: Family<NamespaceLabels, Gauge>,
 }
 
 /// Buckets of the histogram of queue waits, in seconds: from no wait to the two hours that a thousand queued requests
@@ -32,6 +33,12 @@ struct RequestLabels {
     result: &'static str,
 }
 
+/// The watched namespace; empty for all namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NamespaceLabels {
+    namespace: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct PriorityLabels {
     pub(super) priority: &'static str,
@@ -43,6 +50,7 @@ impl Default for Metrics {
             reconciles: Family::default(),
             requests: Family::default(),
             waits: Family::new_with_constructor(|| Histogram::new(WAITS)),
+            readable: Family::default(),
         }
     }
 }
@@ -57,7 +65,14 @@ impl Metrics {
         registry.register("linktree_requests", "Requests to Linktree by call and result", metrics.requests.clone());
         let help = "Seconds that a request to Linktree waited in the request queue, by priority";
         registry.register("linktree_wait_seconds", help, metrics.waits.clone());
+        let help = "1 if the API server lets the operator read a watched namespace, or else 0";
+        registry.register("namespace_readable", help, metrics.readable.clone());
         metrics
+    }
+
+    /// The gauge that says whether a watched namespace can be read.
+    pub(super) fn readable(&self, namespace: &str) -> Gauge {
+        self.readable.get_or_create(&NamespaceLabels { namespace: namespace.to_owned() }).clone()
     }
 
     /// Counts a reconciliation of this kind by its result.

@@ -6,5 +6,6 @@ mod connections;
 pub mod index;
 pub mod observed_versions;
 pub mod queue;
+pub mod scope_health;
 mod secret_names;
 pub mod streams;

@@ -127,12 +127,18 @@ impl Harness {
 
     /// As [`Harness::restart_operator`], with the permissions of this user only.
     pub fn restart_operator_as(&mut self, user: &str) {
+        self.restart_operator_for(user, &[]);
+    }
+
+    /// As [`Harness::restart_operator_as`], for these namespaces as well.
+    pub fn restart_operator_for(&mut self, user: &str, others: &[&str]) {
         let own = std::env::var("KUBECONFIG").unwrap();
         let mut config: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(own).unwrap()).unwrap();
         config["users"][0]["user"]["as"] = user.into();
         let file = self.directory.path().join("kubeconfig");
         std::fs::write(&file, serde_yaml_ng::to_string(&config).unwrap()).unwrap();
-        self.operator = Operator::spawn_as(&file, &self.namespace, self.network.address, &self.log_file());
+        let namespaces = [&[self.namespace.as_str()], others].concat();
+        self.operator = Operator::spawn_as(&file, &namespaces, self.network.address, &self.log_file());
     }
 
     /// Starts another operator with leader election.
@@ -415,7 +421,11 @@ impl Harness {
             let _ = webhooks.patch(&webhook.name_any(), &PatchParams::default(), &patch).await;
         }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        namespaces.delete(&self.namespace, &DeleteParams::default()).await.unwrap();
+        match namespaces.delete(&self.namespace, &DeleteParams::default()).await {
+            // The test has deleted it.
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            deleted => drop(deleted.unwrap()),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod kstatus;
 mod kubelet;
 mod leader;
 mod milestones;
+mod namespaces;
 mod network;
 mod odd_objects;
 mod operator;

@@ -49,10 +49,13 @@ impl Operator {
         Operator::spawn_with(namespace, proxy, log, &[&authority], "ALL_PROXY")
     }
 
-    /// As [`Operator::spawn`], with this kubeconfig.
-    pub fn spawn_as(kubeconfig: &Path, namespace: &str, proxy: SocketAddr, log: &Path) -> Self {
+    /// As [`Operator::spawn`], with this kubeconfig, and for more namespaces.
+    pub fn spawn_as(kubeconfig: &Path, namespaces: &[&str], proxy: SocketAddr, log: &Path) -> Self {
         let kubeconfig = [("KUBECONFIG", kubeconfig.as_os_str())];
-        Operator::spawn_in(&kubeconfig, namespace, proxy, log, &[], "HTTP_PROXY")
+        let more: Vec<_> =
+            namespaces.iter().skip(1).map(|namespace| format!("--watch-namespace={namespace}")).collect();
+        let more: Vec<_> = more.iter().map(String::as_str).collect();
+        Operator::spawn_in(&kubeconfig, namespaces[0], proxy, log, &more, "HTTP_PROXY")
     }
 
     fn spawn_with(namespace: &str, proxy: SocketAddr, log: &Path, arguments: &[&str], through: &str) -> Self {

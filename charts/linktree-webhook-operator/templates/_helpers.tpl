@@ -16,6 +16,27 @@
 {{- printf "%s-lease" (include "operator.name" . | trunc 57 | trimSuffix "-") -}}
 {{- end -}}
 
+{{/* The ClusterRole for finalizing webhooks. */}}
+{{- define "operator.finalizerRole" -}}
+{{- printf "%s-finalizer" (include "operator.name" . | trunc 53 | trimSuffix "-") -}}
+{{- end -}}
+
+{{/*
+The watched namespaces that can have a Role, as JSON. One that was deleted, or is being deleted, would make an upgrade
+fail. Without a cluster (helm template), and before the release's own namespace exists, all count.
+*/}}
+{{- define "operator.namespaces" -}}
+{{- $namespaces := list -}}
+{{- $connected := lookup "v1" "Namespace" "" .Release.Namespace -}}
+{{- range .Values.watchNamespaces -}}
+{{- $found := and $connected (lookup "v1" "Namespace" "" .) -}}
+{{- if or (not $connected) (and $found (not $found.metadata.deletionTimestamp)) -}}
+{{- $namespaces = append $namespaces . -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $namespaces -}}
+{{- end -}}
+
 {{- define "operator.image" -}}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}

@@ -108,8 +108,14 @@ impl ReservationStore for ConnectionStatuses {
         let api: GuardedApi<LinktreeConnection> = GuardedApi::namespaced(self.0.clone(), &connection.namespace);
         // Applies the whole status, as the reconciler does. After a patch of this field alone, the reconciler's
         // server-side apply could no longer remove the field.
-        let found = api.get_opt(&connection.name).await.map_err(|error| error.to_string())?;
-        let Some(found) = found else { return Ok(()) };
+        let found = match api.get_opt(&connection.name).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(()),
+            // The rights in a namespace that is being deleted may go before its connections. Its subscriptions can then
+            // still be deleted, and no successor process can read the token, or a reservation.
+            Err(kube::Error::Api(status)) if status.code == 403 => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
         let status = LinktreeConnectionStatus {
             request_budget: Some(budget.clone()),
             ..found.into_inner().status.unwrap_or_default()

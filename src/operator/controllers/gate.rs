@@ -2,13 +2,14 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::operator::{election::leadership::Leadership, watch::caches_synced::CachesSynced};
+use crate::operator::{election::leadership::Leadership, watch::caches_synced::ScopeSynced};
 
-/// Gate that holds reconciliations until all caches are synced and this process leads. Before the initial lists are
-/// complete, it is unknown which webhooks use a connection, and which of its subscriptions are managed.
+/// Gate that holds a scope's reconciliations until its caches are synced, every other scope is known, and this process
+/// leads. Before the initial lists are complete, it is unknown which webhooks use a connection, and which of its
+/// subscriptions are managed.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    caches: CachesSynced,
+    caches: ScopeSynced,
     leadership: Leadership,
     shutdown: CancellationToken,
 }
@@ -16,7 +17,7 @@ pub struct Gate {
 impl Gate {
     /// A gate whose waits end at `shutdown`.
     #[must_use]
-    pub fn new(caches: CachesSynced, leadership: Leadership, shutdown: CancellationToken) -> Self {
+    pub fn new(caches: ScopeSynced, leadership: Leadership, shutdown: CancellationToken) -> Self {
         Gate { caches, leadership, shutdown }
     }
 

@@ -33,11 +33,12 @@ use crate::{
         kubernetes::{error::ReconcileError, gateway::HTTPRoute, guarded::Guarded, object_key::ObjectKey},
         metrics::Metrics,
         watch::{
-            caches_synced::CachesSynced,
+            caches_synced::ScopeSynced,
             index::{Indexes, WebhookIndex},
             observed_versions::{Kind, ObservedVersions},
             queue,
-            streams::{self, ReconcileRequest},
+            scope_health::ScopeHealth,
+            streams::{self, ReconcileRequest, Records},
         },
         webhook::{
             self,
@@ -60,6 +61,8 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(600);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Requeue delay after a failed reconciliation.
 const REQUEUE_AFTER_ERROR: Duration = Duration::from_secs(5);
+/// Requeue delay after a failed reconciliation in a scope that cannot be read.
+const REQUEUE_REFUSED: Duration = Duration::from_secs(30);
 
 /// State that the scopes of one process share.
 #[derive(Clone)]
@@ -77,7 +80,8 @@ pub struct Scope {
     pub shared: Shared,
     /// `None`: all namespaces.
     pub namespace: Option<String>,
-    pub caches: CachesSynced,
+    pub synced: ScopeSynced,
+    pub health: ScopeHealth,
     pub leadership: Leadership,
 }
 
@@ -89,11 +93,16 @@ struct Caches {
 }
 
 impl Scope {
-    /// Checks that the API server lets this process list both custom resources in the scope.
+    /// Checks that the API server lets this process list both custom resources in the scope. A named namespace may
+    /// refuse it: its watches report that, and retry.
     pub async fn check(&self) -> Result<(), kube::Error> {
-        self.api::<Guarded<LinktreeConnection>>().list(&ListParams::default().limit(1)).await?;
-        self.api::<Guarded<LinktreeWebhook>>().list(&ListParams::default().limit(1)).await?;
-        Ok(())
+        let one = ListParams::default().limit(1);
+        let connections = self.api::<Guarded<LinktreeConnection>>().list(&one).await.map(drop);
+        let webhooks = self.api::<Guarded<LinktreeWebhook>>().list(&one).await.map(drop);
+        match connections.and(webhooks) {
+            Err(kube::Error::Api(status)) if status.code == 403 && self.namespace.is_some() => Ok(()),
+            checked => checked,
+        }
     }
 
     /// Runs the webhook and the connection controller until `shutdown`.
@@ -107,22 +116,26 @@ impl Scope {
 
         // Both controllers get all requests through these channels: an event of one watch may enqueue objects of either
         // kind.
-        let gate = Gate::new(self.caches.clone(), self.leadership.clone(), shutdown.clone());
+        let gate = Gate::new(self.synced.clone(), self.leadership.clone(), shutdown.clone());
         let metrics = &self.shared.metrics;
-        let reconcile =
-            |webhook| reconcile_webhook(webhook, Arc::clone(&webhook_context), gate.clone(), metrics.clone());
+        let reconcile = |webhook| {
+            let reconcile = reconcile_webhook(webhook, Arc::clone(&webhook_context), gate.clone(), metrics.clone());
+            let health = self.health.clone();
+            async move { reconcile.await.unwrap_or_else(|Failed| Some(requeue_after_error(&health))) }
+        };
         let webhooks = queue::run(webhooks_queued, CONCURRENCY.into(), shutdown.clone(), reconcile);
         let runner = Arc::new(ConnectionRunner {
             context: connection_context,
             objects: caches.connections.clone(),
             gate: gate.clone(),
             metrics: metrics.clone(),
+            health: self.health.clone(),
         });
         let connections = Controller::for_stream(stream::pending(), caches.connections.clone())
             .with_config(controller::Config::default().concurrency(CONCURRENCY))
             .reconcile_on(received(connections_queued))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-            .run(reconcile_connection, |_, _, _| Action::requeue(REQUEUE_AFTER_ERROR), runner)
+            .run(reconcile_connection, |_, _, runner| Action::requeue(requeue_after_error(&runner.health)), runner)
             .for_each(|result| async move { log(&result) });
         let requests = enqueue(self.requests(&caches, writer), &caches.index, &webhook_requests, &connection_requests);
         let synced = self.mark_synced(&caches);
@@ -171,34 +184,41 @@ impl Scope {
         caches: &Caches,
         connections: Writer<Guarded<LinktreeConnection>>,
     ) -> impl Stream<Item = ReconcileRequest> + Send + use<> {
-        let (index, versions) = (|| Arc::clone(&caches.index), || Arc::clone(&caches.versions));
+        let index = || Arc::clone(&caches.index);
+        let records = || Records { versions: Arc::clone(&caches.versions), health: self.health.clone() };
         stream::select_all([
-            streams::webhooks(self.api(), index(), versions()),
-            streams::connections(self.api(), connections, index(), versions()),
-            streams::parts::<StatefulSet>(self.api(), Kind::StatefulSet, versions(), index()),
-            streams::parts::<Service>(self.api(), Kind::Service, versions(), index()),
-            streams::parts::<ServiceAccount>(self.api(), Kind::ServiceAccount, versions(), index()),
-            streams::parts::<NetworkPolicy>(self.api(), Kind::NetworkPolicy, versions(), index()),
-            streams::parts::<Ingress>(self.api(), Kind::Ingress, versions(), index()),
-            streams::parts::<HTTPRoute>(self.api(), Kind::HttpRoute, versions(), index()),
-            streams::parts::<Pod>(self.api(), Kind::Pod, versions(), index()),
-            streams::secrets::<Secret>(self.api(), versions(), index(), caches.connections.clone()),
+            streams::webhooks(self.api(), index(), records()),
+            streams::connections(self.api(), connections, index(), records()),
+            streams::parts::<StatefulSet>(self.api(), Kind::StatefulSet, records(), index()),
+            streams::parts::<Service>(self.api(), Kind::Service, records(), index()),
+            streams::parts::<ServiceAccount>(self.api(), Kind::ServiceAccount, records(), index()),
+            streams::parts::<NetworkPolicy>(self.api(), Kind::NetworkPolicy, records(), index()),
+            streams::parts::<Ingress>(self.api(), Kind::Ingress, records(), index()),
+            streams::parts::<HTTPRoute>(self.api(), Kind::HttpRoute, records(), index()),
+            streams::parts::<Pod>(self.api(), Kind::Pod, records(), index()),
+            streams::secrets::<Secret>(self.api(), records(), index(), caches.connections.clone()),
         ])
     }
 
     /// Marks the scope as synced after the initial lists of webhooks and connections; never completes. Nothing else
     /// waits for the store, which wakes only one waiter.
+    ///
+    /// In a namespace that is being deleted, connections may be refused before webhooks are gone: these are then
+    /// finalized without them.
     async fn mark_synced(&self, caches: &Caches) {
         caches.index.filled().await;
-        if caches.connections.wait_until_ready().await.is_ok() {
-            self.caches.mark_synced();
+        tokio::select! {
+            ready = caches.connections.wait_until_ready() => if ready.is_ok() {
+                self.synced.mark_synced();
+            },
+            () = self.health.connections_refused() => self.synced.mark_synced(),
         }
         std::future::pending::<()>().await;
     }
 
     /// Drops the accounts of deleted connections once no webhook needs them; never completes.
     async fn drop_unused_accounts(&self, caches: &Caches) {
-        self.caches.wait().await;
+        self.synced.wait().await;
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
             let is_ours = |key: &ObjectKey| self.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
@@ -239,26 +259,34 @@ async fn enqueue(
     requests.for_each(enqueue).await;
 }
 
+/// The requeue delay after a failed reconciliation.
+fn requeue_after_error(health: &ScopeHealth) -> Duration {
+    if health.is_refused() { REQUEUE_REFUSED } else { REQUEUE_AFTER_ERROR }
+}
+
+/// A failed reconciliation, which has been logged.
+struct Failed;
+
 /// Reconciles a webhook and returns its requeue delay; `None` if it must not be requeued.
 async fn reconcile_webhook(
     key: Arc<ObjectKey>,
     context: Arc<webhook::context::Context>,
     gate: Gate,
     metrics: Metrics,
-) -> Option<Duration> {
+) -> Result<Option<Duration>, Failed> {
     if !gate.passed().await {
-        return None;
+        return Ok(None);
     }
     let (namespace, webhook) = (key.namespace.as_str(), key.name.as_str());
     let reconcile = webhook::reconcile(Arc::clone(&key), context);
     match with_timeout("LinktreeWebhook", RECONCILE_TIMEOUT, &metrics, reconcile).await {
         Ok(requeue) => {
             tracing::debug!(namespace, webhook, "reconciled");
-            requeue
+            Ok(requeue)
         }
         Err(error) => {
             tracing::warn!(namespace, webhook, %error, "reconcile failed, retrying");
-            Some(REQUEUE_AFTER_ERROR)
+            Err(Failed)
         }
     }
 }
@@ -269,6 +297,7 @@ struct ConnectionRunner {
     objects: Store<Guarded<LinktreeConnection>>,
     gate: Gate,
     metrics: Metrics,
+    health: ScopeHealth,
 }
 
 async fn reconcile_connection(

@@ -18,12 +18,14 @@ use kube::{
         watcher::{self, Event},
     },
 };
+use serde::de::DeserializeOwned;
 
 use super::{
     backoff::{Result, with_backoff},
     connections::{ChangeFilter, ConnectionUsers, by_token_secret},
     index::WebhookIndex,
     observed_versions::{Kind, Object, ObservedVersions, Version},
+    scope_health::{ScopeHealth, is_refusal},
 };
 use crate::{
     api::{connection::LinktreeConnection, webhook::LinktreeWebhook},
@@ -49,15 +51,18 @@ pub enum ReconcileRequest {
 /// The stream of reconcile requests that one watch causes.
 pub type ReconcileRequests = BoxStream<'static, ReconcileRequest>;
 
+/// Records of one scope that all its watches keep.
+#[derive(Clone, Debug)]
+pub struct Records {
+    pub versions: Arc<ObservedVersions>,
+    pub health: ScopeHealth,
+}
+
 /// Watches webhooks, and enqueues each one that was created or changed.
-pub fn webhooks(
-    api: GuardedApi<LinktreeWebhook>,
-    index: Arc<WebhookIndex>,
-    versions: Arc<ObservedVersions>,
-) -> ReconcileRequests {
-    let (observed, mut initial) = (Arc::clone(&versions), InitBuffer::default());
-    let events = with_backoff(watcher::watcher(api, all())).map(|event| event.map(unguarded));
-    requests(events, Kind::LinktreeWebhook, versions, move |event| {
+pub fn webhooks(api: GuardedApi<LinktreeWebhook>, index: Arc<WebhookIndex>, records: Records) -> ReconcileRequests {
+    let (observed, mut initial) = (Arc::clone(&records.versions), InitBuffer::default());
+    let events = watched(api, all()).map(|event| event.map(unguarded));
+    requests(events, Kind::LinktreeWebhook, records, move |event| {
         let is_reason = index.apply(event);
         if matches!(event, Event::InitDone) {
             observed.on_relist(Kind::LinktreeWebhook, &HashSet::new());
@@ -72,12 +77,12 @@ pub fn connections(
     api: GuardedApi<LinktreeConnection>,
     writer: Writer<Guarded<LinktreeConnection>>,
     index: Arc<WebhookIndex>,
-    versions: Arc<ObservedVersions>,
+    records: Records,
 ) -> ReconcileRequests {
-    let events = with_backoff(watcher::watcher(api, all()));
+    let events = watched(api, all());
     let (mut initial, mut filter, mut users) =
         (InitBuffer::default(), ChangeFilter::default(), ConnectionUsers::new(index));
-    requests(reflector::reflector(writer, events), Kind::LinktreeConnection, versions, move |event| {
+    requests(reflector::reflector(writer, events), Kind::LinktreeConnection, records, move |event| {
         let is_changed = filter.is_changed(event);
         let connections = initial.record(event).into_iter().filter(|_| is_changed).map(ReconcileRequest::Connection);
         connections.chain(users.record(event).into_iter().map(ReconcileRequest::Webhook)).collect()
@@ -85,12 +90,7 @@ pub fn connections(
 }
 
 /// Watches one kind of a webhook's child objects; a change enqueues the webhook that owns the object.
-pub fn parts<K>(
-    api: Api<MetadataOf<K>>,
-    kind: Kind,
-    versions: Arc<ObservedVersions>,
-    index: Arc<WebhookIndex>,
-) -> ReconcileRequests
+pub fn parts<K>(api: Api<MetadataOf<K>>, kind: Kind, records: Records, index: Arc<WebhookIndex>) -> ReconcileRequests
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
 {
@@ -100,7 +100,7 @@ where
         let name = names::owner_of_part(meta.name.as_deref()?)?;
         Some(ObjectKey::new(namespace, name)).filter(|owner| index.has(owner))
     };
-    dependents(api, ours, kind, versions, move |meta| owner(meta).into_iter().map(ReconcileRequest::Webhook).collect())
+    dependents(api, ours, kind, records, move |meta| owner(meta).into_iter().map(ReconcileRequest::Webhook).collect())
 }
 
 /// Watches Secrets; a change enqueues the webhooks and connections that refer to the Secret.
@@ -109,14 +109,14 @@ where
 /// cached.
 pub fn secrets<K>(
     api: Api<MetadataOf<K>>,
-    versions: Arc<ObservedVersions>,
+    records: Records,
     index: Arc<WebhookIndex>,
     store: Store<Guarded<LinktreeConnection>>,
 ) -> ReconcileRequests
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
 {
-    dependents(api, all(), Kind::Secret, versions, move |meta| {
+    dependents(api, all(), Kind::Secret, records, move |meta| {
         let secret = ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
         let webhooks = index
             .by_secret(&secret)
@@ -132,15 +132,30 @@ fn dependents<K>(
     api: Api<MetadataOf<K>>,
     config: watcher::Config,
     kind: Kind,
-    versions: Arc<ObservedVersions>,
+    records: Records,
     affected: impl Fn(&ObjectMeta) -> Vec<ReconcileRequest> + Send + 'static,
 ) -> ReconcileRequests
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
 {
-    let mut recorder = ChangeRecorder { kind, versions: Arc::clone(&versions), listed: HashSet::new() };
-    let events = with_backoff(watcher::watcher(api, config));
-    requests(events, kind, versions, move |event| recorder.record(event, &affected))
+    let mut recorder = ChangeRecorder { kind, versions: Arc::clone(&records.versions), listed: HashSet::new() };
+    requests(watched(api, config), kind, records, move |event| recorder.record(event, &affected))
+}
+
+/// A watch that waits after a failure. After a refusal it starts again with a list, whose end shows that it works again.
+fn watched<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Result<Event<K>>> + Send + 'static
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let start = move || Box::pin(watcher::watcher(api.clone(), config.clone()));
+    let watch = start();
+    with_backoff(futures::stream::unfold((watch, start), |(mut watch, start)| async move {
+        let event = watch.next().await?;
+        if event.as_ref().is_err_and(is_refusal) {
+            watch = start();
+        }
+        Some((event, (watch, start)))
+    }))
 }
 
 /// Turns each watch event into the requests that `record` returns. A failure of the watch is recorded and logged; the
@@ -148,17 +163,25 @@ where
 fn requests<K: Send + 'static>(
     events: impl Stream<Item = Result<Event<K>>> + Send + 'static,
     kind: Kind,
-    versions: Arc<ObservedVersions>,
+    Records { versions, health }: Records,
     mut record: impl FnMut(&Event<K>) -> Vec<ReconcileRequest> + Send + 'static,
 ) -> ReconcileRequests {
     let requests = events.flat_map(move |event| {
         let requests = event.map_or_else(
             |error| {
                 versions.watch_failed(kind, clock::now());
-                warn(kind, &error);
+                if !health.watch_failed(kind, &error) {
+                    warn(kind, &error);
+                }
                 Vec::new()
             },
-            |event| record(&event),
+            |event| {
+                match event {
+                    Event::Init | Event::InitApply(_) => {}
+                    Event::InitDone | Event::Apply(_) | Event::Delete(_) => health.watch_works(kind),
+                }
+                record(&event)
+            },
         );
         futures::stream::iter(requests)
     });
