@@ -112,6 +112,7 @@ words! {
         NameTaken,
         // Reasons of ReceiverAvailable.
         Progressing,
+        PodRefused,
         Unschedulable,
         StorageUnavailable,
         StatusUnavailable,

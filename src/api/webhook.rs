@@ -32,6 +32,8 @@ use super::{
     doc = "A subscription to a Linktree account's events: the operator manages the subscription at Linktree and runs a receiver that verifies and stores every delivery and forwards the events to the sinks.",
     validation = Rule::new("size(self.metadata.name) <= 50")
         .message("metadata.name must be at most 50 characters: the names of the receiver's objects are made from it"),
+    validation = Rule::new("self.spec.endpoint.type == 'External' || size(self.metadata.name) <= 43")
+        .message("metadata.name must be at most 43 characters with endpoint.type Managed: the names and labels of the receiver's pod are made from it"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be lower case letters, digits and '-', starting with a letter: the receiver's Service is named after it"),
     validation = Rule::new("self.spec.endpoint.type != 'External' || !has(self.spec.sinks) || size(self.spec.sinks) == 0")

@@ -37,6 +37,7 @@ mod outage;
 mod pause;
 mod policies;
 mod recovery;
+mod refused_pod;
 mod registration;
 mod rotation;
 mod schema;

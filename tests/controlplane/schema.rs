@@ -205,6 +205,7 @@ async fn an_invalid_webhook_is_rejected_with_the_remedy() {
     validation.rejects_webhooks(CASES).await;
     for (name, words) in [
         ("a".repeat(51), "metadata.name must be at most 50 characters"),
+        ("a".repeat(44), "metadata.name must be at most 43 characters with endpoint.type Managed"),
         ("1links".into(), "starting with a letter"),
         ("links.cms".into(), "metadata.name must be lower case letters, digits and '-'"),
     ] {

@@ -96,12 +96,17 @@ volumeMounts:
 
 {{/* The operator's rights in each watched namespace. */}}
 {{- define "operator.rules" -}}
+# Reads webhooks, and patches their finalizer.
 - apiGroups: [webhooks.linktree-operator.dev]
-  resources: [linktreewebhooks, linktreeconnections]
-  verbs: [get, list, watch, patch, update]
+  resources: [linktreewebhooks]
+  verbs: [get, list, watch, patch]
+- apiGroups: [webhooks.linktree-operator.dev]
+  resources: [linktreeconnections]
+  verbs: [get, list, watch]
+# Reports the state of both. A status write is an apply, which is a patch.
 - apiGroups: [webhooks.linktree-operator.dev]
   resources: [linktreewebhooks/status, linktreeconnections/status]
-  verbs: [patch, update]
+  verbs: [patch]
 # The receivers' objects. In Secrets, the operator reads Linktree's token and the sinks' credentials, and writes signing
 # secrets and route files.
 - apiGroups: [""]
@@ -121,14 +126,13 @@ volumeMounts:
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch]
-- apiGroups: [""]
-  resources: [persistentvolumeclaims]
-  verbs: [get, list, watch]
+# Events about webhooks, repeated ones as a patch; list: the Events of a receiver's StatefulSet, which alone say why its
+# pod is refused.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create, patch, list]
 {{- with .Values.addressables }}
-# Addressable sinks.
+# Reads the address of addressable sinks.
 {{- range . }}
 - apiGroups: {{ toJson .apiGroups }}
   resources: {{ toJson .resources }}

@@ -7,6 +7,7 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     coordination::v1::Lease,
     core::v1::{Pod, Secret, Service, ServiceAccount},
+    events::v1::Event,
     networking::v1::{Ingress, NetworkPolicy},
 };
 use kube::{
@@ -65,7 +66,7 @@ impl Parsed for HTTPRoute {
 macro_rules! parsed {
     ($($kind:ty),*) => { $(impl Parsed for $kind {})* };
 }
-parsed!(DynamicObject, Ingress, Lease, NetworkPolicy, Pod, Secret, Service, ServiceAccount, StatefulSet);
+parsed!(DynamicObject, Event, Ingress, Lease, NetworkPolicy, Pod, Secret, Service, ServiceAccount, StatefulSet);
 
 /// A field of an object that does not parse, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

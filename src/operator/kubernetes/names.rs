@@ -7,6 +7,15 @@ pub const FINALIZER: &str = "webhooks.linktree-operator.dev/subscription";
 /// The value of the label `app.kubernetes.io/managed-by` on every object that the operator creates.
 pub const MANAGED_BY: &str = "linktree-webhook-operator";
 
+/// Maximum length of a label's value, and of the name of a Service.
+const LABEL_MAX: usize = 63;
+/// Maximum length of the hash that the StatefulSet controller appends, after a dash, in the label with a pod's revision.
+const REVISION_HASH_MAX: usize = 10;
+
+/// Maximum length of the name of a webhook with a bundled receiver: no pod can be created whose revision label is longer
+/// than a label may be.
+pub const NAME_WITH_RECEIVER_MAX: usize = LABEL_MAX - "-receiver".len() - "-".len() - REVISION_HASH_MAX;
+
 /// The name of a webhook's receiver objects: StatefulSet, Service, ServiceAccount, NetworkPolicy.
 #[must_use]
 pub fn receiver(webhook: &str) -> String {
@@ -54,6 +63,12 @@ pub fn is_delivery_path(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_of_the_longest_name_can_be_labeled_with_its_revision() {
+        let revision = format!("{}-{}", receiver(&"a".repeat(NAME_WITH_RECEIVER_MAX)), "5cd4f8b9d7");
+        assert_eq!((NAME_WITH_RECEIVER_MAX, revision.len()), (43, LABEL_MAX));
+    }
 
     #[test]
     fn the_webhook_is_found_from_the_name_of_its_object() {

@@ -62,6 +62,7 @@ mod exposure;
 mod owner;
 mod proof;
 mod read;
+mod refused_pod;
 mod stale_objects;
 mod status_times;
 
@@ -309,7 +310,8 @@ fn without_account(object: &LinktreeConnection) -> Connection {
 
 async fn receiver(context: &Context, spec: &Spec, admin_token: &Secret, told: &Told) -> Result<Receiver, kube::Error> {
     let Some(pod) = read::<Pod>(context, spec, Kind::Pod, &names::pod(&spec.name.name)).await? else {
-        return Ok(Receiver::default());
+        let refused = refused_pod::refusal(context, spec, clock::now()).await?;
+        return Ok(Receiver { refused, ..Receiver::default() });
     };
     let pod = summary(&pod);
     let status = match pod.address {
@@ -319,7 +321,7 @@ async fn receiver(context: &Context, spec: &Spec, admin_token: &Secret, told: &T
         },
         Some(_) | None => None,
     };
-    Ok(Receiver { pod: Some(pod), status })
+    Ok(Receiver { pod: Some(pod), refused: None, status })
 }
 
 fn summary(pod: &Pod) -> observed::Pod {

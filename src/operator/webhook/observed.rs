@@ -196,6 +196,8 @@ pub enum Child {
 #[derive(Clone, Debug, Default)]
 pub struct Receiver {
     pub pod: Option<Pod>,
+    /// Why the API server refuses to create the pod, as its StatefulSet's controller reports.
+    pub refused: Option<String>,
     /// The receiver's own status; `None` if it could not be read.
     pub status: Option<ReceiverStatus>,
 }

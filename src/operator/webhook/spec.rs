@@ -14,7 +14,7 @@ use crate::{
         webhook::{self as api, LinktreeWebhook, Pause},
     },
     linktree::event::EventType,
-    operator::kubernetes::names,
+    operator::kubernetes::names::{self, NAME_WITH_RECEIVER_MAX},
     route::{StaleDeliveryPolicy, WebhookName},
 };
 
@@ -121,6 +121,7 @@ impl Spec {
         let api::Receiver { deduplication, journal, max_body_bytes, redact_fields } = receiver;
         let (endpoint, url) = Endpoint::parse(&name, endpoint)?;
         let journal = parse_journal(journal)?;
+        check_name(&name, &endpoint)?;
         let sinks = sinks.iter().map(|sink| Sink::parse(&name.namespace, sink)).collect::<Result<Vec<_>, _>>()?;
         programs::check(&sinks)?;
         Ok(Spec {
@@ -184,6 +185,21 @@ impl Spec {
     #[must_use]
     pub fn route_secret_name(&self) -> String {
         names::route_secret(&self.name.name)
+    }
+}
+
+/// A name from which all names and labels of the receiver's objects can be made. The schema rejects others, but not those
+/// of webhooks that an earlier version of it accepted.
+fn check_name(name: &WebhookName, endpoint: &Endpoint) -> Result<(), InvalidSpec> {
+    match endpoint {
+        Endpoint::Managed(_) if name.name.len() > NAME_WITH_RECEIVER_MAX => Err(InvalidSpec {
+            field: "metadata.name".to_owned(),
+            problem: format!(
+                "is longer than {NAME_WITH_RECEIVER_MAX} characters, so no pod of a receiver can be labeled with it: \
+                 create the webhook with a shorter name"
+            ),
+        }),
+        Endpoint::Managed(_) | Endpoint::External => Ok(()),
     }
 }
 
@@ -293,7 +309,11 @@ pub(in crate::operator) mod tests {
     #[test]
     fn an_invalid_value_that_passes_the_schema_is_rejected_with_its_field() {
         type Edit = fn(&mut Value);
-        let cases: [(Edit, &str); 4] = [
+        let cases: [(Edit, &str); 5] = [
+            (
+                |o| o["metadata"]["name"] = "a".repeat(44).into(),
+                "metadata.name is longer than 43 characters, so no pod",
+            ),
             (
                 |o| o["spec"]["receiver"] = json!({"journal": {"capacity": "lots"}}),
                 "spec.receiver.journal.capacity is not a size",

@@ -15,7 +15,12 @@ use crate::{
 
 pub(super) fn decide(spec: &Spec, observed: &Observed) -> Finding {
     let receiver = &observed.receiver;
-    let Some(pod) = &receiver.pod else { return progressing("the receiver's pod is being created") };
+    let Some(pod) = &receiver.pod else {
+        return match &receiver.refused {
+            Some(problem) => refused(problem),
+            None => progressing("the receiver's pod is being created"),
+        };
+    };
     if pod.terminating {
         return progressing(format!("pod {} is being replaced", pod.name));
     }
@@ -71,6 +76,25 @@ pub(super) fn refresh_pod_mount(observed: &Observed) -> Option<Step> {
     let is_current = observed.receiver.status.as_ref().map_or(!pod.ready, |status| status.route_digest == *desired);
     let is_refreshed = pod.route_digest.as_ref() == Some(desired);
     (!is_current && !is_refreshed).then(|| Step::RefreshPodMount { pod: pod.name.clone() })
+}
+
+/// Remedies for a pod that the API server refuses, by words of its message.
+const REMEDIES: [(&str, &str); 5] = [
+    ("exceeded quota", "raise the ResourceQuota, or free a part of it"),
+    ("failed quota", "give the namespace a LimitRange with default requests and limits, or change the ResourceQuota"),
+    ("usage per", "change the LimitRange so that it allows the receiver's requests and limits"),
+    ("violates PodSecurity", "set the namespace's level pod-security.kubernetes.io/enforce to restricted or less"),
+    ("security context constraint", "allow ServiceAccount NAME-receiver a constraint that permits the receiver's uid"),
+];
+
+fn refused(problem: &str) -> Finding {
+    let remedy = REMEDIES.iter().find(|(words, _)| problem.contains(words));
+    let remedy = remedy.map_or("change what refuses it, as the message says", |(_, remedy)| remedy);
+    let message = format!(
+        "the receiver's pod cannot be created: {problem}: {remedy}; Kubernetes tries again within 17 minutes, and at \
+         once after kubectl rollout restart"
+    );
+    Finding::new(false, Reason::PodRefused, message)
 }
 
 fn unschedulable(pod: &Pod, problem: &str) -> Finding {

@@ -97,6 +97,7 @@ pub(in crate::operator::webhook) fn settled() -> Observed {
         route_digest: "r1".into(),
         children: std::collections::BTreeMap::new(),
         receiver: Receiver {
+            refused: None,
             pod: Some(Pod { name: "links-receiver-0".into(), ready: true, ..Pod::default() }),
             status: Some(receiver_status()),
         },

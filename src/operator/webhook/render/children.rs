@@ -177,6 +177,8 @@ fn stateful_set(spec: &Spec, config: &ReceiverPodConfig) -> StatefulSet {
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
             service_name: Some(spec.receiver_name()),
+            // With OrderedReady, a pod that was never ready is not replaced by one with a corrected image.
+            pod_management_policy: Some("Parallel".to_owned()),
             selector: LabelSelector { match_labels: Some(selector(spec)), ..LabelSelector::default() },
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels(spec)), ..ObjectMeta::default() }),

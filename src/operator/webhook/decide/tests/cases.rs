@@ -36,6 +36,10 @@ fn by_ingress(object: &mut Value) {
         serde_json::json!({"managed": {"host": "hooks.example.com", "exposure": {"type": "Ingress"}}});
 }
 
+fn refused(problem: &str) -> Receiver {
+    Receiver { refused: Some(problem.to_owned()), ..Receiver::default() }
+}
+
 fn paused(object: &mut Value) {
     object["spec"]["pause"] = "Reconciliation".into();
 }
@@ -51,6 +55,8 @@ pub(super) const CASES: &[Case] = &[
     // The receiver.
     ("the pod stores deliveries", any, |_| {}, ConditionType::ReceiverAvailable, True, Reason::Available),
     ("there is no pod", any, |o| o.receiver.pod = None, ConditionType::ReceiverAvailable, False, Reason::Progressing),
+    ("a quota refuses the pod", any, |o| o.receiver = refused("exceeded quota: tight"), ConditionType::ReceiverAvailable, False, Reason::PodRefused),
+    ("a quota refuses the pod, so no event is accepted", any, |o| o.receiver = refused("exceeded quota: tight"), ConditionType::Ready, False, Reason::PodRefused),
     ("the pod is being deleted", any, |o| pod(o).terminating = true, ConditionType::ReceiverAvailable, False, Reason::Progressing),
     ("the pod is waiting for its image", any, |o| pod(o).waiting = Some("ImagePullBackOff".into()), ConditionType::ReceiverAvailable, False, Reason::Progressing),
     ("the pod is not ready", any, |o| pod(o).ready = false, ConditionType::ReceiverAvailable, False, Reason::Progressing),
