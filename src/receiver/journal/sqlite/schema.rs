@@ -14,7 +14,7 @@ use super::{
     bounds::Bounds,
     commit_size::PAGE_BYTES,
     error::{OpenError, volume_full},
-    shared_memory::SharedMemory,
+    shared_memory::{SHARED_MEMORY, SharedMemory},
 };
 
 /// The schema, one step per version; `user_version` counts the applied steps. A released step never changes: a change
@@ -213,7 +213,6 @@ const MODE: u32 = 0o600;
 
 pub(super) const DATABASE: &str = "journal.sqlite";
 pub(super) const LOG: &str = "journal.sqlite-wal";
-pub(super) const SHARED_MEMORY: &str = "journal.sqlite-shm";
 const LOCK: &str = "journal.lock";
 
 /// Excludes all other processes from a journal.

@@ -11,11 +11,9 @@ use std::{
 
 use nix::fcntl::FallocateFlags;
 
-use super::{
-    ballast::{self, Ballast},
-    schema::SHARED_MEMORY,
-};
+use super::ballast::{self, Ballast};
 
+pub(super) const SHARED_MEMORY: &str = "journal.sqlite-shm";
 /// The length of two regions, which is enough for the longest log.
 const BYTES: u64 = 64 << 10;
 

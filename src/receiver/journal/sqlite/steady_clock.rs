@@ -11,7 +11,7 @@ const HOUR_SECONDS: i64 = 3600;
 #[derive(Debug)]
 pub(super) struct SteadyClock {
     last: (i64, Instant),
-    /// What the clock would have shown when it jumped ahead, and when that was.
+    /// The time that the clock would have shown when it jumped ahead, and when that was.
     jumped: Option<(i64, Instant)>,
 }
 

@@ -173,7 +173,7 @@ fn the_list_of_given_up_events_ages_by_a_jump_as_events_do() {
     assert_eq!(listed(&node), 1, "the clock is in doubt");
     node.run(300);
     assert_eq!(listed(&node), 0);
-    // What is given up while the clock is in doubt is not older than that.
+    // An event that is given up while the clock is in doubt is not older than that.
     node.wall -= YEARS;
     node.restart();
     node.run(600);
