@@ -134,7 +134,7 @@ fn change(case: &Case, object: &mut Value, number: u64) {
     }
     let Some(value) = object.pointer_mut(&case.pointer) else { return };
     *value = match &*value {
-        Value::Bool(_) if case.when == When::Varying => (number % 2 == 0).into(),
+        Value::Bool(_) if case.when == When::Varying => number.is_multiple_of(2).into(),
         // Not the negated value: the policy also sees the values that it has set.
         Value::Bool(_) => (case.pointer != "/automountServiceAccountToken"
             && !case.pointer.ends_with("readOnly")
@@ -144,7 +144,7 @@ fn change(case: &Case, object: &mut Value, number: u64) {
         Value::Number(_) => (4_000 + number).into(),
         Value::String(_) if case.pointer.starts_with("/data") => format!("cG9saWN5{:04}", number * 4).into(),
         Value::String(_) => format!("policy-{number}").into(),
-        other => other.clone(),
+        other @ (Value::Null | Value::Array(_) | Value::Object(_)) => other.clone(),
     };
 }
 

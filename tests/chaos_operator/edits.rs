@@ -57,12 +57,14 @@ fn edit(cluster: &Cluster, case: Case) {
         if object.pointer(parent).is_none_or(Value::is_null) {
             *object.pointer_mut(parent.rsplit_once('/').unwrap().0).unwrap() = json!({});
         }
-        match object.pointer_mut(parent).unwrap() {
-            Value::Array(items) => match items.get_mut(name.parse::<usize>().unwrap()) {
-                Some(item) => *item = value,
-                None => items.push(value),
-            },
-            object => object[name] = value,
+        let parent = object.pointer_mut(parent).unwrap();
+        let Some(items) = parent.as_array_mut() else {
+            parent[name] = value;
+            return;
+        };
+        match items.get_mut(name.parse::<usize>().unwrap()) {
+            Some(item) => *item = value,
+            None => items.push(value),
         }
     };
     cluster.kubernetes.edit(&key, edit).unwrap();

@@ -34,7 +34,7 @@ enum Owner {
     OtherKindOfOurName,
     /// Ours: restored from a backup with the uid of an owner that does not exist.
     RestoredOurs,
-    OursWithoutOwner,
+    OursUnowned,
 }
 
 const OWNERS: [Owner; 8] = [
@@ -45,12 +45,12 @@ const OWNERS: [Owner; 8] = [
     Owner::OtherWebhook,
     Owner::OtherKindOfOurName,
     Owner::RestoredOurs,
-    Owner::OursWithoutOwner,
+    Owner::OursUnowned,
 ];
 
 impl Owner {
     fn is_ours(self) -> bool {
-        matches!(self, Owner::RestoredOurs | Owner::OursWithoutOwner)
+        matches!(self, Owner::RestoredOurs | Owner::OursUnowned)
     }
 
     fn metadata(self, living: &Value) -> Value {
@@ -72,7 +72,7 @@ impl Owner {
             Owner::RestoredOurs => {
                 json!({"labels": {LABEL: OURS}, "ownerReferences": owner(webhook, "LinktreeWebhook", "links", &"dead".into())})
             }
-            Owner::OursWithoutOwner => json!({"labels": {LABEL: OURS}}),
+            Owner::OursUnowned => json!({"labels": {LABEL: OURS}}),
         }
     }
 }

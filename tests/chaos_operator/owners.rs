@@ -135,7 +135,7 @@ fn of_two_webhooks_with_one_id_the_older_owns_the_subscription() {
         cluster.delete("LinktreeWebhook", "newer");
         until_gone(&cluster, "newer").await?;
         time::pass(60).await;
-        assert_eq!(by_account(&cluster).0, [id.clone()], "it was not the owner");
+        assert_eq!(by_account(&cluster).0, std::slice::from_ref(&id), "it was not the owner");
         cluster.delete("LinktreeWebhook", "older");
         until_gone(&cluster, "older").await?;
         assert_eq!(by_account(&cluster).0, [""; 0]);

@@ -79,7 +79,12 @@ fn crashing(number: u64) -> Value {
     json!({"waiting": {"reason": "CrashLoopBackOff", "message": format!("back-off {number}s restarting")}})
 }
 
-const PROBES: [(&str, fn(u64) -> ProbeResult); 6] = [
+/// The name of a source of varying answers, and the answer by a number.
+type Source<T> = (&'static str, fn(u64) -> T);
+/// The same for a change of a receiver's status.
+type StatusSource = (&'static str, fn(u64, &mut ReceiverStatus));
+
+const PROBES: [Source<ProbeResult>; 6] = [
     ("a redirect's target", redirect),
     ("a connection's error", refused),
     ("a resolver's error", unresolved),
@@ -87,8 +92,8 @@ const PROBES: [(&str, fn(u64) -> ProbeResult); 6] = [
     ("a certificate's end", expiring),
     ("an expired certificate's end", expired),
 ];
-const STATUSES: [(&str, fn(u64, &mut ReceiverStatus)); 2] = [("a journal's error", journal), ("a backlog", backlog)];
-const PODS: [(&str, fn(u64) -> Value); 2] = [("a pull's error", waiting), ("a crash", crashing)];
+const STATUSES: [StatusSource; 2] = [("a journal's error", journal), ("a backlog", backlog)];
+const PODS: [Source<Value>; 2] = [("a pull's error", waiting), ("a crash", crashing)];
 const CALLS: [(&str, u16); 20] = [
     ("GET /v1/webhooks", 400),
     ("GET /v1/webhooks", 401),

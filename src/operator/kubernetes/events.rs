@@ -107,7 +107,11 @@ impl Events {
 /// Cuts a note to the length that the API server accepts, at the end of a character.
 fn cut(mut note: String) -> String {
     if note.len() > NOTE_MAX {
-        note.truncate(note.floor_char_boundary(NOTE_MAX - ELLIPSIS.len()));
+        let mut end = NOTE_MAX - ELLIPSIS.len();
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        note.truncate(end);
         note.push_str(ELLIPSIS);
     }
     note

@@ -374,16 +374,11 @@ mod tests {
     #[test]
     fn a_rejected_registration_is_tried_again_once_something_has_changed() {
         let version = |generation, account| Some(ConnectionVersion { generation: Some(generation), account });
-        let changes: [(&str, fn(&mut WebhookState)); 3] = [
-            ("the connection's spec", |state| {
-                state.with_connection(Some(ConnectionVersion { generation: Some(2), account: 1 }));
-            }),
-            ("the token", |state| {
-                state.with_connection(Some(ConnectionVersion { generation: Some(1), account: 2 }));
-            }),
-            ("a sync request", |state| drop(state.sync_requested(Some("now"), at(1)))),
-        ];
-        for (case, change) in changes {
+        for (case, connection, sync_request) in [
+            ("the connection's spec", version(2, 1), None),
+            ("the token", version(1, 2), None),
+            ("a sync request", version(1, 1), Some("now")),
+        ] {
             let mut state = WebhookState::default();
             state.with_connection(version(1, 1));
             let rejected = ApiError::Invalid { status: 422, message: String::new() };
@@ -392,7 +387,8 @@ mod tests {
             state.with_connection(None);
             assert_eq!((state.hold_until(Some(1)), state.creation(Some(1))), (Some(at(3600)), Creation::Again));
             assert_eq!(state.creation(Some(2)), Creation::First, "the spec has changed");
-            change(&mut state);
+            state.with_connection(connection);
+            state.sync_requested(sync_request, at(1));
             assert_eq!((state.hold_until(Some(1)), state.creation(Some(1))), (None, Creation::First), "{case}");
         }
     }

@@ -44,9 +44,12 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
+/// A change of each object that is written.
+pub type Mutation = dyn Fn(&Key, &mut Value) + Send + Sync;
+
 /// A mutating admission policy.
 #[derive(Clone, Default)]
-pub struct Policy(pub Option<Arc<dyn Fn(&Key, &mut Value) + Send + Sync>>);
+pub struct Policy(pub Option<Arc<Mutation>>);
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

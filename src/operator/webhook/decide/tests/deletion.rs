@@ -203,10 +203,9 @@ fn the_subscription_is_registered_once_after_any_result_of_an_earlier_attempt() 
 
 #[test]
 fn an_existing_subscription_gets_only_the_steps_it_needs() {
-    type Case = (&'static str, fn(&mut Observed), Vec<Step>);
     let rotate =
         || vec![Step::DryRunSecretWrite, Step::RotateSecret { id: id("wh_1"), keep_previous: false, request: None }];
-    let cases: Vec<Case> = vec![
+    let cases: Vec<StepCase> = vec![
         ("nothing to do", |_| {}, vec![]),
         ("its secret is not stored", |o| o.keys = Keys::ProviderMissing(place("links-signing")), rotate()),
         ("the stored secret belongs to an earlier subscription", |o| o.secret_kept_for = Some(id("wh_0")), rotate()),
@@ -239,6 +238,13 @@ fn an_existing_subscription_gets_only_the_steps_it_needs() {
             vec![],
         ),
         ("no finalizer", |o| o.finalizer = false, vec![Step::AddFinalizer]),
+    ];
+    assert_steps(cases);
+}
+
+#[test]
+fn an_object_or_a_pod_gets_only_the_steps_it_needs() {
+    assert_steps(vec![
         (
             "an object is out of date",
             |o| drop(o.children.insert(Child::Service, Standing::missing())),
@@ -275,7 +281,13 @@ fn an_existing_subscription_gets_only_the_steps_it_needs() {
             },
             vec![],
         ),
-    ];
+    ]);
+}
+
+/// A sentence, a change of the observed state, and the steps of the decision.
+type StepCase = (&'static str, fn(&mut Observed), Vec<Step>);
+
+fn assert_steps(cases: Vec<StepCase>) {
     let spec = Spec::parse(&webhook(|_| {})).unwrap();
     for (sentence, change, steps) in cases {
         let mut observed = settled();
