@@ -11,11 +11,11 @@ pub mod memory;
 pub mod order;
 pub mod ownership;
 pub mod standing;
-pub mod status;
+pub mod status_write;
 mod write;
 
 pub use self::{
     desired::Desired,
     order::in_order_kept,
-    status::{apply_status, apply_status_as_seen, replace_status},
+    status_write::{apply_status, apply_status_as_seen, replace_status},
 };

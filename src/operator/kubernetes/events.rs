@@ -123,7 +123,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{api::connection::LinktreeConnection, operator::kubernetes::apply::status::tests::served};
+    use crate::{api::connection::LinktreeConnection, operator::kubernetes::apply::status_write::tests::served};
 
     #[test]
     fn a_note_is_cut_to_what_the_api_server_accepts() {

@@ -129,7 +129,7 @@ mod tests {
     use crate::{
         linktree::secret::Secret,
         operator::{
-            kubernetes::apply::status::tests::served,
+            kubernetes::apply::status_write::tests::served,
             webhook::{observed::Secrets, render::route::route, spec::tests::webhook},
         },
     };
