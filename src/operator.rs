@@ -84,8 +84,7 @@ pub enum Error {
 /// If the operator cannot start, or loses the leader lease.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let config = Config::infer().await?;
-    let mut candidate = CandidateThread::start(&args.election, &config)?;
-    let leadership = candidate.as_ref().map_or_else(Leadership::unopposed, CandidateThread::leadership);
+    let leadership = CandidateThread::leadership(&args.election);
     let ports = Ports::open(&config, &leadership, args.probe_ca_file.as_deref(), Egress::new(args.egress_allow))?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };
     let listener = serve::listen(args.metrics_address).map_err(unusable)?;
@@ -94,9 +93,14 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let operator = Operator::new(args.controllers, ports, &leadership, &mut registry);
     tracing::info!(admin = %address, "admin port");
     // Before the first request to the API server: one that is slow must not fail the liveness probe.
-    let router = admin::router(Arc::new(registry), readiness(operator.caches(), leadership));
+    let router = admin::router(Arc::new(registry), readiness(operator.caches(), leadership.clone()));
     let admin = tokio::spawn(admin::serve(listener, router, shutdown.clone()));
-    operator.check().await.map_err(Error::Crds)?;
+    tokio::select! {
+        checked = operator.check() => checked.map_err(Error::Crds)?,
+        () = shutdown.cancelled() => return Ok(()),
+    }
+    // Not before the process can work: a leader that fails at its start would keep the lease from one that does not.
+    let mut candidate = CandidateThread::start(&args.election, &config, &leadership)?;
     let drained = async {
         shutdown.cancelled().await;
         tokio::time::sleep(DRAIN).await;
@@ -122,8 +126,8 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     Ok(())
 }
 
-/// The check behind `/readyz`. A namespace that cannot be read does not stop the work for the others. A standby, which waits for the leader lease, is ready too, so that the Deployment's
-/// rollout continues; the response says `standby`.
+/// The check behind `/readyz`. A namespace that cannot be read does not stop the work for the others. A standby, which
+/// waits for the leader lease, is ready too, so that the Deployment's rollout continues; the response says `standby`.
 fn readiness(caches: CachesSynced, leadership: Leadership) -> Readiness {
     Readiness::with_state(move || match (caches.is_synced(), leadership.check()) {
         (false, _) => Err("caches not synced".to_owned()),

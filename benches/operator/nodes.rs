@@ -16,7 +16,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
-use linktree_operator::route::{self, Route};
+use linktree_operator::route;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -92,7 +92,7 @@ async fn routes(client: Client, receivers: Arc<Receivers>) {
         let (Some(ByteString(file)), Some(ByteString(token))) = (data.get(route::FILE), data.get("admin-token")) else {
             continue;
         };
-        if let Err(error) = receivers.load(String::from_utf8_lossy(token).into_owned(), Route::digest(file)) {
+        if let Err(error) = receivers.load(String::from_utf8_lossy(token).into_owned(), file) {
             say(format!("cannot parse a route: {error}"));
         }
     }

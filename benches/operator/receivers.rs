@@ -15,7 +15,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use linktree_operator::route::{ADMIN_PORT, RECEIVER_HEADER, UNSIGNED_ANSWER, status::ReceiverStatus};
+use linktree_operator::{
+    linktree::secret::Secret,
+    route::{
+        ADMIN_PORT, RECEIVER_HEADER, Route, UNSIGNED_ANSWER,
+        proof::{NONCE_HEADER, Nonce, PROOF_HEADER},
+        status::ReceiverStatus,
+    },
+};
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// The number of addresses for the receivers, since connections between two addresses are limited.
@@ -25,7 +32,7 @@ const ADDRESSES: u8 = 16;
 #[derive(Debug)]
 pub(crate) struct Receivers {
     statuses: Statuses,
-    cut_off: Hosts,
+    outside: Outside,
     addresses: Vec<Ipv4Addr>,
     /// The address of the proxy for public URLs.
     pub(crate) proxy: SocketAddr,
@@ -35,12 +42,18 @@ pub(crate) struct Receivers {
 /// By admin token.
 type Statuses = Arc<Mutex<HashMap<String, String>>>;
 
-/// The hosts of unreachable public URLs.
-type Hosts = Arc<Mutex<Vec<String>>>;
+/// The public URLs as seen from outside.
+#[derive(Clone, Debug, Default)]
+struct Outside {
+    /// The hosts of unreachable URLs.
+    cut_off: Arc<Mutex<Vec<String>>>,
+    /// The probe key and the digest of each route, by its path.
+    routes: Arc<Mutex<HashMap<String, (Secret, String)>>>,
+}
 
 impl Receivers {
     pub(crate) async fn start() -> Result<Self> {
-        let (statuses, cut_off) = (Statuses::default(), Hosts::default());
+        let (statuses, outside) = (Statuses::default(), Outside::default());
         let router = Router::new().route("/status", get(status)).with_state(Arc::clone(&statuses));
         let mut servers = JoinSet::new();
         let mut addresses = Vec::new();
@@ -54,8 +67,8 @@ impl Receivers {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let proxy = listener.local_addr()?;
-        servers.spawn(serve(listener, Router::new().fallback(unsigned).with_state(Arc::clone(&cut_off))));
-        Ok(Receivers { statuses, cut_off, addresses, proxy, _servers: servers })
+        servers.spawn(serve(listener, Router::new().fallback(unsigned).with_state(outside.clone())));
+        Ok(Receivers { statuses, outside, addresses, proxy, _servers: servers })
     }
 
     /// The address of one receiver's pod.
@@ -65,12 +78,15 @@ impl Receivers {
 
     /// Makes these receivers unreachable from outside, and all others reachable.
     pub(crate) fn cut_off(&self, hosts: Vec<String>) {
-        *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
+        *self.outside.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
-    /// Sets the route of a receiver.
-    pub(crate) fn load(&self, admin_token: String, route_digest: String) -> Result<()> {
-        let status = serde_json::to_string(&ReceiverStatus::idle(route_digest))?;
+    /// Sets the route of a receiver, from its file.
+    pub(crate) fn load(&self, admin_token: String, file: &[u8]) -> Result<()> {
+        let (route, digest) = (Route::parse(file)?, Route::digest(file));
+        let mut routes = self.outside.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.insert(route.path, (route.probe_key, digest.clone()));
+        let status = serde_json::to_string(&ReceiverStatus::idle(digest))?;
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(admin_token, status);
         Ok(())
     }
@@ -90,10 +106,14 @@ async fn status(State(statuses): State<Statuses>, headers: HeaderMap) -> Respons
     }
 }
 
-async fn unsigned(State(cut_off): State<Hosts>, url: Uri) -> Response {
-    let cut_off = cut_off.lock().unwrap_or_else(PoisonError::into_inner);
+async fn unsigned(State(outside): State<Outside>, url: Uri, headers: HeaderMap) -> Response {
+    let cut_off = outside.cut_off.lock().unwrap_or_else(PoisonError::into_inner);
     if url.host().is_some_and(|host| cut_off.iter().any(|it| it == host)) {
         return StatusCode::BAD_GATEWAY.into_response();
     }
-    (StatusCode::UNAUTHORIZED, [(RECEIVER_HEADER, "1")], UNSIGNED_ANSWER).into_response()
+    let routes = outside.routes.lock().unwrap_or_else(PoisonError::into_inner);
+    let nonce = headers.get(NONCE_HEADER).and_then(|nonce| Nonce::from_hex(nonce.as_bytes()));
+    let proof = nonce.zip(routes.get(url.path())).map(|(nonce, (key, digest))| nonce.proof(key, url.path(), digest));
+    let headers = [(RECEIVER_HEADER, "1".to_owned()), (PROOF_HEADER, proof.unwrap_or_default())];
+    (StatusCode::UNAUTHORIZED, headers, UNSIGNED_ANSWER).into_response()
 }

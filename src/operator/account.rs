@@ -74,6 +74,8 @@ pub struct Account {
     metrics: Metrics,
     /// Locked while a reservation is written, so that writes do not overlap.
     reserving: tokio::sync::Mutex<()>,
+    /// Locked while a connection lists the account: connections that share it would mix their pages.
+    listing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -142,6 +144,7 @@ impl Account {
             leadership,
             metrics,
             reserving: tokio::sync::Mutex::default(),
+            listing: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
         }
     }
@@ -213,6 +216,11 @@ impl Account {
         state.last_error = None;
         state.failures = Failures::default();
         state.listing = Listing::default();
+    }
+
+    /// Waits until no other connection lists the account. It may be listed while the returned guard lives.
+    pub async fn lock_listing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.listing.lock().await
     }
 
     /// Reads or changes the progress of the account's list.

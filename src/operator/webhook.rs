@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use tracing::Instrument;
 
@@ -30,7 +30,7 @@ use self::{
 use super::{
     account::Account,
     kubernetes::{
-        apply,
+        apply::{self, standing::Standing},
         claim::Claim,
         error::ReconcileError,
         guarded::{Guarded, GuardedApi},
@@ -63,6 +63,7 @@ pub mod probe;
 pub mod receiver_client;
 pub mod render;
 pub mod rest;
+pub mod route_keys;
 mod second_operator;
 mod sink_failures;
 pub mod spec;
@@ -74,6 +75,8 @@ mod told;
 mod url_proof;
 mod write_budget;
 
+/// Time after the deadline of a deletion at which another operator that manages the webhook counts as gone.
+const RELEASE_GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// Requeue delay for a webhook that the API server did not find although the watch's index has it.
 const REQUEUE_NOT_FOUND: Duration = Duration::from_secs(5);
 /// Requeue delay of a webhook whose filters and templates are still being compiled.
@@ -120,7 +123,14 @@ async fn reconcile_in_full(
     let mut state = context.states.get(key).of(webhook.uid().as_ref(), clock::now());
     state.rests(None);
     let claim = second_operator::claim(context, &webhook);
-    if let Claim::Another(operator) = &claim {
+    // Another operator that runs releases the webhook by its deadline.
+    let is_overdue = webhook.metadata.deletion_timestamp.as_ref().is_some_and(|deleted_at| {
+        let deadline = deleted_at.0.saturating_add(deletion_terms(&webhook).deadline).unwrap_or(Timestamp::MAX);
+        clock::now().duration_since(deadline) > RELEASE_GRACE
+    });
+    if let Claim::Another(operator) = &claim
+        && !is_overdue
+    {
         let left = second_operator::leave_alone(context, &webhook, operator, &mut state, clock::now()).await;
         context.states.set(key, state);
         return left.map(Some);
@@ -163,7 +173,7 @@ async fn reconcile_live(
     told: &Told,
 ) -> Result<Option<Duration>, ReconcileError> {
     let valid_until = begin(webhook, key, context, state);
-    let (secrets, live_route) = observe::secrets(context, spec).await?;
+    let (secrets, live_route) = observe::secrets(context, spec, state).await?;
     let typed_route = live_route.as_ref().and_then(|route| route.parse().ok());
     let current = observe::current_route(webhook, typed_route.as_ref());
     let addresses = context.cluster.addressables.resolve(&context.cluster.client, spec, current.as_ref()).await;
@@ -186,7 +196,8 @@ async fn reconcile_live(
     record_calls(&mut outcome, &plan, spec.generation, state);
     let reverted = decide::children::reverted(spec, &observed, &outcome.applied);
     for (child, applied) in std::mem::take(&mut outcome.applied) {
-        state.applied.record(child, applied, clock::now());
+        let is_revert = observed.children.get(&child).is_some_and(Standing::is_revert);
+        state.applied.record(child, applied, is_revert, clock::now());
     }
     if outcome.updated {
         let drift = plan.subscription.as_ref().map(|subscription| subscription.drift.as_slice());
@@ -322,6 +333,8 @@ fn record_calls(outcome: &mut Outcome, plan: &Plan, generation: Option<i64>, sta
         Some((condition_type, error)) => state.failed(condition_type, error, generation, clock::now()),
         None if outcome.secret_lost() => state.secret_lost(generation, clock::now()),
         None if plan.steps.iter().any(plan::Step::calls_linktree) => state.succeeded(),
+        // The registration that failed is no longer needed.
+        None if plan.steps.iter().any(|step| matches!(step, plan::Step::Adopt { .. })) => state.adopted(generation),
         None => {}
     }
 }

@@ -6,12 +6,11 @@ use crate::linktree::error::{ApiError, RetryClass};
 
 /// Backoff after the first failed call; doubled after each further one, up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: SignedDuration = SignedDuration::from_secs(5);
-/// Longest backoff after a failure that is temporary.
+/// Longest backoff. It also applies to most errors that only a user can fix, so that a fix takes effect without a sync
+/// request.
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_secs(300);
-/// Backoff after Linktree rejected the token: its owner may have restored it.
-const REJECTED_TOKEN_BACKOFF: SignedDuration = SignedDuration::from_secs(300);
-/// Backoff after a request that Linktree rejects until a user changes something, which ends the backoff. It is doubled
-/// after each further one, up to a day: without a change, only Linktree's own rules may change.
+/// Backoff after a registration that Linktree rejects until a user changes something, which ends the backoff. It is
+/// doubled after each further one, up to a day: without a change, only Linktree's own rules may change.
 const MIN_REJECTED_BACKOFF: SignedDuration = SignedDuration::from_hours(1);
 const MAX_REJECTED_BACKOFF: SignedDuration = SignedDuration::from_hours(24);
 
@@ -27,6 +26,16 @@ pub struct Failures {
 impl Failures {
     /// Counts a failed call. Linktree's `Retry-After`, or the wait that a throttled call reports, replaces the backoff.
     pub fn add(&mut self, error: &ApiError, now: Timestamp) {
+        self.count(error, false, now);
+    }
+
+    /// Counts a failed registration, which is tried again ever more rarely if Linktree rejects what it requests.
+    pub fn add_registration(&mut self, error: &ApiError, now: Timestamp) {
+        let is_rejected = matches!(error, ApiError::Invalid { .. } | ApiError::PlanExcludesWebhooks { .. });
+        self.count(error, is_rejected, now);
+    }
+
+    fn count(&mut self, error: &ApiError, is_rejected: bool, now: Timestamp) {
         if let ApiError::Throttled { wait, .. } = error {
             // Our own rate limiter held the call back, so it does not count as a failure.
             self.hold_until = SignedDuration::try_from(*wait).ok().and_then(|wait| now.checked_add(wait).ok());
@@ -37,7 +46,7 @@ impl Failures {
             RetryClass::Transient { after: None } => {
                 MIN_BACKOFF.saturating_mul(1_i32 << self.count.min(6)).min(MAX_BACKOFF)
             }
-            RetryClass::Permanent if matches!(error, ApiError::TokenRejected { .. }) => REJECTED_TOKEN_BACKOFF,
+            RetryClass::Permanent if !is_rejected => MAX_BACKOFF,
             RetryClass::Permanent => {
                 let wait = MIN_REJECTED_BACKOFF.saturating_mul(1_i32 << self.rejected.min(5)).min(MAX_REJECTED_BACKOFF);
                 self.rejected = self.rejected.saturating_add(1);
@@ -49,7 +58,7 @@ impl Failures {
         self.hold_until = now.saturating_add(wait).ok();
     }
 
-    /// Whether Linktree has rejected a request that it rejects until a user changes something.
+    /// Whether Linktree has rejected a registration that it rejects until a user changes something.
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         self.rejected > 0
@@ -86,19 +95,22 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_request_is_tried_again_after_an_hour_doubled_up_to_a_day() {
+    fn a_rejected_registration_is_tried_again_after_an_hour_doubled_up_to_a_day() {
         let mut failures = Failures::default();
         let error = ApiError::Invalid { status: 422, message: String::new() };
         let waits: Vec<_> = (0..7)
             .map(|_| {
-                failures.add(&error, at(0));
+                failures.add_registration(&error, at(0));
                 failures.hold_until().unwrap().as_second() / 3600
             })
             .collect();
         assert_eq!((waits, failures.is_rejected()), (vec![1, 2, 4, 8, 16, 24, 24], true));
-        let mut failures = Failures::default();
-        failures.add(&ApiError::TokenRejected { message: String::new() }, at(0));
-        assert_eq!((failures.hold_until(), failures.is_rejected()), (Some(at(300)), false));
+        let (mut update, mut conflict) = (Failures::default(), Failures::default());
+        update.add(&error, at(0));
+        conflict.add_registration(&ApiError::Conflict { message: String::new() }, at(0));
+        for failures in [update, conflict] {
+            assert_eq!((failures.hold_until(), failures.is_rejected()), (Some(at(300)), false));
+        }
     }
 
     #[test]

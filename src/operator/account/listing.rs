@@ -50,16 +50,16 @@ impl Listing {
         self.first.take()
     }
 
-    /// Whether the list can go on after this error. Linktree may have forgotten the cursor of a request that it rejects.
+    /// Whether the list can go on after this error, because the request was not sent or not read. Otherwise Linktree may
+    /// have forgotten the cursor, or the page may be one that it cannot return.
     #[must_use]
     pub fn survives(error: &ApiError) -> bool {
         match error {
-            ApiError::Throttled { .. }
-            | ApiError::TooManyRequests { .. }
-            | ApiError::Server { .. }
+            ApiError::Throttled { .. } | ApiError::TooManyRequests { .. } => true,
+            ApiError::Server { .. }
             | ApiError::TimedOut { .. }
-            | ApiError::Unreachable { .. } => true,
-            ApiError::TokenRejected { .. }
+            | ApiError::Unreachable { .. }
+            | ApiError::TokenRejected { .. }
             | ApiError::PlanExcludesWebhooks { .. }
             | ApiError::NotFound
             | ApiError::Unsupported { .. }

@@ -25,6 +25,7 @@ use crate::{
 ///
 /// `webhooks` are those of all connections with this account.
 pub(super) async fn list(account: &Arc<Account>, connection: &ObjectKey, webhooks: &[Arc<IndexEntry>]) -> bool {
+    let _one_at_a_time = account.lock_listing().await;
     let start = clock::now();
     let began = account.with_listing(|listing| listing.resume(start)).0;
     let linktree = RateLimitedClient::new(account, connection);

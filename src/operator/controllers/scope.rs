@@ -55,8 +55,8 @@ const CONCURRENCY: u16 = 16;
 /// Timeout of one reconciliation of a webhook.
 const RECONCILE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Timeout of one reconciliation of a connection. Each page of its list waits for the request budget; a list that needs
-/// longer goes on in the next reconciliation, which sees a changed spec and a deletion.
-const LIST_TIMEOUT: Duration = Duration::from_secs(600);
+/// longer goes on in the next reconciliation.
+const LIST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Interval at which unused accounts are dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Requeue delay after a failed reconciliation.

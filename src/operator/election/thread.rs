@@ -14,7 +14,6 @@ use crate::operator::kubernetes::client;
 /// The candidate of this process, on its own thread.
 #[derive(Debug)]
 pub struct CandidateThread {
-    leadership: Leadership,
     stop: CancellationToken,
     /// The end of the thread; an error if it has lost the leadership or panicked.
     ended: oneshot::Receiver<Result<(), Lost>>,
@@ -30,16 +29,22 @@ pub enum StartError {
 }
 
 impl CandidateThread {
-    /// Starts the candidate of this process; `None` if `--leader-elect` is off.
+    /// The leadership of a process with these arguments: without an election, it always leads.
+    #[must_use]
+    pub fn leadership(args: &Args) -> Leadership {
+        if args.is_enabled() { Leadership::starting(Term::NotYet) } else { Leadership::unopposed() }
+    }
+
+    /// Starts the candidate of this process, whose election grants and withdraws this `leadership`; `None` if
+    /// `--leader-elect` is off.
     ///
     /// # Errors
     /// When `config` cannot be used, or no thread can be started.
-    pub fn start(args: &Args, config: &Config) -> Result<Option<Self>, StartError> {
+    pub fn start(args: &Args, config: &Config, leadership: &Leadership) -> Result<Option<Self>, StartError> {
         if !args.is_enabled() {
             return Ok(None);
         }
-        let (leadership, stop, builder) =
-            (Leadership::starting(Term::NotYet), CancellationToken::new(), client::builder(config)?);
+        let (stop, builder) = (CancellationToken::new(), client::builder(config)?);
         let (end, ended) = oneshot::channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (args, granted, stopped) = (args.clone(), leadership.clone(), stop.clone());
@@ -57,13 +62,7 @@ impl CandidateThread {
         std::thread::Builder::new().name("election".to_owned()).spawn(move || {
             let _ = end.send(runtime.block_on(run));
         })?;
-        Ok(Some(CandidateThread { leadership, stop, ended }))
-    }
-
-    /// The leadership that the election grants and withdraws.
-    #[must_use]
-    pub fn leadership(&self) -> Leadership {
-        self.leadership.clone()
+        Ok(Some(CandidateThread { stop, ended }))
     }
 
     /// Waits until the leadership is lost.
@@ -143,12 +142,13 @@ mod tests {
         };
         let busy = Builder::new_current_thread().enable_all().build().unwrap();
         busy.block_on(async {
-            let candidate = CandidateThread::start(&args, &config).unwrap().unwrap();
+            let leadership = CandidateThread::leadership(&args);
+            let candidate = CandidateThread::start(&args, &config, &leadership).unwrap().unwrap();
             // This blocks the runtime's only thread until the lease was acquired and renewed twice.
             for _ in 0..3 {
                 assert_eq!(written.recv_timeout(Duration::from_secs(30)).unwrap(), "us");
             }
-            assert_eq!(candidate.leadership().check(), Ok(()));
+            assert_eq!(leadership.check(), Ok(()));
             candidate.release().await;
             assert_eq!(written.recv_timeout(Duration::from_secs(30)).unwrap(), "", "it was released");
         });

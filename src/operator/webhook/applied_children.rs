@@ -22,9 +22,9 @@ impl AppliedChildren {
         self.children.get(&child)
     }
 
-    /// Records an apply of a child object.
-    pub fn record(&mut self, child: Child, applied: Applied, now: Timestamp) {
-        let memory = Memory::after(self.children.get(&child), applied, now);
+    /// Records an apply of a child object. `is_revert`: it reverted a later change.
+    pub fn record(&mut self, child: Child, applied: Applied, is_revert: bool, now: Timestamp) {
+        let memory = Memory::after(self.children.get(&child), applied, is_revert, now);
         self.children.insert(child, memory);
     }
 

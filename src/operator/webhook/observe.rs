@@ -23,8 +23,9 @@ use super::{
     probe::finding::probe_finding,
     render::{
         Rendered,
-        children::{ADMIN_TOKEN_KEY, PROBE_KEY_KEY},
+        children::{ADMIN_TOKEN_KEY, PROBE_KEY_KEY, PROBE_KEY_OWNER_KEY},
         key_digests::key_digests,
+        metadata,
         route::places,
     },
     spec::{Keys, Spec},
@@ -44,7 +45,7 @@ use crate::{
         account::{Account, reason::reason},
         kubernetes::{
             annotations::{self, PREVIOUS_NOT_AFTER_ANNOTATION, ROUTE_DIGEST_ANNOTATION, SUBSCRIPTION_ANNOTATION},
-            apply::live::LiveObject,
+            apply::{live::LiveObject, ownership::foreign},
             claim::Claim,
             conditions,
             guarded::Guarded,
@@ -73,6 +74,7 @@ const REDRIVE_VALUE_MAX: usize = 257;
 pub async fn secrets(
     context: &Context,
     spec: &Spec,
+    state: &mut WebhookState,
 ) -> Result<(Secrets, Option<LiveObject<KubernetesSecret>>), kube::Error> {
     let places = places(spec);
     let names: BTreeSet<_> = places.iter().map(|place| place.name.as_str()).collect();
@@ -93,16 +95,17 @@ pub async fn secrets(
         }
     }
     let route = read_live::<KubernetesSecret>(context, spec, Kind::Secret, &spec.route_secret_name()).await?;
-    let parsed = route.as_ref().and_then(|route| route.parse().ok());
+    let desired = serde_json::json!({"metadata": {"ownerReferences": [metadata::owner(spec)]}});
+    let ours = route.as_ref().filter(|route| foreign(&desired, route.raw()).is_none());
+    let parsed = ours.and_then(|route| route.parse().ok());
     let stored = |key: &str| {
         let value = parsed.as_ref().and_then(|route| route.data.as_ref()?.get(key));
         value.and_then(|bytes| secret_value(&bytes.0))
     };
-    let admin_token = stored(ADMIN_TOKEN_KEY).unwrap_or_else(random_token);
+    let admin_token = state.route_keys.admin_token(stored(ADMIN_TOKEN_KEY));
     // A restored Secret may have come from another cluster, whose receiver then has the same key.
-    let is_own =
-        parsed.as_ref().is_some_and(|route| route.owner_references().iter().any(|owner| owner.uid == spec.uid));
-    let probe_key = stored(PROBE_KEY_KEY).filter(|_| is_own).unwrap_or_else(random_token);
+    let is_own = stored(PROBE_KEY_OWNER_KEY).is_some_and(|uid| uid.expose() == spec.uid);
+    let probe_key = state.route_keys.probe_key(stored(PROBE_KEY_KEY).filter(|_| is_own));
     Ok((Secrets { values, kept_for, previous_not_after, admin_token, probe_key }, route))
 }
 
@@ -310,7 +313,11 @@ fn without_account(object: &LinktreeConnection) -> Connection {
 
 async fn receiver(context: &Context, spec: &Spec, admin_token: &Secret, told: &Told) -> Result<Receiver, kube::Error> {
     let Some(pod) = read::<Pod>(context, spec, Kind::Pod, &names::pod(&spec.name.name)).await? else {
-        let refused = refused_pod::refusal(context, spec, clock::now()).await?;
+        // Events may be kept apart from all else: their outage must not stop the webhook.
+        let refused = refused_pod::refusal(context, spec, clock::now()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the Events of the StatefulSet cannot be read");
+            None
+        });
         return Ok(Receiver { refused, ..Receiver::default() });
     };
     let pod = summary(&pod);
@@ -347,8 +354,4 @@ fn summary(pod: &Pod) -> observed::Pod {
         address: status.pod_ip.as_deref().and_then(|ip| ip.parse().ok()),
         route_digest: pod.annotations().get(ROUTE_DIGEST_ANNOTATION).cloned(),
     }
-}
-
-fn random_token() -> Secret {
-    Secret::new(hex::encode(rand::random::<[u8; 32]>()))
 }

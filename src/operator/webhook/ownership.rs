@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use url::Url;
 
 use super::{
     account_identity,
@@ -22,6 +23,9 @@ use crate::{
 /// Largest difference between the clocks of Linktree and the operator that is allowed for. A subscription that is older
 /// than the intent was not created by it. With a larger difference, the other proof is needed.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// Longest time from an intent to the creation by its request. A later subscription is another cluster's.
+const SERVED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whether the account has a subscription for a webhook, and whose it is.
 pub enum Ownership<'a> {
@@ -67,7 +71,7 @@ pub fn needs_proof(spec: &Spec, observed: &Observed) -> bool {
 #[must_use]
 pub fn find<'a>(spec: &Spec, observed: &'a Observed, snapshot: &'a Arc<Snapshot>) -> Ownership<'a> {
     let by_id = |id: &str| snapshot.subscriptions.iter().find(|known| known.id.0 == id);
-    let by_url = || snapshot.subscriptions.iter().find(|known| known.url == spec.url.as_str());
+    let by_url = || snapshot.subscriptions.iter().find(|known| is_same_url(&known.url, &spec.url));
     if account_identity::has_changed(&observed.status, &observed.connection) {
         return Ownership::OtherAccount;
     }
@@ -93,6 +97,12 @@ pub fn find<'a>(spec: &Spec, observed: &'a Observed, snapshot: &'a Arc<Snapshot>
     }
 }
 
+/// Whether a URL of the account is this one, possibly written in another way.
+#[must_use]
+pub fn is_same_url(known: &str, url: &Url) -> bool {
+    known == url.as_str() || Url::parse(known).is_ok_and(|known| known == *url)
+}
+
 /// Whether the registration in the status has created this subscription: the response was lost, or not recorded.
 ///
 /// The registration was recorded after a list without the URL, and its request was not answered with a rejection.
@@ -102,5 +112,8 @@ pub fn is_made_here(observed: &Observed, known: &wire::Subscription) -> bool {
         return false;
     };
     let created = known.created_at.and_then(|second| Timestamp::from_second(second).ok());
-    created.is_none_or(|created| intent.duration_since(created) <= CLOCK_TOLERANCE)
+    created.is_none_or(|created| {
+        let before = intent.duration_since(created);
+        before <= CLOCK_TOLERANCE && before >= -SERVED_WITHIN
+    })
 }

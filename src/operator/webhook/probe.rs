@@ -105,8 +105,13 @@ async fn judge(mut answer: Response, is_proof: impl FnOnce(&[u8]) -> bool) -> Pr
         if is_proof(proof) {
             ProbeResult::Succeeded { certificate_expires }
         } else {
-            let problem = "the receiver of another webhook or cluster answered".to_owned();
-            ProbeResult::Unexpected { problem }
+            let problem = if answer.headers().contains_key(PROOF_HEADER) {
+                "the receiver of another webhook or cluster answered"
+            } else {
+                "a receiver answered without a proof: proxies must let the headers x-linktree-probe and \
+                 x-linktree-proof pass"
+            };
+            ProbeResult::Unexpected { problem: problem.to_owned() }
         }
     } else {
         let problem = unexpected(&answer, ours, &body);

@@ -12,6 +12,7 @@ use super::{
     observed::{ProbeResult, SyncRequest},
     plan::Step,
     rest::Rest,
+    route_keys::RouteKeys,
     sink_failures::SinkFailures,
     url_proof::UrlProof,
     write_budget::WriteBudget,
@@ -43,6 +44,8 @@ pub struct WebhookState {
     failures: Failures,
     /// The generation of the spec for which a call failed; a changed spec is tried at once, without the backoff.
     failed_generation: Option<i64>,
+    /// The keys of the route, while no Secret of ours has them.
+    pub route_keys: RouteKeys,
     /// The connection's spec and account for which the calls were made.
     connection: Option<ConnectionVersion>,
     /// The condition that the failed call should have made true.
@@ -252,7 +255,11 @@ impl WebhookState {
 
     /// Records a failed call to Linktree that should have made `condition` true, and extends the backoff.
     pub fn failed(&mut self, condition: ConditionType, error: &ApiError, generation: Option<i64>, now: Timestamp) {
-        self.failures.add(error, now);
+        if condition == ConditionType::Registered {
+            self.failures.add_registration(error, now);
+        } else {
+            self.failures.add(error, now);
+        }
         self.failed_generation = generation;
         self.failed = Some(condition);
         if condition == ConditionType::Registered && error.may_have_taken_effect() {
@@ -265,6 +272,13 @@ impl WebhookState {
     pub fn secret_lost(&mut self, generation: Option<i64>, now: Timestamp) {
         let lost = ApiError::Unreadable { problem: "its signing secret could not be stored".to_owned() };
         self.failed(ConditionType::SigningKeysReady, &lost, generation, now);
+    }
+
+    /// Records that a subscription was adopted, which ends the backoff after a failed registration.
+    pub fn adopted(&mut self, generation: Option<i64>) {
+        if self.held(generation) == Some(ConditionType::Registered) {
+            self.succeeded();
+        }
     }
 
     /// Records that the calls to Linktree succeeded, which ends the backoff.

@@ -18,14 +18,18 @@ pub enum Foreign {
 
 /// Why `live` is not the operator's object for the owner of `desired`; `None` if it is.
 ///
-/// It is ours if it has our label, and an owner that is absent or has the kind and name of ours, whatever its uid: a
+/// It is ours if it has our label or our own uid as controller, and an owner that is absent or has the kind and name of ours, whatever its uid: a
 /// restore from a backup leaves the uid of an owner that no longer exists.
 #[must_use]
 pub fn foreign(desired: &Value, live: &Value) -> Option<Foreign> {
-    if live["metadata"]["labels"][MANAGED_BY_LABEL] != MANAGED_BY {
+    let ours = references(desired);
+    // A label that was changed by hand does not make another owner.
+    let is_controlled = references(live)
+        .iter()
+        .any(|reference| reference["controller"] == true && ours.iter().any(|ours| ours["uid"] == reference["uid"]));
+    if !is_controlled && live["metadata"]["labels"][MANAGED_BY_LABEL] != MANAGED_BY {
         return Some(Foreign::Unlabeled);
     }
-    let ours = references(desired);
     let is_ours = |reference: &&Value| ours.iter().any(|ours| is_same_owner(reference, ours));
     let all = references(live);
     let others = || all.iter().filter(|reference| !is_ours(reference));
@@ -76,6 +80,16 @@ mod tests {
             ("no owner", live(MANAGED_BY, &[]), None),
             ("a further owner", live(MANAGED_BY, &[further, ours.clone()]), None),
             ("ours, but another controller", live(MANAGED_BY, &[deployment.clone(), ours]), by("Deployment web")),
+            (
+                "another label, and our own uid controls it",
+                live("Helm", &[owner("LinktreeWebhook", "links", "u-1")]),
+                None,
+            ),
+            (
+                "another label, and a dead uid",
+                live("Helm", &[owner("LinktreeWebhook", "links", "dead")]),
+                Some(Foreign::Unlabeled),
+            ),
             ("another label", live("Helm", &[]), Some(Foreign::Unlabeled)),
             ("no metadata", json!({}), Some(Foreign::Unlabeled)),
             (

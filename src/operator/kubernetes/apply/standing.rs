@@ -37,6 +37,15 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// Whether the apply that this requires reverts what other clients did after the last one.
+    #[must_use]
+    pub fn is_revert(&self) -> bool {
+        match self {
+            Standing::Apply { onto, reverts } => onto.is_none() || !reverts.is_empty(),
+            Standing::Met | Standing::Kept(_) | Standing::Foreign(_) | Standing::AnotherOperator { .. } => false,
+        }
+    }
+
     /// An object that does not exist.
     #[must_use]
     pub fn missing() -> Self {
@@ -64,7 +73,7 @@ pub fn decide(
     let memory = memory.filter(|memory| memory.is_of(desired.digest()));
     let Some(live) = live else {
         return match memory {
-            Some(memory) if !memory.may_revert(now) => {
+            Some(memory) if !memory.may_create(now) => {
                 Standing::Kept(vec![Difference { field: "the whole object".to_owned(), manager: None }])
             }
             Some(_) | None => Standing::missing(),

@@ -72,8 +72,14 @@ impl Desired {
         let Some(mut patch) = patch else { return rejected.map_or(Ok(found), Err) };
         patch["metadata"]["uid"] = uid.into();
         let params = PatchParams { field_manager: Some(manager.as_str().to_owned()), ..PatchParams::default() };
-        let merged = api.patch(&self.name, &params, &Patch::Merge(patch)).await;
-        merged.map_err(|error| rejected.unwrap_or(error))
+        match (api.patch(&self.name, &params, &Patch::Merge(patch)).await, rejected) {
+            (Ok(merged), _) => Ok(merged),
+            (Err(_), Some(rejected)) => Err(rejected),
+            // A policy protects what others added. Our own fields are applied: the rest is reported, and removed again
+            // ever more rarely.
+            (Err(kube::Error::Api(status)), None) if matches!(status.code, 400 | 403 | 422) => Ok(found),
+            (Err(error), None) => Err(error),
+        }
     }
 
     fn applied<K>(&self, live: &LiveObject<K>, manager: &FieldManager) -> Applied {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use url::Url;
 
 use super::subscription::list_after;
 use crate::{
@@ -104,7 +105,8 @@ fn steps(url: Option<&str>, observed: &Observed, deadline: Timestamp, now: Times
         return Vec::new();
     }
     let begun = intent.max(observed.unresolved);
-    let has_url = |known: &&wire::Subscription| Some(known.url.as_str()) == url;
+    let url = url.and_then(|url| Url::parse(url).ok());
+    let has_url = |known: &&wire::Subscription| url.as_ref().is_some_and(|url| ownership::is_same_url(&known.url, url));
     let by_url = snapshot.subscriptions.iter().find(has_url);
     let (made_here, unproven) = match by_url {
         Some(known) if ownership::is_made_here(observed, known) => (Some(known.id.clone()), None),

@@ -3,9 +3,12 @@
 use crate::{
     api::condition::Reason,
     operator::{
-        kubernetes::conditions::{Finding, Status},
+        kubernetes::{
+            apply::standing::Standing,
+            conditions::{Finding, Status},
+        },
         webhook::{
-            observed::{Observed, Pod},
+            observed::{Child, Observed, Pod},
             plan::Step,
             spec::Spec,
         },
@@ -71,7 +74,12 @@ fn available(spec: &Spec, pod: &Pod, certificate: Option<&Certificate>) -> Findi
 /// The step that makes the kubelet refresh the pod's mounted route Secret, once per route. It is needed if the pod
 /// reports an older route, or if the status of a ready pod cannot be read, as it may have an older admin token.
 pub(super) fn refresh_pod_mount(observed: &Observed) -> Option<Step> {
-    let pod = observed.receiver.pod.as_ref().filter(|pod| !pod.terminating)?;
+    // The kubelet cannot mount a route from a Secret that is not ours.
+    let is_ours = match observed.children.get(&Child::RouteSecret) {
+        Some(Standing::Foreign(_) | Standing::AnotherOperator { .. }) => false,
+        Some(Standing::Met | Standing::Apply { .. } | Standing::Kept(_)) | None => true,
+    };
+    let pod = observed.receiver.pod.as_ref().filter(|pod| is_ours && !pod.terminating)?;
     let desired = &observed.route_digest;
     let is_current = observed.receiver.status.as_ref().map_or(!pod.ready, |status| status.route_digest == *desired);
     let is_refreshed = pod.route_digest.as_ref() == Some(desired);

@@ -43,6 +43,8 @@ use crate::{
 pub const ADMIN_TOKEN_KEY: &str = "admin-token";
 /// The key of the probe key in the route Secret. It is generated once for each webhook.
 pub const PROBE_KEY_KEY: &str = "probe-key";
+/// The key of the route Secret with the uid of the webhook that the probe key was made for.
+pub const PROBE_KEY_OWNER_KEY: &str = "probe-key-owner";
 /// The uid and gid that the receiver runs as.
 const NON_ROOT: i64 = 65_532;
 /// The label with a namespace's name, which the API server sets on each namespace.
@@ -97,6 +99,7 @@ pub fn route_secret(spec: &Spec, route_file: Vec<u8>, route: &Route) -> Result<D
         (route::FILE, route_file),
         (ADMIN_TOKEN_KEY, bytes(&route.admin_token)),
         (PROBE_KEY_KEY, bytes(&route.probe_key)),
+        (PROBE_KEY_OWNER_KEY, spec.uid.as_bytes().to_vec()),
     ];
     Desired::new(&secret(spec, spec.route_secret_name(), data))
 }

@@ -35,7 +35,7 @@ fn at(second: i64) -> Timestamp {
 fn memory(desired: &Desired, kept: &Value) -> Memory {
     let differences = compare(desired.value(), kept, &FieldOwners::of(kept, "ours"), Prefer::Live).differing;
     let applied = Applied { desired: desired.digest(), footprint: footprint(desired, kept), differences };
-    Memory::after(None, applied, at(0))
+    Memory::after(None, applied, false, at(0))
 }
 
 fn decided(live: Option<&Value>, memory: Option<&Memory>, takes_over: bool, second: i64) -> Standing {
@@ -78,13 +78,13 @@ fn a_later_change_is_reverted_whichever_field_it_is_of() {
     let annotated = live(|live| live["metadata"]["annotations"] = json!({"a": "b"}));
     assert_eq!(decided(Some(&annotated), Some(&memory), false, 1), Standing::Met);
     let mut often = memory;
-    for second in 1..4 {
+    for second in 1..5 {
         let applied = Applied {
             desired: desired("a").digest(),
             footprint: footprint(&desired("a"), &found),
             differences: vec![],
         };
-        often = Memory::after(Some(&often), applied, at(second));
+        often = Memory::after(Some(&often), applied, true, at(second));
     }
     let difference = Difference { field: "spec.selector.app".to_owned(), manager: None };
     assert_eq!(decided(Some(&selector), Some(&often), false, 5), Standing::Kept(vec![difference]));

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use url::Url;
 
 use super::{
     outcome::{EVENTS, Health, Subscription, URL},
@@ -26,6 +25,7 @@ use crate::{
         webhook::{
             correction::Correction,
             observed::{Keys, Observed},
+            ownership::is_same_url,
             plan::Step,
             spec::{self, Spec},
         },
@@ -183,11 +183,6 @@ fn up_to_date(
             )
         }
     }
-}
-
-/// Whether Linktree shows this URL, perhaps written in another way: without the slash of an empty path, for example.
-fn is_same_url(known: &str, url: &Url) -> bool {
-    known == url.as_str() || Url::parse(known).is_ok_and(|known| known == *url)
 }
 
 /// The finding if an update had no effect.
