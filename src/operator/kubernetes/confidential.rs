@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 /// The beginnings, after `… is forbidden: `, of the API server's own messages, which quote no object.
 const OWN_MESSAGES: [&str; 2] = ["User \"", "exceeded quota: "];
+/// A part of the API server's message about a change of an immutable Secret.
+const IMMUTABLE: &str = "field is immutable when `immutable` is set";
 /// Maximum length of such a message, in characters.
 const MESSAGE_MAX: usize = 400;
 
@@ -22,10 +24,11 @@ pub(super) fn is_about_secrets(uri: &Uri) -> bool {
 pub(super) fn without_contents(code: StatusCode, body: &Bytes) -> Bytes {
     let status: Value = serde_json::from_slice(body).unwrap_or_default();
     let reason = status["reason"].as_str().filter(|reason| REASONS.contains(reason));
-    let message = status["message"].as_str().filter(|message| is_own(message)).map_or_else(
-        || "the API server's message is left out, since it may quote a Secret".to_owned(),
-        |message| message.chars().take(MESSAGE_MAX).collect(),
-    );
+    let message = match status["message"].as_str() {
+        Some(message) if is_own(message) => message.chars().take(MESSAGE_MAX).collect(),
+        Some(message) if message.contains(IMMUTABLE) => "the Secret is immutable".to_owned(),
+        Some(_) | None => "the API server's message is left out, since it may quote a Secret".to_owned(),
+    };
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "code": code.as_u16(), "reason": reason.unwrap_or_default(), "message": message,
@@ -80,6 +83,11 @@ mod tests {
         for (body, reason, message) in [
             (json!({"reason": "Forbidden", "message": rights}), "Forbidden", rights),
             (json!({"reason": "Forbidden", "message": "admission webhook denied: s3cret"}), "Forbidden", left_out),
+            (
+                json!({"reason": "Invalid", "message": format!("Secret \"s3cret\" is invalid: data: Forbidden: {IMMUTABLE}")}),
+                "Invalid",
+                "the Secret is immutable",
+            ),
             (json!({"reason": "s3cret", "message": "secrets s3cret is forbidden: no"}), "", left_out),
             (json!("s3cret"), "", left_out),
         ] {
