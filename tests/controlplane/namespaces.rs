@@ -77,6 +77,23 @@ async fn restart(harness: &mut Harness, other: &str) {
     harness.operator.ready().await;
 }
 
+/// Creates another namespace, and restarts the operator with the rights in it and in the test's. Returns its name.
+async fn with_another_namespace(harness: &mut Harness) -> String {
+    let other = harness::namespace(&harness.client).await;
+    for namespace in [&harness.namespace, &other] {
+        grant(harness, namespace).await;
+    }
+    grant_finalizing(harness).await;
+    restart(harness, &other).await;
+    other
+}
+
+/// Deletes what a test leaves outside its namespace.
+async fn clean_up(harness: &Harness, other: &str) {
+    revoke_finalizing(harness).await;
+    Api::<Namespace>::all(harness.client.clone()).delete(other, &DeleteParams::default()).await.unwrap();
+}
+
 /// Deletes the test's namespace, its Role first, and waits until it is gone.
 async fn delete_namespace(harness: &Harness) {
     harness.api::<RoleBinding>().delete("operator", &DeleteParams::default()).await.unwrap();
@@ -111,13 +128,7 @@ async fn readable(harness: &Harness, namespace: &str) -> bool {
 #[tokio::test]
 async fn a_deleted_namespace_ends_and_concerns_no_other() {
     scenario(async |harness| {
-        let other = harness::namespace(&harness.client).await;
-        let own = harness.namespace.clone();
-        for namespace in [&own, &other] {
-            grant(harness, namespace).await;
-        }
-        grant_finalizing(harness).await;
-        restart(harness, &other).await;
+        let other = with_another_namespace(harness).await;
         assert!(readable(harness, &other).await && !readable(harness, MISSING).await);
         assert_eq!(harness.operator.admin("/readyz").await, "ok: a watched namespace cannot be read\n");
         assert_eq!(harness.log().matches("namespace cannot be read, retrying").count(), 1, "it is reported once");
@@ -130,10 +141,9 @@ async fn a_deleted_namespace_ends_and_concerns_no_other() {
         assert_eq!(harness.subscriptions().await, Vec::<Value>::new(), "a subscription is left at Linktree");
 
         restart(harness, &other).await;
-        assert!(!readable(harness, &own).await);
+        assert!(!readable(harness, &harness.namespace).await);
         assert_works(harness, &other, "after").await;
-        revoke_finalizing(harness).await;
-        Api::<Namespace>::all(harness.client.clone()).delete(&other, &DeleteParams::default()).await.unwrap();
+        clean_up(harness, &other).await;
     })
     .await;
 }
@@ -142,13 +152,7 @@ async fn a_deleted_namespace_ends_and_concerns_no_other() {
 #[tokio::test]
 async fn an_operator_that_starts_during_the_deletion_releases_the_webhooks() {
     scenario(async |harness| {
-        let other = harness::namespace(&harness.client).await;
-        let own = harness.namespace.clone();
-        for namespace in [&own, &other] {
-            grant(harness, namespace).await;
-        }
-        grant_finalizing(harness).await;
-        restart(harness, &other).await;
+        let other = with_another_namespace(harness).await;
         harness.connect(|_| {}).await;
         let mut node =
             harness.webhook("links", |spec| spec["subscription"] = json!({"deletionDeadlineSeconds": 5})).await;
@@ -166,8 +170,7 @@ async fn an_operator_that_starts_during_the_deletion_releases_the_webhooks() {
         restart(harness, &other).await;
         until_gone(harness).await;
         assert!(harness.log().contains("OrphanReleased"), "the subscription that is left is not named");
-        revoke_finalizing(harness).await;
-        Api::<Namespace>::all(harness.client.clone()).delete(&other, &DeleteParams::default()).await.unwrap();
+        clean_up(harness, &other).await;
     })
     .await;
 }
