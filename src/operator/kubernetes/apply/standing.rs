@@ -46,6 +46,15 @@ impl Standing {
         }
     }
 
+    /// Whether the object is ours or does not exist.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Standing::Met | Standing::Apply { .. } | Standing::Kept(_) => true,
+            Standing::Foreign(_) | Standing::AnotherOperator { .. } => false,
+        }
+    }
+
     /// An object that does not exist.
     #[must_use]
     pub fn missing() -> Self {

@@ -75,10 +75,7 @@ fn available(spec: &Spec, pod: &Pod, certificate: Option<&Certificate>) -> Findi
 /// reports an older route, or if the status of a ready pod cannot be read, as it may have an older admin token.
 pub(super) fn refresh_pod_mount(observed: &Observed) -> Option<Step> {
     // The kubelet cannot mount a route from a Secret that is not ours.
-    let is_ours = match observed.children.get(&Child::RouteSecret) {
-        Some(Standing::Foreign(_) | Standing::AnotherOperator { .. }) => false,
-        Some(Standing::Met | Standing::Apply { .. } | Standing::Kept(_)) | None => true,
-    };
+    let is_ours = observed.children.get(&Child::RouteSecret).is_none_or(Standing::is_ours);
     let pod = observed.receiver.pod.as_ref().filter(|pod| is_ours && !pod.terminating)?;
     let desired = &observed.route_digest;
     let is_current = observed.receiver.status.as_ref().map_or(!pod.ready, |status| status.route_digest == *desired);

@@ -31,7 +31,7 @@ pub async fn observe(
         (Some(ExposureObject::Ingress(desired)), _) => {
             let live = read_live::<Ingress>(context, spec, Kind::Ingress, &desired.name).await?;
             let standing = family.decide(Child::Exposure, desired, live.as_ref());
-            let parsed = live.as_ref().filter(|_| is_ours(&standing)).and_then(|live| live.parse().ok());
+            let parsed = live.as_ref().filter(|_| standing.is_ours()).and_then(|live| live.parse().ok());
             Ok((parsed.as_ref().map_or(Exposure::Absent, ingress), Some(standing)))
         }
         (Some(ExposureObject::HttpRoute(desired)), Some(spec::Exposure::HttpRoute(wanted))) => {
@@ -46,20 +46,12 @@ pub async fn observe(
                 context.versions.record_read(&webhook, object, Version::of_found(live.as_ref()), 0);
             }
             let standing = family.decide(Child::Exposure, desired, live.as_ref());
-            let parsed = live.as_ref().filter(|_| is_ours(&standing)).and_then(|live| live.parse().ok());
+            let parsed = live.as_ref().filter(|_| standing.is_ours()).and_then(|live| live.parse().ok());
             let gateway = wanted.gateway.clone();
             let state = |live: &HTTPRoute| Exposure::Route { state: route(live, &gateway), gateway };
             Ok((parsed.as_ref().map_or(Exposure::Absent, state), Some(standing)))
         }
         (Some(ExposureObject::HttpRoute(_)) | None, _) => Ok((Exposure::NotOurs, None)),
-    }
-}
-
-/// Whether the status of the object says something about the webhook's exposure.
-fn is_ours(standing: &Standing) -> bool {
-    match standing {
-        Standing::Met | Standing::Apply { .. } | Standing::Kept(_) => true,
-        Standing::Foreign(_) | Standing::AnotherOperator { .. } => false,
     }
 }
 
