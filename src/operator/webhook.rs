@@ -174,9 +174,8 @@ async fn reconcile_live(
 ) -> Result<Option<Duration>, ReconcileError> {
     let valid_until = begin(webhook, key, context, state);
     let (secrets, live_route) = observe::secrets(context, spec, state).await?;
-    let typed_route = live_route.as_ref().and_then(|route| route.parse().ok());
-    let current = observe::current_route(webhook, typed_route.as_ref());
-    let addresses = context.cluster.addressables.resolve(&context.cluster.client, spec, current.as_ref()).await;
+    let current = || observe::current_route(webhook, live_route.as_ref());
+    let addresses = context.cluster.addressables.resolve(&context.cluster.client, spec, current).await;
     let rendered = render(spec, &secrets, &addresses, &context.receivers.pod, clock::now())?;
     let subject = observe::Subject { webhook, spec, rendered: &rendered, told, live_route: live_route.as_ref(), claim };
     let observed = observe::observe(context, &subject, state, clock::now()).await?;

@@ -42,7 +42,7 @@ impl Resolver {
     ///
     /// An object that cannot be read now keeps the address in `current`, the route that the receiver has of this spec:
     /// a failure of one API must not stop the reconciliation of the webhook. Without one, the result has a reason.
-    pub async fn resolve(&self, client: &Client, spec: &Spec, current: Option<&Route>) -> Addresses {
+    pub async fn resolve(&self, client: &Client, spec: &Spec, current: impl Fn() -> Option<Route>) -> Addresses {
         let mut references = BTreeMap::new();
         for sink in &spec.sinks {
             if let Address::Addressable(reference) = &sink.address {
@@ -58,7 +58,7 @@ impl Resolver {
             };
             let (kind, name) = (&reference.kind, &reference.name);
             tracing::warn!(sink, kind, name, problem, "address not read");
-            let known = current.and_then(|route| route.sinks.iter().find(|known| known.name == sink)?.url.as_ref());
+            let known = current().and_then(|route| route.sinks.into_iter().find(|known| known.name == sink)?.url);
             let unknown = || format!("the API server does not return {kind} {name}, the operator tries again");
             (reference.clone(), known.map(|url| url.expose().clone()).ok_or_else(unknown))
         };
@@ -216,7 +216,7 @@ mod tests {
         let spec = Spec::parse(&webhook(|object| object["spec"]["sinks"] = json!([sink("failing"), sink("found")])));
         let spec = spec.unwrap();
         let resolve = async |current: Option<&Route>| -> Vec<Result<String, String>> {
-            let addresses = resolver.resolve(&client, &spec, current).await;
+            let addresses = resolver.resolve(&client, &spec, || current.cloned()).await;
             addresses.into_values().map(|address| address.map(|url| url.to_string())).collect()
         };
         let found = Ok("http://broker.knative.svc/a".to_owned());

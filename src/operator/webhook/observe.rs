@@ -110,10 +110,10 @@ pub async fn secrets(
 }
 
 /// The route that the receiver has, if it was rendered from the webhook's present spec.
-pub fn current_route(webhook: &LinktreeWebhook, live_route: Option<&KubernetesSecret>) -> Option<Route> {
+pub fn current_route(webhook: &LinktreeWebhook, live_route: Option<&LiveObject<KubernetesSecret>>) -> Option<Route> {
     let observed = webhook.status.as_ref()?.observed_generation?;
-    let data = live_route.filter(|_| webhook.metadata.generation == Some(observed))?.data.as_ref()?;
-    Route::parse(&data.get(route::FILE)?.0).ok()
+    let secret = live_route.filter(|_| webhook.metadata.generation == Some(observed))?.parse().ok()?;
+    Route::parse(&secret.data?.get(route::FILE)?.0).ok()
 }
 
 /// The webhook to observe, with its rendered objects and the answers that the preceding poll fetched.
