@@ -78,9 +78,10 @@ pub fn set_monotonic_source(source: MonotonicSource) {
 
 /// `run` for another thread, where it has the clocks of this one.
 pub fn inherited<T>(run: impl FnOnce() -> T + Send) -> impl FnOnce() -> T + Send {
-    let (source, monotonic) = (SOURCE.get(), MONOTONIC.get());
+    let (source, steady, monotonic) = (SOURCE.get(), STEADY_SOURCE.get(), MONOTONIC.get());
     move || {
         set_source(source);
+        set_steady_source(steady);
         set_monotonic_source(monotonic);
         run()
     }

@@ -37,7 +37,7 @@ const ROUNDS: usize = 3;
 static WALL_AHEAD: AtomicI64 = AtomicI64::new(0);
 static MONOTONIC_AHEAD: AtomicI64 = AtomicI64::new(0);
 
-/// What becomes of an event.
+/// The outcome of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Accepted at a second attempt.

@@ -27,8 +27,8 @@ pub(super) fn status(route: &Route, observed: &Observed) -> SigningStatus {
 
 /// Whether the route Secret, which contains the admin token, exists after the steps.
 ///
-/// Until it does, each reconciliation generates a new token, and the key digests, which depend on the token, would
-/// change each time.
+/// Until it does, each process generates a new token, and the key digests, which depend on the token, would change with
+/// every restart.
 pub(super) fn has_admin_token(observed: &Observed, steps: &[Step], outcome: &Outcome) -> bool {
     let failed = outcome.failures.iter().any(|failure| matches!(failure, Failure::Kubernetes { .. }));
     match observed.children.get(&Child::RouteSecret) {
