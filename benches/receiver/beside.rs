@@ -55,7 +55,8 @@ pub(crate) fn measure(arguments: &Arguments, rows: &mut Vec<Row>) -> Result<()> 
 
 /// Events per second that the sink accepts within 5 ms while more wait for it.
 fn throughput(arguments: &Arguments, name: &str, behavior: fn(usize) -> Behavior) -> Result<f64> {
-    let window = if arguments.quick { Duration::from_millis(500) } else { WINDOW };
+    // Longer than the hold that the first failing events cause.
+    let window = if arguments.quick { Duration::from_secs(3) } else { WINDOW };
     let directory = arguments.workplace()?;
     let sink = Sink::behaving(behavior)?;
     let mut target = route::Sink::new("sink", format!("http://{}/", sink.address).parse()?);

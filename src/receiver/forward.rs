@@ -6,6 +6,7 @@ pub mod budget;
 pub mod context;
 mod engine;
 mod hold;
+mod large;
 mod latency;
 mod operation;
 mod ordering;

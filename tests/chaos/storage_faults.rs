@@ -2,7 +2,9 @@
 //! The receiver answers 503 and is not ready, never answers a false 200, and recovers afterwards. Content of a failed
 //! fsync counts as lost until it is written and synced again (see `disk`).
 
-use std::{collections::HashMap, fs, path::Path, sync::Mutex, thread, time::Duration};
+use std::{collections::HashMap, fs, net::SocketAddr, path::Path, sync::Mutex, thread, time::Duration};
+
+use linktree_operator::route::{Forwarding, Route};
 
 use super::{
     crash_images::{Run, check_events},
@@ -113,7 +115,9 @@ struct Calls {
 fn run(fault: Fault, load: Load, seed: u64) -> (Calls, Vec<String>) {
     let Fault { call, error, first, times, restart } = fault;
     let directory = process::directory();
-    process::write_route(directory.path(), &process::route(None));
+    // Events that wait for their sink: delivered ones may be deleted when the volume is full.
+    let waiting = process::route(Some(SocketAddr::from(([127, 0, 0, 1], 9))));
+    process::write_route(directory.path(), &Route { forwarding: Forwarding::Paused, ..waiting });
     let volume = directory.path().join("volume");
     let inject = format!("inject={call}:error={error}:when={first}..{}", first + times - 1);
     let mut wrong = Vec::new();

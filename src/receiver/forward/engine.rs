@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{
     attempt::Attempt,
     hold::Hold,
+    large::{Demand, Large},
     ordering::ResourceOrder,
     queue::Lane,
     supply::{READ, Read, Room, Supply},
@@ -74,8 +75,8 @@ pub(super) struct Policy {
     pub(super) attempts: usize,
     /// The bytes of bodies that the sink may have in memory.
     pub(super) share: usize,
-    /// Whether one event may exceed the share.
-    pub(super) large: bool,
+    /// The size of an event that may exceed the share now.
+    pub(super) large: Option<usize>,
 }
 
 /// The state of one sink.
@@ -93,8 +94,8 @@ pub(super) struct Engine {
     /// The number of selections in a row that found no probe, and when the next may begin.
     without_probe: u32,
     probe_after: Instant,
-    /// Whether the next event exceeds the share.
-    wants_large: bool,
+    /// The memory that the next event needs beyond the share.
+    wants_large: Option<Large>,
 }
 
 impl Engine {
@@ -109,7 +110,7 @@ impl Engine {
             polled: now,
             without_probe: 0,
             probe_after: now,
-            wants_large: false,
+            wants_large: None,
         }
     }
 
@@ -129,7 +130,7 @@ impl Engine {
             self.polled = now.instant;
         }
         if !policy.sending {
-            self.wants_large = false;
+            self.wants_large = None;
         }
         self.window.park_slow(policy.timeout, now);
         self.failing_until = self.failing_until.filter(|until| *until > now.instant);
@@ -168,7 +169,8 @@ impl Engine {
         let searched = self.hold().is_held() && now.instant < self.probe_after;
         let probe = self.window.probe(now).filter(|_| !self.unrecorded && !searched)?;
         let queued = self.window.probe_from_queue(probe, now);
-        let max_bytes = if policy.large { usize::MAX } else { policy.share };
+        let large = policy.large.filter(|_| !self.window.has_larger(policy.share));
+        let max_bytes = large.unwrap_or(0).max(policy.share);
         Some(queued.map_or(Act::Journal(Operation::Probe(probe, Search { max_bytes, rejected: 0 })), Act::Send))
     }
 
@@ -176,12 +178,15 @@ impl Engine {
         let room = Room {
             share: policy.share,
             used: self.window.bytes(),
-            large: policy.large && !self.window.has_larger(policy.share),
+            large: policy.large.filter(|_| !self.window.has_larger(policy.share)),
         };
         let read = self.supply.read(now.millis, room, |lane| self.window.wants(lane, now));
         // A search for a probe that found none decides.
         if !self.hold().is_held() || self.without_probe < 2 {
-            self.wants_large = read == Some(Read::Large);
+            self.wants_large = match read {
+                Some(Read::Large(bytes)) => Some(Large { bytes, trusted: self.hold().is_trusted() }),
+                Some(Read::Bytes(..)) | None => None,
+            };
         }
         let Some(Read::Bytes(lane, max_bytes)) = read else { return None };
         // Retries in flight may be due, and are then selected as well.
@@ -206,14 +211,9 @@ impl Engine {
         delays.chain(next.map(Duration::from_millis)).min().unwrap_or(POLL_INTERVAL)
     }
 
-    /// Whether the next event exceeds the share.
-    pub(super) fn wants_large(&self) -> bool {
-        self.wants_large
-    }
-
-    /// Whether the right to exceed the share is used, or about to be.
-    pub(super) fn uses_large(&self, share: usize) -> bool {
-        self.busy || self.wants_large || self.window.has_larger(share)
+    /// The use for a right to exceed the share.
+    pub(super) fn demand(&self, share: usize) -> Demand {
+        Demand { wanted: self.wants_large, reading: self.busy, exceeding: self.window.has_larger(share) }
     }
 
     /// Records that an event arrived.
@@ -292,7 +292,7 @@ impl Engine {
         let event = event.filter(|(_, wanted)| *wanted || !newest);
         if let Some(event) = event.and_then(|(event, _)| self.window.offer_probe(event, probe, now)) {
             self.without_probe = 0;
-            self.wants_large = false;
+            self.wants_large = None;
             return Some(Act::Send(event));
         }
         match position {
@@ -306,7 +306,8 @@ impl Engine {
                 self.without_probe += 1;
                 if self.without_probe > 1 {
                     // All events that wait may exceed the share.
-                    self.wants_large = search.max_bytes < usize::MAX;
+                    let any = Large { bytes: usize::MAX, trusted: false };
+                    self.wants_large = (search.max_bytes < usize::MAX).then_some(any);
                     self.probe_after = now.instant + PROBE_RETRY;
                 }
                 None

@@ -135,6 +135,14 @@ impl Hold {
         }
     }
 
+    /// Whether no attempt has failed through the sink since it last took an event.
+    pub(super) fn is_trusted(&self) -> bool {
+        match self {
+            Hold::Open { streak, .. } => streak.is_empty(),
+            Hold::Waiting { .. } | Hold::Probing { .. } => false,
+        }
+    }
+
     /// Whether one more failure holds the sink.
     pub(super) fn is_doubtful(&self) -> bool {
         match self {

@@ -33,8 +33,8 @@ pub(super) struct Room {
     pub(super) share: usize,
     /// The bytes in memory.
     pub(super) used: usize,
-    /// Whether one event may exceed the share.
-    pub(super) large: bool,
+    /// The size of an event that may exceed the share now.
+    pub(super) large: Option<usize>,
 }
 
 /// The next read.
@@ -42,8 +42,8 @@ pub(super) struct Room {
 pub(super) enum Read {
     /// Read at most this number of bytes.
     Bytes(Lane, usize),
-    /// The next event exceeds the share.
-    Large,
+    /// The next event has this size, which exceeds the share.
+    Large(usize),
 }
 
 impl Supply {
@@ -59,7 +59,7 @@ impl Supply {
         };
         let reads =
             || lanes.into_iter().filter(|lane| wanted(*lane)).filter_map(|lane| self.read_lane(lane, now, room));
-        reads().find(|read| *read != Read::Large).or_else(|| reads().next())
+        reads().find(|read| matches!(read, Read::Bytes(..))).or_else(|| reads().next())
     }
 
     fn read_lane(&self, lane: Lane, now: i64, Room { share, used, large }: Room) -> Option<Read> {
@@ -75,8 +75,8 @@ impl Supply {
             Stock::Some => (left > 0).then_some(Read::Bytes(lane, left.min(READ_BYTES))),
             Stock::Needs(bytes) if bytes <= left => Some(Read::Bytes(lane, left.min(READ_BYTES).max(bytes))),
             Stock::Needs(bytes) if bytes <= share => None,
-            Stock::Needs(bytes) if large => Some(Read::Bytes(lane, bytes)),
-            Stock::Needs(_) => Some(Read::Large),
+            Stock::Needs(bytes) if large.is_some_and(|large| bytes <= large) => Some(Read::Bytes(lane, bytes)),
+            Stock::Needs(bytes) => Some(Read::Large(bytes)),
         }
     }
 
@@ -138,7 +138,7 @@ impl Supply {
 mod tests {
     use super::*;
 
-    const ROOM: Room = Room { share: 4 << 20, used: 0, large: false };
+    const ROOM: Room = Room { share: 4 << 20, used: 0, large: None };
     const FRESH: Option<Read> = Some(Read::Bytes(Lane::Fresh, READ_BYTES));
     const RETRY: Option<Read> = Some(Read::Bytes(Lane::Retry, READ_BYTES));
 
@@ -189,14 +189,14 @@ mod tests {
         let mut supply = Supply::new();
         end(&mut supply, Lane::Retry, false, None, None);
         let with = |supply: &Supply, used, large| supply.read(0, Room { used, large, ..ROOM }, |_| true);
-        assert_eq!(with(&supply, 4 << 20, false), None);
+        assert_eq!(with(&supply, 4 << 20, None), None);
         end(&mut supply, Lane::Fresh, true, None, Some(3 << 20));
-        assert_eq!(with(&supply, 2 << 20, true), None, "others go first");
-        assert_eq!(with(&supply, 1 << 20, false), Some(Read::Bytes(Lane::Fresh, 3 << 20)));
+        assert_eq!(with(&supply, 2 << 20, Some(usize::MAX)), None, "others go first");
+        assert_eq!(with(&supply, 1 << 20, None), Some(Read::Bytes(Lane::Fresh, 3 << 20)));
         end(&mut supply, Lane::Fresh, true, None, Some(8 << 20));
-        assert_eq!(with(&supply, 2 << 20, false), Some(Read::Large));
-        assert_eq!(with(&supply, 2 << 20, true), Some(Read::Bytes(Lane::Fresh, 8 << 20)));
+        assert_eq!(with(&supply, 2 << 20, Some(7 << 20)), Some(Read::Large(8 << 20)));
+        assert_eq!(with(&supply, 2 << 20, Some(8 << 20)), Some(Read::Bytes(Lane::Fresh, 8 << 20)));
         supply.poll();
-        assert_eq!(with(&supply, 0, false), RETRY, "the other lane goes on");
+        assert_eq!(with(&supply, 0, None), RETRY, "the other lane goes on");
     }
 }

@@ -16,6 +16,7 @@ use super::{
     context::Context,
     engine::{Act, Engine, Policy, Step},
     hold::Hold,
+    large::Right,
     operation::{Answer, Operations},
     ordering::ResourceOrder,
     reporter::Reporter,
@@ -57,7 +58,7 @@ pub(super) struct Worker {
     /// The operation of the journal in progress.
     operation: Option<BoxFuture<'static, Answer>>,
     /// The right to exceed the sink's share of memory with one event, and the wait for it.
-    large: Option<LargePermit>,
+    large: Right<LargePermit>,
     waiting_for_large: Option<BoxFuture<'static, Option<LargePermit>>>,
 }
 
@@ -90,13 +91,13 @@ impl Worker {
                 sending: false,
                 attempts: 0,
                 share: 0,
-                large: false,
+                large: None,
             },
             ordering: None,
             engine: Engine::new(None, Hold::new(), clock::monotonic()),
             attempts: FuturesUnordered::new(),
             operation: None,
-            large: None,
+            large: Right::None,
             waiting_for_large: None,
         };
         (worker, stop)
@@ -142,15 +143,12 @@ impl Worker {
 
     /// Requests the right to exceed the share if the next event does, and gives it back after that event.
     fn request_large(&mut self) {
-        if self.large.is_some() {
-            if !self.engine.uses_large(self.policy.share) {
-                self.large = None;
-            }
-        } else if self.engine.wants_large() && self.waiting_for_large.is_none() {
+        let requested = self.large.follow(self.engine.demand(self.policy.share));
+        if let Some(large) = requested.filter(|_| self.waiting_for_large.is_none()) {
             let bodies = self.context.bodies.clone();
-            self.waiting_for_large = Some(async move { bodies.large().await }.boxed());
+            self.waiting_for_large = Some(async move { bodies.large(large).await }.boxed());
         }
-        self.policy.large = self.large.is_some();
+        self.policy.large = self.large.bytes();
     }
 
     fn handle(&mut self, wake: Wake) {
@@ -169,8 +167,10 @@ impl Worker {
             }
             Wake::Large(permit) => {
                 self.waiting_for_large = None;
-                self.policy.large = permit.is_some();
-                self.large = permit;
+                if let Some(permit) = permit {
+                    self.large.grant(permit);
+                }
+                self.policy.large = self.large.bytes();
             }
             Wake::Appended => {
                 let Arrivals { last: _, requeued } = *self.appended.borrow_and_update();
@@ -245,7 +245,7 @@ impl Worker {
         let Some(sink) = self.destination.as_ref().map(|it| &it.sink) else { return };
         let ordering = sink.ordering;
         let timeout = Duration::from_secs(sink.timeout_seconds.into());
-        let (share, large) = (self.context.bodies.share(sinks), self.large.is_some());
+        let (share, large) = (self.context.bodies.share(sinks), self.large.bytes());
         let attempts = (self.context.attempts / sinks.max(1)).max(1);
         self.policy = Policy { retry: sink.retry, timeout, sending: true, attempts, share, large };
         if self.ordering == Some(ordering) {

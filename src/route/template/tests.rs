@@ -170,3 +170,41 @@ fn a_hostile_template_overflows_no_stack() {
         let _ = Template::compile(&source("application/json", &unit.repeat(1_000)));
     }
 }
+
+/// The engine counts the bytes of a text as steps before it makes the text.
+#[test]
+fn no_template_makes_more_than_some_megabytes_of_text() {
+    let doubled = |next: &str| {
+        format!(
+            "{{% set n = namespace(t=event.id) %}}{{% for _ in range(40) %}}{{% set n.t = {next} %}}{{% endfor %}}1"
+        )
+    };
+    for body in [
+        "{{ event.id * 2700000 }}".to_owned(),
+        "{{ (event.data.tags * 9000000) | length }}".to_owned(),
+        "{{ range(90000000) | list | length }}".to_owned(),
+        "{{ event.id | indent(90000000) }}".to_owned(),
+        "{{ \"%90000000s\" | format(event.id) }}".to_owned(),
+        "{{ event.data.tags | join(event.id * 2700000) }}".to_owned(),
+        doubled("n.t ~ n.t"),
+        doubled("n.t + n.t"),
+        doubled("n.t * 2"),
+        doubled("[n.t, n.t] | join"),
+        doubled("n.t | replace('d', n.t)"),
+        doubled("(n.t ~ n.t) | upper"),
+        doubled("(n.t | tojson) ~ (n.t | tojson)"),
+        doubled("[n.t, n.t]"),
+    ] {
+        let before = peak_memory_kib();
+        let result = render(&body, &json!({"tags": ["a", "b"]}));
+        let grown = peak_memory_kib() - before;
+        assert!(grown < 32 * 1024, "{body}: {grown} KiB, {result:?}");
+    }
+}
+
+/// The largest resident memory of this process so far.
+fn peak_memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -237,7 +237,7 @@ fn an_event_that_exceeds_the_share_is_sent_alone_and_a_share_limits_what_is_read
         }
         assert_eq!((world.waiting(), world.taken.len(), world.dead()), (0, 1200, vec![]), "{share}");
         assert_eq!(world.most, most, "{share}");
-        assert!(!world.policy.large, "the right is given back");
+        assert_eq!(world.policy.large, None, "the right is given back");
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     clock,
     linktree::event::EventType,
     receiver::{
+        forward::large::Right,
         journal::tries::Tries,
         sink::{excerpt::Excerpt, failure::Failure},
     },
@@ -38,6 +39,7 @@ enum Done {
 pub(super) struct World<S> {
     engine: Engine,
     pub(super) policy: Policy,
+    large: Right<()>,
     journal: Journal,
     start: Instant,
     /// The time since the start, and by how much the wall clock is ahead.
@@ -80,11 +82,12 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
             sending: true,
             attempts: usize::MAX,
             share: 1 << 20,
-            large: false,
+            large: None,
         };
         World {
             engine: Engine::new(None, Hold::new(), start),
             policy,
+            large: Right::None,
             journal: Journal::default(),
             start,
             now: Duration::ZERO,
@@ -174,10 +177,11 @@ impl<S: FnMut(Position, Duration) -> Reply> World<S> {
                     Step::Idle(idle) => break self.now + idle,
                 }
             };
-            match self.policy.large {
-                false => self.policy.large = self.engine.wants_large(),
-                true => self.policy.large = self.engine.uses_large(self.policy.share),
-            }
+            let requested = self.large.follow(self.engine.demand(self.policy.share));
+            self.large.grant(());
+            self.policy.large = self.large.bytes();
+            // The worker wakes once its request is granted.
+            let idle = if requested.is_some() { self.now } else { idle };
             let attempt = self.attempts.first_key_value().map(|((at, _), _)| *at);
             let operation = self.operation.as_ref().map(|(at, _)| *at);
             self.now = [Some(end), Some(idle), attempt, operation].into_iter().flatten().min().unwrap().max(before);
