@@ -10,6 +10,7 @@
 
 use support::{certificate_authority, kubernetes, nginx, simulator};
 
+mod admission;
 mod capabilities;
 mod chaos;
 mod children;
