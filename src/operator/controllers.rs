@@ -47,6 +47,10 @@ pub struct Settings {
     /// Timeout of one request to Linktree, in seconds.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=120))]
     pub linktree_timeout_seconds: u64,
+    /// How long the journal of a deleted webhook is kept, in seconds, at least. A webhook of the same name that is created
+    /// meanwhile takes it up.
+    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=2_592_000))]
+    pub keep_journal_seconds: u64,
     /// Name of this operator. With its namespace, it is the field manager of all writes, and distinguishes it from other
     /// operators in the cluster.
     #[arg(long, env = "OPERATOR_NAME", default_value = "linktree-webhook-operator")]
@@ -108,10 +112,11 @@ impl Operator {
         let names: Vec<&str> = namespaces.iter().map(|name| name.as_deref().unwrap_or("(all)")).collect();
         tracing::info!(namespaces = names.join(","), "watching namespaces");
         let caches = CachesSynced::new(namespaces.len());
+        let keep_journals = Duration::from_secs(settings.keep_journal_seconds);
         let scope = |namespace: Option<String>| {
             let (name, synced) = (namespace.as_deref().unwrap_or_default(), caches.scope());
             let health = ScopeHealth::new(name, synced.clone(), shared.metrics.readable(name));
-            Scope { shared: shared.clone(), namespace, synced, health, leadership: leadership.clone() }
+            Scope { shared: shared.clone(), namespace, synced, health, leadership: leadership.clone(), keep_journals }
         };
         Operator { scopes: namespaces.into_iter().map(scope).collect(), caches }
     }

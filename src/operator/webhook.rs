@@ -72,6 +72,7 @@ pub mod states;
 pub mod status;
 mod subscription_record;
 mod told;
+pub mod unused_claims;
 mod url_proof;
 mod write_budget;
 

@@ -23,7 +23,9 @@ use super::{
 const MIB: u64 = 256;
 /// The bytes that one case sends to its sinks at most.
 const BYTES: usize = 1 << 30;
+/// How long the events take at most, and how long each sink that hangs may keep memory from the others: one time-out.
 const DEADLINE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bodies of this size to this number of sinks, of which the last `hanging` never answer.
 struct Case {
@@ -39,6 +41,7 @@ impl Case {
             let address = if n < self.sinks - self.hanging { healthy } else { hole };
             let mut sink = RouteSink::new(&format!("s{n}"), Url::parse(&format!("http://{address}/{n}")).unwrap());
             sink.retry.max_delay_seconds = 2;
+            sink.timeout_seconds = TIMEOUT.as_secs() as u32;
             sink
         };
         (0..self.sinks).map(sink).collect()
@@ -67,9 +70,10 @@ impl Case {
             }
         }
         let expected = self.events * (self.sinks - self.hanging);
+        let deadline = DEADLINE + TIMEOUT * self.hanging as u32;
         let started = Instant::now();
         while healthy.taken().values().sum::<u32>() < expected as u32 {
-            if started.elapsed() > DEADLINE || !process.ready() {
+            if started.elapsed() > deadline || !process.ready() {
                 let taken: u32 = healthy.taken().values().sum();
                 return Err(format!("{taken} of {expected} events arrived, ready: {}", process.ready()));
             }

@@ -125,6 +125,11 @@ impl Harness {
         self.operator = Operator::spawn(&self.namespace, self.network.address, &self.log_file());
     }
 
+    /// As [`Harness::restart_operator`], which keeps the journals of deleted webhooks for so many seconds.
+    pub fn restart_operator_keeping_journals(&mut self, seconds: u64) {
+        self.operator = Operator::keeping_journals(&self.namespace, self.network.address, &self.log_file(), seconds);
+    }
+
     /// As [`Harness::restart_operator`], with the permissions of this user only.
     pub fn restart_operator_as(&mut self, user: &str) {
         self.restart_operator_for(user, &[]);

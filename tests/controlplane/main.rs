@@ -25,6 +25,7 @@ mod external;
 mod fidelity;
 mod harness;
 mod history;
+mod journal_claims;
 mod keys;
 mod kstatus;
 mod kubelet;

@@ -43,6 +43,11 @@ impl Operator {
         )
     }
 
+    /// As [`Operator::spawn`], which keeps the journals of deleted webhooks for so many seconds.
+    pub fn keeping_journals(namespace: &str, proxy: SocketAddr, log: &Path, seconds: u64) -> Self {
+        Operator::spawn_with(namespace, proxy, log, &[&format!("--keep-journal-seconds={seconds}")], "HTTP_PROXY")
+    }
+
     /// As [`Operator::spawn`], with `proxy` for HTTPS as well, and with this CA bundle.
     pub fn behind_edge(namespace: &str, proxy: SocketAddr, log: &Path, authority: &Path) -> Self {
         let authority = format!("--probe-ca-file={}", authority.display());

@@ -118,6 +118,10 @@ volumeMounts:
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
   verbs: [get, list, watch, create, patch, delete]
+# Deletes the journals of webhooks that have been gone for an hour.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, delete]
 # Granted whether or not the cluster has the Gateway API.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]

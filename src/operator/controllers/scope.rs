@@ -43,6 +43,7 @@ use crate::{
         webhook::{
             self,
             context::{Cluster, Connections, ReceiverAccess},
+            unused_claims::UnusedClaims,
         },
     },
 };
@@ -83,6 +84,8 @@ pub struct Scope {
     pub synced: ScopeSynced,
     pub health: ScopeHealth,
     pub leadership: Leadership,
+    /// How long the journal of a deleted webhook is kept.
+    pub keep_journals: Duration,
 }
 
 /// Caches of one scope, which its watches fill.
@@ -140,12 +143,14 @@ impl Scope {
         let requests = enqueue(self.requests(&caches, writer), &caches.index, &webhook_requests, &connection_requests);
         let synced = self.mark_synced(&caches);
         let swept = self.drop_unused_accounts(&caches);
+        let claims = self.delete_unused_claims(&caches, gate.clone());
         tokio::select! {
             biased;
             _ = join(webhooks, connections) => {}
             () = requests => {}
             () = synced => {}
             () = swept => {}
+            () = claims => {}
         }
     }
 
@@ -226,6 +231,20 @@ impl Scope {
             let is_needed = |key: &ObjectKey| !self.shared.indexes.by_connection(key).is_empty();
             self.shared.accounts.sweep(exists, is_needed, clock::steady());
         }
+    }
+
+    /// Deletes the journals of webhooks that are gone; never completes.
+    async fn delete_unused_claims(&self, caches: &Caches, gate: Gate) {
+        if gate.passed().await {
+            let claims = UnusedClaims {
+                client: &self.shared.cluster.client,
+                namespace: self.namespace.as_deref(),
+                index: &caches.index,
+                keep: self.keep_journals,
+            };
+            claims.delete().await;
+        }
+        std::future::pending::<()>().await;
     }
 
     fn api<K>(&self) -> Api<K>

@@ -12,7 +12,7 @@ pub(super) struct Large {
 /// The use that an engine has for the right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Demand {
-    /// What the next event needs.
+    /// The memory that the next event needs beyond the share.
     pub(super) wanted: Option<Large>,
     /// Whether a read is in progress, which may use the right.
     pub(super) reading: bool,

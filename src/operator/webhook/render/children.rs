@@ -21,14 +21,14 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{
         api::resource::Quantity,
-        apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
+        apis::meta::v1::{LabelSelector, ObjectMeta},
         util::intstr::IntOrString,
     },
 };
 
 use super::{
     exposure::ExposureObject,
-    metadata::{SERVICE_PORT, labels, metadata, owner, selector},
+    metadata::{JOURNAL, SERVICE_PORT, labels, metadata, selector},
 };
 use crate::{
     linktree::secret::Secret as LinktreeSecret,
@@ -188,8 +188,7 @@ fn stateful_set(spec: &Spec, config: &ReceiverPodConfig) -> StatefulSet {
                 spec: Some(pod(spec, config)),
             },
             volume_claim_templates: Some(vec![journal_claim(spec)]),
-            // The journal survives an accidental deletion of the StatefulSet. Deleting the webhook, which owns the
-            // claim, deletes it.
+            // The journal survives the deletion of the StatefulSet and of the webhook: see unused_claims.rs.
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
@@ -274,7 +273,7 @@ fn container(spec: &Spec, config: &ReceiverPodConfig) -> Container {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
-    let mut mounts = vec![mount("route", ROUTE_DIRECTORY, true), mount("journal", JOURNAL_DIRECTORY, false)];
+    let mut mounts = vec![mount("route", ROUTE_DIRECTORY, true), mount(JOURNAL, JOURNAL_DIRECTORY, false)];
     mounts.extend(spec.tls_secret().map(|_| mount("certificate", TLS_DIRECTORY, true)));
     Container {
         name: "receiver".to_owned(),
@@ -312,15 +311,11 @@ fn probe(path: &str) -> Probe {
 }
 
 /// The claim for the journal's volume. `ReadWriteOncePod` prevents a second pod from mounting the journal, even on the
-/// same node; it allows no other access mode beside it.
+/// same node; it allows no other access mode beside it. Nothing of it depends on the webhook's uid, since a StatefulSet's
+/// template cannot be changed when the webhook is created again.
 fn journal_claim(spec: &Spec) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
-        metadata: ObjectMeta {
-            name: Some("journal".to_owned()),
-            labels: Some(labels(spec)),
-            owner_references: Some(vec![OwnerReference { controller: None, ..owner(spec) }]),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(JOURNAL.to_owned()), labels: Some(labels(spec)), ..ObjectMeta::default() },
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOncePod".to_owned()]),
             storage_class_name: spec.journal.storage_class_name.clone(),

@@ -7,7 +7,10 @@ use kube::Resource;
 
 use crate::{
     api::webhook::LinktreeWebhook,
-    operator::{kubernetes::names::MANAGED_BY, webhook::spec::Spec},
+    operator::{
+        kubernetes::names::{self, MANAGED_BY},
+        webhook::spec::Spec,
+    },
 };
 
 pub(super) fn metadata(spec: &Spec, name: String) -> ObjectMeta {
@@ -46,6 +49,15 @@ pub(super) fn labels(spec: &Spec) -> BTreeMap<String, String> {
     labels.insert("app.kubernetes.io/component".to_owned(), "receiver".to_owned());
     labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned());
     labels
+}
+
+/// The name of a journal's claim template.
+pub(super) const JOURNAL: &str = "journal";
+
+/// The name of the claim that the StatefulSet's controller makes for a webhook's journal.
+#[must_use]
+pub fn journal_claim_of(webhook: &str) -> String {
+    format!("{JOURNAL}-{}-0", names::receiver(webhook))
 }
 
 /// The port of the receiver's Service, unless the receiver terminates TLS itself.
