@@ -1,6 +1,8 @@
 //! Logging to stderr, as text for users or JSON for collectors, filtered by `RUST_LOG`. Standard output is reserved for
 //! the output of commands.
 
+use std::env;
+
 use clap::ValueEnum;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
@@ -10,6 +12,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+/// The level of everything that `RUST_LOG` does not name.
+const DEFAULT: &str = "info";
 /// Our own crate, whose lines contain no secret.
 const OURS: &str = env!("CARGO_CRATE_NAME");
 /// Crates whose lines are never logged: they quote bodies, such as that of a Secret that kube cannot parse.
@@ -23,12 +27,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging, once per process. `RUST_LOG` filters; the default is `info`.
+/// Starts logging, once per process. `RUST_LOG` filters; what it does not name has the level `info`.
 ///
 /// # Errors
 /// When `RUST_LOG` is invalid, or logging has already started.
 pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
-    let requested = requested(&std::env::var_os("RUST_LOG").unwrap_or_default().to_string_lossy())?;
+    let requested = requested(&env::var_os("RUST_LOG").unwrap_or_default().to_string_lossy())?;
     let filter = requested.and(without_contents());
     let lines = fmt::layer().with_writer(std::io::stderr);
     match format {
@@ -40,9 +44,28 @@ pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// The filter that a value of `RUST_LOG` asks for; an empty one asks for `info`.
-fn requested(rust_log: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(if rust_log.is_empty() { "info" } else { rust_log })
+/// The filter that a value of `RUST_LOG` asks for: levels and `TARGET=LEVEL`, separated by commas. What no directive is
+/// about has the level `info`.
+///
+/// tracing takes a word that is no level for a target: `warning` would mute everything except a module of that name.
+fn requested(rust_log: &str) -> Result<EnvFilter, TelemetryError> {
+    let directives: Vec<&str> = rust_log.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    if let Some(unknown) = directives.iter().find(|directive| !is_level(level(directive))) {
+        return Err(TelemetryError::Level((*unknown).to_owned()));
+    }
+    let default = if directives.iter().any(|directive| is_level(directive)) { None } else { Some(DEFAULT) };
+    let directives: Vec<&str> = default.into_iter().chain(directives).collect();
+    Ok(EnvFilter::builder().parse(directives.join(","))?)
+}
+
+/// The level that a directive names: all of it, or what follows its target.
+fn level(directive: &str) -> &str {
+    directive.rsplit_once('=').map_or(directive, |(_, level)| level)
+}
+
+fn is_level(word: &str) -> bool {
+    // `LevelFilter` takes no word for `error`.
+    !word.is_empty() && word.parse::<LevelFilter>().is_ok()
 }
 
 /// The filter of lines that may contain a secret, whatever `RUST_LOG` asks for. Other crates log headers, frames and
@@ -55,7 +78,15 @@ fn without_contents() -> Targets {
 /// Why logging could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    #[error("RUST_LOG is not a valid filter: {0}")]
+    #[error(
+        "RUST_LOG has the directive \"{0}\" without a level that exists: use error, warn, info, debug or trace, or \
+         TARGET=LEVEL for a module, such as linktree_operator::operator=debug (in the chart: logLevel)"
+    )]
+    Level(String),
+    #[error(
+        "RUST_LOG is not a valid filter ({0}): separate levels and TARGET=LEVEL by commas, such as \
+         info,linktree_operator::operator=debug (in the chart: logLevel)"
+    )]
     Filter(#[from] ParseError),
     #[error(transparent)]
     AlreadyStarted(#[from] tracing_subscriber::util::TryInitError),
@@ -84,10 +115,45 @@ mod tests {
         }
     }
 
+    /// The messages that the bad filters of this test's table begin with.
+    fn problem(rust_log: &str) -> String {
+        requested(rust_log).unwrap_err().to_string()
+    }
+
     #[test]
-    fn an_empty_filter_asks_for_info_and_an_invalid_one_is_an_error() {
-        assert_eq!(requested("").unwrap().to_string(), "info");
-        assert_eq!(requested("debug").unwrap().to_string(), "debug");
-        assert!(requested("info,=,").is_err());
+    fn a_filter_mutes_nothing_that_it_does_not_name() {
+        for (rust_log, filter) in [
+            ("", "info"),
+            (" , ", "info"),
+            ("debug", "debug"),
+            ("WARN", "warn"),
+            ("off", "off"),
+            ("linktree_operator::operator=debug", "linktree_operator::operator=debug,info"),
+            ("info, linktree_operator::receiver=trace", "linktree_operator::receiver=trace,info"),
+            ("warn,hyper=off", "hyper=off,warn"),
+        ] {
+            assert_eq!(requested(rust_log).unwrap().to_string(), filter, "{rust_log}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_an_error_that_names_it() {
+        for (rust_log, directive) in [
+            ("warning", "warning"),
+            ("info,verbose", "verbose"),
+            ("linktree_operator", "linktree_operator"),
+            ("linktree_operator=loud", "linktree_operator=loud"),
+            ("debug,linktree_operator=", "linktree_operator="),
+            ("info;debug", "info;debug"),
+            ("info debug", "info debug"),
+            ("6", "6"),
+        ] {
+            let expected = format!("RUST_LOG has the directive \"{directive}\" without a level that exists: use error");
+            assert!(problem(rust_log).starts_with(&expected), "{rust_log}: {}", problem(rust_log));
+        }
+        for rust_log in ["==info", "[x=info"] {
+            let expected = "RUST_LOG is not a valid filter (";
+            assert!(problem(rust_log).starts_with(expected), "{rust_log}: {}", problem(rust_log));
+        }
     }
 }

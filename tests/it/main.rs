@@ -17,6 +17,7 @@ mod quota;
 mod receiver;
 mod simulator_deliveries;
 mod simulator_tls;
+mod startup;
 
 /// The parts of `tests/support` that this binary uses.
 #[path = "../support"]
