@@ -30,7 +30,9 @@ use self::{
         redrive::RedriveApi,
         status::{self, Sources},
     },
-    config::{certificate_watcher::CertificateWatcher, route_watcher::RouteWatcher},
+    config::{
+        ca_bundle_watcher::CaBundleWatcher, certificate_watcher::CertificateWatcher, route_watcher::RouteWatcher,
+    },
     forward::{budget::BodiesInFlight, context::Context, scheduler},
     ingest::{handler::Handler, limits, verdict::Verdict},
     journal::{
@@ -45,7 +47,7 @@ use self::{
 };
 use crate::{
     admin::{self as admin_port, Readiness},
-    clock,
+    ca_bundle, clock,
     egress::Egress,
     memory_limit, open_files, route,
     serve::{self, Limits, Problem, Transport},
@@ -87,6 +89,10 @@ pub struct Args {
     /// A network (CIDR) of sinks to allow although the egress rules deny it, such as a company's own. Repeatable.
     #[arg(long = "egress-allow", value_name = "CIDR")]
     pub egress_allow: Vec<IpNet>,
+    /// PEM file with CA certificates that sinks may have in addition to the public ones. A changed file is reloaded without
+    /// a restart, and a missing one is waited for.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Why a receiver could not start, or stopped.
@@ -100,6 +106,8 @@ pub enum ReceiverError {
     JournalLost,
     #[error("cannot set up TLS to the sinks: {0}")]
     Tls(#[from] reqwest::Error),
+    #[error("the CA bundle of --ca-file {} (in the chart: caBundle) cannot be used: {source}", .path.display())]
+    CaBundle { path: PathBuf, source: ca_bundle::Problem },
     #[error("cannot set up TLS for deliveries: {0}")]
     ServeTls(#[from] rustls::Error),
 }
@@ -116,6 +124,7 @@ pub struct Receiver {
     clients: Clients,
     route_file: PathBuf,
     tls: Option<CertificateWatcher>,
+    authorities: Option<CaBundleWatcher>,
     transport: Transport,
     limits: Limits,
     /// The number of attempts to send an event that may be in flight.
@@ -157,8 +166,18 @@ impl Receiver {
     /// journal is not an error, and neither is a volume that is full or read-only: the receiver answers deliveries with
     /// 503, the status reports the failure, and the journal is opened again from time to time.
     pub async fn bind(args: Args) -> Result<Self, ReceiverError> {
-        let Args { route_file, journal: directory, delivery_address, admin_address, tls_directory, egress_allow } =
-            args;
+        let Args {
+            route_file,
+            journal: directory,
+            delivery_address,
+            admin_address,
+            tls_directory,
+            egress_allow,
+            ca_file,
+        } = args;
+        let files = open_files::raise_limit();
+        let clients = Clients::new(Egress::new(egress_allow), limits::connections_to_sinks(files))?;
+        let authorities = ca_file.map(|path| authorities(path, clients.clone())).transpose()?;
         let tls = tls_directory.map(|directory| CertificateWatcher::new(directory, Arc::default()));
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
@@ -181,7 +200,6 @@ impl Receiver {
             }
             Err(source) => return Err(ReceiverError::Journal { directory, source }),
         };
-        let files = open_files::raise_limit();
         Ok(Receiver {
             journal,
             inspect,
@@ -189,10 +207,11 @@ impl Receiver {
             lost,
             stats: Arc::new(DeliveryStats::new(metrics)),
             registry,
-            clients: Clients::new(Egress::new(egress_allow), limits::connections_to_sinks(files))?,
+            clients,
             route_file,
             transport: tls.as_ref().map_or(Ok(Transport::Tcp), |tls| tls.certificate().transport())?,
             tls,
+            authorities,
             limits: limits::with_open_files(files),
             attempts: limits::connections_to_sinks(files),
             delivery: listen(delivery_address)?,
@@ -229,6 +248,7 @@ impl Receiver {
             clients,
             route_file,
             tls,
+            authorities,
             transport,
             limits,
             attempts,
@@ -270,6 +290,7 @@ impl Receiver {
             deliveries,
             idle.run_until_cancelled(RouteWatcher::new(route_file, Arc::clone(&journal), stats, publish).run()),
             idle.run_until_cancelled(OptionFuture::from(tls.map(CertificateWatcher::run))),
+            idle.run_until_cancelled(OptionFuture::from(authorities.map(CaBundleWatcher::run))),
             scheduler::run(context, idle.clone()),
             admin_port::serve(admin, admin_router(registry, &sources, api, redrives), idle.clone()),
             idle.run_until_cancelled(measure(&sources)),
@@ -311,6 +332,10 @@ async fn measure(sources: &Sources) {
         }
         sleep(GAUGES_INTERVAL).await;
     }
+}
+
+fn authorities(path: PathBuf, clients: Clients) -> Result<CaBundleWatcher, ReceiverError> {
+    CaBundleWatcher::load(path.clone(), clients).map_err(|source| ReceiverError::CaBundle { path, source })
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ReceiverError> {

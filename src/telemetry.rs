@@ -1,7 +1,7 @@
 //! Logging to stderr, as text for users or JSON for collectors, filtered by `RUST_LOG`. Standard output is reserved for
 //! the output of commands.
 
-use std::env;
+use std::{env, error::Error, io::Write, iter};
 
 use clap::ValueEnum;
 use tracing_subscriber::{
@@ -42,6 +42,34 @@ pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
         }
     }
     Ok(())
+}
+
+/// Reports why the process ends: in the log or, if that has not started or is muted, directly on stderr.
+pub fn report(error: &(dyn Error + 'static)) {
+    let problem = with_causes(error);
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{problem}");
+    } else {
+        // Nothing is left to report to if stderr is closed.
+        let _ = writeln!(std::io::stderr(), "linktree-operator: {problem}");
+    }
+}
+
+/// The message of an error, with those of its causes that it does not include.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |message, cause| {
+        let cause = cause.to_string();
+        if message.contains(&cause) { message } else { format!("{message}: {cause}") }
+    })
+}
+
+/// Checks a value of `RUST_LOG`.
+///
+/// # Errors
+/// When it is not a valid filter.
+pub fn check(rust_log: &str) -> Result<(), TelemetryError> {
+    requested(rust_log).map(drop)
 }
 
 /// The filter that a value of `RUST_LOG` asks for: levels and `TARGET=LEVEL`, separated by commas. What no directive is
@@ -115,9 +143,21 @@ mod tests {
         }
     }
 
-    /// The messages that the bad filters of this test's table begin with.
     fn problem(rust_log: &str) -> String {
         requested(rust_log).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_report_has_each_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{message}")]
+        struct Caused {
+            message: &'static str,
+            source: std::io::Error,
+        }
+        let caused = |message| Caused { message, source: std::io::Error::other("no route") };
+        assert_eq!(with_causes(&caused("cannot connect")), "cannot connect: no route");
+        assert_eq!(with_causes(&caused("cannot connect (no route): wait")), "cannot connect (no route): wait");
     }
 
     #[test]

@@ -57,6 +57,7 @@ async fn shipped(delivery_address: SocketAddr, route_file: &Path) -> Result<()> 
         delivery_address,
         admin_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         tls_directory: None,
+        ca_file: None,
         egress_allow: vec!["127.0.0.0/8".parse()?],
     };
     Ok(receiver::run(args, shutdown::on_signal()?).await?)

@@ -1,6 +1,6 @@
 //! The binary of the image, with the commands `operator`, `receiver`, `simulator` and `crds`.
 
-use std::{error::Error, io::Write, iter, process::ExitCode};
+use std::{error::Error, io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use linktree_operator::{
@@ -35,27 +35,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let Err(error) = run(Arguments::parse()) else { return ExitCode::SUCCESS };
-    report(&with_causes(error.as_ref()));
+    telemetry::report(error.as_ref());
     ExitCode::FAILURE
-}
-
-/// Reports why the process ends: in the log or, if that has not started or is muted, directly on stderr.
-fn report(problem: &str) {
-    if tracing::enabled!(tracing::Level::ERROR) {
-        tracing::error!("{problem}");
-    } else {
-        // Nothing is left to report to if stderr is closed.
-        let _ = writeln!(std::io::stderr(), "linktree-operator: {problem}");
-    }
-}
-
-/// The message of an error, with those of its causes that it does not include.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let causes = iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (*cause).source());
-    causes.fold(error.to_string(), |message, cause| {
-        let cause = cause.to_string();
-        if message.contains(&cause) { message } else { format!("{message}: {cause}") }
-    })
 }
 
 fn run(Arguments { command, log_format }: Arguments) -> Result<(), Box<dyn Error>> {

@@ -22,7 +22,7 @@ use super::{
         addressable::Resolver,
         compiler::Compiler,
         context::{Cluster, ReceiverAccess},
-        render::children::ReceiverPodConfig,
+        render::pod_config::{CaBundleReference, Environment, EnvironmentVariable, ReceiverPodConfig},
     },
 };
 
@@ -44,6 +44,13 @@ pub struct Settings {
     /// repeated. Applies to every receiver.
     #[arg(long = "receiver-egress-allow", value_name = "CIDR")]
     pub receiver_egress_allow: Vec<IpNet>,
+    /// Environment variable of every receiver. Can be repeated; not for secrets.
+    #[arg(long = "receiver-env", value_name = "NAME=VALUE")]
+    pub receiver_env: Vec<EnvironmentVariable>,
+    /// ConfigMap or Secret in the namespace of each webhook with CA certificates, in PEM, that its receiver trusts for
+    /// sinks in addition to the public ones: ConfigMap/NAME/KEY or Secret/NAME/KEY.
+    #[arg(long, value_name = "KIND/NAME/KEY")]
+    pub receiver_ca_bundle: Option<CaBundleReference>,
     /// Timeout of one request to Linktree, in seconds.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=120))]
     pub linktree_timeout_seconds: u64,
@@ -102,6 +109,8 @@ impl Operator {
                     pull_policy: settings.receiver_image_pull_policy,
                     egress_allow: settings.receiver_egress_allow,
                     operator_namespace,
+                    environment: Environment::new(settings.receiver_env),
+                    ca_bundle: settings.receiver_ca_bundle,
                 },
             },
             accounts,

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::route::{Route, RouteError};
 
+pub mod ca_bundle_watcher;
 pub mod certificate;
 pub mod certificate_watcher;
 pub mod route_watcher;

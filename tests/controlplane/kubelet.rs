@@ -117,6 +117,7 @@ impl Kubelet {
         let args = receiver::Args {
             tls_directory: self.certificate.as_ref().map(|_| self.directory.clone()),
             egress_allow: Vec::new(),
+            ca_file: None,
             route_file: self.directory.join(route::FILE),
             journal: self.directory.join("journal"),
             delivery_address: self.delivery_address(),

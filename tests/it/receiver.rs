@@ -8,6 +8,7 @@ pub mod fixture;
 mod forwarding;
 mod http2;
 mod pausing;
+mod private_sinks;
 mod redriving;
 mod reloading;
 mod sinks;

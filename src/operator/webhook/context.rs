@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     addressable::Resolver, compiler::Compiler, probe::Probe, receiver_client::Receivers,
-    render::children::ReceiverPodConfig, states::WebhookStates,
+    render::pod_config::ReceiverPodConfig, states::WebhookStates,
 };
 use crate::{
     api::connection::LinktreeConnection,

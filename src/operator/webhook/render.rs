@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use self::children::{Children, ReceiverPodConfig};
+use self::{children::Children, pod_config::ReceiverPodConfig};
 use super::{
     addressable::Addresses,
     observed::{self, Secrets},
@@ -19,6 +19,7 @@ pub mod children;
 pub mod exposure;
 pub mod key_digests;
 pub mod metadata;
+pub mod pod_config;
 pub mod route;
 
 /// The desired state of a webhook, rendered from its spec and the Secret values that the spec refers to.

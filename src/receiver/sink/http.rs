@@ -1,8 +1,12 @@
 //! A sink behind an HTTP URL: one `POST` per event.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
-use reqwest::{Client, Response, redirect};
+use reqwest::{Certificate, Client, Response, redirect};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -27,8 +31,10 @@ const SINKS: usize = 64;
 /// The HTTP client of all sinks.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    client: Client,
+    client: Arc<RwLock<Client>>,
     egress: Egress,
+    /// The number of idle connections to one host that are kept.
+    idle_per_host: usize,
     connections: Arc<Semaphore>,
 }
 
@@ -39,24 +45,42 @@ impl Clients {
     /// # Errors
     /// If TLS cannot be set up, for example without certificate authorities.
     pub fn new(egress: Egress, connections: usize) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(Resolver::new(egress.clone()))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http1_max_headers(HEADERS_MAX)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(connections / SINKS)
-            .user_agent(concat!("linktree-operator/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let idle_per_host = connections / SINKS;
+        let client = Arc::new(RwLock::new(client(&egress, idle_per_host, Vec::new())?));
         let connections = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
-        Ok(Clients { client, egress, connections })
+        Ok(Clients { client, egress, idle_per_host, connections })
+    }
+
+    /// Trusts these authorities besides the public ones, and no longer those of an earlier call. Requests in flight are
+    /// not interrupted.
+    ///
+    /// # Errors
+    /// As [`Clients::new`].
+    pub fn trust(&self, authorities: Vec<Certificate>) -> Result<(), reqwest::Error> {
+        let client = client(&self.egress, self.idle_per_host, authorities)?;
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        Ok(())
     }
 
     /// The client for `url`. A host that is an address is not resolved, so it is checked here.
-    fn of(&self, url: &Url) -> Result<&Client, Denied> {
-        self.egress.check_literal(url).map(|()| &self.client)
+    fn of(&self, url: &Url) -> Result<Client, Denied> {
+        self.egress.check_literal(url)?;
+        Ok(self.client.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
+}
+
+fn client(egress: &Egress, idle_per_host: usize, authorities: Vec<Certificate>) -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .dns_resolver(Resolver::new(egress.clone()))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http1_max_headers(HEADERS_MAX)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(idle_per_host)
+        .tls_certs_merge(authorities)
+        .user_agent(concat!("linktree-operator/", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
 /// Posts `event` to `destination`.

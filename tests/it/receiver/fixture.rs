@@ -98,6 +98,14 @@ impl Running {
         running
     }
 
+    /// Starts a receiver with this CA bundle, whose sinks may be on this machine.
+    pub async fn start_trusting(route: &Route, ca_file: PathBuf) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(route::FILE), route.render().unwrap()).unwrap();
+        let args = Args { ca_file: Some(ca_file), ..args(&directory, &["127.0.0.0/8"]) };
+        Running::start_as(directory, args).await
+    }
+
     /// Starts a receiver with the files in `directory`.
     pub async fn start_in(directory: TempDir) -> Self {
         Running::start_with(directory, &["127.0.0.0/8"]).await
@@ -181,6 +189,7 @@ fn args(directory: &TempDir, egress_allow: &[&str]) -> Args {
         delivery_address: local,
         admin_address: local,
         tls_directory: None,
+        ca_file: None,
         egress_allow: egress_allow.iter().map(|network| network.parse().unwrap()).collect(),
     }
 }

@@ -154,6 +154,7 @@ async fn two_receivers_never_share_a_journal() {
         delivery_address: "127.0.0.1:0".parse().unwrap(),
         admin_address: "127.0.0.1:0".parse().unwrap(),
         tls_directory: None,
+        ca_file: None,
         egress_allow: Vec::new(),
     };
     let error = run(args, CancellationToken::new()).await.unwrap_err();

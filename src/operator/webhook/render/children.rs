@@ -5,15 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::IpNet;
 use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
         core::v1::{
-            Capabilities, Container, ContainerPort, HTTPGetAction, KeyToPath, PersistentVolumeClaim,
-            PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-            SeccompProfile, Secret, SecretVolumeSource, SecurityContext, Service, ServiceAccount, ServicePort,
-            ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements,
+            Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, HTTPGetAction, KeyToPath,
+            PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+            ResourceRequirements, SeccompProfile, Secret, SecretVolumeSource, SecurityContext, Service, ServiceAccount,
+            ServicePort, ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements,
         },
         networking::v1::{
             NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -29,6 +28,7 @@ use k8s_openapi::{
 use super::{
     exposure::ExposureObject,
     metadata::{JOURNAL, SERVICE_PORT, labels, metadata, selector},
+    pod_config::{CaBundleReference, CaBundleSource, EnvironmentVariable, ReceiverPodConfig},
 };
 use crate::{
     linktree::secret::Secret as LinktreeSecret,
@@ -51,6 +51,9 @@ const NON_ROOT: i64 = 65_532;
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 const ROUTE_DIRECTORY: &str = "/etc/linktree";
 const TLS_DIRECTORY: &str = "/etc/linktree-tls";
+const CA_DIRECTORY: &str = "/etc/linktree-ca";
+/// The CA bundle's file, whatever its key is.
+const CA_FILE: &str = "ca.crt";
 const JOURNAL_DIRECTORY: &str = "/var/lib/linktree";
 
 /// The child objects except the route Secret, which [`route_secret`] renders from the route file and the admin token.
@@ -62,17 +65,6 @@ pub struct Children {
     pub stateful_set: Desired,
     /// The Ingress or HTTPRoute that routes the URL to the Service, if the spec requests one.
     pub exposure: Option<ExposureObject>,
-}
-
-/// Pod settings that all receivers of this operator share.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReceiverPodConfig {
-    pub image: String,
-    pub pull_policy: Option<String>,
-    /// Networks that receivers may connect to, although their egress rules deny them.
-    pub egress_allow: Vec<IpNet>,
-    /// The namespace of the operator's own pods.
-    pub operator_namespace: String,
 }
 
 /// Renders the child objects of a webhook, except the route Secret.
@@ -216,12 +208,12 @@ fn pod(spec: &Spec, config: &ReceiverPodConfig) -> PodSpec {
         // More than the receiver takes to finish the requests and forwards in flight.
         termination_grace_period_seconds: Some(30),
         containers: vec![container(spec, config)],
-        volumes: Some(volumes(spec)),
+        volumes: Some(volumes(spec, config)),
         ..PodSpec::default()
     }
 }
 
-fn volumes(spec: &Spec) -> Vec<Volume> {
+fn volumes(spec: &Spec, config: &ReceiverPodConfig) -> Vec<Volume> {
     let volume = |name: &str, source| Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() };
     let files = |secret: String, files: &[&str]| SecretVolumeSource {
         secret_name: Some(secret),
@@ -240,7 +232,25 @@ fn volumes(spec: &Spec) -> Vec<Volume> {
         // Optional: without this Secret, the receiver starts and reports that it is missing.
         volume("certificate", SecretVolumeSource { optional: Some(true), ..files })
     });
-    [route].into_iter().chain(certificate).collect()
+    [route].into_iter().chain(certificate).chain(config.ca_bundle.as_ref().map(ca_bundle_volume)).collect()
+}
+
+/// The volume with the CA bundle. It is optional: without it, the receiver still verifies and stores deliveries, and
+/// waits for the file.
+fn ca_bundle_volume(CaBundleReference { source, key }: &CaBundleReference) -> Volume {
+    let items = Some(vec![KeyToPath { key: key.clone(), path: CA_FILE.to_owned(), mode: None }]);
+    let (default_mode, optional) = (Some(0o440), Some(true));
+    let volume = Volume { name: "ca-bundle".to_owned(), ..Volume::default() };
+    match source {
+        CaBundleSource::ConfigMap(name) => Volume {
+            config_map: Some(ConfigMapVolumeSource { name: name.clone(), default_mode, items, optional }),
+            ..volume
+        },
+        CaBundleSource::Secret(name) => Volume {
+            secret: Some(SecretVolumeSource { secret_name: Some(name.clone()), default_mode, items, optional }),
+            ..volume
+        },
+    }
 }
 
 fn arguments(spec: &Spec, config: &ReceiverPodConfig) -> Vec<String> {
@@ -253,9 +263,11 @@ fn arguments(spec: &Spec, config: &ReceiverPodConfig) -> Vec<String> {
         "--log-format=json".to_owned(),
     ];
     let tls = spec.tls_secret().map(|_| format!("--tls-directory={TLS_DIRECTORY}"));
+    let authorities = config.ca_bundle.as_ref().map(|_| format!("--ca-file={CA_DIRECTORY}/{CA_FILE}"));
     common
         .into_iter()
         .chain(tls)
+        .chain(authorities)
         .chain(config.egress_allow.iter().map(|network| format!("--egress-allow={network}")))
         .collect()
 }
@@ -275,11 +287,13 @@ fn container(spec: &Spec, config: &ReceiverPodConfig) -> Container {
     };
     let mut mounts = vec![mount("route", ROUTE_DIRECTORY, true), mount(JOURNAL, JOURNAL_DIRECTORY, false)];
     mounts.extend(spec.tls_secret().map(|_| mount("certificate", TLS_DIRECTORY, true)));
+    mounts.extend(config.ca_bundle.as_ref().map(|_| mount("ca-bundle", CA_DIRECTORY, true)));
     Container {
         name: "receiver".to_owned(),
         image: Some(config.image.clone()),
         image_pull_policy: config.pull_policy.clone(),
         args: Some(arguments(spec, config)),
+        env: environment(config),
         ports: Some(vec![port("deliveries", DELIVERY_PORT), port("admin", ADMIN_PORT)]),
         readiness_probe: Some(Probe { period_seconds: Some(2), ..probe("/readyz") }),
         liveness_probe: Some(Probe { period_seconds: Some(10), ..probe("/healthz") }),
@@ -297,6 +311,17 @@ fn container(spec: &Spec, config: &ReceiverPodConfig) -> Container {
         volume_mounts: Some(mounts),
         ..Container::default()
     }
+}
+
+/// The variables of the configuration. The API server stores neither an empty list nor an empty value.
+fn environment(config: &ReceiverPodConfig) -> Option<Vec<EnvVar>> {
+    let variables = config.environment.variables();
+    let variable = |EnvironmentVariable { name, value }: &EnvironmentVariable| EnvVar {
+        name: name.clone(),
+        value: (!value.is_empty()).then(|| value.clone()),
+        value_from: None,
+    };
+    (!variables.is_empty()).then(|| variables.iter().map(variable).collect())
 }
 
 fn probe(path: &str) -> Probe {
@@ -335,10 +360,10 @@ fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::operator::webhook::spec::tests::webhook;
+    use crate::operator::webhook::{render::pod_config::Environment, spec::tests::webhook};
 
     fn config() -> ReceiverPodConfig {
         ReceiverPodConfig {
@@ -346,6 +371,8 @@ mod tests {
             pull_policy: None,
             egress_allow: Vec::new(),
             operator_namespace: "linktree-system".into(),
+            environment: Environment::default(),
+            ca_bundle: None,
         }
     }
 
@@ -369,6 +396,47 @@ mod tests {
     fn the_receivers_pod_is_restricted_and_has_no_credentials() {
         let spec = Spec::parse(&webhook(|_| {})).unwrap();
         insta::assert_yaml_snapshot!(stateful_set(&spec, &config()).spec.unwrap().template.spec);
+    }
+
+    /// The receiver's pod with these settings, as the API server gets it.
+    fn pod_with(edit: impl FnOnce(&mut ReceiverPodConfig)) -> Value {
+        let mut config = config();
+        edit(&mut config);
+        serde_json::to_value(pod(&Spec::parse(&webhook(|_| {})).unwrap(), &config)).unwrap()
+    }
+
+    #[test]
+    fn a_receiver_has_the_configured_environment() {
+        let variables = ["RUST_LOG=info,linktree_operator::receiver=debug", "EMPTY="];
+        let pod = pod_with(|config| {
+            config.environment = Environment::new(variables.map(|variable| variable.parse().unwrap()).to_vec());
+        });
+        let expected = json!([
+            {"name": "RUST_LOG", "value": "info,linktree_operator::receiver=debug"},
+            {"name": "EMPTY"},
+        ]);
+        assert_eq!(pod["containers"][0]["env"], expected);
+        assert_eq!(pod_with(|_| {})["containers"][0].get("env"), None);
+    }
+
+    #[test]
+    fn a_receiver_trusts_the_ca_bundle_in_its_own_namespace_once_that_exists() {
+        let source = json!({
+            "defaultMode": 0o440, "optional": true, "items": [{"key": "roots.pem", "path": "ca.crt"}],
+        });
+        for (reference, kind, name) in [
+            ("ConfigMap/private-authority/roots.pem", "configMap", "name"),
+            ("Secret/private-authority/roots.pem", "secret", "secretName"),
+        ] {
+            let pod = pod_with(|config| config.ca_bundle = Some(reference.parse().unwrap()));
+            let mut volume = json!({"name": "ca-bundle", kind: source});
+            volume[kind][name] = json!("private-authority");
+            assert_eq!(pod["volumes"][1], volume);
+            let container = &pod["containers"][0];
+            let mount = json!({"name": "ca-bundle", "mountPath": "/etc/linktree-ca", "readOnly": true});
+            assert_eq!(container["volumeMounts"][2], mount);
+            assert!(container["args"].as_array().unwrap().contains(&json!("--ca-file=/etc/linktree-ca/ca.crt")));
+        }
     }
 
     #[test]
