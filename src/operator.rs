@@ -44,10 +44,10 @@ pub struct Args {
     pub metrics_address: SocketAddr,
     #[command(flatten)]
     pub controllers: Settings,
-    /// PEM file with CA certificates that the probe of public URLs trusts in addition to the public ones. Read at
-    /// start-up.
+    /// PEM file with CA certificates that requests to Linktree and probes of public URLs trust in addition to the public
+    /// ones. Read at start-up.
     #[arg(long, value_name = "FILE")]
-    pub probe_ca_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
     /// Network that the hosts of webhooks and of Linktree's API may be in although the egress rules deny it, such as that
     /// of a private load balancer. Can be repeated. Applies to the operator's own requests.
     #[arg(long = "egress-allow", value_name = "CIDR")]
@@ -85,7 +85,7 @@ pub enum Error {
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Error> {
     let config = Config::infer().await?;
     let leadership = CandidateThread::leadership(&args.election);
-    let ports = Ports::open(&config, &leadership, args.probe_ca_file.as_deref(), Egress::new(args.egress_allow))?;
+    let ports = Ports::open(&config, &leadership, args.ca_file.as_deref(), Egress::new(args.egress_allow))?;
     let unusable = |source| Error::Listen { address: args.metrics_address, source };
     let listener = serve::listen(args.metrics_address).map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;

@@ -50,7 +50,7 @@ impl Operator {
 
     /// As [`Operator::spawn`], with `proxy` for HTTPS as well, and with this CA bundle.
     pub fn behind_edge(namespace: &str, proxy: SocketAddr, log: &Path, authority: &Path) -> Self {
-        let authority = format!("--probe-ca-file={}", authority.display());
+        let authority = format!("--ca-file={}", authority.display());
         Operator::spawn_with(namespace, proxy, log, &[&authority], "ALL_PROXY")
     }
 

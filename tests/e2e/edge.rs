@@ -53,7 +53,7 @@ pub fn trust(transcript: Transcript) -> Result<String> {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": certificate}});
     transcript.show(&kubectl("apply --filename -").input(bundle.to_string()))?;
     // A pod reaches an edge through a Service of the cluster.
-    Ok(format!("--set probe.caBundle.configMap={AUTHORITY} --set egressAllow={{{SERVICES}}}"))
+    Ok(format!("--set caBundle.configMap={AUTHORITY} --set egressAllow={{{SERVICES}}}"))
 }
 
 /// The error log of each nginx, by the edge's name.

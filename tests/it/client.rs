@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use linktree_operator::{
-    egress::Egress,
+    egress::outbound::Outbound,
     linktree::{
         client::{HttpLinktree, Linktree, PAGES_MAX, Transport, Unusable, list_all},
         error::ApiError,
@@ -21,7 +21,7 @@ const TOKEN: &str = "lt_test_t0ken";
 fn client(base: &Url) -> HttpLinktree {
     // A file written by `echo` ends with a line feed.
     let token = Secret::new(format!("{TOKEN}\n"));
-    HttpLinktree::new(&Transport::new(Egress::default()).unwrap(), base.clone(), &token, Duration::from_secs(5))
+    HttpLinktree::new(&Transport::new(Outbound::default()).unwrap(), base.clone(), &token, Duration::from_secs(5))
         .unwrap()
 }
 
@@ -151,7 +151,7 @@ async fn a_silent_server_times_out() {
     let base = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let after = Duration::from_millis(50);
     let linktree =
-        HttpLinktree::new(&Transport::new(Egress::default()).unwrap(), base, &Secret::new(TOKEN), after).unwrap();
+        HttpLinktree::new(&Transport::new(Outbound::default()).unwrap(), base, &Secret::new(TOKEN), after).unwrap();
     assert_eq!(linktree.account().await, Err(ApiError::TimedOut { after }));
 }
 
@@ -180,7 +180,7 @@ async fn a_list_is_whole_or_an_error() {
 
 #[test]
 fn an_unusable_token_or_base_url_is_rejected_at_once() {
-    let transport = Transport::new(Egress::default()).unwrap();
+    let transport = Transport::new(Outbound::default()).unwrap();
     let make = |base: &str, token: &str| {
         HttpLinktree::new(&transport, Url::parse(base).unwrap(), &Secret::new(token), Duration::from_secs(1)).err()
     };

@@ -13,6 +13,7 @@ mod data_path;
 mod edge;
 mod examples;
 mod probe;
+mod proxy;
 mod quota;
 mod receiver;
 mod simulator_deliveries;

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use linktree_operator::{
-    egress::Egress,
+    egress::{Egress, outbound::Outbound},
     linktree::secret::Secret,
     operator::ports::{Challenge, Probe, ProbeResult, Prober},
     route::{RECEIVER_HEADER, Route, UNSIGNED_ANSWER, proof::PROOF_HEADER},
@@ -28,7 +28,7 @@ fn trusted() -> (CertificateAuthority, Prober) {
     let directory = tempfile::tempdir().unwrap();
     let authority = CertificateAuthority::at(directory.path()).unwrap();
     let root = reqwest::Certificate::from_pem(&fs::read(&authority.root).unwrap()).unwrap();
-    let prober = Prober::new(vec![root], loopback()).unwrap();
+    let prober = Prober::new(Outbound { authorities: vec![root], ..Outbound::direct(loopback()) }).unwrap();
     (authority, prober)
 }
 
@@ -41,7 +41,7 @@ fn loopback() -> Egress {
 async fn an_address_that_is_not_public_is_not_connected_to() {
     let (authority, _) = trusted();
     let url = edge(Some(&authority.certify(HOST, 2099).unwrap()), ours());
-    let prober = Prober::new(Vec::new(), Egress::default()).unwrap();
+    let prober = Prober::new(Outbound::default()).unwrap();
     for host in [HOST, "127.0.0.1", "[::1]", "169.254.169.254", "10.0.0.1", "[fd00:ec2::254]"] {
         let mut url = url.clone();
         url.set_host(Some(host)).unwrap();
@@ -66,7 +66,7 @@ async fn our_own_401_is_the_proof_and_tells_when_the_certificate_ends() {
 
 #[tokio::test]
 async fn only_the_receiver_with_the_webhooks_key_and_route_answers_the_challenge() {
-    let prober = Prober::new(Vec::new(), loopback()).unwrap();
+    let prober = Prober::new(Outbound::direct(loopback())).unwrap();
     let route = route(Vec::new());
     let receiver = Running::start(&route).await;
     let url = Url::parse(&format!("http://{}{PATH}", receiver.delivery)).unwrap();
@@ -168,7 +168,7 @@ async fn foreign_responses_are_distinguished_and_redirects_not_followed() {
 
 #[tokio::test]
 async fn an_unresolved_host_and_a_missing_edge_have_different_remedies() {
-    let prober = Prober::new(Vec::new(), loopback()).unwrap();
+    let prober = Prober::new(Outbound::direct(loopback())).unwrap();
     let unknown = prober.probe(&Url::parse("https://receiver.invalid/h/1").unwrap(), None).await;
     assert!(matches!(unknown, ProbeResult::DnsFailed { .. }), "{unknown:?}");
 

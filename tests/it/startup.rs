@@ -71,7 +71,7 @@ fn every_other_error_at_the_start_is_reported_though_the_log_is_muted() {
     let cases = [
         (with(&operator, &[]), path("none"), "no Kubernetes cluster is configured"),
         (with(&operator, &[]), broken, "no Kubernetes cluster is configured"),
-        (with(&operator, &["--probe-ca-file=/no/such/file"]), reachable.clone(), "/no/such/file"),
+        (with(&operator, &["--ca-file=/no/such/file"]), reachable.clone(), "/no/such/file"),
         (with(&operator[..2], &[&format!("--metrics-address={taken}")]), reachable, "cannot listen on 127.0.0.1"),
         (with(&operator, &["--egress-allow=intranet"]), path("none"), "--egress-allow"),
         (
@@ -89,6 +89,35 @@ fn every_other_error_at_the_start_is_reported_though_the_log_is_muted() {
             let lines = failure(command(&arguments, &environment));
             assert!(lines.contains(problem), "{arguments:?} with RUST_LOG={filter}: {lines:?}");
         }
+    }
+}
+
+#[test]
+fn a_ca_bundle_and_a_proxy_that_cannot_be_used_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = directory.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let kubeconfig = write("kubeconfig", KUBECONFIG);
+    let broken = write("ca.crt", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n");
+    let bundle = format!("--ca-file={broken}");
+    let journal = format!("--journal={}", directory.path().join("journal").display());
+    let operator = ["operator", "--receiver-image=x", "--metrics-address=127.0.0.1:0"];
+    let receiver = ["receiver", "--route-file=/no/such/file", journal.as_str()];
+    let problem = "it is not valid PEM from certificate 1 on (a line is not base64)";
+    let proxy = "HTTP_PROXY is not the URL of an HTTP proxy: set it as http://HOST:PORT";
+    for (arguments, bad_argument, variable, problem) in [
+        (operator, bundle.as_str(), ("A", ""), problem),
+        (receiver, bundle.as_str(), ("A", ""), problem),
+        (operator, "--receiver-ca-bundle=roots", ("A", ""), "expected ConfigMap/NAME/KEY or Secret/NAME/KEY"),
+        (operator, "--receiver-env=RUST_LOG=warning", ("A", ""), "RUST_LOG has the directive \"warning\""),
+        (operator, "--operator-name=x", ("HTTP_PROXY", "ftp://proxy:s3cret@x"), proxy),
+    ] {
+        let arguments = [&arguments[..], &[bad_argument]].concat();
+        let lines = failure(command(&arguments, &[("KUBECONFIG", kubeconfig.as_str()), variable]));
+        assert!(lines.contains(problem) && !lines.contains("s3cret"), "{arguments:?}: {lines}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use linktree_operator::{
-    egress::Egress,
+    egress::outbound::Outbound,
     linktree::{
         client::{HttpLinktree, Transport},
         secret::Secret,
@@ -45,7 +45,7 @@ impl Simulator {
     /// The operator's client with this token.
     pub fn client(&self, token: &str) -> HttpLinktree {
         let base = Url::parse(&self.base_url()).unwrap();
-        HttpLinktree::new(&Transport::new(Egress::default()).unwrap(), base, &Secret::new(token), DEADLINE).unwrap()
+        HttpLinktree::new(&Transport::new(Outbound::default()).unwrap(), base, &Secret::new(token), DEADLINE).unwrap()
     }
 
     /// Calls a control endpoint; panics if it fails.

@@ -74,24 +74,29 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* The CA bundle of probe.caBundle as a volume and its mount; empty if none is configured. */}}
-{{- define "probe.volumes" -}}
-{{- with .Values.probe.caBundle }}
+{{/* The CA bundle as a volume and its mount; empty if none is configured. */}}
+{{- define "caBundle.volumes" -}}
+{{- with .Values.caBundle }}
 {{- if .configMap -}}
 volumes:
-- {name: probe-ca, configMap: {name: {{ .configMap }}}}
+- {name: ca-bundle, configMap: {name: {{ .configMap }}}}
 {{- else if .secret -}}
 volumes:
-- {name: probe-ca, secret: {secretName: {{ .secret }}}}
+- {name: ca-bundle, secret: {secretName: {{ .secret }}}}
 {{- end }}
 {{- end }}
 {{- end -}}
 
-{{- define "probe.volumeMounts" -}}
-{{- if include "probe.volumes" . -}}
+{{- define "caBundle.volumeMounts" -}}
+{{- if include "caBundle.volumes" . -}}
 volumeMounts:
-- {name: probe-ca, mountPath: /etc/probe-ca, readOnly: true}
+- {name: ca-bundle, mountPath: /etc/linktree-ca, readOnly: true}
 {{- end }}
+{{- end -}}
+
+{{/* The path of the CA bundle in the operator's and the simulator's pods. */}}
+{{- define "caBundle.file" -}}
+/etc/linktree-ca/{{ .Values.caBundle.key }}
 {{- end -}}
 
 {{/* The operator's rights in each watched namespace. */}}

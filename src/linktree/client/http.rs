@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock,
-    egress::{Egress, resolver::Resolver},
+    egress::outbound::{Outbound, OutboundClient},
     linktree::{
         error::ApiError,
         secret::Secret,
@@ -69,21 +69,22 @@ pub trait Exchange: Send + Sync {
 pub struct Transport(Arc<dyn Exchange>);
 
 impl Transport {
-    /// A transport that connects only to addresses that `egress` permits, and to loopback addresses: a base URL may be
-    /// that of a simulator on this machine.
+    /// A transport with these settings that may also connect to loopback addresses: a base URL may be that of a simulator
+    /// on this machine.
     ///
     /// # Errors
     /// [`Unusable::Tls`] if TLS cannot be configured on this machine.
-    pub fn new(egress: Egress) -> Result<Self, Unusable> {
-        let egress = egress.with_loopback();
-        reqwest::Client::builder()
-            .dns_resolver(Resolver::new(egress.clone()).with_proxies_of_environment())
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT_DEADLINE)
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map(|pool| Transport(Arc::new(Pool { client: pool, egress })))
+    pub fn new(outbound: Outbound) -> Result<Self, Unusable> {
+        let builder = || {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .connect_timeout(CONNECT_DEADLINE)
+                .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        };
+        Outbound { egress: outbound.egress.with_loopback(), ..outbound }
+            .client(builder)
+            .map(|client| Transport(Arc::new(Pool(client))))
             .map_err(|error| Unusable::Tls { problem: root_cause(error) })
     }
 
@@ -101,20 +102,16 @@ impl fmt::Debug for Transport {
 }
 
 /// The connection pool of all clients.
-struct Pool {
-    client: reqwest::Client,
-    egress: Egress,
-}
+struct Pool(OutboundClient);
 
 #[async_trait]
 impl Exchange for Pool {
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Result<Bytes, ApiError>>, ApiError> {
         let request: reqwest::Request = request.try_into().map_err(unreachable)?;
-        // A host that is an address is not resolved.
-        if let Err(denied) = self.egress.check_literal(request.url()) {
-            return Err(ApiError::Unreachable { problem: denied.to_string(), before_sending: true });
-        }
-        let mut response = self.client.execute(request).await.map_err(unreachable)?;
+        let client = self.0.of(request.url());
+        let client =
+            client.map_err(|denied| ApiError::Unreachable { problem: denied.to_string(), before_sending: true })?;
+        let mut response = client.execute(request).await.map_err(unreachable)?;
         let body = read_bounded(&mut response).await;
         let mut answer = Response::new(body);
         *answer.status_mut() = response.status();

@@ -6,9 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use kube::{Client, Config};
-use reqwest::Certificate;
-
 pub use crate::operator::webhook::{
     challenge::Challenge,
     observed::ProbeResult,
@@ -17,10 +14,15 @@ pub use crate::operator::webhook::{
 };
 use crate::{
     ca_bundle::{self, Problem},
-    egress::Egress,
+    egress::{
+        Egress,
+        outbound::Outbound,
+        proxies::{NoProxyUrl, Proxies},
+    },
     linktree::client::{Transport, Unusable},
     operator::election::leadership::Leadership,
 };
+use kube::{Client, Config};
 
 /// Error of creating one of the clients.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +33,10 @@ pub enum Error {
     Linktree(#[from] Unusable),
     #[error("the HTTP client cannot be created: {0}")]
     Http(#[from] reqwest::Error),
-    #[error("the CA certificates in --probe-ca-file {path} cannot be read: {problem}")]
-    ProbeCaFile { path: PathBuf, problem: String },
+    #[error("the CA bundle of --ca-file {} (in the chart: caBundle) cannot be used: {source}", .path.display())]
+    CaBundle { path: PathBuf, source: Problem },
+    #[error(transparent)]
+    Proxy(#[from] NoProxyUrl),
 }
 
 /// The clients that all scopes of a process share.
@@ -50,40 +54,32 @@ pub struct Ports {
 
 impl Ports {
     /// Creates the clients, with the API server of `config`. The Kubernetes client sends writes only while this process
-    /// leads. The probe also trusts the CA certificates in `probe_ca_file`; it and the Linktree client connect only to
-    /// addresses that `egress` permits.
+    /// leads. The Linktree client and the probe also trust the CA certificates in `ca_file`, use the forward proxies of
+    /// the environment, and connect only to those and to addresses that `egress` permits.
     ///
     /// # Errors
-    /// When `config`, the file or the system's TLS configuration cannot be used.
+    /// When `config`, the file, a proxy or the system's TLS configuration cannot be used.
     pub fn open(
         config: &Config,
         leadership: &Leadership,
-        probe_ca_file: Option<&Path>,
+        ca_file: Option<&Path>,
         egress: Egress,
     ) -> Result<Self, Error> {
+        let outbound = outbound(ca_file, egress, Proxies::of_environment()?)?;
         Ok(Ports {
             client: leadership.client(config)?,
-            transport: Transport::new(egress.clone())?,
-            prober: Arc::new(prober(probe_ca_file, egress)?),
+            transport: Transport::new(outbound.clone())?,
+            prober: Arc::new(Prober::new(outbound)?),
             receivers: Arc::new(ReceiverClient),
         })
     }
 }
 
-fn prober(ca_file: Option<&Path>, egress: Egress) -> Result<Prober, Error> {
-    Ok(Prober::new(ca_file.map_or(Ok(Vec::new()), ca_certificates)?, egress)?)
+/// The settings of the clients for Linktree and for probes.
+fn outbound(ca_file: Option<&Path>, egress: Egress, proxies: Proxies) -> Result<Outbound, Error> {
+    let read = |path: &Path| ca_bundle::read(path).map_err(|source| Error::CaBundle { path: path.to_owned(), source });
+    Ok(Outbound { egress, authorities: ca_file.map(read).transpose()?.unwrap_or_default(), proxies })
 }
-
-fn ca_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
-    ca_bundle::read(path).map_err(|problem| {
-        let remedy = if matches!(problem, Problem::None) { ADD_CERTIFICATES } else { "" };
-        Error::ProbeCaFile { path: path.to_owned(), problem: format!("{problem}{remedy}") }
-    })
-}
-
-/// Remedy, appended to the error of a `--probe-ca-file` that contains no certificate.
-const ADD_CERTIFICATES: &str = ": add your CA certificates in PEM (-----BEGIN CERTIFICATE-----), or omit the flag (in \
-    the chart: probe.caBundle)";
 
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,16 +94,13 @@ mod tests {
     #[test]
     fn a_file_without_a_certificate_is_rejected() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = |path: &Path| prober(Some(path), Egress::default()).unwrap_err().to_string();
-        assert!(
-            error(file.path()).contains("it contains no certificate: add your CA certificates in PEM"),
-            "{}",
-            error(file.path())
-        );
-        assert!(
-            error(Path::new("/no/such/file"))
-                .starts_with("the CA certificates in --probe-ca-file /no/such/file cannot")
-        );
-        assert!(prober(None, Egress::default()).is_ok());
+        let open = |path: Option<&Path>| outbound(path, Egress::default(), Proxies::default());
+        let error = |path: &Path| open(Some(path)).unwrap_err().to_string();
+        let unusable = error(file.path());
+        assert!(unusable.contains("it contains no certificate: add your CA certificates in PEM"), "{unusable}");
+        let missing = error(Path::new("/no/such/file"));
+        let expected = "the CA bundle of --ca-file /no/such/file (in the chart: caBundle) cannot be used: ";
+        assert!(missing.starts_with(expected), "{missing}");
+        assert!(open(None).unwrap().authorities.is_empty());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::{
-    Certificate, Response, StatusCode,
+    Response, StatusCode,
     header::{HeaderValue, LOCATION},
     tls::TlsInfo,
 };
@@ -15,7 +15,10 @@ use url::Url;
 
 use super::{challenge::Challenge, observed::ProbeResult};
 use crate::{
-    egress::{Denied, Egress, resolver::Resolver},
+    egress::{
+        Denied,
+        outbound::{Outbound, OutboundClient},
+    },
     route::{
         RECEIVER_HEADER, UNSIGNED_ANSWER,
         proof::{NONCE_HEADER, Nonce, PROOF_HEADER},
@@ -42,41 +45,36 @@ pub trait Probe: Send + Sync {
 
 /// An HTTP client for probes. It follows no redirects, since Linktree follows none either.
 #[derive(Clone, Debug)]
-pub struct Prober {
-    client: reqwest::Client,
-    egress: Egress,
-}
+pub struct Prober(OutboundClient);
 
 impl Prober {
-    /// Creates a client that trusts these CA certificates and those of the system, and connects only to addresses that
-    /// `egress` permits.
+    /// Creates a client with these settings.
     ///
     /// # Errors
     /// When TLS cannot be initialized.
-    pub fn new(authorities: Vec<Certificate>, egress: Egress) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(DEADLINE)
-            .dns_resolver(Resolver::new(egress.clone()).with_proxies_of_environment())
-            // Connections are not reused, so that each probe checks DNS, connection and certificate.
-            .pool_max_idle_per_host(0)
-            .tls_certs_merge(authorities)
-            .tls_info(true)
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"), " probe"))
-            .build()?;
-        Ok(Prober { client, egress })
+    pub fn new(outbound: Outbound) -> Result<Self, reqwest::Error> {
+        let builder = || {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .timeout(DEADLINE)
+                // Connections are not reused, so that each probe checks DNS, connection and certificate.
+                .pool_max_idle_per_host(0)
+                .tls_info(true)
+                .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"), " probe"))
+        };
+        outbound.client(builder).map(Prober)
     }
 }
 
 #[async_trait]
 impl Probe for Prober {
     async fn probe(&self, url: &Url, challenge: Option<&Challenge>) -> ProbeResult {
-        // A host that is an address is not resolved.
-        if let Err(Denied { address }) = self.egress.check_literal(url) {
-            return ProbeResult::AddressDenied { address };
-        }
+        let client = match self.0.of(url) {
+            Ok(client) => client,
+            Err(Denied { address }) => return ProbeResult::AddressDenied { address },
+        };
         let nonce = Nonce::new(rand::random());
-        let request = self.client.post(url.clone()).header(RECEIVER_HEADER, "1").header(NONCE_HEADER, nonce.to_hex());
+        let request = client.post(url.clone()).header(RECEIVER_HEADER, "1").header(NONCE_HEADER, nonce.to_hex());
         match request.send().await {
             Ok(answer) => {
                 judge(answer, |proof| challenge.is_none_or(|it| it.is_met_by(nonce, url.path(), proof))).await
