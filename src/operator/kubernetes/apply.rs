@@ -6,6 +6,7 @@
 pub mod compare;
 pub mod desired;
 pub mod field_owners;
+mod immutable;
 pub mod live;
 pub mod memory;
 pub mod order;

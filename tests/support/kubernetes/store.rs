@@ -305,7 +305,9 @@ impl Store {
         keep(&mut next, &live, &["uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp"]);
         keep(&mut next, &live, &["managedFields"]);
         if part == Part::Main {
+            check_immutable(key, &live, &next)?;
             self.policy.admit(key, &mut next);
+            keep_immutable(key, &live, &mut next);
         }
         if finalizers(&next).is_empty() {
             next["metadata"].as_object_mut().map(|metadata| metadata.remove("finalizers"));
@@ -360,6 +362,29 @@ impl Store {
 pub fn finalizers(object: &Value) -> Vec<String> {
     let all = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
     all.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect()
+}
+
+/// The immutable field of a StatefulSet that the operator's objects may differ in.
+const CLAIM_TEMPLATES: &str = "/spec/volumeClaimTemplates";
+
+/// Rejects a change of an immutable field.
+fn check_immutable(key: &Key, live: &Value, next: &Value) -> Result<(), StatusError> {
+    let of = |object: &Value| object.pointer(CLAIM_TEMPLATES).cloned();
+    if key.kind.kind != "StatefulSet" || of(live).is_none() || of(live) == of(next) {
+        return Ok(());
+    }
+    Err(StatusError::invalid(
+        key,
+        "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+    ))
+}
+
+/// Restores an immutable field that the policy has changed. With such a policy, a real API server rejects every update.
+fn keep_immutable(key: &Key, live: &Value, next: &mut Value) {
+    let before = live.pointer(CLAIM_TEMPLATES).filter(|_| key.kind.kind == "StatefulSet");
+    if let (Some(before), Some(after)) = (before, next.pointer_mut(CLAIM_TEMPLATES)) {
+        *after = before.clone();
+    }
 }
 
 /// Restores metadata that only the server may set.

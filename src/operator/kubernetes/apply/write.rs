@@ -11,6 +11,7 @@ use super::{
     compare::{Comparison, Prefer, compare, merge_patch},
     desired::Desired,
     field_owners::FieldOwners,
+    immutable::{has_immutable_fields, with_immutable_fields_of},
     live::LiveObject,
     memory::Applied,
     standing::footprint,
@@ -56,6 +57,11 @@ impl Desired {
         let params = PatchParams::apply(manager.as_str());
         let Some(uid) = onto else { return api.patch(&self.name, &params, &Patch::Apply(&self.value)).await };
         let mut wanted = self.value.clone();
+        if has_immutable_fields(&wanted)
+            && let Some(live) = api.get_opt(&self.name).await?
+        {
+            wanted = with_immutable_fields_of(live.raw(), wanted);
+        }
         // A precondition: the API server rejects the write if another object has the name.
         wanted["metadata"]["uid"] = uid.into();
         let (found, prefer, rejected) = match api.patch(&self.name, &params.force(), &Patch::Apply(&wanted)).await {
