@@ -213,7 +213,7 @@ pub struct Deduplication {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName)")
-        .message("receiver.journal.storageClassName cannot be changed: create a new LinktreeWebhook, or delete and recreate this one")
+        .message("receiver.journal.storageClassName cannot be changed: create a new LinktreeWebhook, or delete this one and its PersistentVolumeClaim and recreate it")
 )]
 pub struct Journal {
     /// Time that an event is kept after the last sink has settled it, in seconds. An event that a sink has not yet
@@ -235,7 +235,7 @@ pub struct Journal {
         validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('64Mi')) >= 0")
             .message("receiver.journal.capacity must be a quantity of at least 64Mi, such as 1Gi"),
         validation = Rule::new("!isQuantity(string(self)) || !isQuantity(string(oldSelf)) || quantity(string(self)).compareTo(quantity(string(oldSelf))) == 0")
-            .message("receiver.journal.capacity cannot be changed: create a new LinktreeWebhook, or delete and recreate this one")
+            .message("receiver.journal.capacity cannot be changed: create a new LinktreeWebhook, or delete this one and its PersistentVolumeClaim and recreate it")
     )]
     pub capacity: Quantity,
     /// StorageClass of the volume; if omitted, the cluster's default. It cannot be changed later.
@@ -243,7 +243,7 @@ pub struct Journal {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(
         validation = Rule::new("self == oldSelf")
-            .message("receiver.journal.storageClassName cannot be changed: create a new LinktreeWebhook, or delete and recreate this one")
+            .message("receiver.journal.storageClassName cannot be changed: create a new LinktreeWebhook, or delete this one and its PersistentVolumeClaim and recreate it")
     )]
     pub storage_class_name: Option<String>,
 }

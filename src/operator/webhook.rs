@@ -54,6 +54,7 @@ pub mod creation;
 pub mod decide;
 mod execute;
 mod glance;
+pub mod journal_claims;
 mod observe;
 pub mod observed;
 pub mod outcome;
@@ -72,7 +73,6 @@ pub mod states;
 pub mod status;
 mod subscription_record;
 mod told;
-pub mod unused_claims;
 mod url_proof;
 mod write_budget;
 

@@ -23,6 +23,7 @@ mod edits;
 mod errors;
 mod foreign;
 mod gate;
+mod journal_claims;
 mod linktree;
 mod mutate;
 mod mutations;

@@ -232,6 +232,11 @@ impl Harness {
         let mut spec = webhook_spec();
         edit(&mut spec);
         self.create::<LinktreeWebhook>(object("LinktreeWebhook", name, spec)).await.unwrap();
+        self.node(name)
+    }
+
+    /// The node for the receiver of a webhook.
+    pub fn node(&mut self, name: &str) -> Kubelet {
         let node = Kubelet::new(&self.client, &self.namespace, name, self.directory.path(), self.nodes);
         self.nodes += 1;
         self.network.route(&self.host(name), Destination::At(node.delivery_address()));

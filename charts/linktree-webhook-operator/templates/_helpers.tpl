@@ -123,10 +123,6 @@ volumeMounts:
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
   verbs: [get, list, watch, create, patch, delete]
-# Deletes the journals of webhooks that have been gone for an hour.
-- apiGroups: [""]
-  resources: [persistentvolumeclaims]
-  verbs: [list, delete]
 # Granted whether or not the cluster has the Gateway API.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
@@ -135,6 +131,13 @@ volumeMounts:
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch]
+# The claims of the journals. list: finds those whose webhook is gone, by their label. patch: marks such a claim, and
+# removes the mark when a webhook of that namespace and name exists again. delete: after an hour with the mark. RBAC can
+# restrict none of them to a label, and the names of the claims are not known before; the StatefulSet controller creates
+# them, and the operator neither reads nor watches any other.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, patch, delete]
 # Events about webhooks, repeated ones as a patch; list: the Events of a receiver's StatefulSet, which alone say why its
 # pod is refused.
 - apiGroups: [events.k8s.io]

@@ -43,7 +43,7 @@ use crate::{
         webhook::{
             self,
             context::{Cluster, Connections, ReceiverAccess},
-            unused_claims::UnusedClaims,
+            journal_claims::JournalClaims,
         },
     },
 };
@@ -143,7 +143,7 @@ impl Scope {
         let requests = enqueue(self.requests(&caches, writer), &caches.index, &webhook_requests, &connection_requests);
         let synced = self.mark_synced(&caches);
         let swept = self.drop_unused_accounts(&caches);
-        let claims = self.delete_unused_claims(&caches, gate.clone());
+        let claims = self.sweep_journal_claims(&webhook_context, gate.clone());
         tokio::select! {
             biased;
             _ = join(webhooks, connections) => {}
@@ -233,16 +233,10 @@ impl Scope {
         }
     }
 
-    /// Deletes the journals of webhooks that are gone; never completes.
-    async fn delete_unused_claims(&self, caches: &Caches, gate: Gate) {
+    /// Marks and deletes the claims of journals whose webhook is gone; never completes.
+    async fn sweep_journal_claims(&self, context: &webhook::context::Context, gate: Gate) {
         if gate.passed().await {
-            let claims = UnusedClaims {
-                client: &self.shared.cluster.client,
-                namespace: self.namespace.as_deref(),
-                index: &caches.index,
-                keep: self.keep_journals,
-            };
-            claims.delete().await;
+            JournalClaims { context, claims: self.api(), keep: self.keep_journals }.sweep().await;
         }
         std::future::pending::<()>().await;
     }

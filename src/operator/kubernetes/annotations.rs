@@ -27,6 +27,12 @@ pub const PREVIOUS_NOT_AFTER_ANNOTATION: &str = "webhooks.linktree-operator.dev/
 /// object over from one operator to another.
 pub const OPERATOR: &str = "webhooks.linktree-operator.dev/operator";
 
+/// Annotation of a journal's claim without a webhook, with the time at which the operator noticed that.
+pub const UNUSED_SINCE: &str = "webhooks.linktree-operator.dev/unused-since-time";
+
+/// Annotation of a journal's claim without a webhook, with the number of seconds for which the operator has watched it.
+pub const UNUSED_SECONDS: &str = "webhooks.linktree-operator.dev/unused-seconds";
+
 /// The value of a request annotation that differs from `handled`, the last handled value; `None` if there is no such
 /// request.
 #[must_use]

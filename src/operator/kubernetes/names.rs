@@ -28,6 +28,21 @@ pub fn pod(webhook: &str) -> String {
     format!("{webhook}-receiver-0")
 }
 
+/// The name of the receiver's volume with the journal, and of the template of its claim.
+pub const JOURNAL_VOLUME: &str = "journal";
+
+/// The name of the claim for the volume of a webhook's journal, as the StatefulSet controller forms it.
+#[must_use]
+pub fn journal_claim(webhook: &str) -> String {
+    format!("{JOURNAL_VOLUME}-{}", pod(webhook))
+}
+
+/// The name of the webhook that a claim with this name would belong to; the webhook need not exist.
+#[must_use]
+pub fn owner_of_journal_claim(name: &str) -> Option<&str> {
+    name.strip_prefix(JOURNAL_VOLUME)?.strip_prefix('-')?.strip_suffix("-receiver-0")
+}
+
 /// The name of the Secret that holds a webhook's route file.
 #[must_use]
 pub fn route_secret(webhook: &str) -> String {
@@ -75,11 +90,15 @@ mod tests {
         for webhook in ["links", "links-0", "a-receiver", "x-receiver-0", "y-signing"] {
             assert_eq!(owner_of_part(&receiver(webhook)), Some(webhook));
             assert_eq!(owner_of_part(&pod(webhook)), Some(webhook));
+            assert_eq!(owner_of_journal_claim(&journal_claim(webhook)), Some(webhook));
             assert_eq!(owner_of_secret(&route_secret(webhook)), Some(webhook));
             assert_eq!(owner_of_secret(&signing_secret(webhook)), Some(webhook));
         }
         for other in ["links", "links-0", "receiver"] {
             assert_eq!((owner_of_part(other), owner_of_secret(other)), (None, None));
+        }
+        for other in ["links-receiver-0", "journal-links", "journals-links-receiver-0", "journal-links-receiver-1"] {
+            assert_eq!(owner_of_journal_claim(other), None, "{other}");
         }
     }
 }

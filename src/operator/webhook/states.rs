@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::Notify;
+
 use super::state::WebhookState;
 use crate::operator::kubernetes::object_key::ObjectKey;
 
@@ -13,6 +15,8 @@ use crate::operator::kubernetes::object_key::ObjectKey;
 pub struct WebhookStates {
     /// Boxed, since a map reserves up to twice the space of its entries, and up to three times while it grows.
     states: Mutex<HashMap<Arc<ObjectKey>, Box<WebhookState>>>,
+    /// Notified when a webhook appears or is gone.
+    changed: Notify,
 }
 
 impl WebhookStates {
@@ -23,7 +27,9 @@ impl WebhookStates {
     }
 
     pub fn set(&self, webhook: &Arc<ObjectKey>, state: WebhookState) {
-        self.locked().insert(Arc::clone(webhook), Box::new(state));
+        if self.locked().insert(Arc::clone(webhook), Box::new(state)).is_none() {
+            self.changed.notify_one();
+        }
     }
 
     /// Reads or changes a webhook's state in place; `None` if it has no state.
@@ -33,6 +39,12 @@ impl WebhookStates {
 
     pub fn remove(&self, webhook: &ObjectKey) {
         self.locked().remove(webhook);
+        self.changed.notify_one();
+    }
+
+    /// Waits until a webhook has appeared or is gone since the last call. It has one caller.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<Arc<ObjectKey>, Box<WebhookState>>> {

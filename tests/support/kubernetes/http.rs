@@ -109,8 +109,11 @@ impl Kubernetes {
             "PUT" => self.write_for(target, |store, at| store.replace(&key, manager, &body, at)),
             "DELETE" => {
                 let found = self.get(&key).ok_or_else(|| StatusError::absent(&key))?;
-                let expected = &body["preconditions"]["uid"];
-                if !expected.is_null() && *expected != found["metadata"]["uid"] {
+                let differs = |field| {
+                    let expected = &body["preconditions"][field];
+                    !expected.is_null() && *expected != found["metadata"][field]
+                };
+                if differs("uid") || differs("resourceVersion") {
                     return Err(StatusError::conflict(&key));
                 }
                 self.delete(&key)?;

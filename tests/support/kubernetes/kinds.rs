@@ -56,6 +56,7 @@ kinds! {
     "", "v1", "secrets", "Secret", false, false, &[];
     "", "v1", "services", "Service", true, false, SERVICE;
     "", "v1", "serviceaccounts", "ServiceAccount", false, false, &[];
+    "", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true, false, &[];
     "", "v1", "pods", "Pod", true, true, POD;
     "apps", "v1", "statefulsets", "StatefulSet", true, true, STATEFUL_SET;
     "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", false, true, &[];

@@ -27,13 +27,16 @@ use k8s_openapi::{
 
 use super::{
     exposure::ExposureObject,
-    metadata::{JOURNAL, SERVICE_PORT, labels, metadata, selector},
+    metadata::{SERVICE_PORT, labels, metadata, selector},
     pod_config::{CaBundleReference, CaBundleSource, EnvironmentVariable, ReceiverPodConfig},
 };
 use crate::{
     linktree::secret::Secret as LinktreeSecret,
     operator::{
-        kubernetes::{apply::Desired, names::MANAGED_BY},
+        kubernetes::{
+            apply::Desired,
+            names::{JOURNAL_VOLUME, MANAGED_BY},
+        },
         webhook::spec::Spec,
     },
     route::{self, ADMIN_PORT, DELIVERY_PORT, Route},
@@ -180,7 +183,8 @@ fn stateful_set(spec: &Spec, config: &ReceiverPodConfig) -> StatefulSet {
                 spec: Some(pod(spec, config)),
             },
             volume_claim_templates: Some(vec![journal_claim(spec)]),
-            // The journal survives the deletion of the StatefulSet and of the webhook: see unused_claims.rs.
+            // The claim survives the StatefulSet: with `Delete`, it would have an owner reference to it, and after a
+            // restore that uid is dead. `journal_claims` deletes it.
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
@@ -285,7 +289,7 @@ fn container(spec: &Spec, config: &ReceiverPodConfig) -> Container {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
-    let mut mounts = vec![mount("route", ROUTE_DIRECTORY, true), mount(JOURNAL, JOURNAL_DIRECTORY, false)];
+    let mut mounts = vec![mount("route", ROUTE_DIRECTORY, true), mount(JOURNAL_VOLUME, JOURNAL_DIRECTORY, false)];
     mounts.extend(spec.tls_secret().map(|_| mount("certificate", TLS_DIRECTORY, true)));
     mounts.extend(config.ca_bundle.as_ref().map(|_| mount("ca-bundle", CA_DIRECTORY, true)));
     Container {
@@ -336,11 +340,17 @@ fn probe(path: &str) -> Probe {
 }
 
 /// The claim for the journal's volume. `ReadWriteOncePod` prevents a second pod from mounting the journal, even on the
-/// same node; it allows no other access mode beside it. Nothing of it depends on the webhook's uid, since a StatefulSet's
-/// template cannot be changed when the webhook is created again.
+/// same node; it allows no other access mode beside it.
+///
+/// The template is immutable and so must not depend on the webhook's uid: a recreated or restored webhook applies the
+/// existing StatefulSet. The claim has no owner, since it outlives its webhook.
 fn journal_claim(spec: &Spec) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
-        metadata: ObjectMeta { name: Some(JOURNAL.to_owned()), labels: Some(labels(spec)), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(JOURNAL_VOLUME.to_owned()),
+            labels: Some(labels(spec)),
+            ..ObjectMeta::default()
+        },
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOncePod".to_owned()]),
             storage_class_name: spec.journal.storage_class_name.clone(),
@@ -390,6 +400,43 @@ mod tests {
             policy["spec"]["ingress"],
             json!([{"ports": port(DELIVERY_PORT)}, {"from": [operator], "ports": port(ADMIN_PORT)}])
         );
+    }
+
+    /// A restored or recreated webhook has another uid, and the objects of the earlier one may still exist.
+    #[test]
+    fn only_owner_references_depend_on_the_uid() {
+        let exposures = [
+            json!({"type": "None"}),
+            json!({"type": "Ingress"}),
+            json!({"type": "HTTPRoute", "gatewayRef": {"name": "public"}}),
+        ];
+        for exposure in exposures {
+            let [one, other] = ["u-1", "u-2"].map(|uid| {
+                let spec = Spec::parse(&webhook(|object| {
+                    object["metadata"]["uid"] = uid.into();
+                    object["spec"]["endpoint"]["managed"] = json!({"host": "hooks.example.com", "exposure": exposure});
+                }));
+                let Children { service_account, service, network_policy, stateful_set, exposure } =
+                    render(&spec.unwrap(), &config()).unwrap();
+                let exposure = exposure.map(|exposure| match exposure {
+                    ExposureObject::Ingress(object) | ExposureObject::HttpRoute(object) => object,
+                });
+                let all = [service_account, service, network_policy, stateful_set].into_iter().chain(exposure);
+                let values = all.map(|desired| {
+                    let mut value = desired.value().clone();
+                    let owners = value["metadata"]["ownerReferences"].take();
+                    assert_eq!(owners[0]["uid"], uid, "{value}");
+                    value
+                });
+                values.collect::<Vec<_>>()
+            });
+            assert_eq!(one, other);
+            assert!(!json!(one).to_string().contains("u-1"));
+            let set = &one[3]["spec"];
+            assert_eq!(set["volumeClaimTemplates"][0]["metadata"].get("ownerReferences"), None);
+            let retained = json!({"whenDeleted": "Retain", "whenScaled": "Retain"});
+            assert_eq!(set["persistentVolumeClaimRetentionPolicy"], retained);
+        }
     }
 
     #[test]

@@ -7,11 +7,11 @@ use kube::Resource;
 
 use crate::{
     api::webhook::LinktreeWebhook,
-    operator::{
-        kubernetes::names::{self, MANAGED_BY},
-        webhook::spec::Spec,
-    },
+    operator::{kubernetes::names::MANAGED_BY, webhook::spec::Spec},
 };
+
+/// The value of the label `app.kubernetes.io/name` on the receivers' objects.
+pub const RECEIVER: &str = "linktree-receiver";
 
 pub(super) fn metadata(spec: &Spec, name: String) -> ObjectMeta {
     ObjectMeta {
@@ -39,7 +39,7 @@ pub fn owner(spec: &Spec) -> OwnerReference {
 /// The selector of the receiver's pods. It must never change, since the selector of a StatefulSet is immutable.
 pub(super) fn selector(spec: &Spec) -> BTreeMap<String, String> {
     BTreeMap::from([
-        ("app.kubernetes.io/name".to_owned(), "linktree-receiver".to_owned()),
+        ("app.kubernetes.io/name".to_owned(), RECEIVER.to_owned()),
         ("app.kubernetes.io/instance".to_owned(), spec.name.name.clone()),
     ])
 }
@@ -49,15 +49,6 @@ pub(super) fn labels(spec: &Spec) -> BTreeMap<String, String> {
     labels.insert("app.kubernetes.io/component".to_owned(), "receiver".to_owned());
     labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned());
     labels
-}
-
-/// The name of a journal's claim template.
-pub(super) const JOURNAL: &str = "journal";
-
-/// The name of the claim that the StatefulSet's controller makes for a webhook's journal.
-#[must_use]
-pub fn journal_claim_of(webhook: &str) -> String {
-    format!("{JOURNAL}-{}-0", names::receiver(webhook))
 }
 
 /// The port of the receiver's Service, unless the receiver terminates TLS itself.
